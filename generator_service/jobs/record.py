@@ -1,0 +1,75 @@
+"""The job record: the truth about a job, kept in Redis by `store.py`, and the answer of `GET /jobs/{id}`."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.request import Metadata, PlannerChoice, RenderSettings
+from shared.errors import ServiceError
+from shared.plan import Prompt
+from shared.wire import WireModel
+
+JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class JobError(WireModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, error: ServiceError) -> "JobError":
+        return cls(code=error.code, message=error.detail, retryable=error.retryable)
+
+
+class Results(WireModel):
+    """Keys in object storage; the API signs URLs for them at every GET."""
+
+    video: str
+    plan: str | None
+    """None for a video rendered without a plan."""
+    preview: str
+    manifest: str
+
+
+class Diagnostics(WireModel):
+    """What a person should know about how the video came to be."""
+
+    caption: str | None = None
+    """The text the backbone was given, where it is not the prompt itself."""
+    notes: tuple[str, ...] = ()
+    """Such as "'puppy' is drawn as 'sheep'"."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """By stage."""
+
+
+class JobRecord(WireModel):
+    id: JobId
+    status: JobStatus
+    stage: Stage | None
+    """What runs, or what the job is queued for; None in a terminal state."""
+    progress: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of the whole job, 0 to 1; never falls within one attempt."""
+    step: int = 0
+    """Denoising steps done."""
+    steps: int
+    attempt: int = 1
+    prompt: Prompt
+    planner: PlannerChoice | None
+    """Who is to plan; None where the client gave a plan."""
+    settings: RenderSettings
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    """When a worker first took the job."""
+    finished_at: datetime | None = None
+    worker: str | None = None
+    """Who runs it now."""
+    error: JobError | None = None
+    diagnostics: Diagnostics = Diagnostics()
+    results: Results | None = None

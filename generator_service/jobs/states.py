@@ -1,0 +1,57 @@
+"""The life of a job on one page.
+
+                      ┌────────────────────────── retry ──────────────────────────┐
+                      ▼                                                           │
+    (accepted) ──▶ queued ──start──▶ running ──succeed──▶ succeeded               │
+                      │  ▲              │ │ └───────────────────fail──▶ failed    │
+                      │  └─hand over────┘ └──────────────────────────────────────-┘
+                      │                 │
+                      └─cancel─▶ canceled ◀─confirm─ canceling ◀─cancel─ (running)
+
+`queued` and `running` alternate: a job is queued for planning, runs (stage: planning), is handed over to the queue of
+renders, runs again (sampling, decoding, storing).  A running job that is to be canceled is `canceling` until its
+worker has let go of it.  Terminal states are final, but that `expire` removes a terminal job's objects.
+"""
+
+from enum import StrEnum
+from typing import assert_never
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+    @property
+    def is_terminal(self) -> bool:
+        return not self.successors or self.successors == {JobStatus.EXPIRED}
+
+    @property
+    def successors(self) -> frozenset["JobStatus"]:
+        """The states that may follow this one."""
+        match self:
+            case JobStatus.QUEUED:
+                return frozenset({JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED})
+            case JobStatus.RUNNING:
+                return frozenset({JobStatus.QUEUED, JobStatus.CANCELING, JobStatus.SUCCEEDED, JobStatus.FAILED})
+            case JobStatus.CANCELING:
+                return frozenset({JobStatus.CANCELED, JobStatus.FAILED})
+            case JobStatus.SUCCEEDED | JobStatus.FAILED | JobStatus.CANCELED:
+                return frozenset({JobStatus.EXPIRED})
+            case JobStatus.EXPIRED:
+                return frozenset()
+            case _:
+                assert_never(self)
+
+
+class Stage(StrEnum):
+    """What is being done to a job, or what it is queued for; apart from its status."""
+
+    PLANNING = "planning"
+    SAMPLING = "sampling"
+    DECODING = "decoding"
+    STORING = "storing"

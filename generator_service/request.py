@@ -1,0 +1,125 @@
+"""The service's own contract: what a job asks for.  What it answers is `jobs.record.JobRecord`.
+
+`JobRequest` is what arrives, with holes; `RenderSettings` is the same with every hole filled from the backbone's
+defaults, checked against the backbone's limits: what the workers see.
+"""
+
+import secrets
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, Positive
+from shared.errors import InvalidRequest, Violation
+from shared.plan import Plan, Prompt
+from shared.wire import WireModel
+
+MAXIMUM_SEED = 2**32 - 1
+MAXIMUM_METADATA_ENTRIES = 16
+MAXIMUM_METADATA_CHARACTERS = 500
+
+Seed = Annotated[int, Field(ge=0, le=MAXIMUM_SEED)]
+GuidanceScale = Annotated[float, Field(ge=1.0, le=30.0)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=64)],
+        Annotated[str, Field(max_length=MAXIMUM_METADATA_CHARACTERS)],
+    ],
+    Field(max_length=MAXIMUM_METADATA_ENTRIES),
+]
+
+
+PlannerChoice = Literal["auto", "language-model", "parser"]
+
+
+class RenderSettings(WireModel):
+    """Everything that decides a video, beside its prompt and plan."""
+
+    backbone: str
+    seed: Seed
+    steps: Positive
+    frames: Positive
+    width: Positive
+    height: Positive
+    fps: Positive
+    guidance_scale: GuidanceScale
+
+
+class JobRequest(WireModel):
+    """The body of `POST /jobs`: a prompt to be planned, or a plan of one's own; the rest has defaults."""
+
+    prompt: Annotated[Prompt | None, Field(examples=["a red car drives to the right while a tree stands still"])] = None
+    plan: Annotated[Plan | None, Field(description="A plan of your own: planning is skipped.")] = None
+    planner: Annotated[PlannerChoice, Field(description="Who plans; ignored when a plan is given.")] = "auto"
+    backbone: Annotated[str, Field(max_length=64, examples=[DEFAULT_BACKBONE])] = DEFAULT_BACKBONE
+    seed: Annotated[Seed | None, Field(description="The same seed gives the same video; random if absent.")] = None
+    steps: Annotated[Positive | None, Field(description="Denoising steps.", examples=[25])] = None
+    frames: Annotated[Positive | None, Field(examples=[9])] = None
+    width: Annotated[Positive | None, Field(description="Pixels.", examples=[64])] = None
+    height: Annotated[Positive | None, Field(description="Pixels.", examples=[48])] = None
+    fps: Annotated[Positive | None, Field(le=60, description="Frames a second of the MP4.", examples=[8])] = None
+    guidance_scale: Annotated[
+        GuidanceScale | None, Field(description="Classifier-free guidance; 1 turns it off.", examples=[3.0])
+    ] = None
+    metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _prompt_or_plan(self) -> Self:
+        if (self.prompt is None) == (self.plan is None):
+            raise ValueError("give either a prompt or a plan, and not both: a plan carries its own prompt")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The prompt, the plan's own where a plan was given."""
+        if self.plan is not None:
+            return self.plan.prompt
+        assert self.prompt is not None  # noqa: S101  (validated above)
+        return self.prompt
+
+    def settings(self) -> RenderSettings:
+        """Fill in the backbone's defaults and check its limits; a missing seed is drawn at random.
+
+        Raises InvalidRequest, which names every field that the backbone cannot do.
+        """
+        spec = BACKBONES.get(self.backbone)
+        if spec is None:
+            known = ", ".join(BACKBONES)
+            raise _invalid([Violation(field="backbone", message=f"'{self.backbone}' is not known; known: {known}")])
+        defaults = spec.defaults
+        frames = self.frames or (self.plan.frames if self.plan is not None else defaults.frames)
+        settings = RenderSettings(
+            backbone=spec.name,
+            seed=secrets.randbelow(MAXIMUM_SEED + 1) if self.seed is None else self.seed,
+            steps=self.steps or defaults.steps,
+            frames=frames,
+            width=self.width or defaults.width,
+            height=self.height or defaults.height,
+            fps=self.fps or defaults.fps,
+            guidance_scale=self.guidance_scale or defaults.guidance_scale,
+        )
+        violations = _beyond(spec, settings)
+        if self.plan is not None and self.plan.frames != frames:
+            violations.append(
+                Violation(field="plan.tracks", message=f"the plan has {self.plan.frames} frames, the video {frames}")
+            )
+        if violations:
+            raise _invalid(violations)
+        return settings
+
+
+def _beyond(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
+    found = []
+    for name, rule in (("frames", spec.frames), ("width", spec.width), ("height", spec.height)):
+        value: int = getattr(settings, name)
+        if not rule.allows(value):
+            found.append(Violation(field=name, message=f"{spec.name} can do {rule}, not {value}"))
+    if settings.steps > spec.maximum_steps:
+        found.append(Violation(field="steps", message=f"at most {spec.maximum_steps}, not {settings.steps}"))
+    return found
+
+
+def _invalid(violations: list[Violation]) -> InvalidRequest:
+    return InvalidRequest("; ".join(f"{v.field}: {v.message}" for v in violations), violations)

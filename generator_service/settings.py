@@ -1,0 +1,63 @@
+"""The generator's environment, read once, at the edge.  Every variable begins with `GENERATOR_`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from generator_service.backbones.specs import DEFAULT_BACKBONE
+
+
+class StorageSettings(BaseSettings):
+    """Where videos go."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_STORAGE_", frozen=True, extra="ignore")
+
+    url: str = "s3://videos"
+    """`s3://bucket[/prefix]`, `file:///folder` or `memory://`."""
+    endpoint: str | None = None
+    """The S3 server's address as the services see it; None: Amazon's."""
+    public_endpoint: str | None = None
+    """The same server's address as clients see it, for signed URLs; None: the same as `endpoint`."""
+    region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+    url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
+    """How long a signed URL is good for."""
+
+
+class WorkerSettings(BaseSettings):
+    """What a render worker keeps in memory, and how."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_", frozen=True, extra="ignore")
+
+    backbone: str = DEFAULT_BACKBONE
+    weights: Path | None = None
+    """A local folder in diffusers' format; None: packaged weights or the hub's cache."""
+    device: str = "auto"
+    """"auto" is "cuda" where there is one, else "cpu"."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """"auto" is the checkpoint's own on a GPU and float32 on a CPU."""
+    offload: Literal["none", "model", "sequential"] = "none"
+    """Trade speed for GPU memory: move whole networks, or single layers, to the GPU as they are needed."""
+    vae_tiling: bool = False
+    """Decode in tiles: less memory, slower."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    planner_url: str = "http://127.0.0.1:8081"
+    planner_timeout: float = 120.0
+    """Seconds a plan may take."""
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
+    job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
+    """The longest a job may run."""
+    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    log_format: Literal["console", "json"] = "console"
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    render: WorkerSettings = Field(default_factory=WorkerSettings)

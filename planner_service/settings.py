@@ -1,0 +1,21 @@
+"""The planner's environment, read once, at the edge.  Every variable begins with `PLANNER_`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PLANNER_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    language_model_url: str | None = None
+    """The base URL of an OpenAI-compatible server, "http://vllm:8000/v1"; None: plan with the parser only."""
+    language_model_name: str = "meta-llama/Llama-3.3-70B-Instruct"
+    language_model_key: SecretStr | None = None
+    language_model_seconds: Annotated[float, Field(gt=0)] = 90.0
+    """The longest one completion may take."""
+    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
+    log_format: Literal["console", "json"] = "console"

@@ -1,0 +1,138 @@
+"""The errors of both services, and how they travel: problem+json (RFC 9457).
+
+    ServiceError                    500  internal
+    ├── InvalidRequest              422  invalid_request           the caller can mend it: each violation names a field
+    ├── BodyTooLarge                413  body_too_large
+    ├── NotFound                    404  not_found
+    ├── Conflict                    409  conflict                  not possible in the job's present state
+    ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
+    ├── RenderingFailed             500  rendering_failed
+    │   ├── WeightsMissing          500  weights_missing
+    │   └── OutOfMemory             500  out_of_memory
+    └── Unavailable                 503  unavailable               a part this one depends on is missing: try again
+        ├── LanguageModelUnavailable  503  language_model_unavailable
+        ├── PlannerUnavailable        503  planner_unavailable
+        └── StorageUnavailable        503  storage_unavailable
+
+An expected ending of a job is a value in its record (`code`, `message`, `retryable`), built from one of these.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from shared.wire import WireModel
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class Violation(WireModel):
+    """One field that is not as it should be."""
+
+    field: str
+    """Dotted path: "plan.tracks.0.boxes.3"; "" for the whole body."""
+    message: str
+    """What is wrong, with the limit."""
+
+
+class Problem(WireModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    violations: tuple[Violation, ...] = ()
+
+
+class ServiceError(Exception):
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, violations: Iterable[Violation] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.violations = tuple(violations)
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            retryable=self.retryable,
+            violations=self.violations,
+        )
+
+
+class InvalidRequest(ServiceError):
+    code, title, status = "invalid_request", "The request is not valid", 422
+
+
+class BodyTooLarge(ServiceError):
+    code, title, status = "body_too_large", "The request body is too large", 413
+
+
+class NotFound(ServiceError):
+    code, title, status = "not_found", "Not found", 404
+
+
+class Conflict(ServiceError):
+    code, title, status = "conflict", "Not possible in the present state", 409
+
+
+class PlanningFailed(ServiceError):
+    code, title, status = "planning_failed", "No valid plan came of this prompt", 422
+
+
+class RenderingFailed(ServiceError):
+    code, title = "rendering_failed", "The video could not be rendered"
+
+
+class WeightsMissing(RenderingFailed):
+    code, title = "weights_missing", "The backbone's weights are not on this machine"
+
+
+class OutOfMemory(RenderingFailed):
+    code, title = "out_of_memory", "The device has too little memory for this job"
+
+
+class Unavailable(ServiceError):
+    code, title, status, retryable = "unavailable", "A part of the service is unavailable", 503, True
+
+
+class LanguageModelUnavailable(Unavailable):
+    code, title = "language_model_unavailable", "The language model is unavailable"
+
+
+class PlannerUnavailable(Unavailable):
+    code, title = "planner_unavailable", "The planner is unavailable"
+
+
+class StorageUnavailable(Unavailable):
+    code, title = "storage_unavailable", "The object storage is unavailable"
+
+
+def violations_of(errors: ValidationError | Sequence[dict[str, Any]]) -> tuple[Violation, ...]:
+    """Pydantic's errors (or FastAPI's list of them) as violations; FastAPI's leading "body" is left out."""
+    listed = errors.errors() if isinstance(errors, ValidationError) else errors
+    violations = []
+    for error in listed:
+        path = [str(part) for part in error["loc"]]
+        if path and path[0] in ("body", "query", "path"):
+            path = path[1:]
+        violations.append(Violation(field=".".join(path), message=error["msg"].removeprefix("Value error, ")))
+    return tuple(violations)
+
+
+def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> InvalidRequest:
+    """One error that lists everything pydantic objected to."""
+    violations = violations_of(errors)
+    detail = "; ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations[:3])
+    return InvalidRequest(detail, violations)

@@ -1,0 +1,144 @@
+"""The plan: motion graph and layout, the contract between the planner and the generator.
+
+Whatever passes validation can be rendered: every instance has one box in every frame, inside the frame; every frame
+of a track belongs to one phase; what a label promises of an instance (Sec. 3.2) holds.
+"""
+
+import hashlib
+import json
+from itertools import pairwise
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.geometry import FrameBox
+from shared.motion_graph import Identifier, MotionGraph, MotionLabel, Phrase
+from shared.wire import WireModel
+
+MAXIMUM_FRAMES = 241
+MAXIMUM_PROMPT_CHARACTERS = 2000
+
+ASPECT_TOLERANCE = 0.02
+"""By how much a rigid instance's aspect may change: rounding, not stretching."""
+
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_PROMPT_CHARACTERS)]
+
+
+class Phase(WireModel):
+    """Frames `start` to `end`, both included, during which one label holds."""
+
+    label: MotionLabel
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=0)]
+
+
+class Track(WireModel):
+    """What one instance does: its phases, in order and without gaps, and its box in every frame."""
+
+    instance: Identifier
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
+
+    @model_validator(mode="after")
+    def _phases_cover_the_frames(self) -> Self:
+        expected = 0
+        for phase in self.phases:
+            if phase.start != expected or phase.end < phase.start:
+                raise ValueError(
+                    f"track '{self.instance}': a phase should start at frame {expected} and end no earlier, "
+                    f"but it spans {phase.start} to {phase.end}"
+                )
+            expected = phase.end + 1
+        if expected != len(self.boxes):
+            raise ValueError(
+                f"track '{self.instance}': the phases span {expected} frames, but there are {len(self.boxes)} boxes"
+            )
+        return self
+
+
+class Provenance(WireModel):
+    """Where a plan comes from."""
+
+    planner: Phrase
+    """"language-model" or "parser"."""
+    model: Phrase
+    """The language model's, or the parser model's, name and version."""
+    version: Phrase
+    """The planner's own version."""
+    seed: int
+    hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """`Plan.content_hash` of the plan as it left the planner."""
+
+
+class Plan(WireModel):
+    """A motion graph and its layout.  A plan without provenance was written by hand, or edited."""
+
+    prompt: Prompt
+    graph: MotionGraph
+    background: Phrase
+    tracks: tuple[Track, ...]
+    """One for each instance, in the graph's order."""
+    depth_order: tuple[Identifier, ...]
+    """Every instance once, nearest to the camera first."""
+    provenance: Provenance | None = None
+
+    @property
+    def frames(self) -> int:
+        return len(self.tracks[0].boxes)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the plan's canonical JSON, provenance left out: equal plans hash alike, whoever made them."""
+        content = self.model_dump(mode="json", exclude={"provenance"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def signed(self, *, planner: str, model: str, version: str, seed: int) -> "Plan":
+        """The same plan with its provenance."""
+        provenance = Provenance(planner=planner, model=model, version=version, seed=seed, hash=self.content_hash)
+        return self.model_copy(update={"provenance": provenance})
+
+    @model_validator(mode="after")
+    def _every_instance_has_one_track(self) -> Self:
+        tracked = tuple(track.instance for track in self.tracks)
+        if tracked != self.graph.ids:
+            raise ValueError(
+                f"there must be one track for each instance, in the graph's order ({', '.join(self.graph.ids)}), "
+                f"but the tracks are of: {', '.join(tracked) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tracks_are_equally_long(self) -> Self:
+        for track in self.tracks:
+            if len(track.boxes) != self.frames:
+                raise ValueError(
+                    f"all tracks must have equally many boxes, but '{self.tracks[0].instance}' has {self.frames} "
+                    f"and '{track.instance}' has {len(track.boxes)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _depth_orders_every_instance(self) -> Self:
+        if sorted(self.depth_order) != sorted(self.graph.ids):
+            raise ValueError(
+                f"depth_order must name every instance once ({', '.join(self.graph.ids)}), "
+                f"but it names: {', '.join(self.depth_order) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_hold(self) -> Self:
+        """Motionless: no change; rigid: constant aspect.  Only roots are held to it: a part moves with its parent."""
+        for track in self.tracks:
+            if self.graph[track.instance].parent is not None:
+                continue
+            for phase in track.phases:
+                boxes = track.boxes[phase.start : phase.end + 1]
+                where = f"track '{track.instance}': {phase.label.value} in frames {phase.start} to {phase.end}"
+                if phase.label is MotionLabel.MOTIONLESS and any(a != b for a, b in pairwise(boxes)):
+                    raise ValueError(f"{where}, but its box changes")
+                if phase.label is MotionLabel.RIGID:
+                    aspects = [box.aspect for box in boxes]
+                    if max(aspects) > min(aspects) * (1 + ASPECT_TOLERANCE):
+                        raise ValueError(f"{where}, but its aspect changes by more than {ASPECT_TOLERANCE:.0%}")
+        return self
