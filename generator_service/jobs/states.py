@@ -1,16 +1,15 @@
 """The life of a job on one page.
 
-                      ┌────────────────────────── retry ──────────────────────────┐
-                      ▼                                                           │
-    (accepted) ──▶ queued ──start──▶ running ──succeed──▶ succeeded               │
-                      │  ▲              │ │ └───────────────────fail──▶ failed    │
-                      │  └─hand over────┘ └──────────────────────────────────────-┘
-                      │                 │
-                      └─cancel─▶ canceled ◀─confirm─ canceling ◀─cancel─ (running)
+    (accepted) ─▶ queued ──start──▶ running ──succeed──▶ succeeded
+                  │ │ ▲              │ │ │
+                  │ │ └──hand over───┘ │ └───fail──────▶ failed
+                  │ └──────fail────────│──────────────────┘ ▲
+                  │                    └─cancel─▶ canceling ─┤
+                  └──cancel────────────────────▶ canceled ◀──┘
 
 `queued` and `running` alternate: a job is queued for planning, runs (stage: planning), is handed over to the queue of
-renders, runs again (sampling, decoding, storing).  A running job that is to be canceled is `canceling` until its
-worker has let go of it.  Terminal states are final, but that `expire` removes a terminal job's objects.
+renders, runs again (sampling, decoding, storing).  A job whose client gave a plan starts in the queue of renders.
+A running job that is to be canceled is `canceling` until its worker has let go of it.  Terminal states are final.
 """
 
 from enum import StrEnum
@@ -24,11 +23,10 @@ class JobStatus(StrEnum):
     CANCELED = "canceled"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    EXPIRED = "expired"
 
     @property
     def is_terminal(self) -> bool:
-        return not self.successors or self.successors == {JobStatus.EXPIRED}
+        return not self.successors
 
     @property
     def successors(self) -> frozenset["JobStatus"]:
@@ -41,8 +39,6 @@ class JobStatus(StrEnum):
             case JobStatus.CANCELING:
                 return frozenset({JobStatus.CANCELED, JobStatus.FAILED})
             case JobStatus.SUCCEEDED | JobStatus.FAILED | JobStatus.CANCELED:
-                return frozenset({JobStatus.EXPIRED})
-            case JobStatus.EXPIRED:
                 return frozenset()
             case _:
                 assert_never(self)

@@ -1,0 +1,64 @@
+"""RQ delivers jobs to workers and does nothing else: its own records may vanish at any time.
+
+One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  Messages are
+JSON, functions are named by their dotted path: nothing is ever pickled.
+"""
+
+from typing import Final
+
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from shared.errors import Unavailable
+
+PLAN_QUEUE: Final = "plan"
+PLAN_FUNCTION: Final = "generator_service.workers.plan_worker.plan"
+RENDER_FUNCTION: Final = "generator_service.workers.render_worker.render"
+
+
+def render_queue(backbone: str) -> str:
+    return f"render.{backbone}"
+
+
+class Delivery:
+    """`redis_client` must not decode responses: RQ reads bytes."""
+
+    def __init__(self, redis_client: redis.Redis, job_seconds: int) -> None:
+        self._redis = redis_client
+        self._job_seconds = job_seconds
+
+    def queue(self, name: str) -> Queue:
+        return Queue(name, connection=self._redis, serializer=JSONSerializer, default_timeout=self._job_seconds)
+
+    def enqueue(self, record: JobRecord) -> None:
+        """Hand a queued job to whoever does its stage.  Raises Unavailable."""
+        function = PLAN_FUNCTION if record.stage is Stage.PLANNING else RENDER_FUNCTION
+        try:
+            self._queue_of(record).enqueue(
+                function, args=(record.id,), job_id=_message(record), result_ttl=0, failure_ttl=24 * 3600
+            )
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise Unavailable("Redis does not answer") from error
+
+    def position(self, record: JobRecord) -> int | None:
+        """How many jobs are before this one in its queue; None where it does not wait."""
+        if record.status is not JobStatus.QUEUED:
+            return None
+        try:
+            position: int | None = self._queue_of(record).get_job_position(_message(record))
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise Unavailable("Redis does not answer") from error
+        return position
+
+    def _queue_of(self, record: JobRecord) -> Queue:
+        if record.stage is Stage.PLANNING:
+            return self.queue(PLAN_QUEUE)
+        return self.queue(render_queue(record.settings.backbone))
+
+
+def _message(record: JobRecord) -> str:
+    stage = "plan" if record.stage is Stage.PLANNING else "render"
+    return f"{stage}-{record.id}-{record.attempt}"

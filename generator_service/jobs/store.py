@@ -1,0 +1,244 @@
+"""Job records in Redis: the truth about every job.
+
+    job:{id}            hash, a field of `JobRecord` each, as JSON
+    job:{id}:plan       the plan, as JSON
+    jobs                sorted set of all ids by time of creation
+    jobs:{status}       the same, of the jobs in that status
+
+Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
+allow it.  Nothing else writes these keys.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+from pydantic import TypeAdapter
+from redis.client import Pipeline
+
+from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
+from generator_service.jobs.states import JobStatus, Stage
+from shared.errors import Conflict, NotFound, ServiceError, Unavailable
+from shared.plan import Plan
+
+_FIELDS: dict[str, TypeAdapter[Any]] = {
+    name: TypeAdapter(cast(Any, field.annotation)) for name, field in JobRecord.model_fields.items()
+}
+
+_REPORT = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return redis.call('HGET', KEYS[1], 'status')
+"""
+"""Only an existing record is written: a late report must not bring a deleted job half back."""
+
+
+class JobStore:
+    """`redis_client` must decode responses to text.  Every method raises Unavailable where Redis does not answer."""
+
+    def __init__(self, redis_client: redis.Redis, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._redis = redis_client
+        self._report = redis_client.register_script(_REPORT)
+        self._now = now
+
+    # reading
+
+    def get(self, job_id: str) -> JobRecord:
+        """Raises NotFound."""
+        with _answering():
+            fields = cast(dict[str, str], self._redis.hgetall(_job(job_id)))
+        return _record(job_id, fields)
+
+    def plan(self, job_id: str) -> Plan | None:
+        """The job's plan; None while there is none."""
+        with _answering():
+            text = cast(str | None, self._redis.get(_plan(job_id)))
+        return None if text is None else Plan.model_validate_json(text)
+
+    def list(self, *, status: JobStatus | None = None, after: str | None = None, limit: int) -> tuple[JobRecord, ...]:
+        """Newest first, those created before the job `after`.  Raises NotFound for an unknown `after`."""
+        key = _index(status)
+        with _answering():
+            if after is None:
+                highest: str | float = "+inf"
+            else:
+                score = self._redis.zscore(_index(None), after)
+                if score is None:
+                    raise NotFound(f"there is no job '{after}'")
+                highest = f"({score}"
+            ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=0, num=limit))
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.hgetall(_job(job_id))
+            hashes = pipeline.execute()
+        return tuple(_record(job_id, fields) for job_id, fields in zip(ids, hashes, strict=True) if fields)
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Jobs in each status."""
+        with _answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for status in JobStatus:
+                pipeline.zcard(_index(status))
+            return dict(zip(JobStatus, pipeline.execute(), strict=True))
+
+    def ping(self) -> None:
+        with _answering():
+            self._redis.ping()
+
+    # the life of a job
+
+    def create(self, record: JobRecord, plan: Plan | None) -> None:
+        """Persist a new job.  Call before enqueueing it."""
+        # Microseconds since 1970 are exact in a double, and tell jobs of the same millisecond apart.
+        score = round(record.created_at.timestamp() * 1_000_000)
+        with _answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
+            if plan is not None:
+                pipeline.set(_plan(record.id), plan.model_dump_json())
+            pipeline.zadd(_index(None), {record.id: score})
+            pipeline.zadd(_index(record.status), {record.id: score})
+            pipeline.execute()
+
+    def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
+        """A worker takes a queued job.  Conflict where it was canceled meanwhile."""
+
+        def changes(record: JobRecord) -> dict[str, Any]:
+            return {"worker": worker, "stage": stage, "started_at": record.started_at or self._now()}
+
+        return self._move(job_id, JobStatus.RUNNING, changes)
+
+    def hand_over(self, job_id: str, plan: Plan, *, seconds: float) -> JobRecord:
+        """Planning is done: keep the plan, back to queued for rendering."""
+
+        def changes(record: JobRecord) -> dict[str, Any]:
+            return {
+                "worker": None,
+                "stage": Stage.SAMPLING,
+                "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
+            }
+
+        return self._move(job_id, JobStatus.QUEUED, changes, plan=plan)
+
+    def report(self, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
+        """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
+
+        Raises NotFound.
+        """
+        values = {"stage": stage, "progress": progress, "step": step, "updated_at": self._now().isoformat()}
+        arguments = [part for pair in _fields(values).items() for part in pair]
+        with _answering():
+            status = self._report(keys=[_job(job_id)], args=arguments)
+        if status is None:
+            raise NotFound(f"there is no job '{job_id}'")
+        return JobStatus(json.loads(status))
+
+    def succeed(self, job_id: str, *, results: Results, diagnostics: Diagnostics) -> JobRecord:
+        """Conflict where the job is to be canceled: the wish came first."""
+
+        def changes(record: JobRecord) -> dict[str, Any]:
+            seconds = record.diagnostics.seconds | diagnostics.seconds
+            return {
+                **self._ended(),
+                "progress": 1.0,
+                "results": results,
+                "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
+            }
+
+        return self._move(job_id, JobStatus.SUCCEEDED, changes)
+
+    def fail(self, job_id: str, error: ServiceError) -> JobRecord:
+        return self._move(job_id, JobStatus.FAILED, lambda _: {**self._ended(), "error": JobError.of(error)})
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
+        while True:
+            record = self.get(job_id)
+            try:
+                match record.status:
+                    case JobStatus.QUEUED:
+                        return self._move(job_id, JobStatus.CANCELED, lambda _: self._ended())
+                    case JobStatus.RUNNING:
+                        return self._move(job_id, JobStatus.CANCELING, lambda _: {})
+                    case _:
+                        return record
+            except Conflict:
+                continue  # it moved on between the look and the change
+
+    def confirm_cancel(self, job_id: str) -> JobRecord:
+        """The worker has let go of a job that was to be canceled."""
+        return self._move(job_id, JobStatus.CANCELED, lambda _: self._ended())
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended.  Raises NotFound, and Conflict while it has not."""
+        status = self.get(job_id).status
+        if not status.is_terminal:
+            raise Conflict(f"job '{job_id}' is {status}: cancel it first")
+        with _answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.delete(_job(job_id), _plan(job_id))
+            for index in (_index(None), _index(status)):
+                pipeline.zrem(index, job_id)
+            pipeline.execute()
+
+    def _ended(self) -> dict[str, Any]:
+        return {"worker": None, "stage": None, "finished_at": self._now()}
+
+    def _move(
+        self,
+        job_id: str,
+        target: JobStatus,
+        changes: Callable[[JobRecord], dict[str, Any]],
+        plan: Plan | None = None,
+    ) -> JobRecord:
+        key = _job(job_id)
+
+        def attempt(pipeline: Pipeline) -> JobRecord:
+            record = _record(job_id, cast(dict[str, str], pipeline.hgetall(key)))
+            if target not in record.status.successors:
+                raise Conflict(f"job '{job_id}' is {record.status} and cannot become {target}")
+            update = {**changes(record), "status": target, "updated_at": self._now()}
+            moved = record.model_copy(update=update)
+            pipeline.multi()
+            pipeline.hset(key, mapping=_fields(moved.model_dump(mode="json", include=set(update))))
+            if plan is not None:
+                pipeline.set(_plan(job_id), plan.model_dump_json())
+            pipeline.zrem(_index(record.status), job_id)
+            pipeline.zadd(_index(target), {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            return moved
+
+        with _answering():
+            return cast(JobRecord, self._redis.transaction(cast(Any, attempt), key, value_from_callable=True))
+
+
+def _job(job_id: str) -> str:
+    return f"job:{job_id}"
+
+
+def _plan(job_id: str) -> str:
+    return f"job:{job_id}:plan"
+
+
+def _index(status: JobStatus | None) -> str:
+    return "jobs" if status is None else f"jobs:{status}"
+
+
+def _fields(values: dict[str, Any]) -> dict[Any, Any]:
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
+    if "id" not in fields:
+        raise NotFound(f"there is no job '{job_id}'")
+    return JobRecord(**{name: _FIELDS[name].validate_json(text) for name, text in fields.items()})
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise Unavailable("Redis does not answer") from error
