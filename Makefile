@@ -1,0 +1,75 @@
+# Every command of the project.  `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+PROMPT ?= a red car drives to the right while a tree stands still
+OUT ?= out
+export PROMPT OUT
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# use
+
+.PHONY: install
+install: $(VENV)/installed ## install what it takes to run everything on this machine
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): the first time takes some minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable '.[planner,generator,local]'
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/installed ## PROMPT="…": start everything, make one video, show where it is, stop everything
+	@$(BIN)/python -m deploy.local demo --prompt "$$PROMPT" --out "$$OUT"
+
+.PHONY: up
+up: $(VENV)/installed ## start everything and keep it running until Ctrl-C
+	@$(BIN)/python -m deploy.local up
+
+# develop
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP_INSTALL) --editable '.[planner,generator,local,dev]'
+	@touch $@
+
+.PHONY: test
+test: lint types imports ## everything CI checks: style, types, import rules and all tests
+	$(BIN)/pytest
+
+.PHONY: lint
+lint: $(VENV)/installed-dev ## style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(VENV)/installed-dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/installed-dev ## which module may import which
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/installed-dev ## mend style and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: emoji-world
+emoji-world: $(VENV)/installed ## train the emoji world from nothing: about two hours on two cores, into var/emoji-world
+	$(BIN)/python -m emoji_world train --profile cpu --out var/emoji-world
+
+.PHONY: constraints
+constraints: ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
+
+.PHONY: clean
+clean: ## remove what running and testing leave behind, the environment included
+	rm -rf $(VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
