@@ -1,0 +1,172 @@
+"""CogVideoX (Yang et al., 2024, arXiv:2408.06072): a DiT with joint attention over text and video tokens.
+
+The stock diffusers pipeline holds the parts (T5, transformer, VAE, scheduler); the loop is ours.  Every step here
+does what `CogVideoXPipeline.__call__` does with its defaults, in the same order, so that the bits are the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPipeline
+from torch import Generator, Tensor
+
+from generator_service.backbones.base import Backbone, Caption, Frames, Setup, Solver
+from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
+from generator_service.backbones.specs import BackboneSpec
+from generator_service.backbones.weights import find_weights
+from generator_service.request import RenderSettings
+from generator_service.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class CogVideoXConditioning:
+    text: Tensor
+    """[1, token, channel]; with classifier-free guidance [2, token, channel], the unconditional half first."""
+    rotary: tuple[Tensor, Tensor] | None
+    """cos and sin, each [video token, channel of a head]; None where positions are added to the tokens."""
+    guidance_scale: float
+
+
+class CogVideoX(Backbone[CogVideoXConditioning]):
+    def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
+        """pipeline: a `CogVideoXPipeline` whose parts are on `device`, or will move there when they are called."""
+        self.spec = spec
+        self.setup = setup
+        self.pipeline = pipeline
+        self.transformer = pipeline.transformer
+        self.device = device
+
+    @classmethod
+    def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
+        """Raises WeightsMissing."""
+        weights = find_weights(spec, settings.weights)
+        device = resolve_device(settings)
+        dtype = resolve_dtype(settings, device, weights.path)
+        pipeline = CogVideoXPipeline.from_pretrained(
+            weights.path, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        match settings.offload:
+            case "none":
+                pipeline.to(device)
+            case "model":
+                pipeline.enable_model_cpu_offload(device=device)
+            case "sequential":
+                pipeline.enable_sequential_cpu_offload(device=device)
+        if settings.vae_tiling:
+            pipeline.vae.enable_tiling()
+        setup = Setup(
+            weights_revision=weights.revision,
+            device=device_name(device),
+            dtype=str(dtype).removeprefix("torch."),
+            vae_tiling=settings.vae_tiling,
+        )
+        return cls(spec, pipeline, device, setup)
+
+    @property
+    def text_tokens(self) -> int:
+        """How many tokens of text the transformer was built for."""
+        length: int = self.transformer.config.max_text_seq_length
+        return length
+
+    def caption(self, prompt: str) -> Caption:
+        """The prompt itself; a note says what of it is too long to be read."""
+        tokenizer = self.pipeline.tokenizer
+        tokens = tokenizer(prompt).input_ids
+        if len(tokens) <= self.text_tokens:
+            return Caption(prompt)
+        unread = tokenizer.decode(tokens[self.text_tokens - 1 : -1])
+        return Caption(prompt, (f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
+
+    def prepare(self, caption: str, settings: RenderSettings) -> CogVideoXConditioning:
+        guided = settings.guidance_scale > 1
+        text, empty_text = self.pipeline.encode_prompt(
+            caption, do_classifier_free_guidance=guided, max_sequence_length=self.text_tokens, device=self.device
+        )
+        return CogVideoXConditioning(
+            text=torch.cat([empty_text, text]) if guided else text,
+            rotary=self._rotary(settings),
+            guidance_scale=settings.guidance_scale,
+        )
+
+    def solver(self, steps: int) -> "CogVideoXSolver":
+        return CogVideoXSolver(self.pipeline.scheduler, steps, self.device)
+
+    def initial_latents(self, settings: RenderSettings, generator: Generator) -> Tensor:
+        """[1, latent frame, channel, latent row, latent column]."""
+        latents: Tensor = self.pipeline.prepare_latents(
+            batch_size=1,
+            num_channels_latents=self.transformer.config.in_channels,
+            num_frames=settings.frames + self._padding(settings.frames) * self.pipeline.vae_scale_factor_temporal,
+            height=settings.height,
+            width=settings.width,
+            dtype=self.pipeline.text_encoder.dtype,
+            device=self.device,
+            generator=generator,
+        )
+        return latents
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditioning: CogVideoXConditioning) -> Tensor:
+        batch = conditioning.text.shape[0]
+        prediction: Tensor = self.transformer(
+            hidden_states=torch.cat([latents] * batch),
+            encoder_hidden_states=conditioning.text,
+            timestep=timestep.expand(batch),
+            image_rotary_emb=conditioning.rotary,
+            return_dict=False,
+        )[0].float()
+        if batch == 1:
+            return prediction
+        unconditional, conditional = prediction.chunk(2)
+        return unconditional + conditioning.guidance_scale * (conditional - unconditional)
+
+    def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:
+        with torch.no_grad():
+            video = self.pipeline.decode_latents(latents[:, self._padding(settings.frames) :])
+        self.pipeline.maybe_free_model_hooks()
+        pictures = self.pipeline.video_processor.postprocess_video(video, output_type="np")[0]  # [F, H, W, 3], 0 to 1
+        frames: Frames = (pictures * 255).round().astype("uint8")
+        return frames
+
+    def _padding(self, frames: int) -> int:
+        """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""
+        patch: int = self.transformer.config.patch_size_t or 1
+        return -self._latent_frames(frames) % patch
+
+    def _latent_frames(self, frames: int) -> int:
+        compression: int = self.pipeline.vae_scale_factor_temporal
+        return (frames - 1) // compression + 1
+
+    def _rotary(self, settings: RenderSettings) -> tuple[Tensor, Tensor] | None:
+        if not self.transformer.config.use_rotary_positional_embeddings:
+            return None
+        latent_frames = self._latent_frames(settings.frames) + self._padding(settings.frames)
+        cos, sin = self.pipeline._prepare_rotary_positional_embeddings(
+            settings.height, settings.width, latent_frames, self.device
+        )
+        return cos, sin
+
+
+class CogVideoXSolver(Solver):
+    """The checkpoint's own: DDIM (2B), or DPM-Solver++ (2M, SDE; 5B), whose memory is the last clean estimate."""
+
+    def __init__(self, checkpoint_scheduler: Any, steps: int, device: torch.device) -> None:
+        self.scheduler = type(checkpoint_scheduler).from_config(checkpoint_scheduler.config)
+        self.scheduler.set_timesteps(steps, device=device)
+        # For some counts (61, 103, …) rounding gives the stock schedulers one timestep more, -1: past the clean video.
+        self.timesteps: Tensor = self.scheduler.timesteps[:steps]
+
+    def step(
+        self, index: int, prediction: Tensor, latents: Tensor, memory: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        timestep = self.timesteps[index]
+        if isinstance(self.scheduler, CogVideoXDPMScheduler):
+            before = self.timesteps[index - 1] if index > 0 else None
+            stepped, memory = self.scheduler.step(
+                prediction, memory, timestep, before, latents, generator=generator, return_dict=False
+            )
+        elif isinstance(self.scheduler, CogVideoXDDIMScheduler):
+            stepped = self.scheduler.step(prediction, timestep, latents, generator=generator, return_dict=False)[0]
+        else:
+            raise TypeError(f"Got a {type(self.scheduler).__name__} but expected a CogVideoX scheduler")
+        return stepped.to(latents.dtype), memory

@@ -1,0 +1,34 @@
+"""Which device and which number format a network runs in."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from generator_service.backbones.weights import checkpoint_dtype
+from generator_service.settings import WorkerSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(settings: WorkerSettings) -> torch.device:
+    device = torch.device(settings.device if settings.device != "auto" else _best_device())
+    if device.type == "cuda":
+        # cuBLAS repeats its results only with a fixed workspace, and reads this once, at its first product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return device
+
+
+def resolve_dtype(settings: WorkerSettings, device: torch.device, folder: Path) -> torch.dtype:
+    if settings.dtype != "auto":
+        return DTYPES[settings.dtype]
+    return torch.float32 if device.type == "cpu" else checkpoint_dtype(folder)
+
+
+def device_name(device: torch.device) -> str:
+    """For the manifest: "cpu", or "cuda (NVIDIA H200)"."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,114 @@
+"""One video, top to bottom: caption, sample, decode, encode.  The render worker and the command line both call this."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from generator_service.backbones.base import AnyBackbone, Frames
+from generator_service.jobs.record import Diagnostics
+from generator_service.jobs.states import Stage
+from generator_service.request import RenderSettings
+from generator_service.sampling.guidance import UNGUIDED
+from generator_service.sampling.loop import denoise
+from generator_service.sampling.state import OnStep, first_state
+from generator_service.storage.manifest import Manifest
+from generator_service.storage.preview import draw_preview
+from generator_service.storage.video import encode_mp4
+from shared.errors import OutOfMemory
+from shared.plan import Plan
+
+OnStage = Callable[[Stage], None]
+"""Called when a stage begins; like `OnStep` it may raise `Cancelled`."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    frames: Frames
+    video: bytes
+    """MP4."""
+    preview: bytes
+    """PNG."""
+    manifest: Manifest
+    diagnostics: Diagnostics
+
+
+def render(
+    backbone: AnyBackbone,
+    prompt: str,
+    plan: Plan | None,
+    settings: RenderSettings,
+    *,
+    on_step: OnStep,
+    on_stage: OnStage,
+) -> Rendered:
+    """The same arguments on the same device give the same bytes of video.
+
+    `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
+    passes through.  Raises OutOfMemory.
+    """
+    seconds: dict[str, float] = {}
+
+    with _reproducible(), _memory_errors_as_ours():
+        on_stage(Stage.SAMPLING)
+        with _timed("sampling", seconds):
+            caption = backbone.caption(prompt)
+            conditioning = backbone.prepare(caption.text, settings)
+            latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, on_step)
+        on_stage(Stage.DECODING)
+        with _timed("decoding", seconds):
+            frames = backbone.decode(latents, settings)
+
+    with _timed("encoding", seconds):
+        video, encoding = encode_mp4(frames, settings.fps)
+        preview = draw_preview(frames, prompt, plan)
+
+    setup = backbone.setup
+    manifest = Manifest(
+        prompt=prompt,
+        caption=caption.text,
+        plan_hash=None if plan is None else plan.content_hash,
+        settings=settings,
+        guidance="off",
+        weights_revision=setup.weights_revision,
+        device=setup.device,
+        dtype=setup.dtype,
+        vae_tiling=setup.vae_tiling,
+        encoding=encoding,
+        seconds=seconds,
+    )
+    diagnostics = Diagnostics(
+        caption=caption.text if caption.text != prompt else None, notes=caption.notes, seconds=seconds
+    )
+    return Rendered(frames, video, preview, manifest, diagnostics)
+
+
+@contextmanager
+def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - begin, 3)
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Only kernels that give the same bits every time; the process is left as it was."""
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
+@contextmanager
+def _memory_errors_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(str(error)) from error
