@@ -78,6 +78,7 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         unread = tokenizer.decode(tokens[self.text_tokens - 1 : -1])
         return Caption(prompt, (f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
 
+    @torch.no_grad()
     def prepare(self, caption: str, settings: RenderSettings) -> CogVideoXConditioning:
         guided = settings.guidance_scale > 1
         text, empty_text = self.pipeline.encode_prompt(
@@ -120,9 +121,9 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         unconditional, conditional = prediction.chunk(2)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
+    @torch.no_grad()
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:
-        with torch.no_grad():
-            video = self.pipeline.decode_latents(latents[:, self._padding(settings.frames) :])
+        video = self.pipeline.decode_latents(latents[:, self._padding(settings.frames) :])
         self.pipeline.maybe_free_model_hooks()
         pictures = self.pipeline.video_processor.postprocess_video(video, output_type="np")[0]  # [F, H, W, 3], 0 to 1
         frames: Frames = (pictures * 255).round().astype("uint8")

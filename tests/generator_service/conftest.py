@@ -1,0 +1,84 @@
+"""A CogVideoX small enough for a test, with random weights: every part is there, nothing is trained."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal
+
+import pytest
+
+TinyPipeline = Callable[..., Any]
+
+WIDTH, HEIGHT = 48, 32
+"""Never square: a swapped axis must show."""
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline() -> TinyPipeline:
+    """A `CogVideoXPipeline`; the same arguments give the same object, which tests leave as it is."""
+    return _tiny_pipeline
+
+
+@cache
+def _tiny_pipeline(
+    scheduler: Literal["ddim", "dpm"] = "ddim", rotary: bool = False, patch_size_t: int | None = None
+) -> Any:
+    import torch  # only the tests that draw need it
+    from diffusers import (
+        AutoencoderKLCogVideoX,
+        CogVideoXDDIMScheduler,
+        CogVideoXDPMScheduler,
+        CogVideoXPipeline,
+        CogVideoXTransformer3DModel,
+    )
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+        pieces += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+        tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+        text_encoder = T5EncoderModel(
+            T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, use_cache=False)
+        )
+        vae = AutoencoderKLCogVideoX(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("CogVideoXDownBlock3D",) * 4,
+            up_block_types=("CogVideoXUpBlock3D",) * 4,
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            temporal_compression_ratio=4,
+            sample_height=HEIGHT,
+            sample_width=WIDTH,
+        )
+        transformer = CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=4,
+            out_channels=4,
+            time_embed_dim=16,
+            text_embed_dim=32,
+            num_layers=2,
+            sample_width=WIDTH // 8,
+            sample_height=HEIGHT // 8,
+            sample_frames=9,
+            patch_size=2,
+            patch_size_t=patch_size_t,
+            max_text_seq_length=24,
+            use_rotary_positional_embeddings=rotary,
+            patch_bias=patch_size_t is None,
+        )
+    schedulers = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
+    noise_schedule = schedulers[scheduler](
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+    pipeline = CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder.eval(),
+        vae=vae.eval(),
+        transformer=transformer.eval(),
+        scheduler=noise_schedule,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -1,0 +1,31 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from generator_service.backbones.base import Setup
+from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.specs import COGVIDEOX_2B
+from generator_service.request import RenderSettings
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def settings() -> RenderSettings:
+    return RenderSettings(
+        backbone="cogvideox-2b", seed=7, steps=4, frames=9, width=48, height=32, fps=8, guidance_scale=4.5
+    )
+
+
+@pytest.fixture
+def tiny_backbone(tiny_pipeline: Callable[..., Any]) -> Callable[..., CogVideoX]:
+    def build(**form: Any) -> CogVideoX:
+        setup = Setup(weights_revision="random", device="cpu", dtype="float32", vae_tiling=False)
+        return CogVideoX(COGVIDEOX_2B, tiny_pipeline(**form), torch.device("cpu"), setup)
+
+    return build

@@ -1,0 +1,94 @@
+"""Without guidance our loop is the stock pipeline, bit for bit: fp32, CPU, the same seed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import CogVideoXPipeline
+
+from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.load import load_backbone
+from generator_service.backbones.specs import COGVIDEOX_2B
+from generator_service.request import RenderSettings
+from generator_service.sampling.guidance import UNGUIDED
+from generator_service.sampling.loop import denoise
+from generator_service.sampling.state import first_state, ignore
+from generator_service.settings import WorkerSettings
+
+PROMPT = "a red car drives"
+
+
+def ours(backbone: CogVideoX, settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
+    conditioning = backbone.prepare(PROMPT, settings)
+    latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
+    return latents, backbone.decode(latents, settings)
+
+
+def stock(pipeline: Any, settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
+    def run(output_type: str) -> Any:
+        return pipeline(
+            PROMPT,
+            num_frames=settings.frames,
+            width=settings.width,
+            height=settings.height,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            max_sequence_length=pipeline.transformer.config.max_text_seq_length,
+            generator=torch.Generator().manual_seed(settings.seed),
+            output_type=output_type,
+        ).frames
+
+    pictures = [np.asarray(picture) for picture in run("pil")[0]]
+    return run("latent"), np.stack(pictures)
+
+
+def assert_equal(backbone: CogVideoX, pipeline: Any, settings: RenderSettings) -> None:
+    our_latents, our_frames = ours(backbone, settings)
+    stock_latents, stock_frames = stock(pipeline, settings)
+    assert torch.equal(our_latents, stock_latents)
+    assert our_frames.shape == (settings.frames, settings.height, settings.width, 3)
+    assert np.array_equal(our_frames, stock_frames)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm"])
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("guidance_scale", [1.0, 4.5])
+def test_every_form_of_the_family(
+    tiny_backbone: Callable[..., CogVideoX],
+    settings: RenderSettings,
+    scheduler: str,
+    rotary: bool,
+    guidance_scale: float,
+) -> None:
+    backbone = tiny_backbone(scheduler=scheduler, rotary=rotary)
+    assert_equal(backbone, backbone.pipeline, settings.model_copy(update={"guidance_scale": guidance_scale}))
+
+
+@pytest.mark.parametrize(("frames", "width", "height"), [(1, 48, 32), (17, 48, 32), (9, 32, 64)])
+def test_other_sizes_and_lengths(
+    tiny_backbone: Callable[..., CogVideoX], settings: RenderSettings, frames: int, width: int, height: int
+) -> None:
+    """Odd numbers of latent frames: 1 and 5; 3 is the default."""
+    backbone = tiny_backbone()
+    changed = settings.model_copy(update={"frames": frames, "width": width, "height": height})
+    assert_equal(backbone, backbone.pipeline, changed)
+
+
+def test_patches_in_time(tiny_backbone: Callable[..., CogVideoX], settings: RenderSettings) -> None:
+    """CogVideoX 1.5: three latent frames are padded to four, and the padding is cut off again."""
+    backbone = tiny_backbone(rotary=True, patch_size_t=2)
+    assert_equal(backbone, backbone.pipeline, settings)
+
+
+def test_through_a_checkpoint_on_disk(
+    tiny_pipeline: Callable[..., Any], settings: RenderSettings, tmp_path: Path
+) -> None:
+    tiny_pipeline(scheduler="dpm", rotary=True).save_pretrained(tmp_path)
+    backbone = load_backbone(COGVIDEOX_2B, WorkerSettings(weights=tmp_path, device="cpu"))
+    assert isinstance(backbone, CogVideoX)
+    pipeline = CogVideoXPipeline.from_pretrained(tmp_path)
+    pipeline.set_progress_bar_config(disable=True)
+    assert_equal(backbone, pipeline, settings)
