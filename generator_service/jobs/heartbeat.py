@@ -1,0 +1,129 @@
+"""Who is at work: each worker process says so every few seconds, and is forgotten when it falls silent.
+
+worker:{name}       a `WorkerInfo` as JSON; expires after three missed beats
+workers             set of names, the silent ones included until somebody looks
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, Self, cast
+
+import redis
+import structlog
+
+from generator_service.jobs.redis_errors import answering
+from shared.errors import Unavailable
+from shared.wire import WireModel
+
+_WORKERS = "workers"
+
+BEATS_TO_EXPIRY = 3
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerInfo(WireModel):
+    """One worker process."""
+
+    name: str
+    kind: Literal["plan", "render"]
+    backbone: str | None = None
+    """The one it keeps in memory; None for a plan worker."""
+    device: str | None = None
+    """Where it renders; None for a plan worker."""
+    job: str | None = None
+    """The id of the job it works on."""
+    started_at: datetime
+
+
+class WorkerRegistry:
+    """`redis_client` must decode responses to text.  Every method raises Unavailable where Redis does not answer."""
+
+    def __init__(self, redis_client: redis.Redis, heartbeat_seconds: float) -> None:
+        self._redis = redis_client
+        self.heartbeat_seconds = heartbeat_seconds
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Those that were heard within the last three heartbeats, by name."""
+        with answering():
+            names = sorted(cast(set[str], self._redis.smembers(_WORKERS)))
+            texts = cast(list[str | None], self._redis.mget([_key(name) for name in names])) if names else []
+            silent = [name for name, text in zip(names, texts, strict=True) if text is None]
+            if silent:
+                self._redis.srem(_WORKERS, *silent)  # one that speaks again is back with its next beat
+        return tuple(WorkerInfo.model_validate_json(text) for text in texts if text is not None)
+
+    def beat(self, info: WorkerInfo) -> None:
+        milliseconds = round(BEATS_TO_EXPIRY * self.heartbeat_seconds * 1000)
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.set(_key(info.name), info.model_dump_json(), px=milliseconds)
+            pipeline.sadd(_WORKERS, info.name)
+            pipeline.execute()
+
+    def forget(self, name: str) -> None:
+        """A worker that ends in good order says so."""
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.delete(_key(name))
+            pipeline.srem(_WORKERS, name)
+            pipeline.execute()
+
+
+class Heartbeat:
+    """Beats in a thread of its own while the `with` block runs, whatever the process's main thread is busy with.
+
+    The first beat is sent before the block begins, so that an unreachable Redis (Unavailable) is noticed at the
+    start; later outages are logged and outlived.
+    """
+
+    def __init__(self, registry: WorkerRegistry, info: WorkerInfo) -> None:
+        self._registry = registry
+        self._info = info
+        self._sending = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._registry.beat(self._info)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        try:
+            self._registry.forget(self._info.name)
+        except Unavailable:
+            log.warning("heartbeat_not_withdrawn", worker=self._info.name)
+
+    @contextmanager
+    def working_on(self, job_id: str) -> Iterator[None]:
+        """Say which job this worker is busy with during the block."""
+        self._tell(job_id)
+        try:
+            yield
+        finally:
+            self._tell(None)
+
+    def _tell(self, job_id: str | None) -> None:
+        with self._sending:
+            self._info = self._info.model_copy(update={"job": job_id})
+            self._send()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._registry.heartbeat_seconds):
+            with self._sending:
+                self._send()
+
+    def _send(self) -> None:
+        try:
+            self._registry.beat(self._info)
+        except Unavailable:
+            log.warning("heartbeat_not_sent", worker=self._info.name)
+
+
+def _key(name: str) -> str:
+    return f"worker:{name}"
