@@ -10,9 +10,9 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from generator_service.jobs.connection import answering
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
-from shared.errors import Unavailable
 
 PLAN_QUEUE: Final = "plan"
 PLAN_FUNCTION: Final = "generator_service.workers.plan_worker.plan"
@@ -36,21 +36,20 @@ class Delivery:
     def enqueue(self, record: JobRecord) -> None:
         """Hand a queued job to whoever does its stage.  Raises Unavailable."""
         function = PLAN_FUNCTION if record.stage is Stage.PLANNING else RENDER_FUNCTION
-        try:
+        with answering():
             self._queue_of(record).enqueue(
                 function, args=(record.id,), job_id=_message(record), result_ttl=0, failure_ttl=24 * 3600
             )
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise Unavailable("Redis does not answer") from error
 
     def position(self, record: JobRecord) -> int | None:
-        """How many jobs are before this one in its queue; None where it does not wait."""
+        """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
+
+        Jobs canceled meanwhile still count, until a worker has seen that nobody wants them.
+        """
         if record.status is not JobStatus.QUEUED:
             return None
-        try:
+        with answering():
             position: int | None = self._queue_of(record).get_job_position(_message(record))
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise Unavailable("Redis does not answer") from error
         return position
 
     def _queue_of(self, record: JobRecord) -> Queue:

@@ -13,7 +13,7 @@ from typing import Literal, Self, cast
 import redis
 import structlog
 
-from generator_service.jobs.redis_errors import answering
+from generator_service.jobs.connection import answering
 from shared.errors import Unavailable
 from shared.wire import WireModel
 

@@ -10,8 +10,7 @@ allow it.  Nothing else writes these keys.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,9 +18,10 @@ import redis
 from pydantic import TypeAdapter
 from redis.client import Pipeline
 
+from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
-from shared.errors import Conflict, NotFound, ServiceError, Unavailable
+from shared.errors import Conflict, NotFound, ServiceError
 from shared.plan import Plan
 
 _FIELDS: dict[str, TypeAdapter[Any]] = {
@@ -29,11 +29,12 @@ _FIELDS: dict[str, TypeAdapter[Any]] = {
 }
 
 _REPORT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-return redis.call('HGET', KEYS[1], 'status')
+local status = redis.call('HGET', KEYS[1], 'status')
+if status == '"running"' then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+return status
 """
-"""Only an existing record is written: a late report must not bring a deleted job half back."""
+"""Only a running job's record is written: a late report must not touch a job that has ended, nor bring a deleted one
+half back."""
 
 
 class JobStore:
@@ -48,28 +49,33 @@ class JobStore:
 
     def get(self, job_id: str) -> JobRecord:
         """Raises NotFound."""
-        with _answering():
+        with answering():
             fields = cast(dict[str, str], self._redis.hgetall(_job(job_id)))
         return _record(job_id, fields)
 
     def plan(self, job_id: str) -> Plan | None:
         """The job's plan; None while there is none."""
-        with _answering():
+        with answering():
             text = cast(str | None, self._redis.get(_plan(job_id)))
         return None if text is None else Plan.model_validate_json(text)
 
     def list(self, *, status: JobStatus | None = None, after: str | None = None, limit: int) -> tuple[JobRecord, ...]:
-        """Newest first, those created before the job `after`.  Raises NotFound for an unknown `after`."""
+        """Newest first, those that come after the job `after`, whatever its own status is by now.
+
+        Jobs of the same microsecond are in descending order of their ids.  Raises NotFound for an unknown `after`.
+        """
         key = _index(status)
-        with _answering():
-            if after is None:
-                highest: str | float = "+inf"
-            else:
+        with answering():
+            highest: str | float = "+inf"
+            seen = 0
+            if after is not None:
                 score = self._redis.zscore(_index(None), after)
                 if score is None:
                     raise NotFound(f"there is no job '{after}'")
-                highest = f"({score}"
-            ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=0, num=limit))
+                highest = score
+                twins = cast(list[str], self._redis.zrangebyscore(key, score, score))
+                seen = sum(twin >= after for twin in twins)
+            ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=seen, num=limit))
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in ids:
                 pipeline.hgetall(_job(job_id))
@@ -78,14 +84,14 @@ class JobStore:
 
     def counts(self) -> dict[JobStatus, int]:
         """Jobs in each status."""
-        with _answering():
+        with answering():
             pipeline = self._redis.pipeline(transaction=False)
             for status in JobStatus:
                 pipeline.zcard(_index(status))
             return dict(zip(JobStatus, pipeline.execute(), strict=True))
 
     def ping(self) -> None:
-        with _answering():
+        with answering():
             self._redis.ping()
 
     # the life of a job
@@ -94,7 +100,7 @@ class JobStore:
         """Persist a new job.  Call before enqueueing it."""
         # Microseconds since 1970 are exact in a double, and tell jobs of the same millisecond apart.
         score = round(record.created_at.timestamp() * 1_000_000)
-        with _answering():
+        with answering():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
             if plan is not None:
@@ -126,11 +132,11 @@ class JobStore:
     def report(self, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
         """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
 
-        Raises NotFound.
+        Changes nothing unless the job is running.  Raises NotFound.
         """
         values = {"stage": stage, "progress": progress, "step": step, "updated_at": self._now().isoformat()}
         arguments = [part for pair in _fields(values).items() for part in pair]
-        with _answering():
+        with answering():
             status = self._report(keys=[_job(job_id)], args=arguments)
         if status is None:
             raise NotFound(f"there is no job '{job_id}'")
@@ -177,7 +183,7 @@ class JobStore:
         status = self.get(job_id).status
         if not status.is_terminal:
             raise Conflict(f"job '{job_id}' is {status}: cancel it first")
-        with _answering():
+        with answering():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.delete(_job(job_id), _plan(job_id))
             for index in (_index(None), _index(status)):
@@ -194,14 +200,19 @@ class JobStore:
         changes: Callable[[JobRecord], dict[str, Any]],
         plan: Plan | None = None,
     ) -> JobRecord:
+        """Raises NotFound, and Conflict where the job's status has no such successor."""
         key = _job(job_id)
+        tried: list[JobRecord] = []
 
         def attempt(pipeline: Pipeline) -> JobRecord:
             record = _record(job_id, cast(dict[str, str], pipeline.hgetall(key)))
+            if record in tried:  # the connection broke after an earlier attempt was written and before its answer
+                return record
             if target not in record.status.successors:
                 raise Conflict(f"job '{job_id}' is {record.status} and cannot become {target}")
             update = {**changes(record), "status": target, "updated_at": self._now()}
             moved = record.model_copy(update=update)
+            tried.append(moved)
             pipeline.multi()
             pipeline.hset(key, mapping=_fields(moved.model_dump(mode="json", include=set(update))))
             if plan is not None:
@@ -210,7 +221,7 @@ class JobStore:
             pipeline.zadd(_index(target), {job_id: round(record.created_at.timestamp() * 1_000_000)})
             return moved
 
-        with _answering():
+        with answering():
             return cast(JobRecord, self._redis.transaction(cast(Any, attempt), key, value_from_callable=True))
 
 
@@ -234,11 +245,3 @@ def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     return JobRecord(**{name: _FIELDS[name].validate_json(text) for name, text in fields.items()})
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable("Redis does not answer") from error

@@ -162,7 +162,7 @@ def _s3(
         address = urlsplit(endpoint)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"Got the storage endpoint {endpoint!r} but expected http://host or https://host")
-    config: "S3Config" = {"region": settings.region}
+    config: S3Config = {"region": settings.region}
     if endpoint is not None:
         config["endpoint"] = endpoint
     if settings.access_key is not None:

@@ -1,0 +1,39 @@
+"""How this service talks to Redis: no call without a timeout, one translation of its silence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import redis
+from pydantic import SecretStr
+
+from shared.errors import Unavailable
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 15.0
+"""Longer than any blocking call that a worker makes."""
+
+
+def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
+    """A client for as many threads as wanted; connects when first used.
+
+    `decode`: text for our own records and heartbeats, bytes for RQ.
+    """
+    return redis.Redis.from_url(
+        url.get_secret_value(),
+        decode_responses=decode,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        health_check_interval=30,
+    )
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raises Unavailable where Redis cannot be reached, or cannot take a write."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise Unavailable("Redis does not answer") from error
+    except (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError) as error:
+        raise Unavailable("Redis takes no writes") from error
