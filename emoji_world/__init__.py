@@ -1,0 +1,1 @@
+"""Emoji world: a small text-to-video model in CogVideoX's architecture, its data, training and evaluation."""

@@ -1,0 +1,3 @@
+from emoji_world.cli import app
+
+app()

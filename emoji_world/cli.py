@@ -1,0 +1,107 @@
+"""python -m emoji_world train | evaluate | show | translate | sprites"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.distributed as dist
+import typer
+from rich.console import Console
+
+from emoji_world.bridge import translate as translate_prompt
+from emoji_world.evaluation import evaluate as evaluate_model
+from emoji_world.evaluation import results_table
+from emoji_world.film_strip import film_strip
+from emoji_world.networks import WEIGHTS
+from emoji_world.sampling import GUIDANCE_SCALE, STEPS, draw_videos, load_pipeline
+from emoji_world.spec import WORLD
+from emoji_world.sprites import ATLAS, render_atlas
+from emoji_world.training.profiles import PROFILES
+from emoji_world.training.run import train as train_all
+from emoji_world.training.trainee import rank
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console(highlight=False)
+
+Weights = Annotated[Path, typer.Option(help="A CogVideoXPipeline folder.")]
+Steps = Annotated[int, typer.Option(help="Denoising steps.")]
+Guidance = Annotated[float, typer.Option(help="Classifier-free guidance scale.")]
+Threads = Annotated[int, typer.Option(help="CPU threads.")]
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, film strips and the finished pipeline.")],
+    profile: Annotated[str, typer.Option(help=f"One of: {', '.join(PROFILES)}.")] = "cpu",
+    threads: Threads = 1,
+) -> None:
+    """Train from nothing, or go on where an earlier call with the same folder stopped.
+
+    Under torchrun every process takes its share of each batch: torchrun --nproc-per-node 2 -m emoji_world train …
+    """
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"Got {profile!r} but expected one of {', '.join(PROFILES)}", param_hint="--profile")
+    torch.set_num_threads(threads)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("gloo")
+
+    def report(line: str) -> None:
+        if rank() == 0:
+            console.log(line, _stack_offset=2)
+
+    pipeline = train_all(PROFILES[profile], out, report)
+    report(f"finished: {pipeline}")
+
+
+@app.command()
+def evaluate(
+    captions: Annotated[int, typer.Option(help="How many held-out captions.")] = 300,
+    weights: Weights = WEIGHTS,
+    steps: Steps = STEPS,
+    guidance: Guidance = GUIDANCE_SCALE,
+    strip: Annotated[Path | None, typer.Option(help="Draw the first 16 clips into this PNG.")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Count, on captions never trained on, what the model draws right; print it beside ceiling and chance."""
+    torch.set_num_threads(threads)
+    result = evaluate_model(load_pipeline(weights), WORLD, captions, steps=steps, guidance_scale=guidance)
+    console.print(results_table(result))
+    if strip is not None:
+        film_strip(result.videos[:16], result.captions[:16]).save(strip, optimize=True)
+
+
+@app.command()
+def show(
+    captions: Annotated[list[str], typer.Argument(help="Captions or any prompts: they are translated first.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+    weights: Weights = WEIGHTS,
+    steps: Steps = STEPS,
+    guidance: Guidance = GUIDANCE_SCALE,
+    seed: Annotated[int, typer.Option(help="Of the first clip; counts up.")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Draw film strips of prompts."""
+    torch.set_num_threads(threads)
+    known = [translate_prompt(prompt).caption for prompt in captions]
+    seeds = range(seed, seed + len(known))
+    videos = draw_videos(load_pipeline(weights), known, seeds, steps=steps, guidance_scale=guidance)
+    film_strip(videos, known, columns=min(2, len(known))).save(out, optimize=True)
+
+
+@app.command()
+def translate(prompt: Annotated[str, typer.Argument(help="Any English sentence.")]) -> None:
+    """Say what caption a prompt becomes, and what is drawn in place of what."""
+    translation = translate_prompt(prompt)
+    console.print(translation.caption)
+    for substitution in translation.substitutions:
+        console.print(f"{substitution.word!r} is drawn as {substitution.drawn_as!r}")
+    if translation.ignored:
+        console.print(f"ignored: {', '.join(translation.ignored)}")
+
+
+@app.command()
+def sprites(font: Annotated[Path, typer.Option(help="NotoColorEmoji.ttf, the bitmap (CBDT) version.")]) -> None:
+    """Render the sprite atlas anew; only needed when the vocabulary changes."""
+    render_atlas(font)
+    console.print(f"{ATLAS}")

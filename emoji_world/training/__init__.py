@@ -1,0 +1,1 @@
+"""Training in three stages, each resumable at any point: vae → cache → transformer."""

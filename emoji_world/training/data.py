@@ -1,0 +1,60 @@
+"""Batches by number: batch k is the same in every run, so a resumed run needs no saved position."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emoji_world.networks import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from emoji_world.spec import WorldSpec
+from emoji_world.world import Clip, make_clip
+
+PAIR_SHARE = 0.3
+"""Share of clips with two objects."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """videos: [clip, 3, frames, height, width] in -1..1; inside: [clip, 1, frames, height, width], 1 in any box."""
+
+    videos: Tensor
+    inside: Tensor
+
+
+def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, pair_share: float = PAIR_SHARE) -> Clip:
+    """Clip of this seed from the training split; `still` keeps one random frame."""
+    rng = np.random.default_rng([*seed, 1])
+    objects = 1 + int(rng.random() < pair_share)
+    frame = int(rng.integers(spec.frames))
+    return make_clip(spec, [*seed, 2], objects, frames=[frame] if still else None)
+
+
+def pixel_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]], *, still: bool, pair_share: float) -> Batch:
+    clips = [training_clip(spec, seed, still=still, pair_share=pair_share) for seed in seeds]
+    inside = torch.stack([box_mask(clip, spec.height, spec.width) for clip in clips])
+    return Batch(to_signed(torch.stack([clip.video for clip in clips])), inside[:, None])
+
+
+def to_signed(videos: Tensor) -> Tensor:
+    """[clip, frames, 3, height, width] uint8 -> [clip, 3, frames, height, width] in -1..1."""
+    return videos.transpose(1, 2).float() / 127.5 - 1
+
+
+def box_mask(clip: Clip, rows: int, columns: int) -> Tensor:
+    """[frames, rows, columns]: 1 in every cell that an object's box touches."""
+    mask = torch.zeros(len(clip.video), rows, columns)
+    for track in clip.tracks:
+        for frame, (x0, y0, x1, y1) in enumerate(track.boxes.tolist()):
+            left, right = int(x0 * columns + 1e-4), int(np.ceil(x1 * columns - 1e-4))
+            top, bottom = int(y0 * rows + 1e-4), int(np.ceil(y1 * rows - 1e-4))
+            mask[frame, top:bottom, left:right] = 1
+    return mask
+
+
+def latent_mask(spec: WorldSpec, clip: Clip) -> Tensor:
+    """[latent frames, latent rows, latent columns]: boxes of all frames that a latent frame stands for."""
+    mask = box_mask(clip, spec.height // SPATIAL_FACTOR, spec.width // SPATIAL_FACTOR)
+    groups = [mask[:1], *mask[1:].split(TEMPORAL_FACTOR)]
+    return torch.stack([group.amax(0) for group in groups])

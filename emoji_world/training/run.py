@@ -1,0 +1,72 @@
+"""The three stages in order.  Every stage finds what an earlier call left in the folder and goes on from there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+
+from emoji_world.networks import make_tokenizer
+from emoji_world.training.latents import cache_latents
+from emoji_world.training.loop import run_stage
+from emoji_world.training.profiles import Profile
+from emoji_world.training.trainee import barrier, rank
+from emoji_world.training.transformer import TransformerTraining
+from emoji_world.training.vae import VaeTraining, whiten_on
+
+Report = Callable[[str], None]
+
+
+def train(profile: Profile, folder: Path, report: Report) -> Path:
+    """Train everything; the finished pipeline lies in the folder returned, and a usable one from early on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vae = train_vae(profile, folder, report)
+    tokenizer = make_tokenizer(profile.networks)
+    data = cache_latents(
+        folder / "latents",
+        profile.cached_clips,
+        vae,
+        tokenizer,
+        profile.world,
+        profile.device,
+        profile.seed,
+        lambda line: report(f"cache        {line}"),
+    )
+    training = TransformerTraining(
+        data, vae, tokenizer, profile.world, profile.networks, profile.transformer, profile.device, profile.seed
+    )
+    pipeline = folder / "pipeline"
+    run_stage(
+        training.trainee,
+        profile.transformer.budget,
+        training.step,
+        folder / "transformer.pt",
+        report=lambda line: report(f"transformer  {line}"),
+        preview=lambda: training.preview(folder / "transformer.png", pipeline),
+        cadence=profile.cadence,
+    )
+    return pipeline
+
+
+def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCogVideoX:
+    """The trained autoencoder, its latents whitened."""
+    finished = folder / "vae"
+    if not finished.exists():
+        training = VaeTraining(profile.world, profile.networks, profile.vae, profile.device, profile.seed)
+        run_stage(
+            training.trainee,
+            profile.vae.budget,
+            training.step,
+            folder / "vae.pt",
+            report=lambda line: report(f"vae          {line}"),
+            preview=lambda: training.preview(folder / "vae.png"),
+            cadence=profile.cadence,
+        )
+        if rank() == 0:
+            whiten_on(training.trainee.average, profile.world, profile.seed)
+            partial = folder / "vae.partial"
+            training.trainee.average.save_pretrained(partial)
+            partial.rename(finished)
+        barrier()
+    vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(finished, dtype=torch.float32)
+    return vae

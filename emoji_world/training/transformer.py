@@ -1,0 +1,147 @@
+"""Stage 3: the denoising transformer and its text encoder, trained together on cached latents.
+
+    x_t = √ā_t x + √(1-ā_t) ε        v = √ā_t ε - √(1-ā_t) x        loss = w (v̂ - v)², w = 3 inside boxes, 1 outside
+
+The boxes weigh pixels; nothing looks at attention maps, and captions are the only condition.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline, CogVideoXTransformer3DModel
+from torch import Tensor, nn
+from transformers import T5EncoderModel, T5Tokenizer
+
+from emoji_world.film_strip import film_strip
+from emoji_world.networks import (
+    NetworkSpec,
+    make_scheduler,
+    make_text_encoder,
+    make_transformer,
+    rotary_embedding,
+    save_pipeline,
+)
+from emoji_world.sampling import draw_videos
+from emoji_world.scene import draw_scene
+from emoji_world.spec import WorldSpec
+from emoji_world.training.attention import MatmulAttention
+from emoji_world.training.latents import Latents, tokenize
+from emoji_world.training.loop import Budget
+from emoji_world.training.trainee import Trainee, rank, warm_cosine
+
+
+@dataclass(frozen=True)
+class TransformerRecipe:
+    budget: Budget
+    batch: int = 8
+    """Clips per process and step; still frames come three times as many."""
+    stills_until: float = 0.12
+    alone_until: float = 0.35
+    """Until then, clips of a single object only."""
+    learning_rate: float = 3e-3
+    hold: float = 0.55
+    box_weight: float = 3.0
+    caption_dropout: float = 0.1
+    decay: float = 0.997
+    late_decay: float = 0.999
+    """Of the moving average, in the last 30 %."""
+
+
+class TransformerTraining:
+    def __init__(
+        self,
+        data: Latents,
+        vae: AutoencoderKLCogVideoX,
+        tokenizer: T5Tokenizer,
+        world: WorldSpec,
+        networks: NetworkSpec,
+        recipe: TransformerRecipe,
+        device: str,
+        seed: int,
+    ) -> None:
+        self.data, self.vae, self.tokenizer, self.world = data, vae, tokenizer, world
+        self.recipe, self.device, self.seed = recipe, device, seed
+        torch.manual_seed(seed)
+        transformer = make_transformer(networks, world)
+        text_encoder = make_text_encoder(networks, len(tokenizer))
+        module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder}).to(device)
+        self.trainee = Trainee(module, _optimizers(module, recipe.learning_rate))
+        if device == "cpu":
+            transformer.set_attn_processor(MatmulAttention())  # after the averaged copy, which keeps the stock one
+        self._all = torch.arange(len(data.alone))
+        self._alone = data.alone.nonzero().flatten()
+        self._no_caption = tokenize(tokenizer, [""])[0].to(device)
+        self._signal = make_scheduler().alphas_cumprod.float().to(device)  # ā_t
+        self._rotary = {
+            frames: tuple(part.to(device) for part in rotary_embedding(transformer, frames))
+            for frames in (1, data.latents.shape[1])
+        }
+        rngs = [np.random.default_rng([seed, 7, k]) for k in range(8)]
+        self._judged = [draw_scene(world, rng, 1 + k % 2, held_out=True).caption for k, rng in enumerate(rngs)]
+
+    def step(self, step: int, progress: float) -> float:
+        recipe = self.recipe
+        random = torch.Generator().manual_seed(hash((self.seed, 5, step, rank())))
+        still = progress < recipe.stills_until
+        count = 3 * recipe.batch if still else recipe.batch
+        among = self._alone if progress < recipe.alone_until else self._all
+        chosen = among[torch.randint(len(among), (count,), generator=random)]
+        frames = 1 if still else self.data.latents.shape[1]
+        loss = self._loss(chosen, frames, random)
+        rate = warm_cosine(step, progress, warm_up=60, hold=recipe.hold)
+        self.trainee.update(loss, learning_rate=rate, decay=recipe.decay if progress < 0.7 else recipe.late_decay)
+        return loss.item()
+
+    def _loss(self, chosen: Tensor, frames: int, random: torch.Generator) -> Tensor:
+        device, count = self.device, len(chosen)
+        clean = self.data.latents[chosen, :frames].float().to(device)
+        weight = 1 + (self.recipe.box_weight - 1) * self.data.inside[chosen, :frames].float().to(device)
+        tokens = self.data.tokens[chosen].long().to(device)
+        dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
+        tokens = torch.where(dropped[:, None], self._no_caption, tokens)
+        spread = (torch.arange(count) + torch.rand(count, generator=random)) / count  # stratified
+        time = (spread * len(self._signal)).long().to(device)
+        signal = self._signal[time].view(-1, 1, 1, 1, 1)
+        noise = torch.randn(clean.shape, generator=random).to(device)
+        noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
+        velocity = signal.sqrt() * noise - (1 - signal).sqrt() * clean
+        networks = self.trainee.module
+        with torch.autocast(device, torch.bfloat16):
+            predicted = networks["transformer"](
+                hidden_states=noisy,
+                encoder_hidden_states=networks["text_encoder"](tokens)[0],
+                timestep=time,
+                image_rotary_emb=self._rotary[frames],
+                return_dict=False,
+            )[0]
+        loss: Tensor = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
+        return loss
+
+    def preview(self, strip: Path, folder: Path) -> str:
+        """Save the averaged weights as a pipeline, and draw captions never trained on with them."""
+        transformer, text_encoder = self.averaged()
+        save_pipeline(folder, self.vae, transformer, text_encoder, self.tokenizer)
+        pipeline = CogVideoXPipeline(self.tokenizer, text_encoder, self.vae, transformer, make_scheduler())
+        videos = draw_videos(pipeline, self._judged, seeds=range(len(self._judged)), steps=12)
+        film_strip(videos, self._judged).save(strip)
+        return f"strip in {strip}"
+
+    def averaged(self) -> tuple[CogVideoXTransformer3DModel, T5EncoderModel]:
+        transformer: CogVideoXTransformer3DModel = self.trainee.average["transformer"]
+        text_encoder: T5EncoderModel = self.trainee.average["text_encoder"]
+        return transformer, text_encoder
+
+
+def _optimizers(module: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for everything else."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        in_block = "transformer_blocks" in name and ".norm" not in name
+        (matrices if in_block and parameter.ndim == 2 else others).append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True),
+    ]
