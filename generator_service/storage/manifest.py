@@ -1,6 +1,5 @@
 """`manifest.json`: what it takes to make the same video again, and to know how it was made."""
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Literal
 
@@ -33,6 +32,6 @@ class Manifest(WireModel):
     dtype: str
     vae_tiling: bool
     encoding: Encoding
-    versions: Mapping[str, str] = Field(default_factory=installed_versions)
-    seconds: Mapping[str, float]
+    versions: dict[str, str] = Field(default_factory=installed_versions)
+    seconds: dict[str, float]
     """By stage."""

@@ -1,24 +1,26 @@
 """`preview.png`: a film strip of the video with the plan's boxes and names drawn on it, the prompt as its title."""
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from shared.geometry import Box, resample
 from shared.motion_graph import MotionLabel
 from shared.plan import Plan
 
-PICTURES = 6
+PICTURES, COLUMNS = 6, 3
 """At most; a shorter video shows every frame."""
-PICTURE_WIDTH = 256
+PICTURE_WIDTH = 320
 """Pixels of each picture; smaller frames are enlarged by a whole factor, larger ones reduced."""
 GAP = 12
 MARGIN = 20
 TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 22, 13, 12
+TITLE_LINE = 28
 MAXIMUM_TITLE_LINES = 3
 
 PAPER, INK, FAINT = "#fbfaf7", "#1d1d1f", "#8a8780"
@@ -46,25 +48,26 @@ def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> b
     outlines = _outlines(plan, len(frames)) if plan is not None else ()
     pictures = [_picture(frames[index]) for index in shown]
     width, height = pictures[0].size
+    column, row = width + GAP, height + CAPTION_SIZE + 2 * GAP
 
-    sheet_width = 2 * MARGIN + len(pictures) * (width + GAP) - GAP
     title_font, caption_font = _font(TITLE_SIZE), _font(CAPTION_SIZE)
-    title = _wrapped(prompt, title_font, sheet_width - 2 * MARGIN)
-    line = int(TITLE_SIZE * 1.3)
-    top = MARGIN + len(title) * line + GAP
-    legend = CAPTION_SIZE + GAP if outlines else 0
-    sheet = Image.new("RGB", (sheet_width, top + height + 6 + CAPTION_SIZE + legend + MARGIN), PAPER)
+    content_width = COLUMNS * column - GAP
+    title = _wrapped(prompt, title_font, content_width)
+    strip_top = MARGIN + len(title) * TITLE_LINE + GAP
+    strip_bottom = strip_top + -(-len(pictures) // COLUMNS) * row
+    sheet_height = strip_bottom + (CAPTION_SIZE + GAP if outlines else 0) + MARGIN - GAP
+    sheet = Image.new("RGB", (content_width + 2 * MARGIN, sheet_height), PAPER)
     draw = ImageDraw.Draw(sheet)
 
-    for number, text in enumerate(title):
-        draw.text((MARGIN, MARGIN + number * line), text, fill=INK, font=title_font)
+    for line, text in enumerate(title):
+        draw.text((MARGIN, MARGIN + line * TITLE_LINE), text, fill=INK, font=title_font)
     for place, (index, picture) in enumerate(zip(shown, pictures, strict=True)):
         _draw_outlines(picture, outlines, index)
-        left = MARGIN + place * (width + GAP)
+        left, top = MARGIN + place % COLUMNS * column, strip_top + place // COLUMNS * row
         sheet.paste(picture, (left, top))
         draw.text((left, top + height + 6), f"frame {index + 1} of {len(frames)}", fill=FAINT, font=caption_font)
     if plan is not None:
-        _draw_legend(draw, plan, outlines, (MARGIN, top + height + 6 + CAPTION_SIZE + GAP))
+        _draw_legend(draw, plan, (MARGIN, strip_bottom))
 
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
@@ -101,22 +104,37 @@ def _picture(frame: NDArray[np.uint8]) -> Image.Image:
 
 
 def _draw_outlines(picture: Image.Image, outlines: Sequence[_Outline], frame: int) -> None:
+    """Every box, then every name, so that no line crosses a name."""
     draw = ImageDraw.Draw(picture)
-    font = _font(LABEL_SIZE)
     for outline in outlines:
-        box = outline.boxes[frame]
-        left, right = box.x0 * (picture.width - 1), box.x1 * (picture.width - 1)
-        top, bottom = box.y0 * (picture.height - 1), box.y1 * (picture.height - 1)
-        draw.rectangle((left, top, right, bottom), outline=outline.colour, width=2)
-        name = _shortened(outline.name, font, picture.width - 10)
-        text_width, text_height = font.getlength(name) + 8, LABEL_SIZE + 4
-        x = min(left, picture.width - text_width)
-        y = top - text_height if top >= text_height else min(bottom, picture.height - text_height)
-        draw.rectangle((x, y, x + text_width, y + text_height), fill=outline.colour)
-        draw.text((x + 4, y + text_height / 2), name, fill="white", font=font, anchor="lm")
+        draw.rectangle(_in_pixels(outline.boxes[frame], picture), outline=outline.colour, width=2)
+    for outline in outlines:
+        _draw_name(draw, outline, _in_pixels(outline.boxes[frame], picture), picture)
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, plan: Plan, outlines: Sequence[_Outline], place: tuple[int, int]) -> None:
+def _in_pixels(box: Box, picture: Image.Image) -> Box:
+    right, bottom = picture.width - 1, picture.height - 1
+    return Box(box.x0 * right, box.y0 * bottom, box.x1 * right, box.y1 * bottom)
+
+
+def _draw_name(draw: ImageDraw.ImageDraw, outline: _Outline, box: Box, picture: Image.Image) -> None:
+    """A tab on top of the box, or inside it where there is no room above."""
+    font = _font(LABEL_SIZE)
+    name = _shortened(outline.name, font, max(box.width - 8, picture.width / 3))
+    width, height = font.getlength(name) + 8, LABEL_SIZE + 4
+    x = min(box.x0, picture.width - width)
+    y = box.y0 - height if box.y0 >= height else box.y0
+    draw.rectangle((x, y, x + width, y + height), fill=outline.colour)
+    draw.text((x + 4, y + height / 2), name, fill=_readable_on(outline.colour), font=font, anchor="lm")
+
+
+def _readable_on(colour: str) -> str:
+    """Dark ink on light colours (ITU-R BT.601 luma), white on dark ones."""
+    red, green, blue = ImageColor.getrgb(colour)[:3]
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else "white"
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, plan: Plan, place: tuple[int, int]) -> None:
     """What the hues mean, for the labels that occur."""
     x, y = place
     font = _font(CAPTION_SIZE)
@@ -154,6 +172,5 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, or its beginning and "…", no wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    fitting = bisect_right(range(1, len(text)), width, key=lambda letters: font.getlength(text[:letters] + "…"))
+    return text[:fitting] + "…"

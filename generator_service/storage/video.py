@@ -5,8 +5,9 @@ A video smaller than a thumbnail is enlarged by a whole factor, pixel by pixel, 
 stands in the manifest.
 """
 
-import io
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -56,12 +57,14 @@ def encode_mp4(frames: NDArray[np.uint8], fps: int) -> tuple[bytes, Encoding]:
     if height % 2 or width % 2:
         raise ValueError(f"Got {width} x {height} pixels but {PIXEL_FORMAT} needs even sides")
 
-    file = io.BytesIO()
-    with av.open(file, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream(CODEC, rate=Fraction(fps), options={"crf": str(CRF), "preset": PRESET})
-        stream.width, stream.height, stream.pix_fmt = width, height, PIXEL_FORMAT
-        stream.thread_count = 1  # more threads give other bytes on other machines
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return file.getvalue(), Encoding(enlargement=factor)
+    # In a file, not in memory: to put the index first, the muxer opens what it wrote a second time.
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "video.mp4"
+        with av.open(file, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream(CODEC, rate=Fraction(fps), options={"crf": str(CRF), "preset": PRESET})
+            stream.width, stream.height, stream.pix_fmt = width, height, PIXEL_FORMAT
+            stream.thread_count = 1  # the bytes must not depend on the number of cores
+            for picture in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        return file.read_bytes(), Encoding(enlargement=factor)

@@ -1,0 +1,110 @@
+"""The MP4 is decoded again and compared with what went in."""
+
+import io
+import struct
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from generator_service.storage.video import encode_mp4, enlarged, enlargement
+
+
+def moving_square(frames: int, height: int, width: int) -> np.ndarray:
+    """A soft gradient with a red square that goes to the right: nothing repeats, nothing is symmetric."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    background = np.stack([columns * 200 / width, rows * 200 / height, np.full((height, width), 90)], axis=-1)
+    video = np.repeat(background[None], frames, axis=0)
+    side = height // 4
+    for frame in range(frames):
+        left = frame * (width - side) // frames
+        video[frame, side : 2 * side, left : left + side] = (220, 30, 40)
+    return video.astype(np.uint8)
+
+
+def decoded(video: bytes) -> tuple[np.ndarray, Any]:
+    with av.open(io.BytesIO(video)) as container:
+        stream = container.streams.video[0]
+        pictures = [picture.to_ndarray(format="rgb24") for picture in container.decode(stream)]
+        return np.stack(pictures), stream
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Decibels, of 8-bit pictures."""
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+def top_level_boxes(video: bytes) -> list[bytes]:
+    """The names of the MP4's outermost boxes, in file order."""
+    names, place = [], 0
+    while place < len(video):
+        size, name = struct.unpack_from(">I4s", video, place)
+        names.append(name)
+        place += size
+    return names
+
+
+@pytest.mark.parametrize(("frames", "height", "width", "fps"), [(9, 48, 64, 8), (2, 64, 48, 8), (12, 272, 480, 24)])
+def test_decodes_to_what_went_in(frames: int, height: int, width: int, fps: int) -> None:
+    source = moving_square(frames, height, width)
+    video, encoding = encode_mp4(source, fps)
+    pictures, stream = decoded(video)
+    expected = enlarged(source, encoding.enlargement)
+    assert pictures.shape == expected.shape
+    assert psnr(pictures, expected) > 33
+    assert stream.codec_context.name == "h264"
+    assert stream.codec_context.pix_fmt == "yuv420p"
+    assert stream.average_rate == Fraction(fps)
+    assert stream.duration * stream.time_base == Fraction(frames, fps)
+
+
+def test_colours_are_not_swapped_or_shifted() -> None:
+    flat = np.empty((3, 240, 320, 3), dtype=np.uint8)
+    flat[:] = (200, 60, 20)
+    pictures, _ = decoded(encode_mp4(flat, 8)[0])
+    assert np.abs(pictures.astype(int) - flat).max() <= 3
+
+
+def test_the_index_stands_before_the_data() -> None:
+    names = top_level_boxes(encode_mp4(moving_square(9, 48, 64), 8)[0])
+    assert names.index(b"moov") < names.index(b"mdat")
+
+
+def test_the_same_frames_give_the_same_bytes() -> None:
+    source = moving_square(9, 48, 64)
+    assert encode_mp4(source, 8) == encode_mp4(source, 8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "factor"), [(48, 64, 5), (64, 48, 5), (240, 320, 1), (239, 500, 2), (480, 720, 1), (1, 1, 240)]
+)
+def test_enlargement_brings_the_shorter_side_to_240(height: int, width: int, factor: int) -> None:
+    assert enlargement(height, width) == factor
+
+
+def test_enlarged_pixels_are_squares() -> None:
+    tiny = np.arange(2 * 1 * 2 * 3, dtype=np.uint8).reshape(2, 1, 2, 3)
+    large = enlarged(tiny, 3)
+    assert large.shape == (2, 3, 6, 3)
+    assert (large[1, :, 3:] == tiny[1, 0, 1]).all()
+
+
+def test_odd_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="Got 321 x 240 pixels but yuv420p needs even sides"):
+        encode_mp4(np.zeros((2, 240, 321, 3), dtype=np.uint8), 8)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((2, 48, 64, 3), dtype=np.float32),
+        np.zeros((48, 64, 3), dtype=np.uint8),
+        np.zeros((2, 3, 48, 64), dtype=np.uint8),
+        np.zeros((0, 48, 64, 3), dtype=np.uint8),
+    ],
+)
+def test_what_is_no_video_is_refused(frames: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected uint8"):
+        encode_mp4(frames, 8)
