@@ -1,0 +1,69 @@
+"""A job's life as server-sent events."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from generator_service.api.jobs import KnownJob
+from generator_service.api.problems import problem_responses
+from generator_service.api.views import Viewer
+from generator_service.api.wiring import UseParts, UseViewer
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.store import JobStore
+from shared.errors import NotFound, Unavailable
+
+POLL_SECONDS: Final = 0.25
+KEEP_ALIVE_SECONDS: Final = 5.0
+SEND_SECONDS: Final = 30.0
+"""A client that takes nothing for so long is given up."""
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+
+def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
+    return parts.store.get(job_id)
+
+
+@router.get(
+    "/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses=problem_responses(NotFound)
+    | {
+        200: {
+            "description": "Events named `job`, each with the whole job as `GET /jobs/{id}` answers it.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def events(
+    record: Annotated[JobRecord, Depends(_known)], parts: UseParts, viewer: UseViewer
+) -> EventSourceResponse:
+    """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
+    return EventSourceResponse(
+        _changes(record.id, parts.store, viewer), ping=KEEP_ALIVE_SECONDS, send_timeout=SEND_SECONDS
+    )
+
+
+async def _changes(job_id: str, store: JobStore, viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
+    """Lives through an outage of Redis, and ends early where the job is deleted."""
+    sent: tuple[JobRecord, int | None] | None = None
+    while True:
+        try:
+            record = await run_sync(store.get, job_id)
+            position = await run_sync(viewer.position, record)
+            if (record, position) != sent:
+                view = await run_sync(viewer.view, record)
+                yield ServerSentEvent(view.model_dump_json(), event="job")
+                sent = (record, position)
+            if record.status.is_terminal:
+                return
+        except NotFound:
+            return
+        except Unavailable:
+            pass  # the client is kept waiting, as the job is
+        await anyio.sleep(POLL_SECONDS)

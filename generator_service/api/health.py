@@ -1,0 +1,62 @@
+"""Is this process alive, and could a job that is submitted now be done?"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from fastapi import APIRouter
+
+from generator_service.answers import Health, Readiness
+from generator_service.api.problems import problem_responses
+from generator_service.api.wiring import Parts, UseParts
+from shared.errors import PlannerUnavailable, ServiceError, Unavailable, Violation
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health", summary="Alive?")
+def health() -> Health:
+    """200 as long as the process answers; it looks at nothing else."""
+    return Health()
+
+
+@router.get("/ready", summary="Ready for jobs?", responses=problem_responses(Unavailable))
+def ready(parts: UseParts) -> Readiness:
+    """200 if every part that a job needs is there; else 503, each missing part as a violation."""
+    checks = _checks(parts)
+    with ThreadPoolExecutor(len(checks)) as pool:  # together they take as long as the slowest
+        messages = dict(zip(checks, pool.map(_complaint, checks.values()), strict=True))
+    missing = [Violation(field=part, message=message) for part, message in messages.items() if message is not None]
+    if missing:
+        raise Unavailable("not ready: " + "; ".join(f"{v.field}: {v.message}" for v in missing), missing)
+    return Readiness(parts=tuple(checks))
+
+
+def _checks(parts: Parts) -> dict[str, Callable[[], None]]:
+    """Each returns where its part is there, and raises a ServiceError where it is not."""
+
+    def planner() -> None:
+        try:
+            parts.planner.get("/health").raise_for_status()
+        except httpx.HTTPError as error:
+            raise PlannerUnavailable("does not answer as it should") from error
+
+    def worker(kind: str) -> None:
+        if all(info.kind != kind for info in parts.workers.workers()):
+            raise Unavailable(f"no {kind} worker is alive")
+
+    return {
+        "redis": parts.store.ping,
+        "storage": parts.objects.check,
+        "planner": planner,
+        "plan_worker": lambda: worker("plan"),
+        "render_worker": lambda: worker("render"),
+    }
+
+
+def _complaint(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except ServiceError as error:
+        return error.detail
+    return None

@@ -1,0 +1,106 @@
+"""Jobs: submit, look at, list, cancel, delete."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Path, Query, Response
+
+from generator_service.answers import JobPage, JobView
+from generator_service.api.problems import problem_responses
+from generator_service.api.wiring import UseParts, UseViewer
+from generator_service.jobs.record import JobId, JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.request import JobRequest
+from generator_service.storage.object_store import JobKeys
+from shared.errors import BodyTooLarge, Conflict, NotFound
+
+PAGE = 20
+MAXIMUM_PAGE = 100
+
+KnownJob = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    response_description="The job, queued; `Location` is its address.",
+    responses=problem_responses(BodyTooLarge)
+    | {202: {"headers": {"Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}}}}},
+)
+def submit(request: JobRequest, response: Response, parts: UseParts, viewer: UseViewer) -> JobView:
+    """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
+
+    The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
+    `GET /jobs/{id}/events`.
+    """
+    record = accepted(request, datetime.now(UTC))
+    parts.store.create(record, request.plan)
+    parts.delivery.enqueue(record)
+    response.headers["Location"] = f"/jobs/{record.id}"
+    return viewer.view(record)
+
+
+def accepted(request: JobRequest, now: datetime) -> JobRecord:
+    """The first record of a new job.  Raises InvalidRequest for what its backbone cannot do."""
+    settings = request.settings()
+    return JobRecord(
+        id=uuid4().hex,
+        status=JobStatus.QUEUED,
+        stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
+        steps=settings.steps,
+        prompt=request.text,
+        planner=request.planner if request.plan is None else None,
+        settings=settings,
+        metadata=request.metadata,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+@router.get("", summary="List jobs, the newest first", responses=problem_responses(NotFound))
+def listed(
+    parts: UseParts,
+    viewer: UseViewer,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
+    after: Annotated[JobId | None, Query(description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = PAGE,
+) -> JobPage:
+    """A page of jobs; `next` leads to the following one."""
+    records = parts.store.list(status=status, after=after, limit=limit + 1)  # one more tells whether there is a next
+    page = records[:limit]
+    return JobPage(
+        jobs=tuple(viewer.view(record) for record in page),
+        next=page[-1].id if len(records) > limit else None,
+    )
+
+
+@router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
+def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+    """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
+    return viewer.view(parts.store.get(job_id))
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
+def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+    """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
+
+    A job that has ended stays as it is, so that canceling twice does no harm.
+    """
+    return viewer.view(parts.store.cancel(job_id))
+
+
+@router.delete(
+    "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
+)
+def delete(job_id: KnownJob, parts: UseParts) -> None:
+    """Only a job that has ended can be deleted: cancel it first."""
+    record = parts.store.get(job_id)
+    if not record.status.is_terminal:
+        raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
+    # The files go first: should the storage fail halfway, the record is still there to try again.
+    parts.objects.delete_prefix(JobKeys(job_id).prefix)
+    parts.store.delete(job_id)

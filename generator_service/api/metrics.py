@@ -1,0 +1,110 @@
+"""What Prometheus asks for: counted here, requests; looked up when asked, jobs, queues and workers."""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from generator_service.api.wiring import Parts, UseParts
+from generator_service.backbones.specs import BACKBONES
+from generator_service.jobs.connection import answering
+from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from shared.errors import Unavailable
+
+SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+router = APIRouter(tags=["operations"])
+
+
+class RequestMetrics:
+    """ASGI middleware that counts every answer, and how long it took to begin: an event stream never ends early."""
+
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+        self.app = app
+        self._requests = Counter(
+            "generator_http_requests", "Answers.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "generator_http_request_seconds",
+            "Until an answer begins.",
+            ["method", "route"],
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        status: int | None = None
+
+        def count(answered: int) -> None:
+            route = getattr(scope.get("route"), "path", "unknown")  # the template: no ids among the labels
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._requests.labels(method, route, answered).inc()
+            self._seconds.labels(method, route).observe(time.perf_counter() - begin)
+
+        async def watching_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                count(message["status"])
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watching_send)
+        except Exception:
+            if status is None:
+                count(500)
+            raise
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _ServiceState(Collector):
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            yield from self._gauges()
+            up = 1
+        except Unavailable:
+            up = 0
+        yield GaugeMetricFamily(
+            "generator_redis_up", "1 where Redis answers; without it nothing else here is known.", value=up
+        )
+
+    def _gauges(self) -> list[GaugeMetricFamily]:
+        counts = self._parts.store.counts()
+        workers = Tally((info.kind, info.backbone or "") for info in self._parts.workers.workers())
+        names = [PLAN_QUEUE, *(render_queue(backbone) for backbone in BACKBONES)]
+        with answering():
+            lengths = {name: self._parts.delivery.queue(name).count for name in names}
+
+        by_status = GaugeMetricFamily("generator_jobs", "Jobs that are kept.", labels=["status"])
+        for status, count in counts.items():
+            by_status.add_metric([status.value], count)
+        waiting = GaugeMetricFamily("generator_queue_length", "Jobs that wait for a worker.", labels=["queue"])
+        for name, length in lengths.items():
+            waiting.add_metric([name], length)
+        alive = GaugeMetricFamily("generator_workers", "Workers that were heard lately.", labels=["kind", "backbone"])
+        for labels, number in workers.items():
+            alive.add_metric(labels, number)
+        return [by_status, waiting, alive]
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(request: Request, parts: UseParts) -> Response:
+    """Text format.  Where Redis does not answer, `generator_redis_up` is 0 and the gauges of jobs and workers are missing."""
+    lookup = CollectorRegistry()
+    lookup.register(_ServiceState(parts))
+    counted: CollectorRegistry = request.app.state.request_metrics
+    return Response(generate_latest(counted) + generate_latest(lookup), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,66 @@
+"""What a job has made: the video, the preview and the manifest from object storage, the plan from its record."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse, Response
+
+from generator_service.api.jobs import KnownJob
+from generator_service.api.problems import problem_responses
+from generator_service.api.wiring import Parts, UseParts
+from generator_service.jobs.record import JobRecord, Results
+from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE
+from shared.errors import Conflict, NotFound
+from shared.plan import Plan
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
+
+
+def _described(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return problem_responses(NotFound, Conflict) | {
+        200: {"description": "The file, where the storage cannot sign URLs.", "content": {media_type: {}}},
+        307: {"description": "To a URL signed for this answer."},
+    }
+
+
+@router.get("/content", summary="The video", response_class=Response, responses=_described(VIDEO_TYPE))
+def content(job_id: KnownJob, parts: UseParts) -> Response:
+    """MP4: H.264, yuv420p, playable while it loads."""
+    return _file(parts, job_id, lambda results: results.video, VIDEO_TYPE)
+
+
+@router.get("/preview", summary="A film strip", response_class=Response, responses=_described(PREVIEW_TYPE))
+def preview(job_id: KnownJob, parts: UseParts) -> Response:
+    """PNG: frames of the video with the plan's boxes."""
+    return _file(parts, job_id, lambda results: results.preview, PREVIEW_TYPE)
+
+
+@router.get("/manifest", summary="How the video was made", response_class=Response, responses=_described(JSON_TYPE))
+def manifest(job_id: KnownJob, parts: UseParts) -> Response:
+    """JSON: what it takes to make the same video again."""
+    return _file(parts, job_id, lambda results: results.manifest, JSON_TYPE)
+
+
+@router.get("/plan", summary="The plan", responses=problem_responses(NotFound, Conflict))
+def plan(job_id: KnownJob, parts: UseParts) -> Plan:
+    """Motion graph and layout: there as soon as the job has been planned, before it is rendered."""
+    found = parts.store.plan(job_id)
+    if found is None:
+        raise Conflict(f"job '{job_id}' has no plan: it is {_state(parts.store.get(job_id))}")
+    return found
+
+
+def _file(parts: Parts, job_id: str, key_of: Callable[[Results], str], media_type: str) -> Response:
+    record = parts.store.get(job_id)
+    if record.results is None:
+        raise Conflict(f"job '{job_id}' has no video: it is {_state(record)}")
+    key = key_of(record.results)
+    url = parts.objects.sign(key)
+    if url is not None:
+        return RedirectResponse(url, status_code=307)
+    return Response(parts.objects.get(key), media_type=media_type)
+
+
+def _state(record: JobRecord) -> str:
+    return record.status if record.error is None else f"{record.status} ({record.error.message})"

@@ -1,0 +1,65 @@
+"""From the record in Redis to what a client sees: place in the queue, time left, signed URLs."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from starlette.datastructures import URL
+
+from generator_service.answers import JobView, Links, ResultUrls
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus
+from generator_service.storage.object_store import ObjectStore
+
+EARLIEST_ESTIMATE: Final = 0.05
+"""Share of a job before which its rate says nothing about the rest."""
+
+
+class Viewer:
+    """`base` is the API's address as the client calls it."""
+
+    def __init__(self, delivery: Delivery, objects: ObjectStore, base: URL) -> None:
+        self._delivery = delivery
+        self._objects = objects
+        self._base = str(base).rstrip("/")
+
+    def position(self, record: JobRecord) -> int | None:
+        """Raises Unavailable."""
+        return self._delivery.position(record)
+
+    def view(self, record: JobRecord) -> JobView:
+        """Raises Unavailable."""
+        path = f"/jobs/{record.id}"
+        return JobView(
+            **{name: getattr(record, name) for name in JobRecord.model_fields},
+            queue_position=self.position(record),
+            seconds_left=seconds_left(record, datetime.now(UTC)),
+            urls=self._urls(record, path),
+            links=Links(self=path, events=f"{path}/events", cancel=f"{path}/cancel"),
+        )
+
+    def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
+        if record.results is None:
+            return None
+
+        def url(key: str, part: str) -> str:
+            """Signed where the storage can sign; else through the API."""
+            return self._objects.sign(key) or f"{self._base}{path}/{part}"
+
+        results = record.results
+        return ResultUrls(
+            video=url(results.video, "content"),
+            plan=None if results.plan is None else url(results.plan, "plan"),
+            preview=url(results.preview, "preview"),
+            manifest=url(results.manifest, "manifest"),
+        )
+
+
+def seconds_left(record: JobRecord, now: datetime) -> float | None:
+    """The rest of a running job at the rate of its progress so far; None where that says nothing yet."""
+    if record.status is not JobStatus.RUNNING or record.started_at is None or record.progress < EARLIEST_ESTIMATE:
+        return None
+    reported = (record.updated_at - record.started_at).total_seconds()
+    total = reported / record.progress
+    elapsed = (now - record.started_at).total_seconds()
+    return round(max(0.0, total - elapsed), 1)

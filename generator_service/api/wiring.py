@@ -1,0 +1,62 @@
+"""What the routes work with, built once as the API starts and closed as it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import httpx
+from fastapi import Depends, FastAPI, Request
+
+from generator_service.api.views import Viewer
+from generator_service.jobs.connection import connect
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.store import JobStore
+from generator_service.settings import Settings
+from generator_service.storage.object_store import ObjectStore
+
+PLANNER_SECONDS: Final = 2.0
+"""The longest the API waits for the planner to say that it is there; planning itself is the workers' business."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    store: JobStore
+    delivery: Delivery
+    objects: ObjectStore
+    workers: WorkerRegistry
+    planner: httpx.Client
+
+
+@asynccontextmanager
+async def wired(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """The app has its parts while the block runs.  Nothing is contacted: the API starts while others are down."""
+    with (
+        connect(settings.redis_url, decode=True) as text,
+        connect(settings.redis_url, decode=False) as raw,
+        httpx.Client(base_url=settings.planner_url, timeout=PLANNER_SECONDS) as planner,
+    ):
+        app.state.parts = Parts(
+            store=JobStore(text),
+            delivery=Delivery(raw, settings.job_seconds),
+            objects=ObjectStore.open(settings.storage),
+            workers=WorkerRegistry(text, settings.heartbeat_seconds),
+            planner=planner,
+        )
+        yield
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+UseParts = Annotated[Parts, Depends(_parts)]
+
+
+def _viewer(request: Request, parts: UseParts) -> Viewer:
+    return Viewer(parts.delivery, parts.objects, request.base_url)
+
+
+UseViewer = Annotated[Viewer, Depends(_viewer)]
