@@ -175,8 +175,14 @@ class JobStore:
                 continue  # it moved on between the look and the change
 
     def confirm_cancel(self, job_id: str) -> JobRecord:
-        """The worker has let go of a job that was to be canceled."""
-        return self._move(job_id, JobStatus.CANCELED, lambda _: self._ended())
+        """The worker has let go of a job that was to be canceled.  Conflict where nobody wished that."""
+
+        def changes(record: JobRecord) -> dict[str, Any]:
+            if record.status is not JobStatus.CANCELING:
+                raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
+            return self._ended()
+
+        return self._move(job_id, JobStatus.CANCELED, changes)
 
     def delete(self, job_id: str) -> None:
         """Forget a job that has ended.  Raises NotFound, and Conflict while it has not."""

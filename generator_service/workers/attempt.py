@@ -1,0 +1,103 @@
+"""One attempt at one job, from the message that RQ delivers to an end in its record, whatever happens between.
+
+Any number of messages may arrive for a job, at any time: only the one that finds it queued is worked on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from rq.timeouts import JobTimeoutException
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from generator_service.jobs.heartbeat import Heartbeat
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import Stage
+from generator_service.jobs.store import JobStore
+from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
+
+PATIENCE_SECONDS: Final = 30.0
+"""For how long a worker tries to write down that a job has ended, while Redis does not answer."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What a worker process needs around its work."""
+
+    store: JobStore
+    heartbeat: Heartbeat
+    worker: str
+    stage: Stage
+    """Where this worker's part of a job begins."""
+    patience_seconds: float = PATIENCE_SECONDS
+
+    def run(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
+        """Start the job, let `work` end or hand it over, and write down what went wrong if it did not.
+
+        `work` may raise anything.  What leaves here is SystemExit and its like alone: a failed job never ends the
+        worker.
+        """
+        with structlog.contextvars.bound_contextvars(job_id=job_id):
+            try:
+                record = self.store.start(job_id, worker=self.worker, stage=self.stage)
+            except (Conflict, NotFound) as reason:
+                log.info("job_not_wanted", reason=reason.detail)
+                return
+            except Unavailable:
+                log.exception("job_not_started")
+                return
+            log.info("job_started", stage=self.stage.value, attempt=record.attempt)
+            with self.heartbeat.working_on(job_id):
+                try:
+                    work(record)
+                except Exception as error:
+                    self._settle(job_id, error)
+                except BaseException:
+                    self._settle(job_id, Unavailable("the worker was stopped before the job was done"))
+                    raise
+
+    def _settle(self, job_id: str, error: Exception) -> None:
+        patiently = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=stop_after_delay(self.patience_seconds),
+            wait=wait_exponential(multiplier=0.1, max=5.0),
+            reraise=True,
+        )
+        try:
+            patiently(self._end, job_id, error)
+        except Unavailable:
+            log.error("job_end_not_recorded", exc_info=error)
+
+    def _end(self, job_id: str, error: Exception) -> None:
+        """Canceled, where that is wished, whatever ended the work; else failed."""
+        try:
+            self.store.confirm_cancel(job_id)
+        except NotFound:
+            log.info("job_deleted_meanwhile")
+            return
+        except Conflict:
+            pass
+        else:
+            log.info("job_canceled")
+            return
+        failure = self._as_failure(error)
+        try:
+            self.store.fail(job_id, failure)
+        except (Conflict, NotFound) as reason:
+            log.warning("job_ended_elsewhere", reason=reason.detail, exc_info=error)
+        else:
+            log.warning("job_failed", code=failure.code, reason=failure.detail, exc_info=error)
+
+    def _as_failure(self, error: Exception) -> ServiceError:
+        """What the job's owner may read: never the text of an error that is not ours."""
+        match error:
+            case ServiceError():
+                return error
+            case JobTimeoutException():
+                kind = PlanningFailed if self.stage is Stage.PLANNING else RenderingFailed
+                return kind("the job took longer than it may")
+            case _:
+                return ServiceError(f"unexpected {type(error).__name__}: the worker's log has the details")

@@ -1,0 +1,83 @@
+"""The plan worker: takes a job from the queue of plans to the queue of renders.  It needs no GPU, and no torch."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from generator_service.jobs.connection import connect
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
+from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import Stage
+from generator_service.jobs.store import JobStore
+from generator_service.logging import set_up_logging
+from generator_service.settings import Settings
+from generator_service.workers.attempt import Attempts
+from generator_service.workers.planner_client import PlannerClient
+from generator_service.workers.progress import progress_at
+from generator_service.workers.resident import work_until_stopped, worker_name
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PlanWorker:
+    store: JobStore
+    delivery: Delivery
+    planner: PlannerClient
+    attempts: Attempts
+
+    def run(self, job_id: str) -> None:
+        self.attempts.run(job_id, self._plan)
+
+    def _plan(self, record: JobRecord) -> None:
+        """A wish to cancel is seen when the planner has answered: `hand_over` raises Conflict."""
+        begin = time.perf_counter()
+        plan = self.planner.plan(record)
+        seconds = round(time.perf_counter() - begin, 3)
+        self.store.report(record.id, stage=Stage.PLANNING, progress=progress_at(Stage.PLANNING, 1.0), step=0)
+        self.delivery.enqueue(self.store.hand_over(record.id, plan, seconds=seconds))
+        log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
+
+
+_SERVING: ContextVar[PlanWorker] = ContextVar("plan_worker")
+
+
+@contextmanager
+def serving(worker: PlanWorker) -> Iterator[None]:
+    """Inside the block, `plan` is this worker's."""
+    token = _SERVING.set(worker)
+    try:
+        yield
+    finally:
+        _SERVING.reset(token)
+
+
+def plan(job_id: str) -> None:
+    """What RQ calls, by its dotted name."""
+    _SERVING.get().run(job_id)
+
+
+def run_plan_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT.  Raises Unavailable where Redis cannot be reached at the start."""
+    set_up_logging(settings.log_format)
+    name = worker_name("plan")
+    info = WorkerInfo(name=name, kind="plan", started_at=datetime.now(UTC))
+    with (
+        connect(settings.redis_url, decode=True) as text,
+        connect(settings.redis_url, decode=False) as raw,
+        PlannerClient(settings.planner_url, settings.planner_timeout) as planner,
+        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+    ):
+        store = JobStore(text)
+        delivery = Delivery(raw, settings.job_seconds)
+        attempts = Attempts(store, heartbeat, name, Stage.PLANNING)
+        with serving(PlanWorker(store, delivery, planner, attempts)):
+            log.info("worker_started", worker=name)
+            work_until_stopped(delivery.queue(PLAN_QUEUE), name)
+    log.info("worker_stopped", worker=name)

@@ -1,0 +1,179 @@
+"""The render worker: one backbone in memory, one job at a time, from plan to stored video."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+
+from generator_service import rendering
+from generator_service.backbones.base import AnyBackbone
+from generator_service.backbones.load import load_backbone
+from generator_service.backbones.specs import BACKBONES
+from generator_service.jobs.connection import connect
+from generator_service.jobs.delivery import Delivery, render_queue
+from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.logging import set_up_logging
+from generator_service.rendering import OnStage, Rendered
+from generator_service.request import RenderSettings
+from generator_service.sampling.state import Cancelled, OnStep, StepState
+from generator_service.settings import Settings
+from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
+from generator_service.workers.attempt import Attempts
+from generator_service.workers.progress import progress_at
+from generator_service.workers.resident import work_until_stopped, worker_name
+from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
+from shared.plan import Plan
+
+log = structlog.get_logger(__name__)
+
+
+class Render(Protocol):
+    """`rendering.render`, as this worker uses it."""
+
+    def __call__(
+        self,
+        backbone: AnyBackbone,
+        prompt: str,
+        plan: Plan | None,
+        settings: RenderSettings,
+        *,
+        on_step: OnStep,
+        on_stage: OnStage,
+    ) -> Rendered: ...
+
+
+@dataclass(frozen=True)
+class RenderWorker:
+    store: JobStore
+    objects: ObjectStore
+    backbone: AnyBackbone
+    attempts: Attempts
+    render: Render = rendering.render
+
+    def run(self, job_id: str) -> None:
+        self.attempts.run(job_id, self._render)
+
+    def _render(self, record: JobRecord) -> None:
+        """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end."""
+        plan = self.store.plan(record.id)
+        job = _Reporter(self.store, record)
+        rendered = self.render(
+            self.backbone, record.prompt, plan, record.settings, on_step=job.on_step, on_stage=job.on_stage
+        )
+        job.on_stage(Stage.STORING)
+        keys = JobKeys(record.id)
+        try:
+            begin = time.perf_counter()
+            results = self._keep(rendered, plan, keys)
+            seconds = rendered.diagnostics.seconds | {Stage.STORING.value: round(time.perf_counter() - begin, 3)}
+            diagnostics = rendered.diagnostics.model_copy(update={"seconds": seconds})
+            self.store.succeed(record.id, results=results, diagnostics=diagnostics)
+        except (Conflict, NotFound, StorageUnavailable):
+            # Not on any other error: where Redis falls silent, the job may have succeeded all the same.
+            self._discard(keys)
+            raise
+        log.info("job_succeeded", seconds=seconds)
+
+    def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
+        self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
+        self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
+        self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
+        if plan is not None:
+            self.objects.put(keys.plan, plan.model_dump_json().encode(), JSON_TYPE)
+        return Results(
+            video=keys.video,
+            plan=None if plan is None else keys.plan,
+            preview=keys.preview,
+            manifest=keys.manifest,
+        )
+
+    def _discard(self, keys: JobKeys) -> None:
+        try:
+            self.objects.delete_prefix(keys.prefix)
+        except StorageUnavailable:
+            log.warning("objects_left_behind", prefix=keys.prefix)
+
+
+class _Reporter:
+    """The callbacks of one job's rendering: progress out, a wish to cancel in.  They raise Cancelled."""
+
+    def __init__(self, store: JobStore, record: JobRecord) -> None:
+        self._store = store
+        self._job_id = record.id
+        self._step = 0
+
+    def on_step(self, state: StepState) -> None:
+        self._step = state.step
+        self._report(Stage.SAMPLING, progress_at(Stage.SAMPLING, state.step / state.steps))
+
+    def on_stage(self, stage: Stage) -> None:
+        self._report(stage, progress_at(stage))
+
+    def _report(self, stage: Stage, progress: float) -> None:
+        try:
+            status = self._store.report(self._job_id, stage=stage, progress=progress, step=self._step)
+        except NotFound as error:
+            raise Cancelled from error
+        except Unavailable:
+            log.warning("progress_not_reported", stage=stage.value, step=self._step)  # no reason to lose the video
+            return
+        if status is not JobStatus.RUNNING:
+            raise Cancelled
+
+
+_SERVING: ContextVar[RenderWorker] = ContextVar("render_worker")
+
+
+@contextmanager
+def serving(worker: RenderWorker) -> Iterator[None]:
+    """Inside the block, `render` is this worker's."""
+    token = _SERVING.set(worker)
+    try:
+        yield
+    finally:
+        _SERVING.reset(token)
+
+
+def render(job_id: str) -> None:
+    """What RQ calls, by its dotted name."""
+    _SERVING.get().run(job_id)
+
+
+def run_render_worker(settings: Settings) -> None:
+    """Load the backbone, then say that this worker is there, then work until SIGTERM or SIGINT.
+
+    Raises WeightsMissing; ValueError for an unknown backbone or storage settings that make no sense; Unavailable
+    where Redis cannot be reached at the start.
+    """
+    set_up_logging(settings.log_format)
+    spec = BACKBONES.get(settings.render.backbone)
+    if spec is None:
+        raise ValueError(f"Got the backbone {settings.render.backbone!r} but expected one of: {', '.join(BACKBONES)}")
+    objects = ObjectStore.open(settings.storage)
+    name = worker_name("render")
+    log.info("backbone_loading", backbone=spec.name)
+    begin = time.perf_counter()
+    backbone = load_backbone(spec, settings.render)
+    log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+    info = WorkerInfo(
+        name=name, kind="render", backbone=spec.name, device=backbone.setup.device, started_at=datetime.now(UTC)
+    )
+    with (
+        connect(settings.redis_url, decode=True) as text,
+        connect(settings.redis_url, decode=False) as raw,
+        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+    ):
+        store = JobStore(text)
+        attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
+        with serving(RenderWorker(store, objects, backbone, attempts)):
+            log.info("worker_started", worker=name)
+            work_until_stopped(Delivery(raw, settings.job_seconds).queue(render_queue(spec.name)), name)
+    log.info("worker_stopped", worker=name)

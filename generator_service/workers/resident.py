@@ -1,0 +1,94 @@
+"""The process around a worker: one queue, one job at a time in this very process, until it is told to stop.
+
+The first SIGTERM or SIGINT lets it finish the job in hand, the second one ends it at once.
+"""
+
+import os
+import secrets
+import socket
+import time
+from types import FrameType
+from typing import Any, Final, Literal
+
+import redis
+import structlog
+from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
+
+log = structlog.get_logger(__name__)
+
+WAIT_SECONDS: Final = 1
+"""An idle worker looks this often whether it is to stop; and waits this long before it asks a silent Redis again."""
+
+_SILENT = (redis.ConnectionError, redis.TimeoutError)
+
+
+def worker_name(kind: Literal["plan", "render"]) -> str:
+    """Says where the process runs, and is never used twice."""
+    return f"{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def work_until_stopped(queue: Queue, name: str) -> None:
+    """Must be called in the main thread, where signals arrive."""
+    # RQ waits worker_ttl - 15 seconds for a message, and never lets a socket time out before that.
+    ttl = WAIT_SECONDS + 15
+    ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, name=name, worker_ttl=ttl).work()
+
+
+class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
+    """RQ's worker that does not fork, so that a model stays in memory.
+
+    It differs in what signals do, in outliving a silent Redis, and in taking no commands over Redis.
+    """
+
+    _stop_requested: bool
+
+    def request_stop(self, signum: int, _frame: FrameType | None) -> None:
+        # Only a flag: an exception from here could strike while Redis hands over a job, and lose the job.
+        if self._stop_requested:
+            raise SystemExit(128 + signum)
+        self._stop_requested = True
+
+    def dequeue_job_and_maintain_ttl(self, _timeout: int | None, _max_idle_time: int | None = None) -> Any:
+        while not self._stop_requested:
+            try:
+                self.set_state(WorkerStatus.IDLE)
+                self.heartbeat()
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()
+                return self.queue_class.dequeue_any(
+                    self.queues, WAIT_SECONDS, connection=self.connection, serializer=self.serializer
+                )
+            except DequeueTimeout:
+                continue
+            except _SILENT as error:
+                log.warning("redis_silent", reason=str(error))
+                time.sleep(WAIT_SECONDS)
+        raise StopRequested
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        try:
+            super().execute_job(job, queue)
+        except _SILENT as error:  # the job's own record is ours, and written; this is RQ's
+            log.warning("redis_silent", reason=str(error))
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        try:
+            super().heartbeat(timeout, pipeline)
+        except _SILENT as error:
+            log.warning("redis_silent", reason=str(error))
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Nobody suspends these workers; asking Redis could end them."""
+
+    def subscribe(self) -> None:
+        """No commands."""
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        except _SILENT as error:
+            log.warning("redis_silent", reason=str(error))
