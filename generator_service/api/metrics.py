@@ -78,9 +78,7 @@ class _ServiceState(Collector):
             up = 1
         except Unavailable:
             up = 0
-        yield GaugeMetricFamily(
-            "generator_redis_up", "1 where Redis answers; without it nothing else here is known.", value=up
-        )
+        yield GaugeMetricFamily("generator_redis_up", "1 where Redis answers.", value=up)
 
     def _gauges(self) -> list[GaugeMetricFamily]:
         counts = self._parts.store.counts()
@@ -103,7 +101,7 @@ class _ServiceState(Collector):
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 def metrics(request: Request, parts: UseParts) -> Response:
-    """Text format.  Where Redis does not answer, `generator_redis_up` is 0 and the gauges of jobs and workers are missing."""
+    """Text format.  Where Redis does not answer, `generator_redis_up` is 0 and jobs, queues and workers are missing."""
     lookup = CollectorRegistry()
     lookup.register(_ServiceState(parts))
     counted: CollectorRegistry = request.app.state.request_metrics

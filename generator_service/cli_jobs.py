@@ -1,0 +1,221 @@
+"""The commands that talk to a running API."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from generator_service.answers import JobView
+from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.client import DEFAULT_URL, Client
+from generator_service.jobs.states import JobStatus
+from generator_service.progress import ProgressDisplay, describe, time_left
+from generator_service.request import JobRequest, PlannerChoice
+from shared.errors import ServiceError, invalid_request
+from shared.plan import Plan
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
+
+Url = Annotated[str, typer.Option(help="The API's address.", envvar="GENERATOR_URL")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
+
+def submit(
+    prompt: Annotated[str | None, typer.Argument(help="What the video shows; not needed with --plan.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan of your own, as JSON.", exists=True, dir_okay=False)] = None,
+    planner: Annotated[PlannerChoice, typer.Option(help="Who plans.")] = "auto",
+    backbone: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")] = DEFAULT_BACKBONE,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames of the video.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job, watch it, and fetch its video, plan and film strip.
+
+    Ctrl-C cancels the job.  What happens is told on stderr; stdout has the files' paths, or the job with --json.
+    """
+    console = _told_to_people()
+    with _errors_told(console), Client(url) as client:
+        request = _request(
+            prompt=prompt,
+            plan=None if plan is None else _plan(plan),
+            planner=planner,
+            backbone=backbone,
+            seed=seed,
+            steps=steps,
+            frames=frames,
+            width=width,
+            height=height,
+            fps=fps,
+            guidance_scale=guidance_scale,
+        )
+        job = client.submit(request)
+        _say(console, f"job {job.id}, seed {job.settings.seed}")
+        job = _watched(client, job, console)
+        for note in job.diagnostics.notes:
+            _say(console, note)
+        if job.status is not JobStatus.SUCCEEDED:
+            if as_json:
+                typer.echo(job.model_dump_json(indent=2))
+            _fail(console, f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
+        paths = _fetch(client, job, out or Path(f"{job.id}.mp4"))
+    if as_json:
+        typer.echo(job.model_dump_json(indent=2))
+    else:
+        for path in paths:
+            typer.echo(path)
+
+
+def status(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Look at a job."""
+    console = _told_to_people()
+    with _errors_told(console), Client(url) as client:
+        job = client.get(job_id)
+    if as_json:
+        typer.echo(job.model_dump_json(indent=2))
+        return
+    typer.echo(f"{describe(job)}  {job.progress:.0%}  {time_left(job)}".rstrip())
+    if job.error is not None:
+        typer.echo(f"{job.error.code}: {job.error.message}")
+    for note in job.diagnostics.notes:
+        typer.echo(note)
+    if job.urls is not None:
+        typer.echo(job.urls.video)
+
+
+def cancel(job_id: Job, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job."""
+    with _errors_told(_told_to_people()), Client(url) as client:
+        typer.echo(client.cancel(job_id).status)
+
+
+def jobs(
+    status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    with _errors_told(_told_to_people()), Client(url) as client:
+        page = client.jobs(status=status, limit=limit)
+    if as_json:
+        _echo_all(page.jobs)
+        return
+    rows = [
+        (job.id, describe(job), f"{job.progress:.0%}", f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.prompt)
+        for job in page.jobs
+    ]
+    _table(("id", "state", "done", "created (UTC)", "prompt"), rows)
+
+
+def backbones(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the video models and the workers that hold them."""
+    with _errors_told(_told_to_people()), Client(url) as client:
+        found = client.backbones()
+    if as_json:
+        _echo_all(found)
+        return
+    rows = [
+        (view.spec.name, str(view.workers), f"{view.spec.frames}", view.spec.license, view.spec.summary)
+        for view in found
+    ]
+    _table(("name", "workers", "frames", "license", "summary"), rows)
+
+
+def _watched(client: Client, job: JobView, console: Console) -> JobView:
+    """The job as it ended.  Ctrl-C cancels it."""
+    try:
+        with ProgressDisplay(console) as show:
+            return client.wait(job.id, on_progress=show)
+    except KeyboardInterrupt:
+        _say(console, f"canceling job {job.id}")
+        client.cancel(job.id)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _fetch(client: Client, job: JobView, video: Path) -> list[Path]:
+    """Video, film strip and, if the job has one, plan, side by side."""
+    preview = video.with_suffix(".preview.png")
+    client.download(job.id, video)
+    client.download_preview(job.id, preview)
+    paths = [video, preview]
+    if job.urls is not None and job.urls.plan is not None:
+        plan = video.with_suffix(".plan.json")
+        plan.write_text(client.plan(job.id).model_dump_json(indent=2) + "\n")
+        paths.append(plan)
+    return paths
+
+
+def _request(**fields: object) -> JobRequest:
+    try:
+        return JobRequest.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+def _plan(path: Path) -> Plan:
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+def _told_to_people() -> Console:
+    """On stderr, so that stdout can be piped."""
+    return Console(stderr=True)
+
+
+@contextmanager
+def _errors_told(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except ServiceError as error:
+        _fail(console, f"{error.title}: {error.detail}")
+
+
+def _fail(console: Console, message: str) -> NoReturn:
+    _say(console, message)
+    raise typer.Exit(1)
+
+
+def _say(console: Console, message: str) -> None:
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _echo_all(models: Iterable[BaseModel]) -> None:
+    """One JSON object a line."""
+    for model in models:
+        typer.echo(model.model_dump_json())
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A table on a terminal; else a row a line, tabs between."""
+    lines = [tuple(_one_line(cell) for cell in row) for row in rows]
+    console = Console()
+    if not console.is_terminal:
+        for line in (columns, *lines):
+            typer.echo("\t".join(line))
+        return
+    table = Table(*columns)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)
+
+
+def _one_line(text: str) -> str:
+    """Whoever wrote a prompt must not move the cursor of whoever lists it."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,60 @@
+"""The commands that keep running: the API and the two kinds of workers.  The environment decides the rest."""
+
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from generator_service.logging import set_up_logging
+from generator_service.settings import Settings
+from shared.errors import violations_of
+
+GRACE_SECONDS = 10
+"""How long answers that have begun may take once the API has been asked to stop."""
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else GENERATOR_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; else GENERATOR_PORT.")] = None,
+) -> None:
+    """Serve the HTTP API."""
+    settings = _settings()
+    import uvicorn  # the other commands do without the web framework, and the API without torch
+
+    from generator_service.api.app import create_app
+
+    uvicorn.run(
+        create_app(settings),
+        host=host or settings.host,
+        port=port or settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def plan_worker() -> None:
+    """Plan queued jobs, one at a time."""
+    settings = _settings()
+    from generator_service.workers.plan_worker import run_plan_worker
+
+    run_plan_worker(settings)
+
+
+def render_worker() -> None:
+    """Render planned jobs, one at a time, with the backbone in memory (GENERATOR_RENDER_…)."""
+    settings = _settings()
+    from generator_service.workers.render_worker import run_render_worker
+
+    run_render_worker(settings)
+
+
+def _settings() -> Settings:
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for violation in violations_of(error):
+            typer.echo(f"GENERATOR_{violation.field.upper().replace('.', '_')}: {violation.message}", err=True)
+        raise typer.Exit(2) from None
+    set_up_logging(settings.log_format)
+    return settings

@@ -1,0 +1,227 @@
+"""The API's client.
+
+    with Client("http://127.0.0.1:8080") as client:
+        job = client.submit(prompt="a red car drives to the right", seed=7)
+        job = client.wait(job.id, on_progress=lambda job: print(job.stage, job.step, job.steps))
+        if job.status is JobStatus.SUCCEEDED:
+            client.download(job.id, Path("car.mp4"))
+
+Errors of the API arrive as the classes of `shared.errors` that were raised there; an API that does not answer is
+`Unavailable`.  That a job failed is no error of the API: it stands in the job's `error`.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from generator_service.answers import BackboneList, BackboneView, JobPage, JobView
+from generator_service.jobs.states import JobStatus
+from generator_service.request import JobRequest
+from shared.errors import Problem, ServiceError, Unavailable, invalid_request
+from shared.plan import Plan
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+"""Of every single request; an event stream may be silent for as long, though never for longer than a keep-alive."""
+POLL_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 60.0
+"""How long `wait` goes on while the API does not answer at all: a rolling restart takes less."""
+
+M = TypeVar("M", bound=BaseModel)
+
+OnProgress = Callable[[JobView], None]
+
+
+def _tree(error: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from _tree(child)
+
+
+ERRORS: Final = {error.code: error for error in _tree(ServiceError)}
+"""From the code of a problem to the class that is raised; a code that is not here is a plain ServiceError."""
+
+
+class Client:
+    """Thread-safe.  Use it as a context manager, or call `close`."""
+
+    def __init__(self, base_url: str = DEFAULT_URL) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=TIMEOUT, follow_redirects=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, request: JobRequest | None = None, **fields: Any) -> JobView:
+        """A new job, from a request or from a request's fields.  Raises InvalidRequest."""
+        if request is None:
+            try:
+                request = JobRequest(**fields)
+            except ValidationError as error:
+                raise invalid_request(error) from error
+        elif fields:
+            raise TypeError("give either a request or its fields")
+        body = request.model_dump_json(exclude_none=True)
+        return _read(JobView, self._ask("POST", "/jobs", content=body, headers={"Content-Type": "application/json"}))
+
+    def get(self, job_id: str) -> JobView:
+        """Raises NotFound."""
+        return _read(JobView, self._ask("GET", f"/jobs/{job_id}"))
+
+    def jobs(self, *, status: JobStatus | None = None, after: str | None = None, limit: int = 20) -> JobPage:
+        """Newest first; a page's `next` is the `after` of the following one."""
+        asked = {"status": status, "after": after, "limit": limit}
+        return _read(JobPage, self._ask("GET", "/jobs", params={k: v for k, v in asked.items() if v is not None}))
+
+    def wait(self, job_id: str, on_progress: OnProgress = lambda _: None, timeout: float | None = None) -> JobView:
+        """The job as it ended, whichever way.  `on_progress` sees every change on the way, and the end.
+
+        Raises TimeoutError after `timeout` seconds (the job goes on), and Unavailable where the API has not answered
+        for `PATIENCE_SECONDS`.
+        """
+        deadline = _Deadline(timeout)
+        seen: JobView | None = None
+        try:
+            with closing(self._events(job_id, deadline)) as events:
+                for seen in events:
+                    on_progress(seen)
+        except Unavailable:
+            pass  # ask instead: the stream may not pass some proxy, or the API restarts
+        return seen if seen is not None and seen.status.is_terminal else self._poll(job_id, on_progress, deadline, seen)
+
+    def download(self, job_id: str, path: Path) -> None:
+        """The video.  `path` appears whole or not at all.  Raises Conflict while there is none."""
+        self._save(f"/jobs/{job_id}/content", path)
+
+    def download_preview(self, job_id: str, path: Path) -> None:
+        """The film strip, as PNG.  Raises Conflict while there is none."""
+        self._save(f"/jobs/{job_id}/preview", path)
+
+    def plan(self, job_id: str) -> Plan:
+        """Raises Conflict while there is none."""
+        return _read(Plan, self._ask("GET", f"/jobs/{job_id}/plan"))
+
+    def cancel(self, job_id: str) -> JobView:
+        """The job, canceled or canceling; as it was, if it had ended."""
+        return _read(JobView, self._ask("POST", f"/jobs/{job_id}/cancel"))
+
+    def delete(self, job_id: str) -> None:
+        """Forget an ended job and its files.  Raises Conflict while it has not ended."""
+        self._ask("DELETE", f"/jobs/{job_id}")
+
+    def backbones(self) -> tuple[BackboneView, ...]:
+        return _read(BackboneList, self._ask("GET", "/backbones")).backbones
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        with _reachable(self._http):
+            response = self._http.request(method, path, **content)
+        _raise_for_problem(response)
+        return response
+
+    @contextmanager
+    def _stream(self, path: str, timeout: httpx.Timeout = TIMEOUT) -> Iterator[httpx.Response]:
+        with _reachable(self._http), self._http.stream("GET", path, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+            _raise_for_problem(response)
+            yield response
+
+    def _events(self, job_id: str, deadline: "_Deadline") -> Generator[JobView, None, None]:
+        """The job now and after each change, until the stream ends."""
+        with self._stream(f"/jobs/{job_id}/events", deadline.shorten(TIMEOUT)) as response:
+            for line in _lines(response):
+                deadline.check(job_id)  # at every keep-alive, too
+                name, _, value = line.partition(b":")
+                if name == b"data":
+                    yield JobView.model_validate_json(value, extra="ignore")
+
+    def _poll(self, job_id: str, on_progress: OnProgress, deadline: "_Deadline", seen: JobView | None) -> JobView:
+        silent_since: float | None = None
+        while True:
+            try:
+                job = self.get(job_id)
+            except Unavailable:
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > PATIENCE_SECONDS:
+                    raise
+            else:
+                silent_since = None
+                if seen is None or job.updated_at != seen.updated_at:
+                    on_progress(job)
+                if job.status.is_terminal:
+                    return job
+                seen = job
+            deadline.check(job_id)
+            time.sleep(POLL_SECONDS)
+
+    def _save(self, url: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}")
+        try:
+            with self._stream(url) as response, partial.open("xb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class _Deadline:
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def check(self, job_id: str) -> None:
+        """Raises TimeoutError."""
+        if self._end is not None and time.monotonic() >= self._end:
+            raise TimeoutError(f"job '{job_id}' has not ended within {self._seconds:g} s")
+
+    def shorten(self, timeout: httpx.Timeout) -> httpx.Timeout:
+        """The same timeouts, none longer than what is left."""
+        if self._end is None:
+            return timeout
+        left = max(0.1, self._end - time.monotonic())
+        return httpx.Timeout(**{kind: min(left, limit) for kind, limit in timeout.as_dict().items() if limit})
+
+
+def _lines(response: httpx.Response) -> Iterator[bytes]:
+    """Lines by newline alone: `str` would also break them at separators that a prompt may hold."""
+    rest = b""
+    for chunk in response.iter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+
+
+def _read(model: type[M], response: httpx.Response) -> M:
+    """A newer API may answer more than is known here."""
+    return model.model_validate_json(response.content, extra="ignore")
+
+
+@contextmanager
+def _reachable(http: httpx.Client) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise Unavailable(f"{http.base_url} does not answer: {error or type(error).__name__}") from error
+
+
+def _raise_for_problem(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    try:
+        problem = Problem.model_validate_json(response.content, extra="ignore")
+    except ValidationError:  # a proxy's page, or the storage's XML
+        error = Unavailable if response.status_code >= 500 else ServiceError
+        raise error(f"{response.url.copy_with(query=None)} answered {response.status_code}") from None
+    raise ERRORS.get(problem.code, ServiceError)(problem.detail, problem.violations)
