@@ -19,6 +19,8 @@ from typing import Final
 
 POLL_SECONDS: Final = 0.05
 LOG_LINES: Final = 15
+LAST_SECONDS: Final = 3.0
+"""From the second SIGTERM to SIGKILL."""
 
 
 class PartError(Exception):
@@ -38,10 +40,12 @@ class Part:
     folder: Path | None = None
     """Its working directory; None: this process's own."""
     needs: tuple[str, ...] = ()
-    """Names of the parts that must be ready before this one is started."""
+    """Names of the parts that must be ready before this one is started, and are stopped after it."""
+    uses: tuple[str, ...] = ()
+    """Names of more parts that are stopped after it."""
     start_seconds: float = 60.0
     stop_seconds: float = 10.0
-    """From SIGTERM to SIGKILL."""
+    """From the first SIGTERM to the second, which to a worker means: drop the job in hand."""
 
 
 class PartState(StrEnum):
@@ -52,7 +56,7 @@ class PartState(StrEnum):
 
 
 class Running:
-    """The state of one part; `stack` is its only writer."""
+    """One part and its process."""
 
     def __init__(self, part: Part, log: Path) -> None:
         self.part = part
@@ -62,7 +66,8 @@ class Running:
         self.started = 0.0
         self.seconds = 0.0
         """From start to ready."""
-        self.asked_to_stop: float | None = None
+        self._asked: float | None = None
+        self._asked_again: float | None = None
 
     @property
     def alive(self) -> bool:
@@ -100,14 +105,18 @@ class Running:
             limit = f"{self.part.start_seconds:.0f} s"
             raise PartError(f"{self.part.name} was not ready within {limit}.{self._end_of_log()}")
 
-    def urge(self) -> None:
-        """Ask it to stop; when its time is up, make it."""
+    def urge(self, patience: float) -> None:
+        """Ask it to stop; ask again after `patience` seconds; in the end, make it."""
         assert self.process is not None  # noqa: S101
         now = time.monotonic()
-        if self.asked_to_stop is None:
-            self.asked_to_stop = now
+        if self._asked is None:
+            self._asked = now
             self.process.terminate()
-        elif now - self.asked_to_stop > self.part.stop_seconds:
+        elif self._asked_again is None:
+            if now - self._asked >= patience:
+                self._asked_again = now
+                self.process.terminate()
+        elif now - self._asked_again > LAST_SECONDS:
             self.kill()
 
     def kill(self) -> None:
@@ -127,6 +136,7 @@ class Stack:
     def __init__(self, parts: Sequence[Part], logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self.parts = {part.name: Running(part, logs / f"{part.name.lower().replace(' ', '-')}.log") for part in parts}
+        self._hurried = False
 
     @property
     def ready(self) -> bool:
@@ -150,12 +160,18 @@ class Stack:
     def stop(self) -> None:
         """Stop each part after those that need it.  Afterwards no process is left."""
         while alive := [running for running in self.parts.values() if running.alive]:
-            needed = {name for running in alive for name in running.part.needs}
+            needed = {name for running in alive for name in running.part.needs + running.part.uses}
             for running in alive:
                 if running.part.name not in needed:
-                    running.urge()
+                    running.urge(0.0 if self._hurried else running.part.stop_seconds)
             time.sleep(POLL_SECONDS / 5)
         self.kill()
+
+    def hurry(self) -> None:
+        """Let `stop` wait for no job in hand; called again, for nothing at all."""
+        if self._hurried:
+            self.kill()
+        self._hurried = True
 
     def kill(self) -> None:
         """End every part and all its children, at once."""

@@ -18,11 +18,11 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal asked for the end, and what to do when a second one asks to hurry."""
+    """Whether a signal asked for the end, and what to do when more of them ask to hurry."""
 
     def __init__(self) -> None:
         self._first: signal.Signals | None = None
-        self.on_second: Callable[[], None] = lambda: None
+        self.on_more: Callable[[], None] = lambda: None
 
     def check(self) -> None:
         """Raises Stopped once a signal has come."""
@@ -33,7 +33,7 @@ class StopRequest:
         if self._first is None:
             self._first = signal.Signals(number)
         else:
-            self.on_second()
+            self.on_more()
 
 
 @contextmanager

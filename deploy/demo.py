@@ -1,0 +1,57 @@
+"""One video on the local stack: submit, follow, fetch."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.stack import LocalStack
+from generator_service.answers import JobView
+from generator_service.client import Client
+from generator_service.jobs.states import JobStatus
+
+POLL_SECONDS: Final = 0.1
+MAXIMUM_SLUG: Final = 80
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a demonstration leaves."""
+
+    video: Path
+    plan: Path
+    preview: Path
+
+
+def make_video(
+    stack: LocalStack, prompt: str, seed: int | None, out: Path, show: Callable[[JobView], None]
+) -> tuple[JobView, Files | None]:
+    """The job as it ended, and its files where it succeeded, in a folder of `out` that is named for the prompt.
+
+    Raises PartError and Stopped, and every ServiceError that the API may answer.
+    """
+    with Client(stack.addresses.api) as client:
+        job = client.submit(prompt=prompt, seed=seed)
+        while True:
+            show(job)
+            if job.status.is_terminal:
+                break
+            stack.check()
+            time.sleep(POLL_SECONDS)
+            job = client.get(job.id)
+        if job.status is not JobStatus.SUCCEEDED:
+            return job, None
+        folder = out / slug(prompt)
+        files = Files(folder / "video.mp4", folder / "plan.json", folder / "preview.png")
+        client.download(job.id, files.video)
+        client.download_preview(job.id, files.preview)
+        files.plan.write_text(client.plan(job.id).model_dump_json(indent=2) + "\n")
+    return job, files
+
+
+def slug(prompt: str) -> str:
+    """A folder's name: "A red car!" -> "a-red-car"."""
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
+    return words[:MAXIMUM_SLUG].rstrip("-") or "video"

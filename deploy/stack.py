@@ -1,0 +1,167 @@
+"""The whole service on this machine: six processes on loopback ports, wired to each other by their environment."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import redis
+
+from deploy.parts import POLL_SECONDS, Part, PartError, Stack, running
+from deploy.servers import (
+    LOOPBACK,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    SEAWEEDFS,
+    VALKEY,
+    VIDEO_BUCKET,
+    answers,
+    free_ports,
+    redis_url,
+    s3_endpoint,
+    seaweedfs,
+    valkey,
+)
+from deploy.signals import StopRequest
+from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.settings import Settings
+from shared.errors import Unavailable
+
+PLANNER: Final = "planner"
+GENERATOR_API: Final = "generator API"
+PLAN_WORKER: Final = "plan worker"
+RENDER_WORKER: Final = "render worker"
+
+LOADING_SECONDS: Final = 180.0
+"""The longest a part that imports torch or a language's grammar may take, from a cold disk."""
+READY_SECONDS: Final = 10.0
+"""The longest the API may take to find all others once they are ready."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    api: str
+    planner: str
+    s3: str
+    redis: str
+
+
+def bypass_proxies() -> None:
+    """Tell this process's clients, and by inheritance those of all parts, that loopback is behind no proxy."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), LOOPBACK)))
+
+
+class LocalStack:
+    """The parts, ready for jobs."""
+
+    def __init__(self, stack: Stack, addresses: Addresses, request: StopRequest) -> None:
+        self.addresses = addresses
+        self._stack = stack
+        self._request = request
+
+    def check(self) -> None:
+        """Call between other work.  Raises PartError where a part has died, Stopped where a signal has come."""
+        self._request.check()
+        self._stack.advance()
+
+    def abandon(self) -> None:
+        """Drop everything at once, for a stack whose data nobody will read again."""
+        self._stack.kill()
+
+
+@contextmanager
+def local_stack(
+    data: Path, *, port: int | None = None, request: StopRequest, show: Callable[[Stack], None] = lambda _: None
+) -> Iterator[LocalStack]:
+    """Yields once a job could be done; leaves no process behind.  `show` is called while parts start.
+
+    Raises PartError and Stopped.
+    """
+    api_port, planner_port, redis_port, s3_port = free_ports(4)
+    addresses = Addresses(
+        api=f"http://{LOOPBACK}:{port or api_port}",
+        planner=f"http://{LOOPBACK}:{planner_port}",
+        s3=s3_endpoint(s3_port),
+        redis=redis_url(redis_port),
+    )
+    servers = [valkey(data / "valkey", redis_port), seaweedfs(data / "seaweedfs", s3_port)]
+    with running([*servers, *_services(addresses)], data / "logs") as stack:
+        request.on_more = stack.hurry
+        while not stack.ready:
+            request.check()
+            stack.advance()
+            show(stack)
+            time.sleep(POLL_SECONDS)
+        local = LocalStack(stack, addresses, request)
+        deadline = time.monotonic() + READY_SECONDS
+        while not answers(f"{addresses.api}/ready"):
+            local.check()
+            if time.monotonic() > deadline:
+                raise PartError(f"every part is up, yet {addresses.api}/ready does not say so")
+            time.sleep(POLL_SECONDS)
+        yield local
+
+
+def _services(addresses: Addresses) -> list[Part]:
+    """In the order in which they are started: the render worker, which takes longest, first."""
+    planner_environment = _environment("PLANNER", addresses.planner)
+    generator_environment = {
+        **_environment("GENERATOR", addresses.api),
+        "GENERATOR_REDIS_URL": addresses.redis,
+        "GENERATOR_PLANNER_URL": addresses.planner,
+        "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
+        "GENERATOR_STORAGE_ENDPOINT": addresses.s3,
+        "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,
+        "GENERATOR_STORAGE_SECRET_KEY": S3_SECRET_KEY,
+    }
+
+    def part(
+        name: str,
+        module: str,
+        command: str,
+        ready: Callable[[], bool],
+        environment: Mapping[str, str],
+        needs: tuple[str, ...] = (),
+        uses: tuple[str, ...] = (),
+    ) -> Part:
+        line = [sys.executable, "-m", module, command]
+        return Part(name, line, ready, environment, needs=needs, uses=uses, start_seconds=LOADING_SECONDS)
+
+    def generator(name: str, command: str, ready: Callable[[], bool], *uses: str) -> Part:
+        return part(name, "generator_service", command, ready, generator_environment, (VALKEY,), uses)
+
+    return [
+        generator(RENDER_WORKER, "render-worker", _beats(addresses.redis, "render"), SEAWEEDFS),
+        part(PLANNER, "planner_service", "serve", _answers(f"{addresses.planner}/ready"), planner_environment),
+        generator(PLAN_WORKER, "plan-worker", _beats(addresses.redis, "plan"), PLANNER),
+        generator(GENERATOR_API, "serve", _answers(f"{addresses.api}/health"), SEAWEEDFS),
+    ]
+
+
+def _environment(prefix: str, address: str) -> dict[str, str]:
+    return {f"{prefix}_HOST": LOOPBACK, f"{prefix}_PORT": address.rpartition(":")[2], "PYTHONUNBUFFERED": "1"}
+
+
+def _answers(url: str) -> Callable[[], bool]:
+    return lambda: answers(url)
+
+
+def _beats(url: str, kind: Literal["plan", "render"]) -> Callable[[], bool]:
+    """Whether a worker of this kind is alive that began after now: an earlier run's heartbeats may still be there."""
+    since = datetime.now(UTC)
+
+    def ready() -> bool:
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            try:
+                workers = WorkerRegistry(client, Settings.model_fields["heartbeat_seconds"].default).workers()
+            except Unavailable:
+                return False
+        return any(worker.kind == kind and worker.started_at >= since for worker in workers)
+
+    return ready
