@@ -4,12 +4,16 @@ The stock diffusers pipeline holds the parts (T5, transformer, VAE, scheduler); 
 does what `CogVideoXPipeline.__call__` does with its defaults, in the same order, so that the bits are the same.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPipeline
+from diffusers.utils import logging as diffusers_logging
 from torch import Generator, Tensor
+from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Backbone, Caption, Frames, Setup, Solver
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
@@ -43,9 +47,10 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         weights = find_weights(spec, settings.weights)
         device = resolve_device(settings)
         dtype = resolve_dtype(settings, device, weights.path)
-        pipeline = CogVideoXPipeline.from_pretrained(
-            weights.path, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
+        with _no_progress_bars():
+            pipeline = CogVideoXPipeline.from_pretrained(
+                weights.path, dtype=dtype, local_files_only=True, use_safetensors=True
+            )
         match settings.offload:
             case "none":
                 pipeline.to(device)
@@ -146,6 +151,19 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
             settings.height, settings.width, latent_frames, self.device
         )
         return cos, sin
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Both libraries draw bars while they load: not into a worker's log.  They are left as they were."""
+    loud = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in loud:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in loud:
+            library.enable_progress_bar()
 
 
 class CogVideoXSolver(Solver):

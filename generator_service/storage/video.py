@@ -20,6 +20,8 @@ PIXEL_FORMAT = "yuv420p"
 CRF = 16
 """Constant rate factor: visually lossless; 18 is where trained eyes begin to see a difference."""
 PRESET = "medium"
+REPRODUCIBLE = "cpu-independent=1"
+"""x264's fast paths differ between processors and, with macroblock trees, from run to run; these do not."""
 MINIMUM_SIDE = 240
 """Pixels; smaller videos are enlarged."""
 
@@ -61,7 +63,8 @@ def encode_mp4(frames: NDArray[np.uint8], fps: int) -> tuple[bytes, Encoding]:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "video.mp4"
         with av.open(file, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream = container.add_stream(CODEC, rate=Fraction(fps), options={"crf": str(CRF), "preset": PRESET})
+            options = {"crf": str(CRF), "preset": PRESET, "x264-params": REPRODUCIBLE}
+            stream = container.add_stream(CODEC, rate=Fraction(fps), options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, PIXEL_FORMAT
             stream.thread_count = 1  # the bytes must not depend on the number of cores
             for picture in pictures:

@@ -1,0 +1,107 @@
+"""`python -m generator_service render`: one video in this process, without queue or services."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.jobs.states import Stage
+from generator_service.request import JobRequest
+from generator_service.settings import WorkerSettings
+from shared.errors import ServiceError, invalid_request
+from shared.plan import Plan
+
+if TYPE_CHECKING:
+    from generator_service.rendering import Rendered
+    from generator_service.sampling.state import StepState
+
+
+class Guidance(StrEnum):
+    OFF = "off"
+
+
+def render_command(
+    out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
+    prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan, as JSON.", exists=True, dir_okay=False)] = None,
+    backbone: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")] = DEFAULT_BACKBONE,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")] = None,
+    guidance: Annotated[Guidance, typer.Option(help="What steers the video by its plan.")] = Guidance.OFF,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Length of the video.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")] = None,
+    preview: Annotated[Path | None, typer.Option(help="A film strip to write, as PNG.", dir_okay=False)] = None,
+    manifest: Annotated[Path | None, typer.Option(help="How it was made, to write as JSON.", dir_okay=False)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")] = None,
+) -> None:
+    """Render a video in this process.
+
+    What is left out is the backbone's own default; how it is loaded may also stand in the environment, as for a
+    render worker (GENERATOR_RENDER_…).
+    """
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    try:
+        request = JobRequest(
+            prompt=prompt,
+            plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
+            backbone=backbone,
+            seed=seed,
+            steps=steps,
+            frames=frames,
+            width=width,
+            height=height,
+            fps=fps,
+            guidance_scale=guidance_scale,
+        )
+        options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
+        worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
+        rendered = _render(request, worker, console)
+    except ValidationError as error:
+        _refuse(console, invalid_request(error))
+    except ServiceError as error:
+        _refuse(console, error)
+
+    for note in rendered.diagnostics.notes:
+        console.print(note, style="yellow")
+    record = rendered.manifest.model_dump_json(indent=2).encode()
+    for path, content in ((out, rendered.video), (preview, rendered.preview), (manifest, record)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            console.print(f"wrote {path}")
+
+
+def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered":
+    settings = request.settings()
+
+    # Here and not above: torch takes seconds to import, and the other commands of this program do without.
+    from generator_service.backbones.load import load_backbone
+    from generator_service.rendering import render
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with console.status(f"loading {settings.backbone}"):
+        backbone = load_backbone(BACKBONES[settings.backbone], worker)
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=settings.steps)
+
+        def on_stage(stage: Stage) -> None:
+            progress.update(bar, description=stage.value)
+
+        def on_step(state: "StepState") -> None:
+            progress.update(bar, completed=state.step)
+
+        return render(backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage)
+
+
+def _refuse(console: Console, error: ServiceError) -> NoReturn:
+    console.print(f"{error.title}: {error.detail}", style="red")
+    raise typer.Exit(1)
