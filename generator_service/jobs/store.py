@@ -112,15 +112,15 @@ class JobStore:
     def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
         """A worker takes a queued job.  Conflict where it was canceled meanwhile."""
 
-        def changes(record: JobRecord) -> dict[str, Any]:
-            return {"worker": worker, "stage": stage, "started_at": record.started_at or self._now()}
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            return {"worker": worker, "stage": stage, "started_at": record.started_at or now}
 
         return self._move(job_id, JobStatus.RUNNING, changes)
 
     def hand_over(self, job_id: str, plan: Plan, *, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
 
-        def changes(record: JobRecord) -> dict[str, Any]:
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             return {
                 "worker": None,
                 "stage": Stage.SAMPLING,
@@ -145,10 +145,10 @@ class JobStore:
     def succeed(self, job_id: str, *, results: Results, diagnostics: Diagnostics) -> JobRecord:
         """Conflict where the job is to be canceled: the wish came first."""
 
-        def changes(record: JobRecord) -> dict[str, Any]:
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             seconds = record.diagnostics.seconds | diagnostics.seconds
             return {
-                **self._ended(),
+                **_ended(now),
                 "progress": 1.0,
                 "results": results,
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
@@ -157,7 +157,7 @@ class JobStore:
         return self._move(job_id, JobStatus.SUCCEEDED, changes)
 
     def fail(self, job_id: str, error: ServiceError) -> JobRecord:
-        return self._move(job_id, JobStatus.FAILED, lambda _: {**self._ended(), "error": JobError.of(error)})
+        return self._move(job_id, JobStatus.FAILED, lambda _, now: {**_ended(now), "error": JobError.of(error)})
 
     def cancel(self, job_id: str) -> JobRecord:
         """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
@@ -166,9 +166,9 @@ class JobStore:
             try:
                 match record.status:
                     case JobStatus.QUEUED:
-                        return self._move(job_id, JobStatus.CANCELED, lambda _: self._ended())
+                        return self._move(job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
                     case JobStatus.RUNNING:
-                        return self._move(job_id, JobStatus.CANCELING, lambda _: {})
+                        return self._move(job_id, JobStatus.CANCELING, lambda _record, _now: {})
                     case _:
                         return record
             except Conflict:
@@ -177,10 +177,10 @@ class JobStore:
     def confirm_cancel(self, job_id: str) -> JobRecord:
         """The worker has let go of a job that was to be canceled.  Conflict where nobody wished that."""
 
-        def changes(record: JobRecord) -> dict[str, Any]:
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             if record.status is not JobStatus.CANCELING:
                 raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
-            return self._ended()
+            return _ended(now)
 
         return self._move(job_id, JobStatus.CANCELED, changes)
 
@@ -196,14 +196,11 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             pipeline.execute()
 
-    def _ended(self) -> dict[str, Any]:
-        return {"worker": None, "stage": None, "finished_at": self._now()}
-
     def _move(
         self,
         job_id: str,
         target: JobStatus,
-        changes: Callable[[JobRecord], dict[str, Any]],
+        changes: Callable[[JobRecord, datetime], dict[str, Any]],
         plan: Plan | None = None,
     ) -> JobRecord:
         """Raises NotFound, and Conflict where the job's status has no such successor."""
@@ -216,7 +213,8 @@ class JobStore:
                 return record
             if target not in record.status.successors:
                 raise Conflict(f"job '{job_id}' is {record.status} and cannot become {target}")
-            update = {**changes(record), "status": target, "updated_at": self._now()}
+            now = self._now()
+            update = {**changes(record, now), "status": target, "updated_at": now}
             moved = record.model_copy(update=update)
             tried.append(moved)
             pipeline.multi()
@@ -229,6 +227,10 @@ class JobStore:
 
         with answering():
             return cast(JobRecord, self._redis.transaction(cast(Any, attempt), key, value_from_callable=True))
+
+
+def _ended(now: datetime) -> dict[str, Any]:
+    return {"worker": None, "stage": None, "finished_at": now}
 
 
 def _job(job_id: str) -> str:

@@ -97,7 +97,7 @@ class ObjectStore:
         if url.scheme == "file" and not url.netloc and url.path:
             folder = Path(unquote(url.path))
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(LocalStore(folder), folder=folder, url_seconds=settings.url_seconds)
+            return cls(LocalStore(folder, automatic_cleanup=True), folder=folder, url_seconds=settings.url_seconds)
         if url.scheme == "memory":
             return cls(MemoryStore(), url_seconds=settings.url_seconds)
         raise ValueError(f"Got the storage URL {settings.url!r} but expected s3://bucket, file:///folder or memory://")

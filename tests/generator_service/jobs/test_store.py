@@ -1,0 +1,441 @@
+"""Job records in a real Valkey."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from redis.connection import Connection
+
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, Unavailable
+from shared.plan import Plan
+
+MakeRecord = Callable[..., JobRecord]
+
+RESULTS = Results(video="v", plan="p", preview="w", manifest="m")
+UNKNOWN = "f" * 32
+
+Move = Callable[[JobStore, str, Plan], JobRecord]
+
+MOVES: dict[str, Move] = {
+    "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.SAMPLING),
+    "hand_over": lambda store, job, plan: store.hand_over(job, plan, seconds=1.0),
+    "succeed": lambda store, job, plan: store.succeed(job, results=RESULTS, diagnostics=Diagnostics()),
+    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken")),
+    "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job),
+}
+
+PATHS: dict[JobStatus, tuple[str, ...]] = {
+    JobStatus.QUEUED: (),
+    JobStatus.RUNNING: ("start",),
+    JobStatus.CANCELING: ("start", "cancel"),
+    JobStatus.CANCELED: ("cancel",),
+    JobStatus.SUCCEEDED: ("start", "succeed"),
+    JobStatus.FAILED: ("start", "fail"),
+}
+"""How a job gets into each state."""
+
+LEGAL: dict[tuple[JobStatus, str], JobStatus] = {
+    (JobStatus.QUEUED, "start"): JobStatus.RUNNING,
+    (JobStatus.QUEUED, "fail"): JobStatus.FAILED,
+    (JobStatus.RUNNING, "hand_over"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "succeed"): JobStatus.SUCCEEDED,
+    (JobStatus.RUNNING, "fail"): JobStatus.FAILED,
+    (JobStatus.CANCELING, "confirm_cancel"): JobStatus.CANCELED,
+    (JobStatus.CANCELING, "fail"): JobStatus.FAILED,
+}
+"""Everything else is refused."""
+
+
+def in_status(store: JobStore, record: JobRecord, status: JobStatus, plan: Plan) -> str:
+    store.create(record, None)
+    for name in PATHS[status]:
+        if name == "cancel":
+            store.cancel(record.id)
+        else:
+            MOVES[name](store, record.id, plan)
+    assert store.get(record.id).status is status
+    return record.id
+
+
+def dump(client: redis.Redis) -> dict[str, object]:
+    """Everything in the database."""
+    readers = {"hash": client.hgetall, "string": client.get, "zset": lambda key: client.zrange(key, 0, -1)}
+    return {key: readers[client.type(key)](key) for key in client.scan_iter()}
+
+
+# transitions
+
+
+@pytest.mark.parametrize(("status", "move"), list(itertools.product(JobStatus, MOVES)))
+def test_every_move_in_every_state(
+    status: JobStatus,
+    move: str,
+    store: JobStore,
+    text_client: redis.Redis,
+    make_record: MakeRecord,
+    plan: Plan,
+) -> None:
+    job = in_status(store, make_record(), status, plan)
+    target = LEGAL.get((status, move))
+    if target is None:
+        before = dump(text_client)
+        with pytest.raises(Conflict, match=f"'{job}' is {status}"):
+            MOVES[move](store, job, plan)
+        assert dump(text_client) == before
+    else:
+        answered = MOVES[move](store, job, plan)
+        assert answered == store.get(job)
+        assert answered.status is target
+        assert [record.id for record in store.list(status=target, limit=5)] == [job]
+        assert store.list(status=status, limit=5) == ()
+        assert store.counts() == {one: int(one is target) for one in JobStatus}
+
+
+def test_the_table_of_moves_is_the_diagram() -> None:
+    """`cancel` is the only other move: queued to canceled, running to canceling."""
+    moves = {(status, target) for (status, _), target in LEGAL.items()}
+    moves |= {(JobStatus.QUEUED, JobStatus.CANCELED), (JobStatus.RUNNING, JobStatus.CANCELING)}
+    assert moves == {(status, successor) for status in JobStatus for successor in status.successors}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_no_move_makes_a_job_of_nothing(move: str, store: JobStore, text_client: redis.Redis, plan: Plan) -> None:
+    with pytest.raises(NotFound, match=UNKNOWN):
+        MOVES[move](store, UNKNOWN, plan)
+    assert dump(text_client) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (JobStatus.QUEUED, JobStatus.CANCELED),
+        (JobStatus.RUNNING, JobStatus.CANCELING),
+        (JobStatus.CANCELING, JobStatus.CANCELING),
+        (JobStatus.CANCELED, JobStatus.CANCELED),
+        (JobStatus.SUCCEEDED, JobStatus.SUCCEEDED),
+        (JobStatus.FAILED, JobStatus.FAILED),
+    ],
+)
+def test_cancel_in_every_state(
+    status: JobStatus, expected: JobStatus, store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), status, plan)
+    before = store.get(job)
+    assert store.cancel(job).status is expected
+    after = store.get(job)
+    assert after.status is expected
+    if status is expected:
+        assert after == before
+    else:
+        assert (after.finished_at is not None) == expected.is_terminal
+
+
+def test_cancel_of_an_unknown_job(store: JobStore) -> None:
+    with pytest.raises(NotFound):
+        store.cancel(UNKNOWN)
+
+
+# a whole life
+
+
+def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord, plan: Plan) -> None:
+    clock = itertools.count(1)
+    start = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    store = JobStore(text_client, now=lambda: start + timedelta(seconds=next(clock)))
+    new = make_record()
+    store.create(new, None)
+    assert store.get(new.id) == new
+    assert store.plan(new.id) is None
+
+    planning = store.start(new.id, worker="plan-1", stage=Stage.PLANNING)
+    assert (planning.worker, planning.stage) == ("plan-1", Stage.PLANNING)
+    assert planning.started_at is not None
+    assert planning.started_at > new.created_at
+
+    waiting = store.hand_over(new.id, plan, seconds=1.5)
+    assert (waiting.worker, waiting.stage) == (None, Stage.SAMPLING)
+    assert store.plan(new.id) == plan
+
+    rendering = store.start(new.id, worker="render-1", stage=Stage.SAMPLING)
+    assert rendering.started_at == planning.started_at  # the first start
+    assert store.report(new.id, stage=Stage.SAMPLING, progress=0.5, step=2) is JobStatus.RUNNING
+    halfway = store.get(new.id)
+    assert (halfway.stage, halfway.progress, halfway.step) == (Stage.SAMPLING, 0.5, 2)
+    assert halfway.updated_at > rendering.updated_at
+
+    seconds = {"sampling": 2.0}
+    done = store.succeed(new.id, results=RESULTS, diagnostics=Diagnostics(notes=("n",), seconds=seconds))
+    assert done == store.get(new.id)
+    assert (done.progress, done.step, done.stage, done.worker) == (1.0, 2, None, None)
+    assert done.finished_at == done.updated_at
+    assert done.results == RESULTS
+    assert done.diagnostics == Diagnostics(notes=("n",), seconds={"planning": 1.5, "sampling": 2.0})
+    untouched = {"id", "prompt", "planner", "settings", "metadata", "created_at", "steps", "attempt"}
+    assert done.model_dump(include=untouched) == new.model_dump(include=untouched)
+
+
+def test_a_plan_of_ones_own_is_kept(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    record = make_record(stage=Stage.SAMPLING, planner=None)
+    store.create(record, plan)
+    assert store.plan(record.id) == plan
+
+
+def test_a_failure_keeps_its_reason(store: JobStore, make_record: MakeRecord) -> None:
+    record = make_record()
+    store.create(record, None)
+    failed = store.fail(record.id, PlanningFailed("no instance found"))
+    assert failed.error is not None
+    assert failed.error.model_dump() == {
+        "code": "planning_failed",
+        "message": "no instance found",
+        "retryable": False,
+    }
+    assert failed.finished_at is not None
+
+
+# reports
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_a_report_changes_running_jobs_only_and_answers_the_status(
+    status: JobStatus, store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), status, plan)
+    before = store.get(job)
+    assert store.report(job, stage=Stage.DECODING, progress=0.9, step=4) is status
+    assert (store.get(job) == before) == (status is not JobStatus.RUNNING)
+
+
+def test_a_report_on_a_deleted_job_leaves_nothing(
+    store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), JobStatus.FAILED, plan)
+    store.delete(job)
+    with pytest.raises(NotFound):
+        store.report(job, stage=Stage.SAMPLING, progress=0.5, step=2)
+    assert dump(text_client) == {}
+
+
+# deleting
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_delete_takes_ended_jobs_and_nothing_remains(
+    status: JobStatus, store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), status, plan)
+    if status.is_terminal:
+        store.delete(job)
+        assert dump(text_client) == {}
+        with pytest.raises(NotFound):
+            store.get(job)
+    else:
+        with pytest.raises(Conflict, match="cancel it first"):
+            store.delete(job)
+        assert store.get(job).status is status
+
+
+def test_delete_takes_the_plan_too(
+    store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    record = make_record()
+    store.create(record, plan)
+    store.cancel(record.id)
+    store.delete(record.id)
+    assert dump(text_client) == {}
+
+
+def test_delete_of_an_unknown_job(store: JobStore) -> None:
+    with pytest.raises(NotFound):
+        store.delete(UNKNOWN)
+
+
+# lists
+
+
+def pages(store: JobStore, limit: int, status: JobStatus | None = None) -> list[list[str]]:
+    found: list[list[str]] = []
+    after = None
+    while page := store.list(status=status, after=after, limit=limit):
+        found.append([record.id for record in page])
+        after = page[-1].id
+    return found
+
+
+def test_pages_newest_first(store: JobStore, make_record: MakeRecord) -> None:
+    ids = [make_and_create(store, make_record) for _ in range(5)]
+    assert pages(store, 2) == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
+    assert pages(store, 99) == [ids[::-1]]
+
+
+def test_pages_of_one_status(store: JobStore, make_record: MakeRecord) -> None:
+    ids = [make_and_create(store, make_record) for _ in range(6)]
+    for job in ids[::2]:
+        store.cancel(job)
+    assert pages(store, 2, JobStatus.CANCELED) == [[ids[4], ids[2]], [ids[0]]]
+    assert pages(store, 2, JobStatus.QUEUED) == [[ids[5], ids[3]], [ids[1]]]
+    assert pages(store, 2, JobStatus.FAILED) == []
+
+
+def test_a_page_may_begin_after_a_job_that_has_another_status_by_now(store: JobStore, make_record: MakeRecord) -> None:
+    ids = [make_and_create(store, make_record) for _ in range(3)]
+    store.cancel(ids[1])
+    assert [record.id for record in store.list(status=JobStatus.QUEUED, after=ids[1], limit=5)] == [ids[0]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("status", [None, JobStatus.QUEUED])
+def test_jobs_of_the_same_microsecond_are_listed_once_each(
+    limit: int, status: JobStatus | None, store: JobStore, make_record: MakeRecord
+) -> None:
+    moment = datetime(2026, 3, 1, 14, 0, 0, 123456, tzinfo=UTC)
+    ids = [make_and_create(store, make_record, created_at=moment) for _ in range(4)]
+    older = make_and_create(store, make_record, created_at=moment - timedelta(microseconds=1))
+    newer = make_and_create(store, make_record, created_at=moment + timedelta(microseconds=1))
+    listed = list(itertools.chain.from_iterable(pages(store, limit, status)))
+    assert listed == [newer, *sorted(ids, reverse=True), older]
+
+
+def test_a_page_after_an_unknown_job(store: JobStore) -> None:
+    with pytest.raises(NotFound, match=UNKNOWN):
+        store.list(after=UNKNOWN, limit=5)
+
+
+def make_and_create(store: JobStore, make_record: MakeRecord, **changes: object) -> str:
+    record = make_record(**changes)
+    store.create(record, None)
+    return record.id
+
+
+# races
+
+
+def race(*runners: Callable[[], object]) -> list[object]:
+    """Call them at once in threads of their own; what they answer or raise, in order."""
+    outcomes: list[object] = [None] * len(runners)
+    gate = threading.Barrier(len(runners))
+
+    def run(index: int) -> None:
+        gate.wait()
+        try:
+            outcomes[index] = runners[index]()
+        except Conflict as conflict:
+            outcomes[index] = conflict
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(runners))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def test_of_cancel_and_succeed_exactly_one_wins(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    for _ in range(30):
+        job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+        canceled, succeeded = race(
+            lambda job=job: store.cancel(job),  # type: ignore[misc]
+            lambda job=job: MOVES["succeed"](store, job, plan),  # type: ignore[misc]
+        )
+        assert isinstance(canceled, JobRecord)
+        if isinstance(succeeded, Conflict):
+            assert (canceled.status, store.get(job).status) == (JobStatus.CANCELING, JobStatus.CANCELING)
+        else:
+            assert (canceled.status, store.get(job).status) == (JobStatus.SUCCEEDED, JobStatus.SUCCEEDED)
+
+
+def test_of_many_workers_exactly_one_starts_a_job(store: JobStore, make_record: MakeRecord) -> None:
+    record = make_record()
+    store.create(record, None)
+    workers = [f"w{number}" for number in range(8)]
+    outcomes = race(
+        *(lambda name=name: store.start(record.id, worker=name, stage=Stage.PLANNING) for name in workers)  # type: ignore[misc]
+    )
+    winners = [outcome.worker for outcome in outcomes if isinstance(outcome, JobRecord)]
+    assert winners == [store.get(record.id).worker]
+
+
+def test_moves_do_not_lose_reports_made_meanwhile(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    race(
+        lambda: [store.report(job, stage=Stage.SAMPLING, progress=0.01 * step, step=step) for step in range(1, 50)],
+        lambda: store.cancel(job),
+    )
+    record = store.get(job)
+    assert record.status is JobStatus.CANCELING
+    assert record.progress == pytest.approx(0.01 * record.step)
+
+
+# outages
+
+
+def test_every_method_says_that_redis_does_not_answer(
+    no_redis: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    store = JobStore(no_redis)
+    calls: list[Callable[[], object]] = [
+        lambda: store.get(UNKNOWN),
+        lambda: store.plan(UNKNOWN),
+        lambda: store.list(limit=1),
+        lambda: store.counts(),
+        lambda: store.ping(),
+        lambda: store.create(make_record(), None),
+        lambda: store.report(UNKNOWN, stage=Stage.SAMPLING, progress=0.0, step=0),
+        lambda: store.cancel(UNKNOWN),
+        lambda: store.delete(UNKNOWN),
+        *(lambda move=move: move(store, UNKNOWN, plan) for move in MOVES.values()),
+    ]
+    for call in calls:
+        with pytest.raises(Unavailable, match="Redis does not answer"):
+            call()
+
+
+def test_an_answer_lost_in_transit_is_no_conflict(
+    store: JobStore, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks after Redis has written the move and before it could say so."""
+    record = make_record()
+    store.create(record, None)
+    read = Connection.read_response
+    lost: list[object] = []
+
+    def losing(self: Connection, *arguments: object, **options: object) -> object:
+        answer = read(self, *arguments, **options)
+        if not lost and isinstance(answer, list) and len(answer) == 3:  # EXEC's: HSET, ZREM, ZADD
+            lost.append(answer)
+            raise redis.ConnectionError("the answer is lost")
+        return answer
+
+    monkeypatch.setattr(Connection, "read_response", losing)
+    started = store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    assert lost
+    assert (started.status, started.worker) == (JobStatus.RUNNING, "w1")
+    assert store.get(record.id) == started
+
+
+def test_a_full_redis_is_an_outage(store: JobStore, text_client: redis.Redis, make_record: MakeRecord) -> None:
+    text_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable, match="takes no writes"):
+            store.create(make_record(), None)
+    finally:
+        text_client.config_set("maxmemory", 0)
+
+
+# what is in Redis
+
+
+def test_records_are_json_field_by_field(store: JobStore, text_client: redis.Redis, make_record: MakeRecord) -> None:
+    record = make_record()
+    store.create(record, None)
+    fields = text_client.hgetall(f"job:{record.id}")
+    assert set(fields) == set(JobRecord.model_fields)
+    assert json.loads(fields["settings"])["seed"] == 7
+    assert json.loads(fields["status"]) == "queued"
