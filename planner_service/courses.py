@@ -1,0 +1,149 @@
+"""From cues and first boxes to courses: how far each phase goes, and how long it takes."""
+
+import math
+from collections.abc import Mapping
+
+from planner_service.arrangements import Arrangement, arrangement_of
+from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
+from planner_service.kinematics import MAXIMUM_GROWTH, Course, Leg, Vector
+from planner_service.manners import keyframes
+from shared.geometry import MINIMUM_SIDE, Box
+from shared.motion_graph import RelationKind
+
+DISTANCE = {Speed.SLOW: 0.3, Speed.NORMAL: 0.45, Speed.FAST: 0.6}
+"""How far an instance travels in a whole clip, a fraction of the frame."""
+PICKUP = {Pickup.STEADY: 0.0, Pickup.SPEEDING_UP: 1.5, Pickup.SLOWING_DOWN: -1.5}
+MARGIN = 0.03
+"""What travel leaves free at the frame's edges."""
+TOUCH = 0.9
+"""How near the centres come, in sums of half sides, where one moves toward another."""
+
+Boxes = Mapping[str, Box]
+
+
+def courses(reading: Reading, starts: Boxes, frames: int) -> dict[str, Course]:
+    """One course for each instance, from its first box on."""
+    return {cues.instance: _course(reading, cues, starts, frames) for cues in reading.cues}
+
+
+def net_travel(cues: InstanceCues, reach: float) -> Vector:
+    """What the directions alone add up to, goals left out."""
+    moves = [_directed(phase, share, reach) for phase, share in _shares(cues)]
+    return sum(x for x, _ in moves), sum(y for _, y in moves)
+
+
+def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """The farthest each instance may travel: within the frame, and no farther than what it stays arranged with."""
+    own = {identifier: max(0.05, 1 - 2 * MARGIN - max(size)) for identifier, size in sizes.items()}
+    reach = dict(own)
+    for relation in reading.graph.relations:
+        if relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase) is not None:
+            shared = min(reach[relation.source], reach[relation.target])
+            reach[relation.source] = reach[relation.target] = shared
+    return reach
+
+
+def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
+    """Where the centre of `box` should be when it has reached its goal."""
+    (x, y), (tx, ty) = box.center, target.center
+    beside = (box.width + target.width) / 2 + 0.02
+    stacked = (box.height + target.height) / 2
+    level = target.y1 - box.height / 2  # both stand on the same ground
+    match goal:
+        case Goal.TOWARD:
+            share = 1 - min(1.0, _touching_share(box, target))
+            return x + (tx - x) * share, y + (ty - y) * share
+        case Goal.AWAY_FROM:
+            distance = math.hypot(x - tx, y - ty) or 1.0
+            step = DISTANCE[Speed.NORMAL]
+            return x + (x - tx) / distance * step, y + (y - ty) / distance * step
+        case Goal.LEFT_OF:
+            return tx - beside, level
+        case Goal.RIGHT_OF:
+            return tx + beside, level
+        case Goal.ABOVE:
+            return tx, ty - stacked - 0.03
+        case Goal.ONTO:
+            return tx, ty - stacked
+        case Goal.BELOW:
+            return tx, ty + stacked + 0.01
+
+
+def _touching_share(box: Box, target: Box) -> float:
+    """The distance at which the two touch, as a share of their distance along the line between their centres."""
+    (x, y), (tx, ty) = box.center, target.center
+    shares = []
+    if tx != x:
+        shares.append((box.width + target.width) / 2 / abs(tx - x))
+    if ty != y:
+        shares.append((box.height + target.height) / 2 / abs(ty - y))
+    return TOUCH * min(shares) if shares else 1.0
+
+
+def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) -> Course:
+    start = starts[cues.instance]
+    reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
+    ends = _steps_until(cues, frames)
+    legs: list[Leg] = []
+    box = start
+    begun = 0
+    for (phase, share), end in zip(_shares(cues), ends, strict=True):
+        steps = end - begun
+        if steps == 0:
+            continue
+        travel = _directed(phase, share, reach[cues.instance])
+        if phase.target is not None and phase.goal is not None:
+            travel = _to_goal(reading, cues.instance, phase, box, starts, reach)
+        scale = _possible_scale(phase.scale, box, steps)
+        leg = Leg(
+            label=phase.label,
+            steps=steps,
+            travel=travel,
+            pickup=PICKUP[phase.pickup],
+            scale=scale,
+            keyframes=keyframes(phase.manner, steps, share) if phase.manner else (),
+        )
+        legs.append(leg)
+        box = box.moved(*travel).scaled(scale)
+        begun = end
+    return Course(start, tuple(legs))
+
+
+def _to_goal(reading: Reading, instance: str, phase: Phase, box: Box, starts: Boxes, reach: dict[str, float]) -> Vector:
+    assert phase.target is not None and phase.goal is not None  # noqa: S101  # the caller's condition, for the types
+    theirs = next(cues for cues in reading.cues if cues.instance == phase.target)
+    target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
+    x, y = goal_center(phase.goal, box, target)
+    travel = x - box.center[0], y - box.center[1]
+    meet = phase.goal is Goal.TOWARD and any(other.target == instance for other in theirs.phases)
+    return (travel[0] / 2, travel[1] / 2) if meet else travel
+
+
+def _shares(cues: InstanceCues) -> list[tuple[Phase, float]]:
+    """Each phase with the share of the clip it takes."""
+    begins = [0.0, *(phase.until for phase in cues.phases[:-1])]
+    return [(phase, phase.until - begin) for phase, begin in zip(cues.phases, begins, strict=True)]
+
+
+def _steps_until(cues: InstanceCues, frames: int) -> list[int]:
+    """The step with which each phase ends, in the same shares at any number of frames."""
+    return [round(phase.until * (frames - 1)) for phase in cues.phases]
+
+
+def _directed(phase: Phase, share: float, reach: float) -> Vector:
+    if phase.direction is None:
+        return (0.0, 0.0)
+    x, y = phase.direction.unit
+    distance = min(DISTANCE[phase.speed] * max(share, 0.5), reach)
+    if x and y:
+        distance /= math.sqrt(2)
+    return x * distance, y * distance
+
+
+def _possible_scale(scale: float, box: Box, steps: int) -> float:
+    """The scale cue as far as frame, minimum side and growth a frame allow."""
+    smallest = MINIMUM_SIDE / min(box.width, box.height)
+    largest = 0.95 / max(box.width, box.height)
+    slowest = MAXIMUM_GROWTH**-steps
+    fastest = MAXIMUM_GROWTH**steps
+    return max(min(1.0, smallest), slowest, min(scale, largest, fastest)) if scale != 1.0 else 1.0

@@ -1,0 +1,179 @@
+"""What a planner hands to the kinematics: the motion graph and a few cues for each instance.
+
+Tens of numbers, not thousands: the language model answers with a `Reading`, the parser builds one, and code
+integrates the cues into boxes (`kinematics`).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from shared.geometry import MINIMUM_SIDE
+from shared.motion_graph import Identifier, MotionGraph, MotionLabel, Phrase
+from shared.wire import WireModel
+
+MAXIMUM_PHASES = 4
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Side = Annotated[float, Field(ge=MINIMUM_SIDE, le=1.0)]
+
+
+class Direction(StrEnum):
+    LEFT = "left"
+    RIGHT = "right"
+    UP = "up"
+    DOWN = "down"
+    UP_LEFT = "up_left"
+    UP_RIGHT = "up_right"
+    DOWN_LEFT = "down_left"
+    DOWN_RIGHT = "down_right"
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Signs along x (rightward) and y (downward)."""
+        words = self.value.split("_")
+        return ("right" in words) - ("left" in words), ("down" in words) - ("up" in words)
+
+
+class Speed(StrEnum):
+    SLOW = "slow"
+    NORMAL = "normal"
+    FAST = "fast"
+
+
+class Pickup(StrEnum):
+    """The action cue's acceleration."""
+
+    STEADY = "steady"
+    SPEEDING_UP = "speeding_up"
+    SLOWING_DOWN = "slowing_down"
+
+
+class Goal(StrEnum):
+    """Where a movement ends, seen from its target."""
+
+    TOWARD = "toward"  # stops where the two touch
+    AWAY_FROM = "away_from"
+    LEFT_OF = "left_of"
+    RIGHT_OF = "right_of"
+    ABOVE = "above"
+    ONTO = "onto"
+    BELOW = "below"
+
+
+class Manner(StrEnum):
+    """How a non-rigid instance deforms; `manners.toml` has the displacement keyframes of each."""
+
+    SWAY = "sway"
+    FLUTTER = "flutter"
+    SQUASH = "squash"
+    DANCE = "dance"
+    STRIDE = "stride"
+
+
+class Place(StrEnum):
+    UPPER_LEFT = "upper_left"
+    TOP = "top"
+    UPPER_RIGHT = "upper_right"
+    LEFT = "left"
+    CENTER = "center"
+    RIGHT = "right"
+    LOWER_LEFT = "lower_left"
+    BOTTOM = "bottom"
+    LOWER_RIGHT = "lower_right"
+
+
+class Size(WireModel):
+    """Fractions of the frame's width and of its height."""
+
+    width: Side
+    height: Side
+
+
+class Phase(WireModel):
+    """What holds up to a moment of the clip."""
+
+    label: MotionLabel
+    until: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The share of the clip at which this phase ends; the last phase ends at 1."""
+    direction: Direction | None = None
+    target: Identifier | None = None
+    goal: Goal | None = None
+    """A movement with respect to `target`, in place of a direction."""
+    speed: Speed = Speed.NORMAL
+    pickup: Pickup = Pickup.STEADY
+    scale: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
+    """Size at the end over size at the start: above 1 approaches the camera, below 1 recedes."""
+    manner: Manner | None = None
+
+    @property
+    def travels(self) -> bool:
+        return self.direction is not None or self.target is not None
+
+    @model_validator(mode="after")
+    def _movement_is_one_thing(self) -> Self:
+        if (self.target is None) != (self.goal is None):
+            raise ValueError("target and goal go together: give both or neither")
+        if self.direction is not None and self.target is not None:
+            raise ValueError("give either a direction or a target, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _label_allows_the_cues(self) -> Self:
+        if self.label is MotionLabel.MOTIONLESS and (self.travels or self.scale != 1.0 or self.manner):
+            raise ValueError("a motionless phase has no direction, target, scale or manner")
+        if self.label is MotionLabel.RIGID and self.manner:
+            raise ValueError("a rigid phase has no manner: only non_rigid ones deform")
+        return self
+
+
+class InstanceCues(WireModel):
+    """Where an instance begins, how large it is, and what it does."""
+
+    instance: Identifier
+    place: Place | None = None
+    size: Size | None = None
+    """None: the typical size of what the instance's name says."""
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_PHASES)]
+
+    @model_validator(mode="after")
+    def _phases_fill_the_clip(self) -> Self:
+        ends = [phase.until for phase in self.phases]
+        if sorted(set(ends)) != ends or ends[-1] != 1.0:
+            raise ValueError(f"until must rise from phase to phase and end at 1, but is {', '.join(map(str, ends))}")
+        return self
+
+
+class Reading(WireModel):
+    """What a planner understood of a prompt."""
+
+    graph: MotionGraph
+    background: Phrase
+    cues: tuple[InstanceCues, ...]
+    """One for each instance, in the graph's order."""
+    depth_order: tuple[Identifier, ...]
+    """Every instance once, nearest to the camera first."""
+
+    @model_validator(mode="after")
+    def _cues_match_the_graph(self) -> Self:
+        cued = tuple(cues.instance for cues in self.cues)
+        if cued != self.graph.ids:
+            raise ValueError(
+                f"cues must list every instance once, in the graph's order ({', '.join(self.graph.ids)}), "
+                f"but list: {', '.join(cued) or 'none'}"
+            )
+        if sorted(self.depth_order) != sorted(self.graph.ids):
+            raise ValueError(f"depth_order must name every instance once ({', '.join(self.graph.ids)})")
+        for cues in self.cues:
+            for phase in cues.phases:
+                if phase.target is not None and (phase.target not in self.graph.ids or phase.target == cues.instance):
+                    raise ValueError(f"'{cues.instance}' moves with respect to '{phase.target}', no other instance")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> Self:
+        for instance, cues in zip(self.graph.instances, self.cues, strict=True):
+            if instance.label not in {phase.label for phase in cues.phases}:
+                raise ValueError(f"'{instance.id}' is {instance.label.value} in the graph, but in no phase of its cues")
+        return self

@@ -1,0 +1,119 @@
+"""What the planner knows of things: `nouns.toml`, looked up by noun phrase."""
+
+import tomllib
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    ANIMATE = "animate"
+    SOFT = "soft"
+    VEHICLE = "vehicle"
+    OBJECT = "object"
+
+
+class Habitat(StrEnum):
+    GROUND = "ground"
+    AIR = "air"
+    WATER = "water"
+    ANY = "any"
+
+
+class Noun(NamedTuple):
+    height: float
+    """Share of the frame's height."""
+    aspect: float
+    """Width over height, in pixels."""
+    kind: Kind
+    habitat: Habitat
+
+
+UNKNOWN = Noun(height=0.28, aspect=1.1, kind=Kind.OBJECT, habitat=Habitat.GROUND)
+"""A medium-sized object: what a noun is that the table does not have."""
+
+SIZE_WORDS = {
+    "tiny": 0.5,
+    "miniature": 0.5,
+    "toy": 0.6,
+    "small": 0.7,
+    "little": 0.7,
+    "baby": 0.7,
+    "young": 0.85,
+    "big": 1.25,
+    "large": 1.25,
+    "tall": 1.25,
+    "huge": 1.5,
+    "giant": 1.6,
+    "enormous": 1.6,
+    "massive": 1.6,
+}
+
+IRREGULAR_PLURALS = {
+    "people": "person",
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "mice": "mouse",
+    "geese": "goose",
+    "feet": "foot",
+    "teeth": "tooth",
+    "leaves": "leaf",
+    "wolves": "wolf",
+    "knives": "knife",
+    "loaves": "loaf",
+    "shelves": "shelf",
+    "oxen": "ox",
+    "puppies": "puppy",
+    "butterflies": "butterfly",
+    "dragonflies": "dragonfly",
+}
+
+
+@cache
+def table() -> dict[str, Noun]:
+    groups = tomllib.loads(files(__package__).joinpath("nouns.toml").read_text(encoding="utf-8"))
+    return {
+        noun: Noun(height, aspect, Kind(group["kind"]), Habitat(group["habitat"]))
+        for group in groups.values()
+        for noun, (height, aspect) in group["nouns"].items()
+    }
+
+
+def singular(word: str) -> str:
+    """The singular of an English noun in lower case; a singular stays as it is, with few exceptions."""
+    if word in table():
+        return word
+    if word in IRREGULAR_PLURALS:
+        return IRREGULAR_PLURALS[word]
+    if word.endswith("men"):
+        return word[:-3] + "man"
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("ches", "shes", "xes", "sses", "zzes", "oes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")) and len(word) > 3:
+        return word[:-1]
+    return word
+
+
+def known(name: str) -> Noun | None:
+    """The table's entry for a noun phrase: of its last three words, two, then one; "bowl of soup" is a bowl."""
+    words = name.lower().replace("-", " ").split(" of ")[0].split()
+    if not words:
+        return None
+    words[-1] = singular(words[-1])
+    for length in (3, 2, 1):
+        if (noun := table().get(" ".join(words[-length:]))) is not None:
+            return noun
+    return None
+
+
+def noun_of(name: str) -> Noun:
+    """What is known of a noun phrase, its size words applied."""
+    noun = known(name) or UNKNOWN
+    factor = 1.0
+    for word in name.lower().split()[:-1]:
+        factor *= SIZE_WORDS.get(word, 1.0)
+    return noun._replace(height=max(0.05, min(0.9, noun.height * factor)))

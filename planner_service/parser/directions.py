@@ -1,0 +1,68 @@
+"""Where a movement goes, from the words around its verb."""
+
+import re
+
+from planner_service.cues import Direction, Place
+
+SIDE = r"(?:the )?(?:far )?{}(?:-?hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
+LEFT, RIGHT = SIDE.format("left"), SIDE.format("right")
+TOP, BOTTOM = SIDE.format("(?:top|upper)"), SIDE.format("(?:bottom|lower)")
+
+EXPLICIT: tuple[tuple[str, Direction], ...] = (
+    (rf"\b{LEFT} to {RIGHT}\b", Direction.RIGHT),
+    (rf"\b{RIGHT} to {LEFT}\b", Direction.LEFT),
+    (rf"\b{BOTTOM} to {TOP}\b", Direction.UP),
+    (rf"\b{TOP} to {BOTTOM}\b", Direction.DOWN),
+    (r"\bleftwards?\b", Direction.LEFT),
+    (r"\brightwards?\b", Direction.RIGHT),
+    (r"\b(?:upwards?|skywards?)\b", Direction.UP),
+    (r"\bdownwards?\b", Direction.DOWN),
+    (r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?left\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))", Direction.LEFT),
+    (r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?right\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))", Direction.RIGHT),
+    (r"\bfrom (?:the )?left\b", Direction.RIGHT),
+    (r"\bfrom (?:the )?right\b", Direction.LEFT),
+    (r"\b(?:to|towards?|into) (?:the )?(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b(?! of (?!the (?:screen|frame|image)))", Direction.UP),
+    (r"\b(?:to|towards?|onto) (?:the )?(?:ground|bottom|floor)\b", Direction.DOWN),
+)
+"""Words that name a direction whatever the verb; the first match decides."""
+
+WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
+    (r"(?<!on the )(?<!of the )(?<!from )\bleft\b(?! (?:side |hand side )?of)(?! to\b)", Direction.LEFT),
+    (r"(?<!on the )(?<!of the )(?<!from )\bright\b(?! (?:side |hand side )?of)(?! to\b)", Direction.RIGHT),
+    (r"\b(?:up|upstairs|uphill|upstream|aloft|out of the (?:water|ocean|sea|ground))\b(?! and down)", Direction.UP),
+    (r"\b(?:down|downstairs|downhill)\b", Direction.DOWN),
+)
+"""Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
+
+APPROACHING = re.compile(r"\b(?:towards?|to|at|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
+RECEDING = re.compile(r"\b(?:away from (?:the )?(?:camera|viewers?|us)|into the (?:distance|background|horizon))\b")
+SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
+SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
+SLOWLY = re.compile(r"\b(?:slow|slowly|gently|gradually|leisurely|lazily|gracefully|calmly)\b")
+QUICKLY = re.compile(r"\b(?:fast|quick|quickly|rapidly|swiftly|suddenly|at (?:high|full) speed)\b")
+
+SEEN_FROM_THE_FRAME = r"(?! (?:side )?of (?!the (?:screen|frame|image|picture|scene)))"
+PLACES: tuple[tuple[str, Place], ...] = (
+    (r"\b(?:in|at|on) the (?:upper|top)[ -]left", Place.UPPER_LEFT),
+    (r"\b(?:in|at|on) the (?:upper|top)[ -]right", Place.UPPER_RIGHT),
+    (r"\b(?:in|at|on) the (?:lower|bottom)[ -]left", Place.LOWER_LEFT),
+    (r"\b(?:in|at|on) the (?:lower|bottom)[ -]right", Place.LOWER_RIGHT),
+    (rf"\b(?:in|at|on|to) the (?:far )?left\b{SEEN_FROM_THE_FRAME}", Place.LEFT),
+    (rf"\b(?:in|at|on|to) the (?:far )?right\b{SEEN_FROM_THE_FRAME}", Place.RIGHT),
+    (r"\b(?:in|at) the (?:center|centre|middle)\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.CENTER),
+    (r"\b(?:at|on) the top\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.TOP),
+    (r"\b(?:at|on) the bottom\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.BOTTOM),
+    (r"\b(?:overhead|in the sky|in the air)\b", Place.TOP),
+)
+
+
+def direction_in(text: str, *, travels: bool) -> Direction | None:
+    """The direction that words name; those that only do so beside a verb of movement count if `travels`."""
+    for pattern, direction in EXPLICIT + (WITH_TRAVEL if travels else ()):
+        if re.search(pattern, text):
+            return direction
+    return None
+
+
+def place_in(text: str) -> Place | None:
+    return next((place for pattern, place in PLACES if re.search(pattern, text)), None)

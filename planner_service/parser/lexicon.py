@@ -1,0 +1,101 @@
+"""The parser's word lists: `verbs.toml` and `words.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from planner_service.cues import Manner, Speed
+from planner_service.nouns import singular
+from shared.motion_graph import MotionLabel
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a verb says of motion."""
+
+    label: MotionLabel | None = None
+    """None: by the subject."""
+    travels: bool = False
+    direction: Literal["sideways", "up", "down"] | None = None
+    speed: Speed = Speed.NORMAL
+    manner: Manner = Manner.SWAY
+    object: Literal["travels", "rides", "placed"] | None = None
+
+
+ACTIVITY = Verb()
+"""A verb that is in no group."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    verbs: Mapping[str, Verb]
+    aspect_verbs: frozenset[str]
+    camera: frozenset[str]
+    camera_verbs: frozenset[str]
+    places: frozenset[str]
+    grounds: frozenset[str]
+    times: frozenset[str]
+    worn: frozenset[str]
+    abstract: frozenset[str]
+    collectives: Mapping[str, int]
+    numbers: Mapping[str, int]
+
+    def verb_form(self, word: str) -> str | None:
+        """The listed verb that `word` is a form of."""
+        return next((base for base in _bases(word) if base in self.verbs), None)
+
+    def is_in(self, nouns: frozenset[str], name: str) -> bool:
+        """Whether a noun phrase's last two words, or its last, stand in a list, as they are or in the singular."""
+        words = name.lower().split()
+        tails = {" ".join(words[-2:]), words[-1], singular(words[-1])}
+        return not tails.isdisjoint(nouns)
+
+
+@cache
+def lexicon() -> Lexicon:
+    words = _read("words.toml")
+    return Lexicon(
+        verbs={verb: _verb(group) for group in _read("verbs.toml").values() for verb in group["verbs"]},
+        aspect_verbs=frozenset(words["aspect"]["verbs"]),
+        camera=frozenset(words["camera"]["nouns"]),
+        camera_verbs=frozenset(words["camera"]["verbs"]),
+        places=frozenset(words["place"]["nouns"]),
+        grounds=frozenset(words["ground"]["nouns"]),
+        times=frozenset(words["time"]["nouns"]),
+        worn=frozenset(words["worn"]["nouns"]),
+        abstract=frozenset(words["abstract"]["nouns"]),
+        collectives=words["collectives"],
+        numbers=words["numbers"],
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _verb(group: Mapping[str, Any]) -> Verb:
+    return Verb(
+        label=MotionLabel(group["label"]) if "label" in group else None,
+        travels=group.get("travels", False),
+        direction=group.get("direction"),
+        speed=Speed(group.get("speed", Speed.NORMAL)),
+        manner=Manner(group.get("manner", Manner.SWAY)),
+        object=group.get("object"),
+    )
+
+
+def _bases(word: str) -> list[str]:
+    """What an English verb form may be a form of, most literal first."""
+    bases = [word]
+    for ending in ("s", "es", "ed", "d", "ing"):
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            stem = word[: -len(ending)]
+            bases += [stem, f"{stem}e"]
+            if len(stem) > 2 and stem[-1] == stem[-2]:
+                bases.append(stem[:-1])
+            if stem.endswith("i"):
+                bases.append(f"{stem[:-1]}y")
+    return bases

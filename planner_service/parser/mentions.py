@@ -1,0 +1,163 @@
+"""Noun phrases: what a prompt mentions, how many of it, and whether it could be drawn."""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+from planner_service.nouns import known, singular
+from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.words import Role, Word
+
+BARE_PLURAL = 2
+"""How many "dogs" are."""
+INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
+DROPPED = frozenset("a an the this that these those its his her their my our your some any each every another".split())
+CONTAINERS = frozenset("of".split())
+
+
+class Use(Enum):
+    THING = auto()
+    BACKGROUND = auto()
+    NOTHING = auto()  # worn, abstract, a time, the camera
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A noun phrase; `start` to `end` (exclusive) are indices of words."""
+
+    start: int
+    end: int
+    name: str
+    """Attributes and compounds kept, articles and numbers not; singular where `count` is above one."""
+    head: str
+    """The last noun, singular, in lower case."""
+    text: str
+    """As it stands in the prompt."""
+    count: int = 1
+    definite: bool = False
+    determined: bool = False
+    """Whether an article, a possessive or a number precedes it."""
+    plural: bool = False
+    use: Use = Use.THING
+    again: bool = field(default=False)
+    """Whether an earlier mention was of the same thing."""
+
+    def covers(self, index: int) -> bool:
+        return self.start <= index < self.end
+
+
+def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
+    """All noun phrases in order, "of" phrases merged, each with its use."""
+    found: list[Mention] = []
+    index = 0
+    while index < len(words):
+        end = _phrase_end(words, index)
+        if end > index:
+            found.append(_mention(words, index, end, lexicon))
+            index = end
+        else:
+            index += 1
+    merged = _merge_of(found, words, lexicon)
+    return [replace(mention, use=_use(mention, words, lexicon)) for mention in merged]
+
+
+def _phrase_end(words: list[Word], start: int) -> int:
+    """One past the last noun of the phrase that begins at `start`; `start` where none does."""
+    index = start
+    if words[index].role is Role.DETERMINER:
+        index += 1
+        if index < len(words) and words[index].role is Role.DETERMINER:
+            index += 1
+    last = start
+    while index < len(words):
+        role = words[index].role
+        if role is Role.ADVERB and index + 1 < len(words) and words[index + 1].role is Role.ADJECTIVE and index > start:
+            index += 1
+            continue
+        if role not in INSIDE:
+            break
+        if role is Role.NUMBER and last > start:
+            break
+        if role is Role.NOUN:
+            last = index + 1
+        index += 1
+    return last
+
+
+def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
+    inside = words[start:end]
+    head = inside[-1]
+    counts = [lexicon.numbers[word.lower] for word in inside[:-1] if word.lower in lexicon.numbers]
+    counts += [min(8, max(1, int(word.text))) for word in inside[:-1] if word.role is Role.NUMBER and word.text.isdigit()]
+    counts += [5 for word in inside[:-1] if word.lower == "many"]
+    plural = head.is_plural and not lexicon.is_in(lexicon.worn, head.lower)
+    count = counts[0] if counts else (BARE_PLURAL if plural else 1)
+    kept = [
+        word
+        for word in inside
+        if word.role is not Role.DETERMINER
+        and word.role is not Role.NUMBER
+        and word.lower not in DROPPED
+        and (word is head or word.lower not in lexicon.numbers)
+    ]
+    tokens = [word.text for word in kept]
+    if plural or counts and counts[0] > 1:
+        tokens[-1] = singular(tokens[-1].lower())
+    return Mention(
+        start=start,
+        end=end,
+        name=_joined(tokens),
+        head=singular(head.lower),
+        text=_joined([word.text for word in inside]),
+        count=count,
+        definite=inside[0].lower in ("the", "this", "that", "these", "those", "its", "his", "her", "their"),
+        determined=inside[0].role in (Role.DETERMINER, Role.NUMBER) or bool(counts),
+        plural=plural,
+    )
+
+
+def _joined(tokens: list[str]) -> str:
+    text = " ".join(tokens)
+    return text.replace(" - ", "-").replace(" 's", "'s").replace(" '", "'")
+
+
+def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+    """"a flock of birds" is five birds, "a bowl of soup" one bowl of soup."""
+    merged: list[Mention] = []
+    for mention in found:
+        before = merged[-1] if merged else None
+        joined = before is not None and mention.start == before.end + 1 and words[before.end].lower == "of"
+        if before is None or not joined:
+            merged.append(mention)
+        elif before.head in lexicon.collectives:
+            number = lexicon.collectives[before.head]
+            merged[-1] = replace(
+                mention,
+                start=before.start,
+                count=number if mention.plural or mention.count == 1 else mention.count,
+                name=mention.name if not mention.plural else mention.name,
+                text=f"{before.text} of {mention.text}",
+                determined=True,
+            )
+        else:
+            merged[-1] = replace(
+                before, end=mention.end, name=f"{before.name} of {mention.text}", text=f"{before.text} of {mention.text}"
+            )
+    return merged
+
+
+def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
+    name = mention.name.split(" of ")[0]
+    whole_words = mention.name.lower().split()
+    spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
+    if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
+        return Use.NOTHING
+    if " ".join(whole_words[-2:]) in lexicon.places:
+        return Use.BACKGROUND
+    if mention.head in lexicon.grounds and mention.start and words[mention.start - 1].lower in ("on", "in", "across"):
+        return Use.BACKGROUND
+    if known(name) is None or spelled in lexicon.places:
+        if lexicon.is_in(lexicon.places, name) or spelled in lexicon.places:
+            return Use.BACKGROUND
+    if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
+        return Use.NOTHING
+    return Use.THING

@@ -1,0 +1,323 @@
+"""Where everything is in the first frame.
+
+Sizes come from the cues or from the table of typical sizes.  Then one instance after another, what others refer to
+first, takes the best of a grid of places: those where its relations hold and its travel stays inside the frame,
+preferred by where such a thing usually is, and by how little it covers of what is already placed.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+from planner_service.arrangements import Arrangement, arrangement_of, gap
+from planner_service.courses import MARGIN, goal_center, net_travel, reaches
+from planner_service.cues import Goal, InstanceCues, Place, Reading
+from planner_service.kinematics import Vector
+from planner_service.nouns import Habitat, noun_of
+from shared.geometry import Box
+from shared.motion_graph import RelationKind
+
+GROUND = 0.88
+"""Where things stand, a fraction of the frame's height from the top."""
+AIR = 0.28
+WATER = 0.62
+COVERED = 0.5
+"""How much of the frame all instances together may cover before they are made smaller."""
+COLUMNS, ROWS = 13, 9
+SHRINK = 0.88
+ATTEMPTS = 9
+SMALLEST_SIDE = 0.03
+CLEARANCE = 1.15
+"""By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
+
+OVERLAP_COST = 0.8
+"""What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
+twice (x) and eight times (y) their square."""
+
+PLACES: dict[Place, Vector] = {
+    Place.UPPER_LEFT: (0.2, 0.25),
+    Place.TOP: (0.5, 0.22),
+    Place.UPPER_RIGHT: (0.8, 0.25),
+    Place.LEFT: (0.2, 0.55),
+    Place.CENTER: (0.5, 0.5),
+    Place.RIGHT: (0.8, 0.55),
+    Place.LOWER_LEFT: (0.2, 0.78),
+    Place.BOTTOM: (0.5, 0.8),
+    Place.LOWER_RIGHT: (0.8, 0.78),
+}
+
+OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
+"""Arrangements in which the two may well cover one another."""
+
+Sizes = dict[str, tuple[float, float]]
+Edge = tuple[Arrangement, str]
+
+
+def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
+    """The first box of each instance.  `frame_aspect`: the frame's width over its height, in pixels."""
+    sizes = _sizes(reading, frame_aspect)
+    for attempt in range(ATTEMPTS):
+        shrunk = {name: _at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
+        boxes = _Stage(reading, shrunk, seed).fill(insist=attempt < ATTEMPTS - 1)
+        if boxes is not None:
+            return boxes
+    raise AssertionError("the last attempt places everything")
+
+
+class _Stage:
+    """One attempt at placing all instances at given sizes."""
+
+    def __init__(self, reading: Reading, sizes: Sizes, seed: int) -> None:
+        self.cues = {cues.instance: cues for cues in reading.cues}
+        self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
+        self.names = {instance.id: instance.name for instance in reading.graph.instances}
+        self.edges = _edges(reading)
+        self.sizes = sizes
+        self.seed = seed
+        self.reach = reaches(reading, sizes)
+        self.preferred = {name: self._preference(name) for name in self._spread()}
+        self.boxes: dict[str, Box] = {}
+
+    def fill(self, *, insist: bool) -> dict[str, Box] | None:
+        """All boxes; None where one finds no place and `insist` asks for one."""
+        for name in self._order():
+            candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
+            if not candidates and insist:
+                return None
+            fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
+            self.boxes[name] = min(candidates)[1] if candidates else fallback
+        return {name: self.boxes[name] for name in self.cues}
+
+    def _order(self) -> list[str]:
+        """What others are placed by comes first."""
+        ordered: list[str] = []
+
+        def visit(name: str, visiting: tuple[str, ...]) -> None:
+            if name in ordered or name in visiting:
+                return
+            needed = [target for _, target in self.edges[name]]
+            needed += [phase.target for phase in self.cues[name].phases if phase.target is not None]
+            parent = self.parents[name]
+            for other in [*needed, *([parent] if parent else [])]:
+                visit(other, (*visiting, name))
+            ordered.append(name)
+
+        for name in self.cues:
+            visit(name, ())
+        return ordered
+
+    def _spread(self) -> dict[str, float]:
+        """A column for each instance that no relation places, in the order of the prompt."""
+        free = [name for name in self.cues if not self.edges[name] and self.parents[name] is None]
+        columns = {name: (index + 0.5) / len(free) for index, name in enumerate(free)}
+        self.columns = {name: columns.get(name, 0.5) for name in self.cues}
+        return self.columns
+
+    def _preference(self, name: str) -> Vector:
+        """Where the centre would be, were there nothing else."""
+        cues = self.cues[name]
+        width, height = self.sizes[name]
+        dx, dy = net_travel(cues, self.reach[name])
+        habitat = noun_of(self.names[name]).habitat
+        levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
+        x, y = self.columns[name], levels[habitat]
+        if dx:
+            x = 0.5 - dx / 2
+        if dy:
+            y = 0.5 - dy / 2
+        if cues.place is not None:
+            x, y = PLACES[cues.place]
+        shift_x, shift_y = self._room_for_others(name)
+        jitter = (_noise(name, self.seed) - 0.5) * 0.04
+        return x + shift_x + jitter, y + shift_y
+
+    def _room_for_others(self, name: str) -> Vector:
+        """Shifted away from where another instance will be placed by it."""
+        shifts = {
+            Arrangement.LEFT_OF: (0.15, 0.0),
+            Arrangement.RIGHT_OF: (-0.15, 0.0),
+            Arrangement.ABOVE: (0.0, 0.15),
+            Arrangement.ON: (0.0, 0.15),
+            Arrangement.BELOW: (0.0, -0.25),
+        }
+        asked = {arrangement for edges in self.edges.values() for arrangement, target in edges if target == name}
+        x = sum(shifts[arrangement][0] for arrangement in sorted(asked) if arrangement in shifts)
+        y = sum(shifts[arrangement][1] for arrangement in sorted(asked) if arrangement in shifts)
+        return x, y
+
+    def _candidates(self, name: str) -> Iterator[Box]:
+        size = self.sizes[name]
+        low_x, high_x = MARGIN + size[0] / 2, 1 - MARGIN - size[0] / 2
+        low_y, high_y = MARGIN + size[1] / 2, 1 - MARGIN - size[1] / 2
+        x, y = self.preferred[name]
+        centers = [(min(max(x, low_x), high_x), min(max(y, low_y), high_y))]
+        for column in range(COLUMNS):
+            for row in range(ROWS):
+                centers.append(
+                    (
+                        low_x + (high_x - low_x) * column / (COLUMNS - 1),
+                        low_y + (high_y - low_y) * row / (ROWS - 1),
+                    )
+                )
+        for arrangement, target in self.edges[name]:
+            if target in self.boxes:
+                centers += _spots(arrangement, size, self.boxes[target])
+        parent = self.parents[name]
+        if parent is not None and parent in self.boxes:
+            whole = self.boxes[parent]
+            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in PLACES.values()]
+        for center in centers:
+            yield Box.around(*center, *size)
+
+    def _cost(self, name: str, box: Box) -> float | None:
+        """None where the box may not be: a relation does not hold, or the way leads out of the frame."""
+        way = self._way(name, box)
+        if not all(_is_inside(stop) for stop in way):
+            return None
+        for arrangement, target in self.edges[name]:
+            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
+                return None
+        (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
+        cost = 2 * (x - preferred_x) ** 2 + 8 * (y - preferred_y) ** 2
+        arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
+        for other, placed in self.boxes.items():
+            if other in arranged or other == self.parents[name]:
+                continue
+            others = self._way(other, placed)
+            for stop in range(len(way)):
+                covered = way[stop].overlap(others[stop]) / min(way[stop].area, others[stop].area)
+                cost += OVERLAP_COST * covered
+        return cost
+
+    def _way(self, name: str, box: Box) -> list[Box]:
+        """The box at the beginning, in the middle and at the end of the clip."""
+        dx, dy = net_travel(self.cues[name], self.reach[name])
+        for phase in self.cues[name].phases:
+            if phase.target is not None and phase.goal is not None and phase.target in self.boxes:
+                gone = box.moved(dx, dy)
+                x, y = goal_center(phase.goal, gone, self.boxes[phase.target])
+                if phase.goal is not Goal.AWAY_FROM:  # how far it gets away depends on the room there is
+                    dx, dy = x - box.center[0], y - box.center[1]
+        return [box, box.moved(dx / 2, dy / 2), box.moved(dx, dy)]
+
+
+def _edges(reading: Reading) -> dict[str, list[Edge]]:
+    """The spatial relations of each instance to others; of two that refer to one another only the first's."""
+    edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
+    for relation in reading.graph.relations:
+        arrangement = arrangement_of(relation.phrase)
+        if relation.kind is RelationKind.SPATIAL and arrangement is not None:
+            edges[relation.source].append((arrangement, relation.target))
+    return edges
+
+
+def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
+    """Width and height of each instance, fractions of the frame."""
+    sizes: Sizes = {}
+    for instance, cues in zip(reading.graph.instances, reading.cues, strict=True):
+        if cues.size is not None:
+            sizes[instance.id] = cues.size.width, cues.size.height
+            continue
+        noun = noun_of(instance.name)
+        width, height = noun.height * noun.aspect / frame_aspect, noun.height
+        fit = min(1.0, 0.85 / width, 0.9 / height) * _end_room(cues)
+        sizes[instance.id] = width * fit, height * fit
+    whole = [instance for instance in reading.graph.instances if instance.parent is None]
+    covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)
+    fit = min(1.0, math.sqrt(COVERED / covered)) if len(whole) > 1 else 1.0
+    sizes = {name: (width * fit, height * fit) for name, (width, height) in sizes.items()}
+    for name, edges in _edges(reading).items():
+        for arrangement, target in edges:
+            if arrangement is Arrangement.IN:
+                container = sizes[target]
+                fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
+                sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
+    return {name: _at_least(*size) for name, size in sizes.items()}
+
+
+def _end_room(cues: InstanceCues) -> float:
+    """Smaller at first for what grows later, and for what travels far."""
+    growth = math.prod(phase.scale for phase in cues.phases)
+    return min(1.0, 1 / math.sqrt(growth)) if growth > 1 else 1.0
+
+
+def _at_least(width: float, height: float) -> tuple[float, float]:
+    factor = max(1.0, SMALLEST_SIDE / min(width, height))
+    return min(0.98, width * factor), min(0.98, height * factor)
+
+
+def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:
+    """Centres at which a box of that size is just so arranged with respect to the target."""
+    width, height = size
+    x, y = target.center
+    level = target.y1 - height / 2
+    beside = (width + target.width) / 2 + 0.02
+    stacked = (height + target.height) / 2
+    match arrangement:
+        case Arrangement.LEFT_OF:
+            return [(x - beside, level), (x - beside, y), (x - beside - 0.08, y)]
+        case Arrangement.RIGHT_OF:
+            return [(x + beside, level), (x + beside, y), (x + beside + 0.08, y)]
+        case Arrangement.NEXT_TO:
+            return [(x + side * (beside + more), level) for side in (-1, 1) for more in (0.0, 0.08)]
+        case Arrangement.ABOVE:
+            return [(x + shift * target.width, y - stacked - 0.03) for shift in (-0.3, 0.0, 0.3)]
+        case Arrangement.ON:
+            return [(x + shift * target.width, y - stacked + 0.02) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+        case Arrangement.BELOW:
+            overlap = 0.3 * height
+            return [(x, y + stacked + 0.01), (x, y + stacked - overlap)]
+        case Arrangement.IN:
+            return [
+                (x + u * target.width, y + v * target.height)
+                for u in (-0.25, 0.0, 0.25)
+                for v in (-0.25, 0.0, 0.25)
+            ]
+        case Arrangement.BEHIND | Arrangement.IN_FRONT_OF:
+            nearer = 0.04 if arrangement is Arrangement.IN_FRONT_OF else -0.04
+            return [(x + side * 0.6 * beside, level + nearer) for side in (-1, 1)]
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+            return []
+
+
+def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
+    """`arrangements.holds` with room to spare."""
+    (ax, ay), (bx, by) = a.center, b.center
+    dx, dy = ax - bx, ay - by
+    beside = 0.45 * (a.width + b.width)
+    match arrangement:
+        case Arrangement.LEFT_OF:
+            return -dx > max(CLEARANCE * abs(dy) + 0.02, beside)
+        case Arrangement.RIGHT_OF:
+            return dx > max(CLEARANCE * abs(dy) + 0.02, beside)
+        case Arrangement.ABOVE:
+            return -dy > CLEARANCE * abs(dx) + 0.02 and a.y1 <= b.y0 + 0.02
+        case Arrangement.ON:
+            return -dy > CLEARANCE * abs(dx) + 0.02 and b.y0 - 0.02 <= a.y1 <= b.y0 + 0.05
+        case Arrangement.BELOW:
+            return dy > CLEARANCE * abs(dx) + 0.02 and a.y0 >= b.y1 - 0.35 * a.height
+        case Arrangement.IN:
+            return a.overlap(b) > 0.95 * a.area
+        case Arrangement.NEXT_TO:
+            return gap(a, b) <= 0.12 and abs(dx) > beside
+        case Arrangement.BEHIND:
+            return 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 + 0.02
+        case Arrangement.IN_FRONT_OF:
+            return abs(dx) < 1.3 * beside and a.y1 >= b.y1 - 0.02
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+            return True
+
+
+def _is_inside(box: Box) -> bool:
+    return box.x0 >= 0.005 and box.y0 >= 0.005 and box.x1 <= 0.995 and box.y1 <= 0.995
+
+
+def _inside(box: Box) -> Box:
+    dx = max(0.0, -box.x0) - max(0.0, box.x1 - 1)
+    dy = max(0.0, -box.y0) - max(0.0, box.y1 - 1)
+    return box.moved(dx, dy)
+
+
+def _noise(name: str, seed: int) -> float:
+    """In [0, 1): the same for the same name and seed, everywhere."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) / 2**32

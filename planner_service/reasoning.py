@@ -1,0 +1,124 @@
+"""The use case: a prompt becomes a valid plan.  Sec. 3.2.
+
+A planner reads the prompt into a motion graph and cues; code integrates them into boxes and checks the result.  What
+is wrong goes back to the planner as a list, once; then the planning fails with those reasons.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from planner_service.courses import courses
+from planner_service.cues import Reading
+from planner_service.kinematics import Course, carried, integrate
+from planner_service.placement import place
+from planner_service.rules import Layout, violations
+from shared.errors import PlanningFailed, Violation
+from shared.plan import Phase, Plan, Track
+
+VERSION = "1"
+"""The version of rules and kinematics; a planner adds its own."""
+ATTEMPTS = 2
+"""The first reading, and one repair."""
+
+
+@dataclass(frozen=True)
+class Request:
+    prompt: str
+    frames: int
+    width: int
+    height: int
+    seed: int
+
+
+class Rejected(Exception):
+    """What a planner gave cannot be used, and why; `answer` is what it gave."""
+
+    def __init__(self, answer: str, reasons: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(reason.message for reason in reasons))
+        self.answer = answer
+        self.reasons = reasons
+
+
+class Planner(Protocol):
+    """The port: who turns a prompt into a motion graph and cues."""
+
+    name: str
+    model: str
+    version: str
+
+    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Reading:
+        """Read the prompt; `rejected` is this planner's last answer to it and what was wrong with that.
+
+        Raises Rejected for an answer that is no reading, PlanningFailed where there is nothing to read.
+        """
+
+    def check(self) -> None:
+        """Raises shared.errors.Unavailable where a reading would fail now."""
+
+
+def plan(planner: Planner, request: Request) -> Plan:
+    """The plan of a prompt, signed by its planner.  Raises PlanningFailed with the reasons."""
+    rejected: Rejected | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            reading = planner.read(request.prompt, request.seed, rejected)
+            layout = lay_out(reading, request)
+            if reasons := violations(layout):
+                raise Rejected(reading.model_dump_json(exclude_defaults=True), reasons)
+        except Rejected as rejection:
+            rejected = rejection
+            continue
+        return _signed(layout, planner, request)
+    assert rejected is not None  # noqa: S101  # the loop ends otherwise only by returning
+    raise PlanningFailed(f"after {ATTEMPTS} attempts: {rejected}", rejected.reasons)
+
+
+def lay_out(reading: Reading, request: Request) -> Layout:
+    """Boxes for every frame: where things start, how they move, and the parts with their wholes."""
+    starts = place(reading, request.width / request.height, request.seed)
+    by_instance = courses(reading, starts, request.frames)
+    boxes = {name: integrate(course) for name, course in by_instance.items()}
+    for instance in _wholes_first(reading):
+        parent = reading.graph[instance].parent
+        if parent is not None:
+            boxes[instance] = carried(boxes[instance], boxes[parent])
+    tracks = tuple(
+        Track.model_construct(instance=name, phases=_phases(by_instance[name]), boxes=boxes[name])
+        for name in reading.graph.ids
+    )
+    return Layout(reading, tracks, request.frames)
+
+
+def _phases(course: Course) -> tuple[Phase, ...]:
+    """The legs as frame numbers; the first frame belongs to the first leg."""
+    phases: list[Phase] = []
+    end = 0
+    for leg in course.legs:
+        start = end + 1 if phases else 0
+        end += leg.steps
+        phases.append(Phase(label=leg.label, start=start, end=end))
+    return tuple(phases)
+
+
+def _wholes_first(reading: Reading) -> list[str]:
+    parents = {instance.id: instance.parent for instance in reading.graph.instances}
+
+    def depth(name: str) -> int:
+        parent = parents[name]
+        return 0 if parent is None else 1 + depth(parent)
+
+    return sorted(parents, key=depth)
+
+
+def _signed(layout: Layout, planner: Planner, request: Request) -> Plan:
+    reading = layout.reading
+    unsigned = Plan(
+        prompt=request.prompt,
+        graph=reading.graph,
+        background=reading.background,
+        tracks=tuple(Track.model_validate(track.model_dump()) for track in layout.tracks),
+        depth_order=reading.depth_order,
+    )
+    return unsigned.signed(
+        planner=planner.name, model=planner.model, version=f"{VERSION}.{planner.version}", seed=request.seed
+    )
