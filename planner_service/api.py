@@ -1,0 +1,166 @@
+"""The planner's HTTP interface."""
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from planner_service import reasoning
+from planner_service.reasoning import Planner
+from shared.asgi import BodyLimit
+from shared.errors import (
+    PROBLEM_MEDIA_TYPE,
+    NotFound,
+    PlannerUnavailable,
+    Problem,
+    ServiceError,
+    Violation,
+    invalid_request,
+)
+from shared.plan import MAXIMUM_FRAMES, Plan, Prompt
+from shared.wire import WireModel
+
+MINIMUM_FRAMES = 8
+MAXIMUM_SIDE = 4096
+MAXIMUM_SEED = 2**32 - 1
+
+PlannerChoice = Literal["auto", "language-model", "parser"]
+Pixels = Annotated[int, Field(ge=16, le=MAXIMUM_SIDE)]
+
+logger = structlog.get_logger()
+
+EXAMPLES = {
+    "rigid and motionless": {
+        "value": {"prompt": "a red car drives to the right while a tree stands still", "frames": 49}
+    },
+    "a relation": {"value": {"prompt": "a truck passes by, with a bird perching in a tree behind", "frames": 16}},
+    "by the parser": {"value": {"prompt": "three dogs run to the left on a beach", "frames": 49, "planner": "parser"}},
+}
+
+
+class PlanRequest(WireModel):
+    """The body of `POST /plans`."""
+
+    prompt: Annotated[Prompt, Field(examples=["a red car drives to the right while a tree stands still"])]
+    frames: Annotated[int, Field(ge=MINIMUM_FRAMES, le=MAXIMUM_FRAMES, description="Layout frames.")] = 49
+    width: Annotated[Pixels, Field(description="Pixels; with the height it decides how wide things are.")] = 720
+    height: Annotated[Pixels, Field(description="Pixels.")] = 480
+    planner: Annotated[
+        PlannerChoice, Field(description="auto: the language model where one is configured, else the parser.")
+    ] = "auto"
+    seed: Annotated[int, Field(ge=0, le=MAXIMUM_SEED)] = 0
+
+
+class Health(WireModel):
+    status: Literal["ok"] = "ok"
+
+
+def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> FastAPI:
+    """`planners`, by name, in the order in which "auto" prefers them."""
+    app = FastAPI(
+        title="Planner",
+        summary="A prompt becomes a plan: a motion graph and a box for every instance and frame.",
+        version=reasoning.VERSION,
+        responses={422: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Not valid"}},
+    )
+    metrics = CollectorRegistry()
+    plans = Counter("planner_plans", "Plans asked for, by planner and outcome.", ["planner", "outcome"], registry=metrics)
+    seconds = Histogram("planner_plan_seconds", "Time to a plan.", ["planner"], registry=metrics)
+
+    @app.post(
+        "/plans",
+        responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"}},
+        openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
+    )
+    def create_plan(body: PlanRequest) -> Plan:
+        """Plan the motion of a prompt."""
+        planner = _chosen(planners, body.planner)
+        request = reasoning.Request(body.prompt, body.frames, body.width, body.height, body.seed)
+        started = time.perf_counter()
+        outcome = "internal"
+        try:
+            plan = reasoning.plan(planner, request)
+            outcome = "planned"
+            return plan
+        except ServiceError as error:
+            outcome = error.code
+            raise
+        finally:
+            took = time.perf_counter() - started
+            plans.labels(planner.name, outcome).inc()
+            seconds.labels(planner.name).observe(took)
+            logger.info("plan", planner=planner.name, outcome=outcome, seconds=round(took, 3))
+
+    @app.get("/health")
+    def health() -> Health:
+        """The process is alive."""
+        return Health()
+
+    @app.get("/ready", responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}}})
+    def ready() -> Health:
+        """Plans can be made: the language model, where one is configured, answers; the parser is loaded."""
+        for planner in planners.values():
+            planner.check()
+        return Health()
+
+    @app.get("/metrics", response_class=Response)
+    def expose_metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_surprise)
+    app.add_middleware(BodyLimit, maximum_bytes=maximum_body_bytes)
+    return app
+
+
+def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> Planner:
+    if choice == "auto":
+        return next(iter(planners.values()))
+    if choice not in planners:
+        raise PlannerUnavailable(
+            f"planner '{choice}' is not configured here; there is: {', '.join(planners)}",
+            [Violation(field="planner", message=f"'{choice}' is not configured")],
+        )
+    return planners[choice]
+
+
+def _problem_response(error: ServiceError) -> JSONResponse:
+    return JSONResponse(error.problem.model_dump(mode="json"), error.status, media_type=PROBLEM_MEDIA_TYPE)
+
+
+async def _on_service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)  # noqa: S101  # Starlette's types cannot say it
+    return _problem_response(error)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # Starlette's types cannot say it
+    return _problem_response(invalid_request(error.errors()))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # Starlette's types cannot say it
+    if error.status_code == 404:
+        return _problem_response(NotFound(f"there is nothing at {request.url.path}"))
+    problem = Problem(
+        title=error.detail, status=error.status_code, detail=error.detail, code="http_error", retryable=False
+    )
+    return JSONResponse(
+        problem.model_dump(mode="json"), error.status_code, headers=error.headers, media_type=PROBLEM_MEDIA_TYPE
+    )
+
+
+async def _on_surprise(request: Request, error: Exception) -> JSONResponse:
+    logger.error("unexpected", exc_info=error, path=request.url.path)
+    return _problem_response(ServiceError("an unexpected error; the service's log has it"))
