@@ -29,7 +29,9 @@ class PlannerName(StrEnum):
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: PLANNER_HOST or 127.0.0.1]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.  [default: PLANNER_HOST or 127.0.0.1]")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: PLANNER_PORT or 8081]")] = None,
 ) -> None:
     """Run the HTTP service.  The environment (PLANNER_…) configures it."""
@@ -72,7 +74,9 @@ def plan(
         ):
             if outcome.plan is None:
                 failed += 1
-                console.print(f"[red]no plan[/red] for line {number}: {outcome.prompt!r}: {outcome.error}", soft_wrap=True)
+                console.print(
+                    f"[red]no plan[/red] for line {number}: {outcome.prompt!r}: {outcome.error}", soft_wrap=True
+                )
                 continue
             if plan_lines is not None:
                 plan_lines.write(outcome.plan.model_dump_json() + "\n")

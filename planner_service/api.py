@@ -71,7 +71,9 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
         responses={422: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Not valid"}},
     )
     metrics = CollectorRegistry()
-    plans = Counter("planner_plans", "Plans asked for, by planner and outcome.", ["planner", "outcome"], registry=metrics)
+    plans = Counter(
+        "planner_plans", "Plans asked for, by planner and outcome.", ["planner", "outcome"], registry=metrics
+    )
     seconds = Histogram("planner_plan_seconds", "Time to a plan.", ["planner"], registry=metrics)
 
     @app.post(

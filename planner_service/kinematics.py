@@ -165,9 +165,7 @@ def fitted(boxes: Sequence[Box]) -> tuple[Box, ...]:
 def carried(boxes: Sequence[Box], parent: Sequence[Box]) -> tuple[Box, ...]:
     """A part's boxes: its own movement and its parent's, from the parent's first box on."""
     x, y = parent[0].center
-    moved = (
-        box.moved(whole.center[0] - x, whole.center[1] - y) for box, whole in zip(boxes, parent, strict=True)
-    )
+    moved = (box.moved(whole.center[0] - x, whole.center[1] - y) for box, whole in zip(boxes, parent, strict=True))
     return fitted(tuple(moved))
 
 
@@ -230,4 +228,3 @@ def _bounded(move: Vector) -> Vector:
 
 def _moves(boxes: Sequence[Box]) -> list[Vector]:
     return [(b.center[0] - a.center[0], b.center[1] - a.center[1]) for a, b in pairwise(boxes)]
-

@@ -49,9 +49,7 @@ class BadAnswer(Exception):
 class LanguageModel:
     """One model on one server; safe to use from several threads."""
 
-    def __init__(
-        self, url: str, model: str, key: str | None, seconds: float, *, retry_seconds: float = 0.5
-    ) -> None:
+    def __init__(self, url: str, model: str, key: str | None, seconds: float, *, retry_seconds: float = 0.5) -> None:
         """`seconds`: the longest one completion may take; `retry_seconds`: the wait before the first retry."""
         self.model = model
         self._retry_seconds = retry_seconds

@@ -1,5 +1,6 @@
 """What the planner knows of things: `nouns.toml`, looked up by noun phrase."""
 
+import re
 import tomllib
 from enum import StrEnum
 from functools import cache
@@ -98,9 +99,14 @@ def singular(word: str) -> str:
     return word
 
 
+def head_phrase(name: str) -> str:
+    """A noun phrase without what follows its noun: "girl with curly hair" is "girl"."""
+    return re.split(r" (?:of|with|in|wearing) ", name)[0]
+
+
 def known(name: str) -> Noun | None:
     """The table's entry for a noun phrase: of its last three words, two, then one; "bowl of soup" is a bowl."""
-    words = name.lower().replace("-", " ").split(" of ")[0].split()
+    words = head_phrase(name).lower().replace("-", " ").split()
     if not words:
         return None
     words[-1] = singular(words[-1])
@@ -114,6 +120,6 @@ def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     noun = known(name) or UNKNOWN
     factor = 1.0
-    for word in name.lower().split()[:-1]:
+    for word in head_phrase(name).lower().split()[:-1]:
         factor *= SIZE_WORDS.get(word, 1.0)
     return noun._replace(height=max(0.05, min(0.9, noun.height * factor)))

@@ -21,7 +21,7 @@ GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
 AIR = 0.28
 WATER = 0.62
-COVERED = 0.5
+COVERED = 0.42
 """How much of the frame all instances together may cover before they are made smaller."""
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
@@ -30,9 +30,9 @@ SMALLEST_SIDE = 0.03
 CLEARANCE = 1.15
 """By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
 
-OVERLAP_COST = 0.8
+OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
-twice (x) and eight times (y) their square."""
+twice (x) and twelve times (y) their square."""
 
 PLACES: dict[Place, Vector] = {
     Place.UPPER_LEFT: (0.2, 0.25),
@@ -178,7 +178,7 @@ class _Stage:
             if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
                 return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
-        cost = 2 * (x - preferred_x) ** 2 + 8 * (y - preferred_y) ** 2
+        cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
         for other, placed in self.boxes.items():
             if other in arranged or other == self.parents[name]:
@@ -269,9 +269,7 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> 
             return [(x, y + stacked + 0.01), (x, y + stacked - overlap)]
         case Arrangement.IN:
             return [
-                (x + u * target.width, y + v * target.height)
-                for u in (-0.25, 0.0, 0.25)
-                for v in (-0.25, 0.0, 0.25)
+                (x + u * target.width, y + v * target.height) for u in (-0.25, 0.0, 0.25) for v in (-0.25, 0.0, 0.25)
             ]
         case Arrangement.BEHIND | Arrangement.IN_FRONT_OF:
             nearer = 0.04 if arrangement is Arrangement.IN_FRONT_OF else -0.04

@@ -148,18 +148,21 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
         last += 1
     group = coordinated(mentions, words, last)
     first = mentions[group[0]].start
-    if first > 0 and words[first - 1].role in (Role.VERB, Role.PREPOSITION) and words[first - 1].lower not in (
-        "while",
-        "as",
-        "with",
+    if (
+        first > 0
+        and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
+        and words[first - 1].lower
+        not in (
+            "while",
+            "as",
+            "with",
+        )
     ):
         return (number,)
     return group
 
 
-def _objects(
-    word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]
-) -> tuple[int, ...]:
+def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]) -> tuple[int, ...]:
     """What stands right after the verb, and what "and" joins to it unless that acts itself."""
     index = word.index + 1
     while index < len(words) and (words[index].role is Role.ADVERB or words[index].tag == "RP"):
@@ -204,7 +207,7 @@ def _is_passive(word: Word, words: Sequence[Word]) -> bool:
 
 
 def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
-    """"a speeding boat" speeds, "a sleeping dog" sleeps."""
+    """ "a speeding boat" speeds, "a sleeping dog" sleeps."""
     found = []
     for number, mention in enumerate(mentions):
         for word in words[mention.start : mention.end - 1]:

@@ -9,6 +9,7 @@ from planner_service.cues import Goal
 from planner_service.parser.actions import Action, mention_at
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.words import Role, Word
+from shared.motion_graph import MotionLabel
 
 LOOK_BACK = 8
 """The longest prepositional phrase, in words."""
@@ -33,10 +34,14 @@ class _Pattern:
     arrangement: Arrangement | None
     goal: Goal | None
     """What it means after a verb of movement."""
+    insists: bool
+    """Whether it makes any verb but a posture one of movement: "flutters to the top of"."""
 
 
-def _pattern(words: str, arrangement: Arrangement | None, goal: Goal | None = None) -> _Pattern:
-    return _Pattern(re.compile(rf"(?:^|\s)({words})$"), arrangement, goal)
+def _pattern(
+    words: str, arrangement: Arrangement | None, goal: Goal | None = None, *, insists: bool = True
+) -> _Pattern:
+    return _Pattern(re.compile(rf"(?:^|\s)({words})$"), arrangement, goal, insists)
 
 
 PATTERNS = (
@@ -56,8 +61,7 @@ PATTERNS = (
     _pattern(r"above|over", Arrangement.ABOVE),
     _pattern(r"below|beneath|underneath|under", Arrangement.BELOW),
     _pattern(r"inside(?: of)?|within", Arrangement.IN),
-    _pattern(r"into", None, Goal.TOWARD),
-    _pattern(r"to|at", None, Goal.TOWARD),
+    _pattern(r"into|to|at", None, Goal.TOWARD, insists=False),
     _pattern(r"on", Arrangement.ON),
     _pattern(r"in", Arrangement.IN),
     _pattern(r"past|by|around|through|across|along|between|among|against|with|off|from", None),
@@ -67,9 +71,7 @@ PATTERNS = (
 TRAILING = {"behind": Arrangement.BEHIND, "in front": Arrangement.IN_FRONT_OF}
 
 
-def attachments_of(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]
-) -> list[Attachment]:
+def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
     found = []
     acting = {number for action in actions for number in action.subjects}
     for number, mention in enumerate(mentions):
@@ -82,9 +84,16 @@ def attachments_of(
         source, action = _source(words, mentions, actions, start, number)
         if source is None or source == number:
             continue
-        moves = action is not None and (action.verb.travels or action.lemma in ("jump", "leap"))
+        moves = action is not None and (
+            action.verb.travels or (pattern.insists and action.verb.label is not MotionLabel.MOTIONLESS)
+        )
         goal = pattern.goal if moves else None
-        onto = moves and action is not None and pattern.arrangement is Arrangement.ON and action.lemma in ("land", "jump", "hop")
+        onto = (
+            moves
+            and action is not None
+            and pattern.arrangement is Arrangement.ON
+            and action.lemma in ("land", "jump", "hop")
+        )
         goal = Goal.ONTO if onto else goal
         found.append(
             Attachment(
@@ -135,7 +144,7 @@ def _source(
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
-    """"with a bird perching in a tree behind": behind the prompt's first thing."""
+    """ "with a bird perching in a tree behind": behind the prompt's first thing."""
     things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
     found = []
     for action in actions:
@@ -144,7 +153,9 @@ def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Seque
             if ends and action.subjects and things and action.subjects[0] != things[0]:
                 found.append(Attachment(action.subjects[0], things[0], phrase, arrangement))
                 around = [number for number in things if action.start <= mentions[number].start < action.end]
-                found += [Attachment(number, things[0], phrase, arrangement) for number in around if number != things[0]]
+                found += [
+                    Attachment(number, things[0], phrase, arrangement) for number in around if number != things[0]
+                ]
     return found
 
 

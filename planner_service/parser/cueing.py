@@ -108,7 +108,9 @@ def _deforms(action: Action, setting: Setting, kind: Kind) -> bool:
     if kind in (Kind.ANIMATE, Kind.SOFT):
         return True
     acts = not action.passive and (not action.listed or action.verb.manner in LIVELY)
-    return known(setting.name) is None and acts and not (action.listed and action.verb.travels and action.lemma in NEUTRAL)
+    return (
+        known(setting.name) is None and acts and not (action.listed and action.verb.travels and action.lemma in NEUTRAL)
+    )
 
 
 NEUTRAL = frozenset("move pass go come cross enter head roll arrive depart return sweep speed rotate spin turn".split())

@@ -17,11 +17,20 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
     (r"\brightwards?\b", Direction.RIGHT),
     (r"\b(?:upwards?|skywards?)\b", Direction.UP),
     (r"\bdownwards?\b", Direction.DOWN),
-    (r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?left\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))", Direction.LEFT),
-    (r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?right\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))", Direction.RIGHT),
+    (
+        r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?left\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))",
+        Direction.LEFT,
+    ),
+    (
+        r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?right\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))",
+        Direction.RIGHT,
+    ),
     (r"\bfrom (?:the )?left\b", Direction.RIGHT),
     (r"\bfrom (?:the )?right\b", Direction.LEFT),
-    (r"\b(?:to|towards?|into) (?:the )?(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b(?! of (?!the (?:screen|frame|image)))", Direction.UP),
+    (
+        r"\b(?:to|towards?|into) (?:the )?(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b(?! of (?!the (?:screen|frame|image)))",
+        Direction.UP,
+    ),
     (r"\b(?:to|towards?|onto) (?:the )?(?:ground|bottom|floor)\b", Direction.DOWN),
 )
 """Words that name a direction whatever the verb; the first match decides."""

@@ -37,10 +37,13 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], l
         for number in action.subjects:
             if mentions[number].use is Use.BACKGROUND and action.verb.label is not MotionLabel.MOTIONLESS:
                 mentions[number] = replace(mentions[number], use=Use.THING)
+        for number in action.objects:
+            if mentions[number].use is Use.NOTHING and action.verb.object is not None and mentions[number].determined:
+                mentions[number] = replace(mentions[number], use=Use.THING)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
         mentions, drawn = _something(prompt, mentions)
-    attachments = [a for a in attachments_of(words, mentions, actions)]
+    attachments = attachments_of(words, mentions, actions)
     return _Composition(words, mentions, actions, attachments, drawn).reading(lexicon)
 
 
@@ -69,15 +72,19 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
         describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
-        if describes_place or (mention.plural and before.lower in ("among", "through", "between", "of", "from", "with")):
+        if describes_place or (
+            mention.plural and before.lower in ("among", "through", "between", "of", "from", "with")
+        ):
             return False
     return True
 
 
 def _is_same(first: Mention, second: Mention) -> bool:
-    """"a rabbit … then the rabbit": a definite mention of a noun that was there already."""
-    return second.definite and first.head == second.head and (
-        second.name == first.name or second.name.lower() == second.head or first.name.lower() == first.head
+    """ "a rabbit … then the rabbit": a definite mention of a noun that was there already."""
+    return (
+        second.definite
+        and first.head == second.head
+        and (second.name == first.name or second.name.lower() == second.head or first.name.lower() == first.head)
     )
 
 
@@ -199,7 +206,9 @@ class _Composition:
         goals = [a for a in self.attachments if a.source == number and a.goal and a.action == action.index]
         held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
         arranged = any(
-            a.arrangement not in held and not self._goes_along(action, a) for a in self.attachments if a.source == number
+            a.arrangement not in held and not self._goes_along(action, a)
+            for a in self.attachments
+            if a.source == number
         )
         target = self.ids[goals[0].target][0] if goals and goals[0].target in self.ids else None
         return Setting(
@@ -254,7 +263,9 @@ class _Composition:
                     return place
         mention = self.mentions[number]
         after = [word.lower for word in self.words[mention.end : mention.end + 5]]
-        return directions.place_in(" ".join(after)) if after and self.words[mention.end].role is Role.PREPOSITION else None
+        return (
+            directions.place_in(" ".join(after)) if after and self.words[mention.end].role is Role.PREPOSITION else None
+        )
 
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
@@ -319,7 +330,10 @@ def _liveliness(phase: Phase) -> tuple[bool, bool, bool]:
 
 def _trimmed(text: str) -> str:
     """Without the link words and marks that lead to the next clause."""
-    return re.sub(r"(?:\s*(?:[,.;:]|\b(?:and|while|as|then|who|which|that|with|is|are|to|when)))+\s*$", "", text).strip() or text
+    return (
+        re.sub(r"(?:\s*(?:[,.;:]|\b(?:and|while|as|then|who|which|that|with|is|are|to|when)))+\s*$", "", text).strip()
+        or text
+    )
 
 
 def _article(name: str) -> str:

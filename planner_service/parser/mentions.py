@@ -11,7 +11,7 @@ BARE_PLURAL = 2
 """How many "dogs" are."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
 DROPPED = frozenset("a an the this that these those its his her their my our your some any each every another".split())
-CONTAINERS = frozenset("of".split())
+RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
 
 
 class Use(Enum):
@@ -56,8 +56,9 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index = end
         else:
             index += 1
-    merged = _merge_of(found, words, lexicon)
-    return [replace(mention, use=_use(mention, words, lexicon)) for mention in merged]
+    things = [mention for mention in found if not _is_relational(mention, words)]
+    merged = [replace(m, use=_use(m, words, lexicon)) for m in _merge_of(things, words, lexicon)]
+    return _worn_by_wearers(_place_of_scene(merged, words), words, lexicon)
 
 
 def _phrase_end(words: list[Word], start: int) -> int:
@@ -87,7 +88,9 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     inside = words[start:end]
     head = inside[-1]
     counts = [lexicon.numbers[word.lower] for word in inside[:-1] if word.lower in lexicon.numbers]
-    counts += [min(8, max(1, int(word.text))) for word in inside[:-1] if word.role is Role.NUMBER and word.text.isdigit()]
+    counts += [
+        min(8, max(1, int(word.text))) for word in inside[:-1] if word.role is Role.NUMBER and word.text.isdigit()
+    ]
     counts += [5 for word in inside[:-1] if word.lower == "many"]
     plural = head.is_plural and not lexicon.is_in(lexicon.worn, head.lower)
     count = counts[0] if counts else (BARE_PLURAL if plural else 1)
@@ -121,7 +124,7 @@ def _joined(tokens: list[str]) -> str:
 
 
 def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """"a flock of birds" is five birds, "a bowl of soup" one bowl of soup."""
+    """ "a flock of birds" is five birds, "a bowl of soup" one bowl of soup."""
     merged: list[Mention] = []
     for mention in found:
         before = merged[-1] if merged else None
@@ -140,8 +143,49 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
             )
         else:
             merged[-1] = replace(
-                before, end=mention.end, name=f"{before.name} of {mention.text}", text=f"{before.text} of {mention.text}"
+                before,
+                end=mention.end,
+                name=f"{before.name} of {mention.text}",
+                text=f"{before.text} of {mention.text}",
             )
+    return merged
+
+
+def _is_relational(mention: Mention, words: list[Word]) -> bool:
+    """"the top of the bench" is a place with respect to the bench, and no thing."""
+    of = mention.end < len(words) and words[mention.end].lower == "of"
+    return of and mention.head in RELATIONAL
+
+
+def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
+    """"On a terrace with lanterns, a cat sits": what is unheard of before the first comma is the background."""
+    commas = [word.index for word in words if word.text == ","]
+    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
+        return mentions
+    if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in words[: commas[0]]):
+        return mentions
+    placed = []
+    for mention in mentions:
+        opens = mention.end <= commas[0] and (known(mention.name) is None or mention.plural or mention.start > 2)
+        placed.append(replace(mention, use=Use.BACKGROUND) if opens and mention.use is Use.THING else mention)
+    return placed
+
+
+def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+    """"a girl with curly hair", "a man in a black suit" are one thing each, and that is their name."""
+    merged: list[Mention] = []
+    for mention in mentions:
+        before = merged[-1] if merged else None
+        worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
+        if before is not None and before.use is Use.THING and worn and mention.start == before.end + 1:
+            link = words[before.end].lower
+            if link in ("with", "in", "wearing"):
+                tail = f" {link} {mention.text}"
+                merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
+                continue
+        if worn and not merged and mention.start == 0:
+            mention = replace(mention, use=Use.THING)  # a prompt that begins with it is about it
+        merged.append(mention)
     return merged
 
 

@@ -4,7 +4,7 @@ Prompts are short and often fragments ("Sled slides down a hill"), and a small m
 noun.  A word that is a listed verb's third person, right after a noun that could be its subject, is that verb.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from spacy.tokens import Doc, Token
@@ -13,7 +13,7 @@ from planner_service.nouns import known
 from planner_service.parser.lexicon import Lexicon
 
 DIRECTION_WORDS = frozenset(
-    "left right leftward leftwards rightward rightwards upward upwards downward downwards".split()
+    ("left", "right", "leftward", "leftwards", "rightward", "rightwards", "upward", "upwards", "downward", "downwards")
 )
 PREPOSITION_TAGS = ("IN", "TO", "RP")
 
@@ -46,6 +46,8 @@ ROLES = {
     "MD": Role.AUXILIARY,
 }
 
+BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
+
 
 @dataclass(frozen=True)
 class Word:
@@ -66,12 +68,13 @@ class Word:
 
 
 def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
-    words = [
-        Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token)
-        for token in doc
-    ]
+    words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)
+        if words[index].role is Role.VERB and index and words[index - 1].role is Role.ADJECTIVE:
+            before = words[index - 1]
+            if known(before.lower) is not None and words[index].tag != words[index].token.tag_:
+                words[index - 1] = replace(before, role=Role.NOUN)
     return words
 
 
@@ -90,28 +93,64 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
     if word.role is Role.DIRECTION:
-        if word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN:
-            return _as_verb(word, "leave")
-        return word
+        left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
+        return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
     if word.role is Role.VERB and _modifies_a_noun(before, word, after):
-        return Word(word.index, word.text, Role.ADJECTIVE, word.lemma, word.tag, word.token)
-    if word.role is Role.NOUN and before is not None and _could_be_subject(words, index - 1):
-        verb = lexicon.verb_form(word.lower)
-        ends_the_phrase = after is None or after.role not in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK)
-        third_person = word.lower.endswith("s") or (known(before.lower) is not None and known(word.lower) is None)
-        if verb is not None and ends_the_phrase and third_person:
+        return replace(word, role=Role.ADJECTIVE)
+    if word.role is Role.VERB and before and before.role in BEFORE_A_NOUN and known(word.lower) is not None:
+        return replace(word, role=Role.NOUN)  # "a red building", "a yellow rose"
+    if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None and before.role in (Role.NOUN, Role.ADJECTIVE):
+        verb = _hidden_verb(words, index, lexicon)
+        if verb is not None:
             return _as_verb(word, verb)
     return word
 
 
+def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+    """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
+    word, before = words[index], words[index - 1]
+    after = words[index + 1] if index + 1 < len(words) else None
+    if after is not None and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE):
+        is_participle = word.lower.endswith("ing") and lexicon.verb_form(word.lower) is not None
+        return lexicon.verb_form(word.lower) if is_participle and known(before.lower) is not None else None
+    if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
+        return None  # "a potted plant"
+    listed = lexicon.verb_form(word.lower)
+    leads_on = after is not None and after.role in (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB)
+    unknown = known(word.lower) is None
+    if word.lower.endswith("ing"):
+        return (listed or word.lower.removesuffix("ing")) if leads_on and unknown else None
+    start = _start_of_phrase(words, index - 1)
+    if before.is_plural:
+        base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
+        return (listed or word.lower) if base_form else None
+    if before.role is Role.ADJECTIVE and known(before.lower) is None:
+        return None
+    if start is not None and start.lower in ("a", "an", "one") and word.is_plural:
+        return listed or word.lemma
+    if start is None or start.lower in ("a", "an", "the", "one", "another", ",", "and", "while", "as"):
+        third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
+        return listed if third_person else None
+    return None
+
+
+def _start_of_phrase(words: list[Word], index: int) -> Word | None:
+    """The word before the adjectives and nouns that end at `index`; None at the beginning."""
+    first = index
+    while first > 0 and words[first - 1].role in (Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.LINK):
+        first -= 1
+    return words[first - 1] if first else None
+
+
 def _as_verb(word: Word, lemma: str) -> Word:
-    return Word(word.index, word.text, Role.VERB, lemma, "VBZ" if word.lower.endswith("s") else "VBP", word.token)
+    tag = "VBG" if word.lower.endswith("ing") else "VBZ" if word.lower.endswith("s") else "VBP"
+    return replace(word, role=Role.VERB, lemma=lemma, tag=tag)
 
 
 def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> bool:
-    """"a waiting dog", "two crowded cafe tables"."""
+    """ "a waiting dog", "two crowded cafe tables"."""
     return (
         word.tag in ("VBG", "VBN")
         and after is not None
@@ -119,17 +158,3 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> boo
         and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE))
         and not (before is None and word.tag == "VBG")
     )
-
-
-def _could_be_subject(words: list[Word], index: int) -> bool:
-    """Whether the word is a noun, or a mistagged one, with which a clause could begin."""
-    word = words[index]
-    if word.role is Role.ADJECTIVE and known(word.lower) is None:
-        return False
-    if word.role not in (Role.NOUN, Role.ADJECTIVE) or word.is_plural:
-        return False
-    first = index
-    while first > 0 and words[first - 1].role in (Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.LINK):
-        first -= 1
-    start = words[first - 1] if first else None
-    return start is None or start.lower in ("a", "an", "the", "one", "another", ",", "and", "while", "as")
