@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from generator_service.logging import set_up_logging
-from generator_service.settings import Settings
+from generator_service.settings import Settings, StorageSettings, WorkerSettings
 from shared.errors import violations_of
 
 GRACE_SECONDS = 10
@@ -53,8 +53,10 @@ def _settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
+        kinds = (Settings, StorageSettings, WorkerSettings)
+        prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
         for violation in violations_of(error):
-            typer.echo(f"GENERATOR_{violation.field.upper().replace('.', '_')}: {violation.message}", err=True)
+            typer.echo(f"{prefix}{violation.field.upper()}: {violation.message}", err=True)
         raise typer.Exit(2) from None
     set_up_logging(settings.log_format)
     return settings

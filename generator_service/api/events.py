@@ -20,6 +20,8 @@ POLL_SECONDS: Final = 0.25
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
 """A client that takes nothing for so long is given up."""
+SHUTDOWN_SECONDS: Final = 2.0
+"""How long the streams may take to end, once the API has been asked to stop."""
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
@@ -44,15 +46,22 @@ async def events(
     record: Annotated[JobRecord, Depends(_known)], parts: UseParts, viewer: UseViewer
 ) -> EventSourceResponse:
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
+    stopping = anyio.Event()
     return EventSourceResponse(
-        _changes(record.id, parts.store, viewer), ping=KEEP_ALIVE_SECONDS, send_timeout=SEND_SECONDS
+        _changes(record.id, parts.store, viewer, stopping),
+        ping=KEEP_ALIVE_SECONDS,
+        send_timeout=SEND_SECONDS,
+        shutdown_event=stopping,
+        shutdown_grace_period=SHUTDOWN_SECONDS,
     )
 
 
-async def _changes(job_id: str, store: JobStore, viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
-    """Lives through an outage of Redis, and ends early where the job is deleted."""
+async def _changes(
+    job_id: str, store: JobStore, viewer: Viewer, stopping: anyio.Event
+) -> AsyncIterator[ServerSentEvent]:
+    """Lives through an outage of Redis; ends early where the job is deleted, or the API stops."""
     sent: tuple[JobRecord, int | None] | None = None
-    while True:
+    while not stopping.is_set():
         try:
             record = await run_sync(store.get, job_id)
             position = await run_sync(viewer.position, record)
@@ -66,4 +75,5 @@ async def _changes(job_id: str, store: JobStore, viewer: Viewer) -> AsyncIterato
             return
         except Unavailable:
             pass  # the client is kept waiting, as the job is
-        await anyio.sleep(POLL_SECONDS)
+        with anyio.move_on_after(POLL_SECONDS):
+            await stopping.wait()

@@ -1,0 +1,133 @@
+"""A live API on a loopback port, and a worker's hands: tests move jobs through the store as workers would."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from deploy.servers import LOOPBACK, RedisServer
+from generator_service.api.app import create_app
+from generator_service.api.wiring import Parts
+from generator_service.jobs.heartbeat import WorkerInfo
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.states import Stage
+from generator_service.settings import Settings, StorageSettings
+from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
+from shared.errors import PROBLEM_MEDIA_TYPE, Problem
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import Phase, Plan, Track
+
+VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(100_000)
+
+
+@dataclass(frozen=True)
+class LiveApi:
+    url: str
+    http: httpx.Client
+    parts: Parts
+    server: uvicorn.Server
+
+    def submit(self, **fields: Any) -> str:
+        """A new job's id."""
+        answer = self.http.post("/jobs", json={"prompt": "a red car"} | fields)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def start(self, job_id: str, stage: Stage = Stage.SAMPLING) -> JobRecord:
+        return self.parts.store.start(job_id, worker="w1", stage=stage)
+
+    def finish(self, job_id: str, *, with_plan: bool = True, notes: tuple[str, ...] = ()) -> JobRecord:
+        """The end of a running job: its files, then its record."""
+        keys = JobKeys(job_id)
+        self.parts.objects.put(keys.video, VIDEO, VIDEO_TYPE)
+        self.parts.objects.put(keys.preview, b"\x89PNG strip", PREVIEW_TYPE)
+        self.parts.objects.put(keys.manifest, b'{"seed": 7}', JSON_TYPE)
+        if with_plan:
+            self.parts.objects.put(keys.plan, b"{}", JSON_TYPE)
+        plan = keys.plan if with_plan else None
+        results = Results(video=keys.video, plan=plan, preview=keys.preview, manifest=keys.manifest)
+        return self.parts.store.succeed(job_id, results=results, diagnostics=Diagnostics(notes=notes))
+
+    def beat(self, kind: str, backbone: str | None = None) -> None:
+        """A worker is heard."""
+        info = WorkerInfo.model_validate(
+            {"name": f"{kind}-1", "kind": kind, "backbone": backbone, "started_at": datetime.now(UTC)}
+        )
+        self.parts.workers.beat(info)
+
+
+Serve = Callable[..., AbstractContextManager[LiveApi]]
+
+
+@contextmanager
+def _serve(**changes: Any) -> Iterator[LiveApi]:
+    with socket.socket() as listening:
+        listening.bind((LOOPBACK, 0))
+        listening.listen()  # what asks before the server runs is kept waiting
+        url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+        # Whatever answers at /health will do as a planner: the API itself.
+        settings = Settings(**({"planner_url": url, "storage": StorageSettings(url="memory://")} | changes))
+        app = create_app(settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
+                assert http.get("/health").status_code == 200
+                yield LiveApi(url, http, app.state.parts, server)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """A live API with settings of one's own."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def _shared_api(valkey: RedisServer) -> Iterator[LiveApi]:
+    with _serve(redis_url=valkey.url) as api:
+        yield api
+
+
+@pytest.fixture
+def api(_shared_api: LiveApi, redis_url: str) -> LiveApi:
+    """A live API without any job."""
+    return _shared_api
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Nine frames: a car that drives to the right."""
+    boxes = tuple(Box(0.1 + 0.05 * frame, 0.4, 0.3 + 0.05 * frame, 0.6) for frame in range(9))
+    car = Instance(id="car", name="red car", description="a red car", label=MotionLabel.RIGID)
+    return Plan(
+        prompt="a red car drives to the right",
+        graph=MotionGraph(instances=(car,)),
+        background="a road",
+        tracks=(Track(instance="car", phases=(Phase(label=MotionLabel.RIGID, start=0, end=8),), boxes=boxes),),
+        depth_order=("car",),
+    )
+
+
+def _problem(answer: httpx.Response, status: int, code: str) -> Problem:
+    assert answer.headers["content-type"] == PROBLEM_MEDIA_TYPE, answer.text
+    problem = Problem.model_validate_json(answer.content)
+    assert (answer.status_code, problem.status, problem.code) == (status, status, code), answer.text
+    return problem
+
+
+@pytest.fixture(scope="session")
+def problem() -> Callable[[httpx.Response, int, str], Problem]:
+    """The problem+json of an answer, after a look at its status and code."""
+    return _problem

@@ -1,0 +1,128 @@
+"""The event stream, read by another implementation of server-sent events than the one that writes it."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+from generator_service.answers import JobView
+from generator_service.api import events
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from shared.errors import Unavailable
+
+
+def follow(api, job: str) -> Iterator[JobView]:
+    with connect_sse(api.http, "GET", f"/jobs/{job}/events") as source:
+        for event in source.iter_sse():
+            assert event.event == "job"
+            yield JobView.model_validate_json(event.data)
+
+
+def test_every_change_is_told_in_order_and_the_end_ends_the_stream(api, plan):
+    job = api.submit()
+    stream = follow(api, job)
+    store = api.parts.store
+
+    def next_after(change) -> tuple[JobStatus, Stage | None, int]:
+        change()
+        seen = next(stream)
+        assert seen.id == job
+        return seen.status, seen.stage, seen.step
+
+    queued, running = JobStatus.QUEUED, JobStatus.RUNNING
+    assert next_after(lambda: None) == (queued, Stage.PLANNING, 0)
+    assert next_after(lambda: api.start(job, Stage.PLANNING)) == (running, Stage.PLANNING, 0)
+    assert next_after(lambda: store.hand_over(job, plan, seconds=1.0)) == (queued, Stage.SAMPLING, 0)
+    assert next_after(lambda: api.start(job)) == (running, Stage.SAMPLING, 0)
+    for step in (1, 2):
+        report = {"stage": Stage.SAMPLING, "progress": step / 25, "step": step}
+        assert next_after(lambda r=report: store.report(job, **r)) == (running, Stage.SAMPLING, step)
+    assert next_after(lambda: api.finish(job)) == (JobStatus.SUCCEEDED, None, 2)
+    assert list(stream) == []
+
+
+def test_an_ended_job_is_told_once(api):
+    job = api.submit()
+    api.parts.store.cancel(job)
+    seen = list(follow(api, job))
+    assert [view.status for view in seen] == [JobStatus.CANCELED]
+    assert seen[0] == JobView.model_validate_json(api.http.get(f"/jobs/{job}").content)
+
+
+def test_a_move_in_the_queue_is_a_change(api):
+    first, second = api.submit(), api.submit()
+    stream = follow(api, second)
+    assert next(stream).queue_position == 1
+    queue = api.parts.delivery.queue("plan")
+    queue.remove(next(message for message in queue.jobs if message.args == [first]))
+    assert next(stream).queue_position == 0
+
+
+def test_the_stream_of_a_job_that_is_deleted_ends(api, monkeypatch):
+    job = api.submit()
+    stream = follow(api, job)
+    next(stream)
+    # Between two looks of the stream a job can end and be deleted; here it is gone without having ended.
+    get = api.parts.store.get
+    monkeypatch.setattr(api.parts.store, "get", lambda _: get("0" * 32))
+    assert list(stream) == []
+
+
+def test_silence_is_filled_with_comments(api, monkeypatch):
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.05)
+    job = api.submit()
+    with api.http.stream("GET", f"/jobs/{job}/events") as response:
+        lines = response.iter_lines()
+        assert next(line for line in lines if line.startswith(":")).startswith(": ping")
+
+
+def test_a_prompt_of_many_kinds_of_line_breaks_stays_one_event(api):
+    prompt = "a\u2028b\u0085c\x0bd\ne\rf"
+    stream = follow(api, api.submit(prompt=prompt))
+    assert next(stream).prompt == prompt
+
+
+def test_a_client_that_goes_away_leaves_nothing_running(api):
+    job = api.submit()
+    running = api.server.server_state.tasks
+    others = set(running)
+    with httpx.stream("GET", f"{api.url}/jobs/{job}/events", trust_env=False) as response:
+        lines = response.iter_lines()
+        assert next(lines) == "event: job"
+        (mine,) = running - others
+        assert not mine.done()
+    deadline = time.monotonic() + 10
+    while mine in running:
+        assert time.monotonic() < deadline, "the stream goes on without its client"
+        time.sleep(0.02)
+    assert mine.done()
+
+
+def test_the_stream_outlives_an_outage_of_redis(api, monkeypatch):
+    job = api.submit()
+    stream = follow(api, job)
+    next(stream)
+    get, asked = api.parts.store.get, threading.Event()
+
+    def silent(_: str) -> JobRecord:
+        asked.set()
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(api.parts.store, "get", silent)
+    assert asked.wait(10)
+    monkeypatch.setattr(api.parts.store, "get", get)
+    api.parts.store.cancel(job)
+    assert [view.status for view in stream] == [JobStatus.CANCELED]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Last-Event-ID": "7"}])
+def test_the_stream_is_not_to_be_cached(api, headers):
+    job = api.submit()
+    api.parts.store.cancel(job)
+    answer = api.http.get(f"/jobs/{job}/events", headers=headers)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"

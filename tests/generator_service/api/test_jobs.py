@@ -1,0 +1,176 @@
+"""POST, GET, list, cancel and delete, on a store that the tests drive as workers would."""
+
+import re
+from datetime import datetime
+
+import pytest
+
+from generator_service.answers import JobPage, JobView
+from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.storage.object_store import JobKeys
+from shared.errors import OutOfMemory
+
+
+def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
+    answer = api.http.post("/jobs", json={"prompt": "  a red car  ", "seed": 7, "metadata": {"order": "12"}})
+
+    assert answer.status_code == 202
+    job = JobView.model_validate_json(answer.content)
+    assert answer.headers["location"] == f"/jobs/{job.id}"
+    assert re.fullmatch("[0-9a-f]{32}", job.id)
+    assert (job.status, job.stage, job.planner) == (JobStatus.QUEUED, Stage.PLANNING, "auto")
+    assert (job.prompt, job.settings.seed, job.steps, job.metadata) == ("a red car", 7, 25, {"order": "12"})
+    assert (job.queue_position, job.urls, job.seconds_left, job.error) == (0, None, None, None)
+
+    record = api.parts.store.get(job.id)
+    assert record.prompt == "a red car"
+    assert [message.args for message in api.parts.delivery.queue(PLAN_QUEUE).jobs] == [[job.id]]
+
+
+def test_a_plan_of_ones_own_skips_planning(api, plan):
+    answer = api.http.post("/jobs", json={"plan": plan.model_dump(mode="json")})
+
+    job = JobView.model_validate_json(answer.content)
+    assert (job.stage, job.planner, job.prompt) == (Stage.SAMPLING, None, plan.prompt)
+    assert api.parts.store.plan(job.id) == plan
+    assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
+    assert [message.args for message in api.parts.delivery.queue(render_queue("emoji-world")).jobs] == [[job.id]]
+
+
+def test_a_refused_job_leaves_nothing(api):
+    assert api.http.post("/jobs", json={"prompt": "x", "frames": 10}).status_code == 422
+    assert sum(api.parts.store.counts().values()) == 0
+    assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
+
+
+def test_the_answer_hides_storage_keys_and_dates_are_utc(api):
+    job = api.http.get(f"/jobs/{api.submit()}").json()
+    assert "results" not in job
+    assert datetime.fromisoformat(job["created_at"]).utcoffset().total_seconds() == 0
+
+
+def test_the_place_in_the_queue_counts_the_jobs_before(api):
+    ids = [api.submit() for _ in range(3)]
+    assert [api.http.get(f"/jobs/{job}").json()["queue_position"] for job in ids] == [0, 1, 2]
+    api.start(ids[0])
+    assert api.http.get(f"/jobs/{ids[0]}").json()["queue_position"] is None
+
+
+def test_a_failed_job_is_answered_with_200_and_its_error(api):
+    job = api.submit()
+    api.start(job)
+    api.parts.store.fail(job, OutOfMemory("needs 3 GiB more"))
+
+    answer = api.http.get(f"/jobs/{job}")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "failed"
+    assert answer.json()["error"] == {"code": "out_of_memory", "message": "needs 3 GiB more", "retryable": False}
+
+
+def test_pages_follow_each_other_newest_first(api):
+    ids = [api.submit() for _ in range(5)][::-1]
+
+    first = JobPage.model_validate_json(api.http.get("/jobs", params={"limit": 2}).content)
+    second = JobPage.model_validate_json(api.http.get("/jobs", params={"limit": 2, "after": first.next}).content)
+    third = JobPage.model_validate_json(api.http.get("/jobs", params={"limit": 2, "after": second.next}).content)
+
+    assert [[job.id for job in page.jobs] for page in (first, second, third)] == [ids[:2], ids[2:4], ids[4:]]
+    assert [page.next for page in (first, second, third)] == [ids[1], ids[3], None]
+
+
+def test_the_last_page_that_is_just_full_has_no_next(api):
+    for _ in range(2):
+        api.submit()
+    page = api.http.get("/jobs", params={"limit": 2}).json()
+    assert (len(page["jobs"]), page["next"]) == (2, None)
+
+
+def test_lists_can_be_narrowed_to_a_status(api):
+    running, _ = api.submit(), api.submit()
+    api.start(running)
+    assert [job["id"] for job in api.http.get("/jobs", params={"status": "running"}).json()["jobs"]] == [running]
+    assert api.http.get("/jobs", params={"status": "failed"}).json() == {"jobs": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("status=done", "status"),
+        ("after=1", "after"),
+    ],
+)
+def test_a_wrong_query_names_its_field(api, problem, query, field):
+    found = problem(api.http.get(f"/jobs?{query}"), 422, "invalid_request")
+    assert [violation.field for violation in found.violations] == [field]
+
+
+def test_an_unknown_after_is_not_found(api, problem):
+    problem(api.http.get("/jobs", params={"after": "0" * 32}), 404, "not_found")
+
+
+def test_a_queued_job_is_canceled_at_once_and_twice_does_no_harm(api):
+    job = api.submit()
+    for _ in range(2):
+        answer = api.http.post(f"/jobs/{job}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+
+
+def test_a_running_job_is_canceling_until_its_worker_confirms(api):
+    job = api.submit()
+    api.start(job)
+    assert [api.http.post(f"/jobs/{job}/cancel").json()["status"] for _ in range(2)] == ["canceling", "canceling"]
+    api.parts.store.confirm_cancel(job)
+    assert api.http.post(f"/jobs/{job}/cancel").json()["status"] == "canceled"
+
+
+def test_cancel_leaves_an_ended_job_as_it_is(api):
+    job = api.submit()
+    api.start(job)
+    api.finish(job)
+    answer = api.http.post(f"/jobs/{job}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+
+
+def test_delete_removes_record_plan_and_files_of_this_job_alone(api):
+    kept, gone = api.submit(), api.submit()
+    for job in (kept, gone):
+        api.start(job)
+        api.finish(job)
+
+    answer = api.http.delete(f"/jobs/{gone}")
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert api.http.get(f"/jobs/{gone}").status_code == 404
+    assert api.http.delete(f"/jobs/{gone}").status_code == 404
+    assert not api.parts.objects.exists(JobKeys(gone).video)
+    assert not api.parts.objects.exists(JobKeys(gone).manifest)
+    assert api.parts.objects.exists(JobKeys(kept).video)
+    assert [job["id"] for job in api.http.get("/jobs").json()["jobs"]] == [kept]
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "canceling"])
+def test_a_job_that_has_not_ended_is_not_deleted(api, problem, status):
+    job = api.submit()
+    if status != "queued":
+        api.start(job)
+    if status == "canceling":
+        api.parts.store.cancel(job)
+
+    found = problem(api.http.delete(f"/jobs/{job}"), 409, "conflict")
+    assert status in found.detail
+    assert api.parts.store.get(job).status == status
+
+
+@pytest.mark.parametrize("ending", ["", "/content", "/plan", "/preview", "/manifest", "/events"])
+def test_unknown_jobs_are_not_found(api, problem, ending):
+    problem(api.http.get(f"/jobs/{'0' * 32}{ending}"), 404, "not_found")
+
+
+@pytest.mark.parametrize("job", ["1", "0" * 33, "G" * 32, "%00", "..%2f..", "ü"])
+def test_what_is_no_id_is_refused(api, job):
+    assert api.http.get(f"/jobs/{job}").status_code in (404, 422)
+    assert api.http.post(f"/jobs/{job}/cancel").status_code in (404, 422)

@@ -1,0 +1,158 @@
+"""Health, readiness, metrics, the catalogue, and what the API imports."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import jsonschema
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.servers import LOOPBACK, free_ports
+from generator_service.answers import BackboneList
+from generator_service.api.views import seconds_left
+from generator_service.backbones.specs import BACKBONES
+from generator_service.jobs.states import Stage
+from generator_service.settings import StorageSettings
+from shared.plan import Plan
+
+
+def nobody() -> str:
+    """An address where nothing listens."""
+    return f"{LOOPBACK}:{free_ports(1)[0]}"
+
+
+def missing(found) -> set[str]:
+    return {violation.field for violation in found.violations}
+
+
+def test_health_needs_nothing(serve, tmp_path):
+    with serve(redis_url=f"redis://{nobody()}/0", planner_url=f"http://{nobody()}") as api:
+        assert api.http.get("/health").json() == {"status": "ok"}
+
+
+def test_ready_once_both_kinds_of_workers_are_heard(api, problem):
+    found = problem(api.http.get("/ready"), 503, "unavailable")
+    assert missing(found) == {"plan_worker", "render_worker"}
+    assert "no render worker is alive" in found.detail
+
+    api.beat("plan")
+    assert missing(problem(api.http.get("/ready"), 503, "unavailable")) == {"render_worker"}
+
+    api.beat("render", "emoji-world")
+    answer = api.http.get("/ready")
+    assert answer.status_code == 200
+    assert answer.json()["parts"] == ["redis", "storage", "planner", "plan_worker", "render_worker"]
+
+
+def test_readiness_names_what_is_missing(serve, redis_url, problem, tmp_path):
+    folder = tmp_path / "objects"
+    storage = StorageSettings(url=f"file://{folder}")
+    with serve(redis_url=redis_url, planner_url=f"http://{nobody()}", storage=storage) as api:
+        api.beat("plan")
+        api.beat("render", "emoji-world")
+        assert missing(problem(api.http.get("/ready"), 503, "unavailable")) == {"planner"}
+        folder.rmdir()
+        answer = api.http.get("/ready")
+        assert missing(problem(answer, 503, "unavailable")) == {"planner", "storage"}
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_readiness_without_redis(serve, problem):
+    with serve(redis_url=f"redis://{nobody()}/0") as api:
+        found = problem(api.http.get("/ready"), 503, "unavailable")
+        assert missing(found) == {"redis", "plan_worker", "render_worker"}
+
+
+def metrics(api) -> dict[tuple[str, ...], float]:
+    """(name, *sorted label values) -> value."""
+    families = text_string_to_metric_families(api.http.get("/metrics").text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value for sample in samples}
+
+
+def test_metrics_count_requests_by_route(serve, redis_url):
+    with serve(redis_url=redis_url) as api:
+        jobs = [api.submit() for _ in range(2)]
+        for job in jobs:
+            api.http.get(f"/jobs/{job}")
+        api.http.get("/wp-login.php")
+        api.http.post("/jobs", json={})
+        found = metrics(api)
+
+    assert found["generator_http_requests_total", "POST", "/jobs", "202"] == 2
+    assert found["generator_http_requests_total", "POST", "/jobs", "422"] == 1
+    assert found["generator_http_requests_total", "GET", "/jobs/{job_id}", "200"] == 2
+    assert found["generator_http_requests_total", "GET", "unknown", "404"] == 1
+    assert found["generator_http_request_seconds_count", "GET", "/jobs/{job_id}"] == 2
+    assert not any(job in label for key in found for label in key for job in jobs)
+
+
+def test_metrics_show_jobs_queues_and_workers(api, plan):
+    first = api.submit()
+    api.submit()
+    api.submit(prompt=None, plan=plan.model_dump(mode="json"))
+    api.parts.store.cancel(first)
+    api.beat("render", "emoji-world")
+
+    found = metrics(api)
+
+    assert found["generator_jobs", "queued"] == 2
+    assert found["generator_jobs", "canceled"] == 1
+    assert found["generator_jobs", "failed"] == 0
+    assert found["generator_queue_length", "render.emoji-world"] == 1
+    assert found["generator_workers", "emoji-world", "render"] == 1
+    assert found["generator_redis_up",] == 1
+
+
+def test_metrics_without_redis(serve):
+    with serve(redis_url=f"redis://{nobody()}/0") as api:
+        found = metrics(api)
+    assert found["generator_redis_up",] == 0
+    assert not any(name == "generator_jobs" for name, *_ in found)
+
+
+def test_backbones_are_the_table_with_its_live_workers(api):
+    api.beat("render", "emoji-world")
+    api.beat("plan")
+    found = BackboneList.model_validate_json(api.http.get("/backbones").content).backbones
+    assert {view.spec.name: view.spec for view in found} == BACKBONES
+    assert {view.spec.name: view.workers for view in found} == {"emoji-world": 1, "cogvideox-2b": 0}
+    assert [view.spec.name for view in found if view.is_default] == ["emoji-world"]
+
+
+def test_the_published_schema_is_one_that_plans_keep(api, plan):
+    schema = api.http.get("/schemas/plan").json()
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    validator(schema).validate(plan.model_dump(mode="json"))
+    job = api.submit(prompt=None, plan=plan.model_dump(mode="json"))
+    returned = api.http.get(f"/jobs/{job}/plan").json()
+    validator(schema).validate(returned)
+    assert Plan.model_validate(returned) == plan
+
+    with pytest.raises(jsonschema.ValidationError):
+        validator(schema).validate(returned | {"tracks": "none"})
+
+
+def test_time_left_is_the_rest_at_the_rate_so_far(api):
+    job = api.submit()
+    assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
+    api.start(job)
+    api.parts.store.report(job, stage=Stage.SAMPLING, progress=0.2, step=5)
+    record = api.parts.store.get(job)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    record = record.model_copy(update={"started_at": begin, "updated_at": begin + timedelta(seconds=10)})
+
+    assert seconds_left(record, begin + timedelta(seconds=10)) == 40.0
+    assert seconds_left(record, begin + timedelta(seconds=25)) == 25.0
+    assert seconds_left(record, begin + timedelta(seconds=90)) == 0.0
+    assert seconds_left(record.model_copy(update={"progress": 0.01}), begin + timedelta(seconds=10)) is None
+
+
+def test_the_api_runs_without_torch():
+    code = "import json, sys; import generator_service.api.app; print(json.dumps(sorted(sys.modules)))"
+    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert "fastapi" in modules
+    assert not {"torch", "diffusers", "transformers"} & set(modules)

@@ -1,0 +1,149 @@
+"""Whatever arrives, the answer is problem+json that says what is wrong; nothing that a client sends gives a 5xx."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from deploy.servers import LOOPBACK, free_ports
+
+JSON = {"Content-Type": "application/json"}
+
+MALFORMED = {
+    "nothing": b"",
+    "broken": b"{",
+    "no JSON": b"prompt=a+car",
+    "not UTF-8": b'{"prompt": "\xff\xfe"}',
+    "only bad bytes": b"\xff",
+    "null": b"null",
+    "list": b"[]",
+    "string": b'"a red car"',
+    "empty": b"{}",
+    "NaN": b'{"prompt": "a", "guidance_scale": NaN}',
+    "infinity": b'{"prompt": "a", "guidance_scale": Infinity}',
+    "minus infinity": b'{"prompt": "a", "seed": -Infinity}',
+    "float overflow": b'{"prompt": "a", "guidance_scale": 1e999}',
+    "endless integer": b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}",
+    "large integer": b'{"prompt": "a", "seed": ' + b"9" * 400 + b"}",
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"plan":' * 50_000,
+    "deep and closed": b'{"plan": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "half a surrogate pair": rb'{"prompt": "\ud800"}',
+    "half a surrogate pair as a name": rb'{"prompt": "a", "\ud800": 1}',
+    "half a surrogate pair in metadata": rb'{"prompt": "a", "metadata": {"\udfff": "x"}}',
+    "empty prompt": b'{"prompt": ""}',
+    "blank prompt": b'{"prompt": " \\n\\t "}',
+    "prompt of wrong type": b'{"prompt": 1}',
+    "unknown field": b'{"prompt": "a", "promt": "b"}',
+    "prototype": b'{"prompt": "a", "__proto__": {}, "constructor": {}}',
+    "metadata of wrong type": b'{"prompt": "a", "metadata": {"a": {"b": 1}}}',
+    "too many metadata": json.dumps({"prompt": "a", "metadata": {str(n): "" for n in range(17)}}).encode(),
+    "boolean steps": b'{"prompt": "a", "steps": "many"}',
+    "empty plan": b'{"plan": {}}',
+    "prompt and plan": b'{"prompt": "a", "plan": {}}',
+    "unknown planner": b'{"prompt": "a", "planner": "gpt"}',
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_bodies_are_invalid_requests(api, problem, body):
+    problem(api.http.post("/jobs", content=body, headers=JSON), 422, "invalid_request")
+    assert sum(api.parts.store.counts().values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "part_of_message"),
+    [
+        ({"backbone": "sora"}, "backbone", "emoji-world, cogvideox-2b"),
+        ({"frames": 10}, "frames", "9, not 10"),
+        ({"backbone": "cogvideox-2b", "frames": 50}, "frames", "9 to 49 in steps of 8"),
+        ({"width": 65}, "width", "64, not 65"),
+        ({"steps": 201}, "steps", "at most 200"),
+        ({"steps": 0}, "steps", "greater than or equal to 1"),
+        ({"prompt": "a" * 2001}, "prompt", "at most 2000 characters"),
+        ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"seed": 2**32}, "seed", "less than or equal to 4294967295"),
+        ({"fps": 61}, "fps", "less than or equal to 60"),
+        ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
+        ({"metadata": {"k": "v" * 501}}, "metadata.k", "at most 500 characters"),
+        ({"frmes": 9}, "frmes", "not permitted"),
+    ],
+)
+def test_a_refusal_names_field_and_limit(api, problem, fields, field, part_of_message):
+    found = problem(api.http.post("/jobs", json={"prompt": "a red car"} | fields), 422, "invalid_request")
+    assert [violation.field for violation in found.violations] == [field]
+    assert part_of_message in found.violations[0].message
+    assert part_of_message in found.detail
+
+
+def test_a_plan_that_breaks_a_rule_is_told_which(api, problem, plan):
+    broken = plan.model_dump(mode="json")
+    broken["tracks"][0]["boxes"][4] = [0.5, 0.4, 1.2, 0.6]
+    found = problem(api.http.post("/jobs", json={"plan": broken}), 422, "invalid_request")
+    assert [violation.field for violation in found.violations] == ["plan.tracks.0.boxes.4.2"]
+
+    short = plan.model_dump(mode="json")
+    short["tracks"][0]["boxes"].pop()
+    found = problem(api.http.post("/jobs", json={"plan": short}), 422, "invalid_request")
+    assert "the phases span 9 frames, but there are 8 boxes" in found.detail
+
+
+def test_a_plan_of_another_length_than_the_video_is_refused(api, problem, plan):
+    request = {"plan": plan.model_dump(mode="json"), "backbone": "cogvideox-2b", "frames": 17}
+    found = problem(api.http.post("/jobs", json=request), 422, "invalid_request")
+    assert [violation.field for violation in found.violations] == ["plan.tracks"]
+
+
+def test_many_mistakes_make_a_short_answer(api, problem):
+    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(20_000)})
+    assert len(problem(answer, 422, "invalid_request").violations) == 50
+
+
+def test_an_oversized_body_is_refused_by_its_declared_length(api, problem):
+    found = problem(api.http.post("/jobs", content=b" " * (2**20 + 1), headers=JSON), 413, "body_too_large")
+    assert "1048576 bytes" in found.detail
+
+
+@pytest.mark.xfail(strict=True, reason="FastAPI takes BodyLimit's exception for a body that cannot be read")
+def test_an_oversized_body_of_no_declared_length_is_refused(api, problem):
+    def chunks() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    problem(api.http.post("/jobs", content=chunks(), headers=JSON), 413, "body_too_large")
+
+
+def test_a_body_that_is_not_declared_as_json_is_refused(api, problem):
+    answer = api.http.post("/jobs", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
+    problem(answer, 422, "invalid_request")
+
+
+def test_unknown_paths_and_methods_are_problems(api, problem):
+    problem(api.http.get("/nothing/here"), 404, "not_found")
+    answer = api.http.put("/jobs")
+    problem(answer, 405, "method_not_allowed")
+    assert "POST" in answer.headers["allow"]
+
+
+def test_a_surprise_is_a_500_without_internals(api, problem, monkeypatch):
+    def surprise(_: str) -> None:
+        raise RuntimeError("redis password is hunter2")
+
+    monkeypatch.setattr(api.parts.store, "get", surprise)
+    with capture_logs() as logs:
+        answer = api.http.get(f"/jobs/{'0' * 32}")
+    problem(answer, 500, "internal")
+    assert "hunter2" not in answer.text
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("request_failed", f"/jobs/{'0' * 32}")]
+    assert "hunter2" in str(logs[0]["exc_info"])
+
+
+def test_without_redis_the_answer_is_503_and_says_when_to_come_back(serve, problem):
+    with serve(redis_url=f"redis://{LOOPBACK}:{free_ports(1)[0]}/0") as api:
+        answer = api.http.post("/jobs", json={"prompt": "a red car"})
+        assert problem(answer, 503, "unavailable").retryable
+        assert int(answer.headers["retry-after"]) > 0
+        problem(api.http.get(f"/jobs/{'0' * 32}"), 503, "unavailable")
+        problem(api.http.get(f"/jobs/{'0' * 32}/events"), 503, "unavailable")
+        problem(api.http.get("/backbones"), 503, "unavailable")
