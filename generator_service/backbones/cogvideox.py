@@ -43,9 +43,11 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
 
     @classmethod
     def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
-        """Raises WeightsMissing."""
+        """Raises WeightsMissing, and ValueError for settings that contradict each other."""
         weights = find_weights(spec, settings.weights)
         device = resolve_device(settings)
+        if device.type == "cpu" and settings.offload != "none":
+            raise ValueError(f"Got offload '{settings.offload}' but on a CPU there is no GPU memory to save")
         dtype = resolve_dtype(settings, device, weights.path)
         with _no_progress_bars():
             pipeline = CogVideoXPipeline.from_pretrained(

@@ -85,7 +85,10 @@ def _expected(component: Path) -> set[str]:
     if component.name == "scheduler":
         return {"scheduler_config.json"}
     if component.name == "tokenizer":
-        return {"tokenizer_config.json"}
+        return {
+            "tokenizer_config.json",
+            "tokenizer.json" if (component / "tokenizer.json").exists() else "spiece.model",
+        }
     for index in component.glob("*.safetensors.index.json"):
         return {"config.json", *json.loads(index.read_text())["weight_map"].values()}
     weights = {file.name for file in component.glob("*.safetensors")}

@@ -11,8 +11,9 @@ from diffusers import CogVideoXPipeline
 
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import COGVIDEOX_2B
-from generator_service.request import RenderSettings
+from generator_service.backbones.specs import COGVIDEOX_2B, EMOJI_WORLD
+from generator_service.backbones.weights import find_weights
+from generator_service.request import JobRequest, RenderSettings
 from generator_service.sampling.guidance import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
@@ -91,4 +92,14 @@ def test_through_a_checkpoint_on_disk(
     assert isinstance(backbone, CogVideoX)
     pipeline = CogVideoXPipeline.from_pretrained(tmp_path)
     pipeline.set_progress_bar_config(disable=True)
+    assert_equal(backbone, pipeline, settings)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_on_the_packaged_weights(guidance_scale: float) -> None:
+    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
+    assert isinstance(backbone, CogVideoX)
+    pipeline = CogVideoXPipeline.from_pretrained(find_weights(EMOJI_WORLD, None).path, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    settings = JobRequest(prompt=PROMPT, seed=11, steps=3, guidance_scale=guidance_scale).settings()
     assert_equal(backbone, pipeline, settings)

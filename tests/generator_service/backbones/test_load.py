@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from generator_service import backbones
+from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.load import FAMILIES, load_backbone
+from generator_service.backbones.specs import COGVIDEOX_2B, EMOJI_WORLD, BackboneSpec
+from generator_service.request import RenderSettings
+from generator_service.sampling.guidance import UNGUIDED
+from generator_service.sampling.loop import denoise
+from generator_service.sampling.state import first_state, ignore
+from generator_service.settings import WorkerSettings
+
+COMMON = {"__init__", "base", "device", "load", "specs", "weights"}
+"""What is no family."""
+
+
+def load(checkpoint: Path, **settings: object) -> CogVideoX:
+    backbone = load_backbone(COGVIDEOX_2B, WorkerSettings(weights=checkpoint, **{"device": "cpu", **settings}))
+    assert isinstance(backbone, CogVideoX)
+    return backbone
+
+
+def frames_of(backbone: CogVideoX, settings: RenderSettings) -> np.ndarray:
+    conditioning = backbone.prepare("a red car", settings)
+    latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
+    return backbone.decode(latents, settings)
+
+
+def test_every_file_of_a_family_is_in_the_list() -> None:
+    files = {file.stem for file in Path(backbones.__path__[0]).glob("*.py")} - COMMON
+    assert {name.replace("-", "_") for name in FAMILIES} == files
+
+
+def test_every_family_a_spec_can_name_is_in_the_list() -> None:
+    assert set(FAMILIES) == set(get_args(BackboneSpec.model_fields["family"].annotation))
+
+
+def test_setup_says_how_the_weights_are_run(checkpoint: Path) -> None:
+    backbone = load(checkpoint, dtype="bfloat16", vae_tiling=True)
+    assert backbone.setup.dtype == "bfloat16"
+    assert backbone.setup.device == "cpu"
+    assert backbone.setup.vae_tiling
+    assert backbone.setup.weights_revision.startswith("sha256:")
+    assert backbone.transformer.dtype == torch.bfloat16
+    assert backbone.pipeline.vae.use_tiling
+
+
+def test_a_cpu_computes_in_float32_whatever_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    load(checkpoint, dtype="float16").pipeline.save_pretrained(tmp_path / "half")
+    backbone = load(tmp_path / "half")
+    assert {part.dtype for part in (backbone.transformer, backbone.pipeline.vae, backbone.pipeline.text_encoder)} == {
+        torch.float32
+    }
+
+
+def test_offloaded_networks_come_when_they_are_called(checkpoint: Path, settings: RenderSettings) -> None:
+    """accelerate's hooks are the same on every device; here they move the networks from the CPU to the CPU."""
+    backbone = load(checkpoint)
+    expected = frames_of(backbone, settings)
+    backbone.pipeline.enable_model_cpu_offload(device="cpu")
+    for _ in range(2):  # and go back, for the next video
+        assert np.array_equal(frames_of(backbone, settings), expected)
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_a_cpu_has_nothing_to_offload_from(checkpoint: Path, offload: str) -> None:
+    with pytest.raises(ValueError, match="no GPU memory to save"):
+        load(checkpoint, offload=offload)
+
+
+def test_half_precision_gives_nearly_the_same_video(checkpoint: Path, settings: RenderSettings) -> None:
+    exact = frames_of(load(checkpoint), settings).astype(float)
+    rounded = frames_of(load(checkpoint, dtype="bfloat16"), settings)
+    assert 0 < np.abs(exact - rounded).mean() < 8
+
+
+def test_a_prompt_too_long_to_be_read_is_noted(checkpoint: Path) -> None:
+    backbone = load(checkpoint)
+    assert backbone.caption("a red car").notes == ()
+    caption = backbone.caption("a red car drives to the right")
+    assert caption.text == "a red car drives to the right"
+    assert caption.notes == ("only 24 tokens are read; unread: 'e right'",)
+
+
+def test_the_emoji_world_says_what_it_draws_instead() -> None:
+    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
+    caption = backbone.caption("A red car drives to the right past a submarine")
+    assert "car" in caption.text
+    assert any("'submarine' is drawn as" in note for note in caption.notes)

@@ -1,0 +1,127 @@
+"""Prompt and plan in, files out: on the packaged weights, and on a tiny network."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from generator_service.backbones.base import AnyBackbone
+from generator_service.backbones.load import load_backbone
+from generator_service.backbones.specs import EMOJI_WORLD
+from generator_service.jobs.states import Stage
+from generator_service.rendering import Rendered, render
+from generator_service.request import JobRequest, RenderSettings
+from generator_service.sampling.state import Cancelled, StepState
+from generator_service.settings import WorkerSettings
+from shared.errors import OutOfMemory
+from shared.plan import Plan
+
+PROMPT = "a red car drives to the right past a zebra"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> AnyBackbone:
+    return load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
+
+
+@pytest.fixture
+def settings() -> RenderSettings:
+    return JobRequest(prompt=PROMPT, seed=3, steps=2).settings()
+
+
+def rendered(
+    backbone: AnyBackbone,
+    settings: RenderSettings,
+    plan: Plan | None = None,
+    on_step: Callable[[StepState], None] = lambda state: None,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+) -> Rendered:
+    return render(backbone, PROMPT, plan, settings, on_step=on_step, on_stage=on_stage)
+
+
+def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: RenderSettings) -> None:
+    told: list[object] = []
+    result = rendered(
+        backbone, settings, on_step=lambda state: told.append((state.step, state.steps)), on_stage=told.append
+    )
+    assert told == [Stage.SAMPLING, (1, 2), (2, 2), Stage.DECODING]
+    assert result.frames.shape == (9, 48, 64, 3)
+    with av.open(io.BytesIO(result.video)) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (320, 240)
+    assert Image.open(io.BytesIO(result.preview)).format == "PNG"
+
+    assert result.diagnostics.caption == result.manifest.caption
+    assert any("'zebra' is drawn as" in note for note in result.diagnostics.notes)
+    assert set(result.diagnostics.seconds) == {"sampling", "decoding", "encoding"}
+    assert result.manifest.prompt == PROMPT
+    assert result.manifest.settings == settings
+    assert result.manifest.plan_hash is None
+    assert result.manifest.encoding.enlargement == 5
+    assert result.manifest.weights_revision == backbone.setup.weights_revision
+
+
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(
+    backbone: AnyBackbone, settings: RenderSettings
+) -> None:
+    first = rendered(backbone, settings).video
+    assert rendered(backbone, settings).video == first
+    assert rendered(backbone, settings.model_copy(update={"seed": 4})).video != first
+
+
+def test_a_plan_is_drawn_in_the_preview_and_named_in_the_manifest(
+    backbone: AnyBackbone, settings: RenderSettings, plan: Plan
+) -> None:
+    without, with_plan = rendered(backbone, settings), rendered(backbone, settings, plan)
+    assert with_plan.manifest.plan_hash == plan.content_hash
+    assert with_plan.preview != without.preview
+    assert with_plan.video == without.video  # no guidance yet: a plan changes no pixel of the video
+
+
+def test_a_callback_can_cancel_in_every_stage(backbone: AnyBackbone, settings: RenderSettings) -> None:
+    def cancel(_: object) -> None:
+        raise Cancelled
+
+    def cancel_decoding(stage: Stage) -> None:
+        if stage is Stage.DECODING:
+            raise Cancelled
+
+    for callbacks in ({"on_step": cancel}, {"on_stage": cancel}, {"on_stage": cancel_decoding}):
+        with pytest.raises(Cancelled):
+            rendered(backbone, settings, **callbacks)
+
+
+def test_the_process_is_left_as_it_was(backbone: AnyBackbone, settings: RenderSettings) -> None:
+    during: list[bool] = []
+    rendered(backbone, settings, on_step=lambda state: during.append(torch.are_deterministic_algorithms_enabled()))
+    assert during == [True, True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.is_grad_enabled()
+
+
+def test_a_full_device_is_an_expected_error(
+    backbone: AnyBackbone, settings: RenderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 35.00 GiB.")
+
+    monkeypatch.setattr(backbone, "predict", fill)
+    with pytest.raises(OutOfMemory, match="35"):
+        rendered(backbone, settings)
+
+
+def test_frames_of_the_file_are_the_frames(backbone: AnyBackbone, settings: RenderSettings) -> None:
+    result = rendered(backbone, settings)
+    with av.open(io.BytesIO(result.video)) as container:
+        pictures = np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
+    middles = pictures[:, 2::5, 2::5].astype(float)  # the middle of each enlarged pixel
+    assert np.abs(middles - result.frames).mean() < 6
