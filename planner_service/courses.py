@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from planner_service.arrangements import Arrangement, arrangement_of
+from planner_service.arrangements import arrangement_of
 from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
 from planner_service.kinematics import MAXIMUM_GROWTH, Course, Leg, Vector
 from planner_service.manners import keyframes
@@ -93,7 +93,10 @@ def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) ->
             continue
         travel = _directed(phase, share, reach[cues.instance])
         if phase.target is not None and phase.goal is not None:
-            travel = _to_goal(reading, cues.instance, phase, box, starts, reach)
+            theirs = next(other for other in reading.cues if other.instance == phase.target)
+            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
+            meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
+            travel = _to_goal(phase.goal, box, target, meeting=meeting)
         scale = _possible_scale(phase.scale, box, steps)
         leg = Leg(
             label=phase.label,
@@ -109,14 +112,11 @@ def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) ->
     return Course(start, tuple(legs))
 
 
-def _to_goal(reading: Reading, instance: str, phase: Phase, box: Box, starts: Boxes, reach: dict[str, float]) -> Vector:
-    assert phase.target is not None and phase.goal is not None  # noqa: S101  # the caller's condition, for the types
-    theirs = next(cues for cues in reading.cues if cues.instance == phase.target)
-    target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
-    x, y = goal_center(phase.goal, box, target)
-    travel = x - box.center[0], y - box.center[1]
-    meet = phase.goal is Goal.TOWARD and any(other.target == instance for other in theirs.phases)
-    return (travel[0] / 2, travel[1] / 2) if meet else travel
+def _to_goal(goal: Goal, box: Box, target: Box, *, meeting: bool) -> Vector:
+    """How far the goal is; half as far where the target comes to meet the box."""
+    x, y = goal_center(goal, box, target)
+    share = 0.5 if meeting else 1.0
+    return (x - box.center[0]) * share, (y - box.center[1]) * share
 
 
 def _shares(cues: InstanceCues) -> list[tuple[Phase, float]]:

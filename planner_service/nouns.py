@@ -69,6 +69,12 @@ IRREGULAR_PLURALS = {
     "puppies": "puppy",
     "butterflies": "butterfly",
     "dragonflies": "dragonfly",
+    "movies": "movie",
+    "cookies": "cookie",
+    "zombies": "zombie",
+    "pies": "pie",
+    "ties": "tie",
+    "selfies": "selfie",
 }
 
 

@@ -116,7 +116,7 @@ class _Stage:
     def _preference(self, name: str) -> Vector:
         """Where the centre would be, were there nothing else."""
         cues = self.cues[name]
-        width, height = self.sizes[name]
+        height = self.sizes[name][1]
         dx, dy = net_travel(cues, self.reach[name])
         habitat = noun_of(self.names[name]).habitat
         levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
@@ -126,7 +126,8 @@ class _Stage:
         if dy:
             y = 0.5 - dy / 2
         if cues.place is not None:
-            x, y = PLACES[cues.place]
+            place_x, place_y = PLACES[cues.place]
+            x, y = (x if dx else place_x), (y if dy else place_y)
         shift_x, shift_y = self._room_for_others(name)
         jitter = (_noise(name, self.seed) - 0.5) * 0.04
         return x + shift_x + jitter, y + shift_y

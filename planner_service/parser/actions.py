@@ -11,7 +11,7 @@ SKIPPED = (Role.ADVERB, Role.AUXILIARY)
 LINKING = frozenset((",", "and", "&", "or", "/"))
 RELATIVE = frozenset(("who", "which", "that"))
 SUBJECTS = ("nsubj", "nsubjpass", "csubj")
-SEQUENCING = frozenset("then before afterwards afterward finally until eventually".split())
+SEQUENCING = frozenset(("then", "before", "afterwards", "afterward", "finally", "until", "eventually"))
 
 
 @dataclass(frozen=True)

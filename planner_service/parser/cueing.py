@@ -45,9 +45,9 @@ def phase_of(action: Action | None, setting: Setting) -> Phase:
         direction, scale = None, APPROACH
     elif directions.RECEDING.search(action.text):
         direction, scale = None, RECEDE
-    if goal is not None and direction is not None and goal not in (Goal.LEFT_OF, Goal.RIGHT_OF, Goal.ONTO):
-        if directions.direction_in(action.text, travels=travels) is not None or action.verb.direction in ("up", "down"):
-            goal = target = None
+    named = directions.direction_in(action.text, travels=travels) is not None or action.verb.direction in ("up", "down")
+    if goal in (Goal.TOWARD, Goal.AWAY_FROM) and direction is not None and named:
+        goal = target = None  # "flying right towards a dog" flies right
     if goal is not None:
         direction = None
     label = action.verb.label or (MotionLabel.NON_RIGID if deforms else MotionLabel.RIGID)
@@ -107,13 +107,32 @@ def _stands_still(action: Action, setting: Setting, kind: Kind) -> bool:
 def _deforms(action: Action, setting: Setting, kind: Kind) -> bool:
     if kind in (Kind.ANIMATE, Kind.SOFT):
         return True
-    acts = not action.passive and (not action.listed or action.verb.manner in LIVELY)
+    acts = not action.passive and (
+        not action.listed or action.verb.manner in LIVELY or action.verb.object in ("travels", "placed")
+    )
     return (
         known(setting.name) is None and acts and not (action.listed and action.verb.travels and action.lemma in NEUTRAL)
     )
 
 
-NEUTRAL = frozenset("move pass go come cross enter head roll arrive depart return sweep speed rotate spin turn".split())
+NEUTRAL = frozenset(
+    (
+        "move",
+        "pass",
+        "go",
+        "come",
+        "cross",
+        "enter",
+        "head",
+        "roll",
+        "arrive",
+        "depart",
+        "return",
+        "sweep",
+        "speed",
+        "turn",
+    )
+)
 """Verbs of movement that say nothing of legs."""
 
 

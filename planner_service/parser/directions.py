@@ -5,6 +5,11 @@ import re
 from planner_service.cues import Direction, Place
 
 SIDE = r"(?:the )?(?:far )?{}(?:-?hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
+FRAME = "(?:screen|frame|image|picture|scene|view)"
+NOT_OF_A_THING = rf"(?! (?:side |hand side )?of (?!the {FRAME}))"
+"""Not followed by "of the bench": then it is about the bench, and not about the frame."""
+TO_THE = r"(?:to|towards?) (?:the |its |his |her )?"
+INTO_THE = r"(?:to|towards?|into) (?:the )?"
 LEFT, RIGHT = SIDE.format("left"), SIDE.format("right")
 TOP, BOTTOM = SIDE.format("(?:top|upper)"), SIDE.format("(?:bottom|lower)")
 
@@ -17,20 +22,11 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
     (r"\brightwards?\b", Direction.RIGHT),
     (r"\b(?:upwards?|skywards?)\b", Direction.UP),
     (r"\bdownwards?\b", Direction.DOWN),
-    (
-        r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?left\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))",
-        Direction.LEFT,
-    ),
-    (
-        r"\b(?:to|towards?) (?:the |its |his |her )?(?:far )?right\b(?! (?:side |hand side )?of (?!the (?:screen|frame|image)))",
-        Direction.RIGHT,
-    ),
+    (rf"\b{TO_THE}(?:far )?left\b{NOT_OF_A_THING}", Direction.LEFT),
+    (rf"\b{TO_THE}(?:far )?right\b{NOT_OF_A_THING}", Direction.RIGHT),
     (r"\bfrom (?:the )?left\b", Direction.RIGHT),
     (r"\bfrom (?:the )?right\b", Direction.LEFT),
-    (
-        r"\b(?:to|towards?|into) (?:the )?(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b(?! of (?!the (?:screen|frame|image)))",
-        Direction.UP,
-    ),
+    (rf"\b{INTO_THE}(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b{NOT_OF_A_THING}", Direction.UP),
     (r"\b(?:to|towards?|onto) (?:the )?(?:ground|bottom|floor)\b", Direction.DOWN),
 )
 """Words that name a direction whatever the verb; the first match decides."""
@@ -43,24 +39,23 @@ WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
 )
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
 
-APPROACHING = re.compile(r"\b(?:towards?|to|at|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
+APPROACHING = re.compile(r"\b(?:towards?|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
 RECEDING = re.compile(r"\b(?:away from (?:the )?(?:camera|viewers?|us)|into the (?:distance|background|horizon))\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
 SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
 SLOWLY = re.compile(r"\b(?:slow|slowly|gently|gradually|leisurely|lazily|gracefully|calmly)\b")
 QUICKLY = re.compile(r"\b(?:fast|quick|quickly|rapidly|swiftly|suddenly|at (?:high|full) speed)\b")
 
-SEEN_FROM_THE_FRAME = r"(?! (?:side )?of (?!the (?:screen|frame|image|picture|scene)))"
 PLACES: tuple[tuple[str, Place], ...] = (
     (r"\b(?:in|at|on) the (?:upper|top)[ -]left", Place.UPPER_LEFT),
     (r"\b(?:in|at|on) the (?:upper|top)[ -]right", Place.UPPER_RIGHT),
     (r"\b(?:in|at|on) the (?:lower|bottom)[ -]left", Place.LOWER_LEFT),
     (r"\b(?:in|at|on) the (?:lower|bottom)[ -]right", Place.LOWER_RIGHT),
-    (rf"\b(?:in|at|on|to) the (?:far )?left\b{SEEN_FROM_THE_FRAME}", Place.LEFT),
-    (rf"\b(?:in|at|on|to) the (?:far )?right\b{SEEN_FROM_THE_FRAME}", Place.RIGHT),
-    (r"\b(?:in|at) the (?:center|centre|middle)\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.CENTER),
-    (r"\b(?:at|on) the top\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.TOP),
-    (r"\b(?:at|on) the bottom\b(?! of (?!the (?:screen|frame|image|picture|scene)))", Place.BOTTOM),
+    (rf"\b(?:in|at|on|to) the (?:far )?left\b{NOT_OF_A_THING}", Place.LEFT),
+    (rf"\b(?:in|at|on|to) the (?:far )?right\b{NOT_OF_A_THING}", Place.RIGHT),
+    (rf"\b(?:in|at) the (?:center|centre|middle)\b{NOT_OF_A_THING}", Place.CENTER),
+    (rf"\b(?:at|on) the top\b{NOT_OF_A_THING}", Place.TOP),
+    (rf"\b(?:at|on) the bottom\b{NOT_OF_A_THING}", Place.BOTTOM),
     (r"\b(?:overhead|in the sky|in the air)\b", Place.TOP),
 )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.arrangements import Arrangement
 from planner_service.cues import InstanceCues, Phase, Place, Reading
-from planner_service.nouns import known, noun_of
+from planner_service.nouns import Habitat, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import Attachment, attachments_of, preposition_before
@@ -25,8 +25,12 @@ from shared.motion_graph import (
 )
 
 DEFAULT_BACKGROUND = "a plain background"
-NOT_SHOWN = frozenset("about for during of like as without before after since until than per".split())
+NOT_SHOWN = frozenset(
+    ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
+)
 """What stands after these prepositions is not in the picture."""
+AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
+"""What does this is in the air, though it may usually be found on the ground."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
@@ -258,9 +262,12 @@ class _Composition:
     def _place(self, number: int) -> Place | None:
         """Where in the frame the prompt puts an instance that stays there."""
         for action in self.actions:
-            if number in action.subjects and directions.direction_in(action.text, travels=action.verb.travels) is None:
-                if (place := directions.place_in(action.text)) is not None:
-                    return place
+            if number not in action.subjects or directions.direction_in(action.text, travels=action.verb.travels):
+                continue
+            if (place := directions.place_in(action.text)) is not None:
+                return place
+            if action.lemma in AIRBORNE and noun_of(self.mentions[number].name).habitat is Habitat.GROUND:
+                return Place.TOP
         mention = self.mentions[number]
         after = [word.lower for word in self.words[mention.end : mention.end + 5]]
         return (
@@ -338,7 +345,7 @@ def _trimmed(text: str) -> str:
 
 def _article(name: str) -> str:
     first = name.split()[0].lower() if name else ""
-    if not first or name[0].isupper() and len(name.split()) > 1:
+    if not first or (name[0].isupper() and len(name.split()) > 1):
         return ""
     return "an " if first[0] in "aeiou" else "a "
 

@@ -10,7 +10,29 @@ from planner_service.parser.words import Role, Word
 BARE_PLURAL = 2
 """How many "dogs" are."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
-DROPPED = frozenset("a an the this that these those its his her their my our your some any each every another".split())
+DROPPED = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "its",
+        "his",
+        "her",
+        "their",
+        "my",
+        "our",
+        "your",
+        "some",
+        "any",
+        "each",
+        "every",
+        "another",
+    )
+)
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
 
 
@@ -103,7 +125,7 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
         and (word is head or word.lower not in lexicon.numbers)
     ]
     tokens = [word.text for word in kept]
-    if plural or counts and counts[0] > 1:
+    if plural or (counts and counts[0] > 1):
         tokens[-1] = singular(tokens[-1].lower())
     return Mention(
         start=start,
@@ -131,13 +153,12 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         joined = before is not None and mention.start == before.end + 1 and words[before.end].lower == "of"
         if before is None or not joined:
             merged.append(mention)
-        elif before.head in lexicon.collectives:
-            number = lexicon.collectives[before.head]
+        elif before.head in lexicon.collectives or before.head in lexicon.camera:
+            number = lexicon.collectives.get(before.head, mention.count)
             merged[-1] = replace(
                 mention,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
-                name=mention.name if not mention.plural else mention.name,
                 text=f"{before.text} of {mention.text}",
                 determined=True,
             )
@@ -152,13 +173,13 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
 
 
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
-    """"the top of the bench" is a place with respect to the bench, and no thing."""
+    """ "the top of the bench" is a place with respect to the bench, and no thing."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
     return of and mention.head in RELATIONAL
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
-    """"On a terrace with lanterns, a cat sits": what is unheard of before the first comma is the background."""
+    """ "On a terrace with lanterns, a cat sits": what is unheard of before the first comma is the background."""
     commas = [word.index for word in words if word.text == ","]
     if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
         return mentions
@@ -172,7 +193,7 @@ def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]
 
 
 def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """"a girl with curly hair", "a man in a black suit" are one thing each, and that is their name."""
+    """ "a girl with curly hair", "a man in a black suit" are one thing each, and that is their name."""
     merged: list[Mention] = []
     for mention in mentions:
         before = merged[-1] if merged else None
@@ -199,9 +220,8 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.BACKGROUND
     if mention.head in lexicon.grounds and mention.start and words[mention.start - 1].lower in ("on", "in", "across"):
         return Use.BACKGROUND
-    if known(name) is None or spelled in lexicon.places:
-        if lexicon.is_in(lexicon.places, name) or spelled in lexicon.places:
-            return Use.BACKGROUND
+    if spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name)):
+        return Use.BACKGROUND
     if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
         return Use.NOTHING
     return Use.THING

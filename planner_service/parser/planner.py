@@ -1,4 +1,4 @@
-"""The embedded planner: deterministic, on spaCy's English tags and dependency parse, and word lists.  No model to serve.
+"""The embedded planner: deterministic, on spaCy's English tags and parse, and word lists.  No model to serve.
 
 Nouns become instances, verbs their labels and cues, prepositions relations; places and times become the background.
 It reads every prompt that has a word in it.

@@ -95,17 +95,26 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     if word.role is Role.DIRECTION:
         left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
         return _as_verb(word, "leave") if left_behind else word
+    if word.role is Role.AUXILIARY and known(word.lower) is not None:
+        return replace(word, role=Role.NOUN)  # "a yellow rose"
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
     if word.role is Role.VERB and _modifies_a_noun(before, word, after):
         return replace(word, role=Role.ADJECTIVE)
-    if word.role is Role.VERB and before and before.role in BEFORE_A_NOUN and known(word.lower) is not None:
-        return replace(word, role=Role.NOUN)  # "a red building", "a yellow rose"
+    if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
+        return replace(word, role=Role.NOUN)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None and before.role in (Role.NOUN, Role.ADJECTIVE):
         verb = _hidden_verb(words, index, lexicon)
         if verb is not None:
             return _as_verb(word, verb)
     return word
+
+
+def _is_hidden_noun(words: list[Word], index: int) -> bool:
+    """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
+    if index == 0:
+        return words[index].tag in ("UH", "VB")
+    return words[index - 1].role in BEFORE_A_NOUN
 
 
 def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
