@@ -43,11 +43,9 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
 
     @classmethod
     def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
-        """Raises WeightsMissing, and ValueError for settings that contradict each other."""
+        """Raises WeightsMissing, and RenderingFailed for a device that is not there."""
         weights = find_weights(spec, settings.weights)
         device = resolve_device(settings)
-        if device.type == "cpu" and settings.offload != "none":
-            raise ValueError(f"Got offload '{settings.offload}' but on a CPU there is no GPU memory to save")
         dtype = resolve_dtype(settings, device, weights.path)
         with _no_progress_bars():
             pipeline = CogVideoXPipeline.from_pretrained(
@@ -87,6 +85,7 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
 
     @torch.no_grad()
     def prepare(self, caption: str, settings: RenderSettings) -> CogVideoXConditioning:
+        self.pipeline.maybe_free_model_hooks()  # a cancelled video left its transformer on the GPU
         guided = settings.guidance_scale > 1
         text, empty_text = self.pipeline.encode_prompt(
             caption, do_classifier_free_guidance=guided, max_sequence_length=self.text_tokens, device=self.device

@@ -15,5 +15,5 @@ FAMILIES: dict[str, Callable[[BackboneSpec, WorkerSettings], AnyBackbone]] = {
 
 
 def load_backbone(spec: BackboneSpec, settings: WorkerSettings) -> AnyBackbone:
-    """Seconds to minutes.  Raises WeightsMissing; nothing is ever downloaded."""
+    """Seconds to minutes.  Raises WeightsMissing and RenderingFailed; nothing is ever downloaded."""
     return FAMILIES[spec.family](spec, settings)

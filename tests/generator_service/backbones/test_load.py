@@ -14,6 +14,7 @@ from generator_service.sampling.guidance import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
+from shared.errors import RenderingFailed
 
 COMMON = {"__init__", "base", "device", "load", "specs", "weights"}
 """What is no family."""
@@ -67,10 +68,21 @@ def test_offloaded_networks_come_when_they_are_called(checkpoint: Path, settings
         assert np.array_equal(frames_of(backbone, settings), expected)
 
 
-@pytest.mark.parametrize("offload", ["model", "sequential"])
-def test_a_cpu_has_nothing_to_offload_from(checkpoint: Path, offload: str) -> None:
-    with pytest.raises(ValueError, match="no GPU memory to save"):
-        load(checkpoint, offload=offload)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"offload": "model"}, "'model' was asked for, but a CPU has no GPU memory to save"),
+        ({"offload": "sequential"}, "a CPU has no GPU memory to save"),
+        ({"device": "gpu"}, "'gpu' is no device"),
+        ({"device": "cuda:3"}, "'cuda:3' was asked for, but there is no CUDA device on this machine"),
+    ],
+)
+def test_a_device_that_is_not_there_is_said_to_be_missing(
+    checkpoint: Path, settings: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RenderingFailed, match=message):
+        load(checkpoint, **settings)
 
 
 def test_half_precision_gives_nearly_the_same_video(checkpoint: Path, settings: RenderSettings) -> None:
