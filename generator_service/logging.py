@@ -8,12 +8,18 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import Processor
 
-_TALKATIVE: Final = ("httpcore", "httpx", "rq")
+_TALKATIVE: Final = ("httpcore", "httpx", "rq.worker")
 """Libraries that report every call, or what is reported here in our own words."""
+
+_SELF_WILLED: Final = ("diffusers", "transformers")
+"""Libraries that bring a handler of their own."""
 
 
 def set_up_logging(log_format: Literal["console", "json"]) -> None:
-    """For the whole process; a second call replaces the first."""
+    """For the whole process; a second call replaces the first.
+
+    Call it after the imports: some libraries set up their own loggers as they are imported.
+    """
     common: Sequence[Processor] = (
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -38,6 +44,10 @@ def set_up_logging(log_format: Literal["console", "json"]) -> None:
     root.setLevel(logging.INFO)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SELF_WILLED:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    logging.captureWarnings(True)
 
 
 def _rendering(log_format: Literal["console", "json"]) -> list[Processor]:

@@ -153,11 +153,11 @@ def run_render_worker(settings: Settings) -> None:
     Raises WeightsMissing; ValueError for an unknown backbone or storage settings that make no sense; Unavailable
     where Redis cannot be reached at the start.
     """
-    set_up_logging(settings.log_format)
     spec = BACKBONES.get(settings.render.backbone)
     if spec is None:
         raise ValueError(f"Got the backbone {settings.render.backbone!r} but expected one of: {', '.join(BACKBONES)}")
     objects = ObjectStore.open(settings.storage)
+    set_up_logging(settings.log_format)
     name = worker_name("render")
     log.info("backbone_loading", backbone=spec.name)
     begin = time.perf_counter()

@@ -1,0 +1,208 @@
+"""Jobs in a real Valkey, a planner that says what the test wants, and backbone-free rendering."""
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from generator_service.jobs.connection import connect
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.request import RenderSettings
+from generator_service.workers.attempt import Attempts
+from shared.errors import PROBLEM_MEDIA_TYPE, ServiceError
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import Phase, Plan, Track
+
+FRAMES = 9
+
+
+@pytest.fixture
+def text_client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(SecretStr(redis_url), decode=True) as client:
+        yield client
+
+
+@pytest.fixture
+def raw_client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(SecretStr(redis_url), decode=False) as client:
+        yield client
+
+
+@pytest.fixture
+def store(text_client: redis.Redis) -> JobStore:
+    return JobStore(text_client)
+
+
+@pytest.fixture
+def delivery(raw_client: redis.Redis) -> Delivery:
+    return Delivery(raw_client, job_seconds=600)
+
+
+@pytest.fixture
+def registry(text_client: redis.Redis) -> WorkerRegistry:
+    return WorkerRegistry(text_client, heartbeat_seconds=60)
+
+
+@pytest.fixture
+def heartbeat(registry: WorkerRegistry) -> Iterator[Heartbeat]:
+    with Heartbeat(registry, WorkerInfo(name="w1", kind="plan", started_at=datetime.now(UTC))) as beating:
+        yield beating
+
+
+MakeAttempts = Callable[[Stage], Attempts]
+
+
+@pytest.fixture
+def attempts(store: JobStore, heartbeat: Heartbeat) -> MakeAttempts:
+    return lambda stage: Attempts(store, heartbeat, "w1", stage, patience_seconds=1.0)
+
+
+@pytest.fixture
+def settings() -> RenderSettings:
+    return RenderSettings(
+        backbone="emoji-world", seed=7, steps=4, frames=FRAMES, width=64, height=48, fps=8, guidance_scale=3.0
+    )
+
+
+@pytest.fixture
+def submit(store: JobStore, delivery: Delivery, settings: RenderSettings, plan: Plan) -> Callable[..., JobRecord]:
+    """Persist, then enqueue: a job to be planned, or one with its plan."""
+    numbers = itertools.count(1)
+
+    def submit(stage: Stage = Stage.PLANNING, **changes: Any) -> JobRecord:
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {
+            "id": f"{next(numbers):032x}",
+            "status": JobStatus.QUEUED,
+            "stage": stage,
+            "steps": settings.steps,
+            "prompt": plan.prompt,
+            "planner": "parser" if stage is Stage.PLANNING else None,
+            "settings": settings,
+            "metadata": {},
+            "created_at": now,
+            "updated_at": now,
+        }
+        record = JobRecord.model_validate(values | changes)
+        store.create(record, None if stage is Stage.PLANNING else plan)
+        delivery.enqueue(record)
+        return record
+
+    return submit
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    car = Instance(id="car", name="red car", description="a red car in profile", label=MotionLabel.RIGID)
+    boxes = tuple(Box.around(0.2 + 0.05 * frame, 0.5, 0.2, 0.3) for frame in range(FRAMES))
+    track = Track(instance="car", phases=(Phase(label=MotionLabel.RIGID, start=0, end=FRAMES - 1),), boxes=boxes)
+    return Plan(
+        prompt="a red car drives to the right",
+        graph=MotionGraph(instances=(car,)),
+        background="a street",
+        tracks=(track,),
+        depth_order=("car",),
+    )
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not so after {seconds} s"
+            time.sleep(0.01)
+
+    return wait_until
+
+
+# a planner
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+
+    @classmethod
+    def plan(cls, plan: Plan) -> "Answer":
+        return cls(200, plan.model_dump_json().encode())
+
+    @classmethod
+    def problem(cls, error: ServiceError) -> "Answer":
+        return cls(error.status, error.problem.model_dump_json().encode(), PROBLEM_MEDIA_TYPE)
+
+
+@dataclass
+class FakePlanner:
+    """An HTTP server on loopback.  Gives the answers in order, the last one again and again."""
+
+    answers: list[Answer]
+    url: str = ""
+    orders: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies it was sent."""
+    before_answer: Callable[[], object] = lambda: None
+    """Called between order and answer."""
+
+    def answer(self, path: str, body: bytes) -> Answer:
+        if path != "/plans":
+            return Answer(404, b"")
+        self.orders.append(json.loads(body))
+        self.before_answer()
+        return self.answers[min(len(self.orders), len(self.answers)) - 1]
+
+
+@contextmanager
+def serving_plans(planner: FakePlanner) -> Iterator[FakePlanner]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            answer = planner.answer(self.path, self.rfile.read(int(self.headers["content-length"])))
+            try:
+                self.send_response(answer.status)
+                self.send_header("content-type", answer.media_type)
+                self.send_header("content-length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+            except BrokenPipeError:
+                pass  # it did not wait
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        planner.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield planner
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def planner(plan: Plan) -> Iterator[FakePlanner]:
+    """Answers every order with `plan` unless told otherwise."""
+    with serving_plans(FakePlanner([Answer.plan(plan)])) as serving:
+        yield serving
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    return Answer

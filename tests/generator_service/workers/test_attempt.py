@@ -1,0 +1,222 @@
+"""Whatever happens to the work, the record says how it ended, and the worker lives on."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from rq.timeouts import JobTimeoutException
+from structlog.testing import capture_logs
+
+from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.workers.attempt import Attempts
+from shared.errors import Conflict, OutOfMemory, PlanningFailed, ServiceError, Unavailable
+
+Submit = Callable[..., JobRecord]
+MakeAttempts = Callable[[Stage], Attempts]
+
+
+@pytest.fixture
+def planning(attempts: MakeAttempts) -> Attempts:
+    return attempts(Stage.PLANNING)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as entries:
+        yield entries
+
+
+def failing(error: BaseException) -> Callable[[JobRecord], None]:
+    def work(_: JobRecord) -> None:
+        raise error
+
+    return work
+
+
+def test_the_work_is_given_a_started_job(
+    planning: Attempts, store: JobStore, submit: Submit, registry: WorkerRegistry
+) -> None:
+    job = submit().id
+    seen: list[JobRecord] = []
+
+    def work(record: JobRecord) -> None:
+        seen.append(record)
+        assert store.get(job) == record
+        assert [worker.job for worker in registry.workers()] == [job]
+
+    planning.run(job, work)
+    assert [(record.status, record.stage, record.worker) for record in seen] == [
+        (JobStatus.RUNNING, Stage.PLANNING, "w1")
+    ]
+    assert [worker.job for worker in registry.workers()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "retryable"),
+    [
+        (PlanningFailed("nothing to draw"), "planning_failed", "nothing to draw", False),
+        (OutOfMemory("8 GiB short"), "out_of_memory", "8 GiB short", False),
+        (Unavailable("no S3"), "unavailable", "no S3", True),
+        (
+            KeyError("password=hunter2"),
+            "internal",
+            "unexpected KeyError: the worker's log has the details",
+            False,
+        ),
+        (JobTimeoutException("600 s"), "planning_failed", "the job took longer than it may", False),
+    ],
+)
+def test_a_failure_ends_in_the_record(
+    error: Exception, code: str, message: str, retryable: bool, planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    job = submit().id
+    planning.run(job, failing(error))
+    record = store.get(job)
+    assert record.status is JobStatus.FAILED
+    assert record.error is not None
+    assert (record.error.code, record.error.message, record.error.retryable) == (code, message, retryable)
+    assert record.finished_at is not None
+
+
+def test_a_render_that_takes_too_long(attempts: MakeAttempts, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    attempts(Stage.SAMPLING).run(job, failing(JobTimeoutException()))
+    error = store.get(job).error
+    assert error is not None
+    assert error.code == "rendering_failed"
+
+
+def test_the_log_has_what_the_record_withholds(planning: Attempts, submit: Submit, logs: list[Any]) -> None:
+    error = KeyError("password=hunter2")
+    job = submit().id
+    planning.run(job, failing(error))
+    (failed,) = [entry for entry in logs if entry["event"] == "job_failed"]
+    assert failed["exc_info"] is error
+    assert failed["job_id"] == job
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_a_second_message_does_nothing(planning: Attempts, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+    planning.run(job, failing(PlanningFailed("first")))
+    ended = store.get(job)
+    planning.run(job, failing(AssertionError("worked on twice")))
+    assert store.get(job) == ended
+
+
+def test_a_message_for_a_job_that_somebody_runs_does_nothing(
+    planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    job = submit().id
+    running = store.start(job, worker="w0", stage=Stage.PLANNING)
+    planning.run(job, failing(AssertionError("worked on twice")))
+    assert store.get(job) == running
+
+
+def test_a_canceled_job_is_not_started(planning: Attempts, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+    store.cancel(job)
+    planning.run(job, failing(AssertionError("worked on")))
+    assert store.get(job).status is JobStatus.CANCELED
+
+
+def test_an_unknown_job_is_no_error(planning: Attempts) -> None:
+    planning.run("f" * 32, failing(AssertionError("worked on")))
+
+
+@pytest.mark.parametrize("error", [Conflict("lost to a cancel"), RuntimeError("anything"), PlanningFailed("x")])
+def test_whatever_ends_a_job_that_is_to_be_canceled_cancels_it(
+    error: Exception, planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    job = submit().id
+
+    def work(_: JobRecord) -> None:
+        store.cancel(job)
+        raise error
+
+    planning.run(job, work)
+    record = store.get(job)
+    assert record.status is JobStatus.CANCELED
+    assert record.error is None
+
+
+def test_a_job_that_vanished_is_let_go(planning: Attempts, store: JobStore, submit: Submit, text_client: Any) -> None:
+    job = submit().id
+
+    def work(_: JobRecord) -> None:
+        text_client.flushall()
+        raise RuntimeError("no record")
+
+    planning.run(job, work)
+    assert list(text_client.scan_iter("job*")) == []
+
+
+def test_a_job_that_another_ended_stays_as_it_is(planning: Attempts, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+
+    def work(_: JobRecord) -> None:
+        store.fail(job, ServiceError("given up by another"))
+        raise RuntimeError("too late")
+
+    planning.run(job, work)
+    error = store.get(job).error
+    assert error is not None
+    assert error.message == "given up by another"
+
+
+@pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()])
+def test_a_worker_that_is_ended_says_so_and_ends(
+    stop: BaseException, planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    job = submit().id
+    with pytest.raises(type(stop)):
+        planning.run(job, failing(stop))
+    error = store.get(job).error
+    assert error is not None
+    assert (error.retryable, error.message) == (True, "the worker was stopped before the job was done")
+
+
+def test_a_short_outage_as_the_job_ends_is_waited_out(
+    planning: Attempts, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit().id
+    calls: list[str] = []
+    confirm_cancel = store.confirm_cancel
+
+    def flaky(self: JobStore, job_id: str) -> JobRecord:
+        calls.append(job_id)
+        if len(calls) < 3:
+            raise Unavailable("Redis does not answer")
+        return confirm_cancel(job_id)
+
+    monkeypatch.setattr(JobStore, "confirm_cancel", flaky)
+    planning.run(job, failing(PlanningFailed("nothing to draw")))
+    assert len(calls) == 3
+    assert store.get(job).status is JobStatus.FAILED
+
+
+def test_a_long_outage_as_the_job_ends_does_not_end_the_worker(
+    planning: Attempts, submit: Submit, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
+    def dead(self: JobStore, job_id: str) -> JobRecord:
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(JobStore, "confirm_cancel", dead)
+    planning.run(submit().id, failing(PlanningFailed("nothing to draw")))
+    assert [entry["event"] for entry in logs][-1] == "job_end_not_recorded"
+
+
+def test_an_outage_as_the_job_starts_does_not_end_the_worker(
+    planning: Attempts, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(self: JobStore, job_id: str, **_: object) -> JobRecord:
+        raise Unavailable("Redis does not answer")
+
+    job = submit().id
+    monkeypatch.setattr(JobStore, "start", dead)
+    planning.run(job, failing(AssertionError("worked on")))
+    assert store.get(job).status is JobStatus.QUEUED

@@ -1,0 +1,100 @@
+"""From the queue of plans to the queue of renders."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from generator_service.jobs.delivery import RENDER_FUNCTION, Delivery
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.workers import plan_worker
+from generator_service.workers.plan_worker import PlanWorker
+from generator_service.workers.planner_client import PlannerClient
+from generator_service.workers.progress import SPANS, progress_at
+from shared.errors import PlanningFailed, Unavailable
+from shared.plan import Plan
+
+Submit = Callable[..., JobRecord]
+
+
+@pytest.fixture
+def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> Iterator[PlanWorker]:
+    with PlannerClient(planner.url, 5.0, first_pause=0.001) as client:
+        yield PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
+
+
+def test_a_planned_job_waits_for_rendering(
+    worker: PlanWorker, store: JobStore, delivery: Delivery, submit: Submit, plan: Plan
+) -> None:
+    job = submit().id
+    worker.run(job)
+    record = store.get(job)
+    assert (record.status, record.stage, record.worker) == (JobStatus.QUEUED, Stage.SAMPLING, None)
+    assert record.progress == pytest.approx(0.05)
+    assert 0 < record.diagnostics.seconds["planning"] < 5
+    assert store.plan(job) == plan
+    (message,) = delivery.queue("render.emoji-world").jobs
+    assert (message.func_name, message.args) == (RENDER_FUNCTION, [job])
+
+
+def test_rq_finds_the_worker_by_the_dotted_name(worker: PlanWorker, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+    with plan_worker.serving(worker):
+        plan_worker.plan(job)
+    assert store.get(job).stage is Stage.SAMPLING
+    with pytest.raises(LookupError):
+        plan_worker.plan(job)
+
+
+def test_what_cannot_be_planned_fails(
+    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, delivery: Delivery, submit: Submit
+) -> None:
+    planner.answers = [answer.problem(PlanningFailed("nothing to draw"))]
+    job = submit().id
+    worker.run(job)
+    record = store.get(job)
+    assert record.status is JobStatus.FAILED
+    assert record.error is not None
+    assert (record.error.code, record.error.message) == ("planning_failed", "nothing to draw")
+    assert delivery.queue("render.emoji-world").count == 0
+
+
+def test_a_job_canceled_while_it_is_planned_is_not_rendered(
+    worker: PlanWorker, planner: Any, store: JobStore, delivery: Delivery, submit: Submit
+) -> None:
+    job = submit().id
+    planner.before_answer = lambda: store.cancel(job)
+    worker.run(job)
+    assert store.get(job).status is JobStatus.CANCELED
+    assert store.plan(job) is None
+    assert delivery.queue("render.emoji-world").count == 0
+
+
+def test_a_job_that_cannot_be_enqueued_fails_rather_than_waits_for_ever(
+    worker: PlanWorker, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(self: Delivery, record: JobRecord) -> None:
+        raise Unavailable("Redis does not answer")
+
+    job = submit().id
+    monkeypatch.setattr(Delivery, "enqueue", dead)
+    worker.run(job)
+    record = store.get(job)
+    assert record.error is not None
+    assert (record.status, record.error.retryable) == (JobStatus.FAILED, True)
+
+
+def test_stages_follow_one_another_without_gap() -> None:
+    spans = [SPANS[stage] for stage in Stage]
+    assert spans[0][0] == 0.0
+    assert spans[-1][1] == 1.0
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
+    assert all(begin < end for begin, end in spans)
+
+
+def test_progress_inside_a_stage() -> None:
+    assert progress_at(Stage.SAMPLING, 0.5) == pytest.approx(0.475)
+    assert progress_at(Stage.STORING, 1.0) == 1.0

@@ -1,0 +1,132 @@
+"""A planner on loopback that answers well, badly, late or not at all."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deploy.servers import free_ports
+from generator_service.jobs.record import JobRecord
+from generator_service.workers.planner_client import ATTEMPTS, PlannerClient
+from shared.errors import (
+    InvalidRequest,
+    LanguageModelUnavailable,
+    PlannerUnavailable,
+    PlanningFailed,
+    ServiceError,
+    Violation,
+)
+from shared.plan import Plan
+
+Submit = Callable[..., JobRecord]
+
+
+def ask(planner: Any, record: JobRecord, timeout: float = 5.0) -> Plan:
+    with PlannerClient(planner.url, timeout, first_pause=0.001) as client:
+        return client.plan(record)
+
+
+def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
+    assert ask(planner, submit()) == plan
+    assert planner.orders == [
+        {
+            "prompt": "a red car drives to the right",
+            "frames": 9,
+            "width": 64,
+            "height": 48,
+            "planner": "parser",
+            "seed": 7,
+        }
+    ]
+
+
+def test_a_refusal_keeps_what_the_planner_said(planner: Any, answer: Any, submit: Submit) -> None:
+    violations = (Violation(field="prompt", message="names no thing"),)
+    planner.answers = [answer.problem(PlanningFailed("nothing to draw", violations))]
+    with pytest.raises(PlanningFailed) as caught:
+        ask(planner, submit())
+    assert (caught.value.detail, caught.value.violations) == ("nothing to draw", violations)
+    assert len(planner.orders) == 1
+
+
+def test_an_invalid_order_is_the_callers_fault(planner: Any, answer: Any, submit: Submit) -> None:
+    planner.answers = [answer.problem(InvalidRequest("frames: too many"))]
+    with pytest.raises(InvalidRequest, match="frames: too many"):
+        ask(planner, submit())
+    assert len(planner.orders) == 1
+
+
+@pytest.mark.parametrize("error", [PlannerUnavailable("starting"), LanguageModelUnavailable("no vLLM")])
+def test_who_is_not_ready_is_asked_again(
+    error: ServiceError, planner: Any, answer: Any, submit: Submit, plan: Plan
+) -> None:
+    planner.answers = [answer.problem(error), answer.problem(error), answer.plan(plan)]
+    assert ask(planner, submit()) == plan
+    assert len(planner.orders) == 3
+
+
+@pytest.mark.parametrize("error", [PlannerUnavailable("starting"), LanguageModelUnavailable("no vLLM")])
+def test_who_stays_not_ready_is_given_up(error: ServiceError, planner: Any, answer: Any, submit: Submit) -> None:
+    planner.answers = [answer.problem(error)]
+    with pytest.raises(type(error), match=error.detail):
+        ask(planner, submit())
+    assert len(planner.orders) == ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_gateway_without_planner_is_not_ready(status: int, planner: Any, answer: Any, submit: Submit) -> None:
+    planner.answers = [answer(status, b"<html>oops</html>", "text/html")]
+    with pytest.raises(PlannerUnavailable):
+        ask(planner, submit())
+    assert len(planner.orders) == ATTEMPTS
+
+
+def test_nobody_listens(planner: Any, submit: Submit) -> None:
+    planner.url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with pytest.raises(PlannerUnavailable, match="does not answer"):
+        ask(planner, submit())
+
+
+def test_a_plan_that_takes_too_long_is_not_asked_for_twice(planner: Any, submit: Submit) -> None:
+    given_up = threading.Event()
+    planner.before_answer = lambda: given_up.wait(20)
+    with pytest.raises(PlannerUnavailable, match=r"within 0\.3 seconds"):
+        ask(planner, submit(), timeout=0.3)
+    given_up.set()
+    assert len(planner.orders) == 1
+
+
+def test_an_error_of_its_own_stays_with_the_planner(planner: Any, answer: Any, submit: Submit) -> None:
+    planner.answers = [answer.problem(ServiceError("KeyError: 'sk-secret'"))]
+    with pytest.raises(PlanningFailed) as caught:
+        ask(planner, submit())
+    assert caught.value.detail == "the planner answered with status 500"
+    assert len(planner.orders) == 1
+
+
+def broken_plans(plan: Plan) -> dict[str, bytes]:
+    whole = plan.model_dump(mode="json")
+    outside = json.loads(json.dumps(whole))
+    outside["tracks"][0]["boxes"][0] = [0.5, 0.5, 1.5, 0.8]
+    return {
+        "no json": b"<html>",
+        "empty": b"{}",
+        "unknown field": json.dumps(whole | {"surprise": 1}).encode(),
+        "box outside": json.dumps(outside).encode(),
+    }
+
+
+@pytest.mark.parametrize("name", ["no json", "empty", "unknown field", "box outside"])
+def test_what_is_no_valid_plan_is_refused(name: str, planner: Any, answer: Any, submit: Submit, plan: Plan) -> None:
+    planner.answers = [answer(200, broken_plans(plan)[name])]
+    with pytest.raises(PlanningFailed, match="no valid plan"):
+        ask(planner, submit())
+
+
+def test_a_plan_of_another_length_is_refused(planner: Any, submit: Submit) -> None:
+    record = submit()
+    longer = record.model_copy(update={"settings": record.settings.model_copy(update={"frames": 17})})
+    with pytest.raises(PlanningFailed, match="9 frames, but the job needs 17"):
+        ask(planner, longer)

@@ -1,0 +1,174 @@
+"""The workers as processes of their own, as they are deployed: from the first heartbeat to SIGTERM."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
+from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.request import RenderSettings
+from generator_service.settings import Settings, StorageSettings, WorkerSettings
+from generator_service.storage.object_store import ObjectStore
+from generator_service.workers.render_worker import run_render_worker
+from shared.plan import Plan
+
+Submit = Callable[..., JobRecord]
+WaitUntil = Callable[..., None]
+
+PLAN_WORKER = """
+from generator_service.settings import Settings
+from generator_service.workers.plan_worker import run_plan_worker
+import sys
+run_plan_worker(Settings())
+assert "torch" not in sys.modules
+"""
+RENDER_WORKER = """
+from generator_service.settings import Settings
+from generator_service.workers.render_worker import run_render_worker
+run_render_worker(Settings())
+"""
+
+START_SECONDS = 90.0
+"""On a machine that is busy with other things, importing torch and diffusers may take this long."""
+
+
+@contextmanager
+def worker(code: str, log: Path, redis_url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    variables = {"GENERATOR_REDIS_URL": redis_url, "GENERATOR_HEARTBEAT_SECONDS": "1", "GENERATOR_LOG_FORMAT": "json"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | variables | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_a_plan_worker(
+    tmp_path: Path,
+    redis_url: str,
+    planner: Any,
+    store: JobStore,
+    registry: WorkerRegistry,
+    submit: Submit,
+    wait_until: WaitUntil,
+) -> None:
+    log = tmp_path / "log"
+    with worker(PLAN_WORKER, log, redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
+        wait_until(lambda: bool(registry.workers()), START_SECONDS)
+        (info,) = registry.workers()
+        assert (info.kind, info.backbone, info.device, info.job) == ("plan", None, None, None)
+        assert str(process.pid) in info.name
+
+        job = submit().id
+        wait_until(lambda: store.get(job).stage is Stage.SAMPLING)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert registry.workers() == ()
+    assert [event["event"] for event in events(log)] == [
+        "worker_started",
+        "job_started",
+        "job_planned",
+        "worker_stopped",
+    ]
+    assert [event.get("job_id") for event in events(log)] == [None, job, job, None]
+
+
+def test_a_render_worker(
+    tmp_path: Path,
+    redis_url: str,
+    s3: S3Server,
+    tiny_pipeline: Callable[..., Any],
+    store: JobStore,
+    registry: WorkerRegistry,
+    submit: Submit,
+    settings: RenderSettings,
+    plan: Plan,
+    wait_until: WaitUntil,
+) -> None:
+    """It renders one job, cancels one within a step, and finishes the one in hand when it is told to stop."""
+    weights = tmp_path / "weights"
+    tiny_pipeline().save_pretrained(weights)
+    log = tmp_path / "log"
+    storage = {
+        "url": f"s3://{s3.bucket}/{tmp_path.name}",
+        "endpoint": s3.endpoint,
+        "access_key": S3_ACCESS_KEY,
+        "secret_key": S3_SECRET_KEY,
+    }
+    environment = {f"GENERATOR_STORAGE_{name.upper()}": value for name, value in storage.items()}
+    environment |= {"GENERATOR_RENDER_WEIGHTS": str(weights), "GENERATOR_RENDER_BACKBONE": "cogvideox-2b"}
+    small = settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32})
+
+    def submit_render(steps: int) -> str:
+        changes = {"settings": small.model_copy(update={"steps": steps}), "steps": steps}
+        return submit(Stage.SAMPLING, **changes).id
+
+    with worker(RENDER_WORKER, log, redis_url, OMP_NUM_THREADS="1", **environment) as process:
+        wait_until(lambda: bool(registry.workers()), START_SECONDS)
+        (info,) = registry.workers()
+        assert (info.kind, info.backbone, info.device) == ("render", "cogvideox-2b", "cpu")
+
+        done = submit_render(steps=2)
+        wait_until(lambda: store.get(done).status.is_terminal, 60)
+        record = store.get(done)
+        assert (record.status, record.error) == (JobStatus.SUCCEEDED, None)
+        assert record.results is not None
+        objects = ObjectStore.open(StorageSettings.model_validate(storage))
+        (tmp_path / "video.mp4").write_bytes(objects.get(record.results.video))
+        with av.open(str(tmp_path / "video.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) == small.frames
+
+        canceled = submit_render(steps=900)
+        wait_until(lambda: store.get(canceled).step > 0)
+        step = store.cancel(canceled).step
+        wait_until(lambda: store.get(canceled).status is JobStatus.CANCELED)
+        assert store.get(canceled).step <= step + 1  # the one that was under way
+
+        last = submit_render(steps=50)
+        wait_until(lambda: store.get(last).step > 0)
+        process.send_signal(signal.SIGTERM)
+        waiting = submit_render(steps=2)
+        assert process.wait(60) == 0
+    assert store.get(last).status is JobStatus.SUCCEEDED
+    assert store.get(waiting).status is JobStatus.QUEUED
+    assert registry.workers() == ()
+    assert "job_canceled" in [event["event"] for event in events(log) if event.get("job_id") == canceled]
+    assert S3_SECRET_KEY not in log.read_text()
+
+
+def test_a_worker_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    url = f"redis://:hunter2@127.0.0.1:{free_ports(1)[0]}/0"
+    with worker(PLAN_WORKER, log, url) as process:
+        assert process.wait(START_SECONDS) != 0
+    assert "Redis does not answer" in log.read_text()
+    assert "hunter2" not in log.read_text()
+
+
+def test_an_unknown_backbone_is_refused_before_anything_is_loaded() -> None:
+    settings = Settings(render=WorkerSettings(backbone="no-such-model"))
+    with pytest.raises(ValueError, match="'no-such-model' but expected one of: emoji-world, cogvideox-2b"):
+        run_render_worker(settings)

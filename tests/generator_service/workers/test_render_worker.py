@@ -1,0 +1,335 @@
+"""From a queued job to a stored video, with rendering that costs nothing and storage that is real."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import redis
+import torch
+
+from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
+from generator_service.backbones.base import AnyBackbone
+from generator_service.jobs.record import Diagnostics, JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.rendering import OnStage, Rendered
+from generator_service.request import RenderSettings
+from generator_service.sampling.state import OnStep, StepState
+from generator_service.settings import StorageSettings
+from generator_service.storage.manifest import Manifest
+from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage.video import Encoding
+from generator_service.workers import render_worker
+from generator_service.workers.render_worker import RenderWorker
+from shared.errors import OutOfMemory, StorageUnavailable, Unavailable
+from shared.plan import Plan
+
+Submit = Callable[..., JobRecord]
+MakeWorker = Callable[..., RenderWorker]
+
+
+class FakeRender:
+    """Steps and stages as `rendering.render` has them; calls `at` with each one's name before it is reported."""
+
+    def __init__(self, at: Callable[[str], object] = lambda _: None) -> None:
+        self.at = at
+        self.done: list[str] = []
+
+    def __call__(
+        self,
+        backbone: AnyBackbone,
+        prompt: str,
+        plan: Plan | None,
+        settings: RenderSettings,
+        *,
+        on_step: OnStep,
+        on_stage: OnStage,
+    ) -> Rendered:
+        self._do("sampling")
+        on_stage(Stage.SAMPLING)
+        for step in range(1, settings.steps + 1):
+            self._do(f"step {step}")
+            on_step(StepState(step, settings.steps, torch.zeros(1), None, torch.zeros(1)))
+        self._do("decoding")
+        on_stage(Stage.DECODING)
+        self._do("encoding")
+        seconds = {"sampling": 1.0, "decoding": 0.5, "encoding": 0.25}
+        manifest = Manifest(
+            prompt=prompt,
+            caption=prompt,
+            plan_hash=None if plan is None else plan.content_hash,
+            settings=settings,
+            guidance="off",
+            weights_revision="sha256:0",
+            device="cpu",
+            dtype="float32",
+            vae_tiling=False,
+            encoding=Encoding(enlargement=1),
+            seconds=seconds,
+        )
+        frames = np.zeros((settings.frames, settings.height, settings.width, 3), np.uint8)
+        return Rendered(frames, b"mp4", b"png", manifest, Diagnostics(notes=("fake",), seconds=seconds))
+
+    def _do(self, name: str) -> None:
+        self.done.append(name)
+        self.at(name)
+
+
+@pytest.fixture
+def objects() -> ObjectStore:
+    return ObjectStore.open(StorageSettings(url="memory://"))
+
+
+@pytest.fixture
+def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWorker:
+    def make(render: FakeRender, objects: ObjectStore = objects) -> RenderWorker:
+        return RenderWorker(store, objects, cast(AnyBackbone, None), attempts(Stage.SAMPLING), render)
+
+    return make
+
+
+def stored(objects: ObjectStore, job: str) -> set[str]:
+    keys = JobKeys(job)
+    return {key for key in (keys.video, keys.plan, keys.preview, keys.manifest) if objects.exists(key)}
+
+
+# a whole job
+
+
+def test_a_rendered_job_is_stored_on_s3(
+    make_worker: MakeWorker, store: JobStore, submit: Submit, plan: Plan, s3: S3Server
+) -> None:
+    objects = ObjectStore.open(
+        StorageSettings.model_validate(
+            {
+                "url": f"s3://{s3.bucket}/{uuid.uuid4().hex}",
+                "endpoint": s3.endpoint,
+                "access_key": S3_ACCESS_KEY,
+                "secret_key": S3_SECRET_KEY,
+            }
+        )
+    )
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender(), objects).run(job)
+
+    record = store.get(job)
+    assert (record.status, record.stage, record.progress, record.step) == (JobStatus.SUCCEEDED, None, 1.0, 4)
+    results = record.results
+    assert results is not None
+    assert objects.get(results.video) == b"mp4"
+    assert objects.get(results.preview) == b"png"
+    assert results.plan is not None
+    assert Plan.model_validate_json(objects.get(results.plan)) == plan
+    manifest = json.loads(objects.get(results.manifest))
+    assert (manifest["plan_hash"], manifest["settings"]["seed"]) == (plan.content_hash, 7)
+    assert record.diagnostics.notes == ("fake",)
+    assert set(record.diagnostics.seconds) == {"sampling", "decoding", "encoding", "storing"}
+
+
+def test_a_job_without_plan_stores_none(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit, text_client: redis.Redis
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    text_client.delete(f"job:{job}:plan")
+    make_worker(FakeRender()).run(job)
+    results = store.get(job).results
+    assert results is not None
+    assert results.plan is None
+    assert stored(objects, job) == {results.video, results.preview, results.manifest}
+
+
+def test_progress_rises_through_the_stages(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    seen: list[tuple[str | None, float, int]] = []
+
+    def look(_: str) -> None:
+        record = store.get(job)
+        seen.append((record.stage, round(record.progress, 6), record.step))
+
+    make_worker(FakeRender(look)).run(job)
+    assert seen == [
+        ("sampling", 0.0, 0),  # before anything was reported
+        ("sampling", 0.05, 0),
+        ("sampling", 0.2625, 1),
+        ("sampling", 0.475, 2),
+        ("sampling", 0.6875, 3),
+        ("sampling", 0.9, 4),
+        ("decoding", 0.9, 4),
+    ]
+
+
+def test_rq_finds_the_worker_by_the_dotted_name(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    with render_worker.serving(make_worker(FakeRender())):
+        render_worker.render(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+    with pytest.raises(LookupError):
+        render_worker.render(job)
+
+
+def test_two_messages_for_one_job_render_it_once(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    render = FakeRender()
+    worker = make_worker(render)
+    worker.run(job)
+    ended = store.get(job)
+    worker.run(job)
+    assert render.done.count("sampling") == 1
+    assert store.get(job) == ended
+
+
+# cancel
+
+
+@pytest.mark.parametrize(
+    ("moment", "last"),
+    [
+        ("sampling", "sampling"),
+        ("step 1", "step 1"),
+        ("step 3", "step 3"),
+        ("decoding", "decoding"),
+        ("encoding", "encoding"),
+    ],
+)
+def test_a_wish_to_cancel_ends_the_work_at_the_next_callback(
+    moment: str, last: str, make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    render = FakeRender(lambda name: store.cancel(job) if name == moment else None)
+    make_worker(render).run(job)
+    assert render.done[-1] == last
+    record = store.get(job)
+    assert (record.status, record.results, record.error) == (JobStatus.CANCELED, None, None)
+    assert stored(objects, job) == set()
+
+
+class Interrupted(ObjectStore):
+    """Calls `when_stored` after each put."""
+
+    when_stored: Callable[[str], object]
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        super().put(key, data, content_type)
+        self.when_stored(key)
+
+
+@pytest.fixture
+def interrupted() -> Interrupted:
+    return cast(Interrupted, Interrupted.open(StorageSettings(url="memory://")))
+
+
+@pytest.mark.parametrize("name", ["video", "preview", "manifest", "plan"])
+def test_a_job_canceled_while_it_is_stored_leaves_no_object(
+    name: str, make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    moment = getattr(JobKeys(job), name)
+    interrupted.when_stored = lambda key: store.cancel(job) if key == moment else None
+    make_worker(FakeRender(), interrupted).run(job)
+    assert store.get(job).status is JobStatus.CANCELED
+    assert stored(interrupted, job) == set()
+
+
+def test_a_job_that_vanishes_ends_the_work_and_leaves_nothing(
+    make_worker: MakeWorker, objects: ObjectStore, submit: Submit, text_client: redis.Redis
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    render = FakeRender(lambda name: text_client.flushall() if name == "step 2" else None)
+    make_worker(render).run(job)
+    assert render.done[-1] == "step 2"
+    assert stored(objects, job) == set()
+    assert list(text_client.scan_iter("job*")) == []
+
+
+def test_a_job_that_vanishes_at_the_very_end_leaves_nothing(
+    make_worker: MakeWorker, interrupted: Interrupted, submit: Submit, text_client: redis.Redis
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    interrupted.when_stored = lambda key: text_client.flushall() if key.endswith("plan.json") else None
+    make_worker(FakeRender(), interrupted).run(job)
+    assert stored(interrupted, job) == set()
+    assert list(text_client.scan_iter("job*")) == []
+
+
+# failures
+
+
+def test_a_failed_job_does_not_disturb_the_next(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    def out_of_memory(name: str) -> None:
+        if name == "step 2":
+            raise OutOfMemory("CUDA out of memory")
+
+    render = FakeRender(out_of_memory)
+    worker = make_worker(render)
+    failed = submit(Stage.SAMPLING).id
+    worker.run(failed)
+    error = store.get(failed).error
+    assert error is not None
+    assert error.code == "out_of_memory"
+
+    render.at = lambda _: None
+    job = submit(Stage.SAMPLING).id
+    worker.run(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+
+
+def test_without_storage_the_job_fails_and_may_be_tried_again(
+    make_worker: MakeWorker, store: JobStore, submit: Submit
+) -> None:
+    gone = StorageSettings(url="s3://videos", endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender(), ObjectStore.open(gone)).run(job)
+    error = store.get(job).error
+    assert error is not None
+    assert (error.code, error.retryable) == ("storage_unavailable", True)
+
+
+def test_storage_that_fails_half_way_keeps_nothing(
+    make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
+) -> None:
+    def full(key: str) -> None:
+        if key.endswith("preview.png"):
+            raise StorageUnavailable("full")
+
+    job = submit(Stage.SAMPLING).id
+    interrupted.when_stored = full
+    make_worker(FakeRender(), interrupted).run(job)
+    assert store.get(job).status is JobStatus.FAILED
+    assert stored(interrupted, job) == set()
+
+
+def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(
+    make_worker: MakeWorker, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = JobStore.report
+
+    def flaky(self: JobStore, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
+        if step == 2:
+            raise Unavailable("Redis does not answer")
+        return report(self, job_id, stage=stage, progress=progress, step=step)
+
+    monkeypatch.setattr(JobStore, "report", flaky)
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender()).run(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_silent_redis_at_the_end_keeps_the_objects_of_what_may_have_succeeded(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed = JobStore.succeed
+
+    def lost(self: JobStore, job_id: str, **arguments: Any) -> JobRecord:
+        succeed(self, job_id, **arguments)
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(JobStore, "succeed", lost)
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender()).run(job)
+    record = store.get(job)
+    assert record.status is JobStatus.SUCCEEDED
+    assert record.results is not None
+    assert objects.exists(record.results.video)
