@@ -124,14 +124,14 @@ class Client:
         return _read(BackboneList, self._ask("GET", "/backbones")).backbones
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        with _reachable(self._http):
+        with _reachable():
             response = self._http.request(method, path, **content)
         _raise_for_problem(response)
         return response
 
     @contextmanager
     def _stream(self, path: str, timeout: httpx.Timeout = TIMEOUT) -> Iterator[httpx.Response]:
-        with _reachable(self._http), self._http.stream("GET", path, timeout=timeout) as response:
+        with _reachable(), self._http.stream("GET", path, timeout=timeout) as response:
             if not response.is_success:
                 response.read()
             _raise_for_problem(response)
@@ -209,11 +209,12 @@ def _read(model: type[M], response: httpx.Response) -> M:
 
 
 @contextmanager
-def _reachable(http: httpx.Client) -> Iterator[None]:
+def _reachable() -> Iterator[None]:
     try:
         yield
-    except httpx.TransportError as error:
-        raise Unavailable(f"{http.base_url} does not answer: {error or type(error).__name__}") from error
+    except httpx.TransportError as error:  # of the API, or of the storage that it redirects to
+        address = error.request.url.copy_with(query=None)
+        raise Unavailable(f"{address} does not answer: {error or type(error).__name__}") from error
 
 
 def _raise_for_problem(response: httpx.Response) -> None:

@@ -15,8 +15,8 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/health", summary="Alive?")
-def health() -> Health:
-    """200 as long as the process answers; it looks at nothing else."""
+async def health() -> Health:
+    """200 as long as the process answers; it looks at nothing else, and needs no thread that something may hold."""
     return Health()
 
 

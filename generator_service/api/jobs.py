@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
+from generator_service.api.examples import REQUESTS
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
@@ -31,7 +32,12 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     responses=problem_responses(BodyTooLarge)
     | {202: {"headers": {"Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}}}}},
 )
-def submit(request: JobRequest, response: Response, parts: UseParts, viewer: UseViewer) -> JobView:
+def submit(
+    request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
+    response: Response,
+    parts: UseParts,
+    viewer: UseViewer,
+) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at

@@ -11,7 +11,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.storage.object_store import ObjectStore
 
-EARLIEST_ESTIMATE: Final = 0.05
+EARLIEST_ESTIMATE: Final = 0.1
 """Share of a job before which its rate says nothing about the rest."""
 
 

@@ -195,7 +195,7 @@ def test_ctrl_c_cancels_the_job_after_saying_so(api, tmp_path):
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=20)
     assert running.returncode == 130
-    assert told.splitlines() == [f"canceling job {job}"]
+    assert told.splitlines()[-1] == f"canceling job {job}"
     assert api.parts.store.get(job).status is JobStatus.CANCELED
 
 

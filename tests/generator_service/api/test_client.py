@@ -177,9 +177,9 @@ def test_a_download_that_breaks_off_leaves_what_was_there(api, client, tmp_path,
     video = tmp_path / "car.mp4"
     video.write_bytes(b"the old one")
 
-    def breaking(_: httpx.Response) -> Iterator[bytes]:
+    def breaking(response: httpx.Response) -> Iterator[bytes]:
         yield b"half"
-        raise httpx.ReadError("connection reset")
+        raise httpx.ReadError("connection reset", request=response.request)
 
     monkeypatch.setattr(httpx.Response, "iter_bytes", breaking)
     with pytest.raises(Unavailable, match="connection reset"):

@@ -78,6 +78,13 @@ def test_examples_of_a_request_are_valid_together(document):
     JobRequest.model_validate(example).settings()
 
 
+def test_the_examples_of_post_jobs_are_accepted(document, api):
+    examples = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert set(examples) == {"prompt", "settings", "plan"}
+    for example in examples.values():
+        assert api.http.post("/jobs", json=example["value"]).status_code == 202
+
+
 def test_answers_match_their_schemas(document, api):
     def check(path: str, template: str, status: int = 200) -> None:
         answer = api.http.get(path)

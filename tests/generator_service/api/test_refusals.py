@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.request import JobRequest
 
 JSON = {"Content-Type": "application/json"}
 
@@ -50,6 +53,22 @@ MALFORMED = {
 def test_malformed_bodies_are_invalid_requests(api, problem, body):
     problem(api.http.post("/jobs", content=body, headers=JSON), 422, "invalid_request")
     assert sum(api.parts.store.counts().values()) == 0
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(sorted(JobRequest.model_fields)) | st.text(max_size=10)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.dictionaries(NAMES, VALUES, max_size=6) | VALUES)
+def test_no_json_gives_a_5xx(api, problem, body):
+    answer = api.http.post("/jobs", content=json.dumps(body), headers=JSON)
+    if answer.status_code != 202:
+        problem(answer, 422, "invalid_request")
 
 
 @pytest.mark.parametrize(
