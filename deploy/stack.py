@@ -1,6 +1,7 @@
 """The whole service on this machine: six processes on loopback ports, wired to each other by their environment."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,8 @@ RENDER_WORKER: Final = "render worker"
 
 LOADING_SECONDS: Final = 180.0
 """The longest a part that imports torch or a language's grammar may take, from a cold disk."""
+FINISHING_SECONDS: Final = 60.0
+"""How long a worker may take over the job in hand, and the API over its answers, once everything is to stop."""
 READY_SECONDS: Final = 10.0
 """The longest the API may take to find all others once they are ready."""
 
@@ -90,8 +93,11 @@ def local_stack(
         s3=s3_endpoint(s3_port),
         redis=redis_url(redis_port),
     )
+    temporary = data.absolute() / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # what a killed worker left
+    temporary.mkdir(parents=True)
     servers = [valkey(data / "valkey", redis_port), seaweedfs(data / "seaweedfs", s3_port)]
-    with running([*servers, *_services(addresses)], data / "logs") as stack:
+    with running([*servers, *_services(addresses, temporary)], data / "logs") as stack:
         request.on_more = stack.hurry
         while not stack.ready:
             request.check()
@@ -108,11 +114,13 @@ def local_stack(
         yield local
 
 
-def _services(addresses: Addresses) -> list[Part]:
+def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     """In the order in which they are started: the render worker, which takes longest, first."""
-    planner_environment = _environment("PLANNER", addresses.planner)
+    common = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+    planner_environment = common | _listens("PLANNER", addresses.planner)
     generator_environment = {
-        **_environment("GENERATOR", addresses.api),
+        **common,
+        **_listens("GENERATOR", addresses.api),
         "GENERATOR_REDIS_URL": addresses.redis,
         "GENERATOR_PLANNER_URL": addresses.planner,
         "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
@@ -130,8 +138,16 @@ def _services(addresses: Addresses) -> list[Part]:
         needs: tuple[str, ...] = (),
         uses: tuple[str, ...] = (),
     ) -> Part:
-        line = [sys.executable, "-m", module, command]
-        return Part(name, line, ready, environment, needs=needs, uses=uses, start_seconds=LOADING_SECONDS)
+        return Part(
+            name,
+            [sys.executable, "-m", module, command],
+            ready,
+            environment,
+            needs=needs,
+            uses=uses,
+            start_seconds=LOADING_SECONDS,
+            stop_seconds=FINISHING_SECONDS,
+        )
 
     def generator(name: str, command: str, ready: Callable[[], bool], *uses: str) -> Part:
         return part(name, "generator_service", command, ready, generator_environment, (VALKEY,), uses)
@@ -144,8 +160,8 @@ def _services(addresses: Addresses) -> list[Part]:
     ]
 
 
-def _environment(prefix: str, address: str) -> dict[str, str]:
-    return {f"{prefix}_HOST": LOOPBACK, f"{prefix}_PORT": address.rpartition(":")[2], "PYTHONUNBUFFERED": "1"}
+def _listens(prefix: str, address: str) -> dict[str, str]:
+    return {f"{prefix}_HOST": LOOPBACK, f"{prefix}_PORT": address.rpartition(":")[2]}
 
 
 def _answers(url: str) -> Callable[[], bool]:

@@ -33,7 +33,7 @@ def claim(devices: Sequence[str], folder: Path) -> tuple[str, int]:
     raise NoneFree(f"all {len(devices)} GPUs of RENDER_GPUS have a worker: RENDER_WORKERS should not be more")
 
 
-def main(command: Sequence[str]) -> None:
+def main(command: list[str]) -> None:
     """Does not return, unless no GPU is free."""
     devices = [device.strip() for device in os.environ["RENDER_GPUS"].split(",") if device.strip()]
     try:

@@ -37,7 +37,7 @@ def main(behaviour: str) -> None:
     def server(name: str) -> Part:
         return Part(name, python(SLEEP), lambda: True)
 
-    def services(addresses: Addresses) -> list[Part]:
+    def services(addresses: Addresses, _temporary: Path) -> list[Part]:
         port = addresses.api.rpartition(":")[2]
         return [
             Part("generator API", python(API, port), lambda: answers(addresses.api)),

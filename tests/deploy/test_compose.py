@@ -1,0 +1,295 @@
+"""docker-compose.yml, Dockerfiles and env.example: valid, and true of the code.  No container engine is needed."""
+
+import ast
+import importlib.resources
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonschema
+import pytest
+import typer
+import yaml
+from fastapi import FastAPI
+from pydantic_settings import BaseSettings
+
+from generator_service import __main__ as generator_cli
+from generator_service.api.app import create_app as create_generator
+from generator_service.settings import Settings as GeneratorSettings
+from generator_service.settings import StorageSettings, WorkerSettings
+from planner_service import __main__ as planner_cli
+from planner_service.api import create_app as create_planner
+from planner_service.settings import Settings as PlannerSettings
+
+SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh"}
+
+OURS = ("planner", "generator-api", "plan-worker", "render-worker")
+SETTINGS: tuple[type[BaseSettings], ...] = (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
+CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
+
+OTHERS = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "REDISCLI_AUTH",
+    "VLLM_NO_USAGE_STATS",
+}
+"""Variables that programs read which are not ours."""
+
+VARIABLE = re.compile(r"\$\{(\w+)(?:[:?+-][^}]*)?\}")
+
+
+@pytest.fixture(scope="module")
+def compose_text() -> str:
+    return (Path(__file__).parents[2] / "docker-compose.yml").read_text()
+
+
+@pytest.fixture(scope="module")
+def example() -> dict[str, str]:
+    """env.example, with the secrets that it leaves to whoever copies it."""
+    lines = (Path(__file__).parents[2] / "deploy" / "env.example").read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    return dict(pairs) | SECRETS
+
+
+@pytest.fixture(scope="module")
+def compose(compose_text: str, example: dict[str, str]) -> dict[str, Any]:
+    """The file as Compose reads it with env.example."""
+
+    def value(match: re.Match[str]) -> str:
+        found = example[match[1]]
+        if ":?" in match[0]:
+            assert found, f"{match[1]} must not be empty"
+        return found
+
+    loaded = yaml.safe_load(VARIABLE.sub(value, compose_text))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def environment_names(settings: type[BaseSettings]) -> set[str]:
+    prefix = settings.model_config["env_prefix"]
+    return {f"{prefix}{name}".upper() for name in settings.model_fields}
+
+
+def modules_run(command: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each `python -m MODULE ARGUMENTS…` of a command line, one of which may run the next."""
+    rest = command
+    while "-m" in rest:
+        start = rest.index("-m")
+        assert rest[start - 1] == "python"
+        rest = rest[start + 1 :]
+        yield rest[0], rest[1:]
+
+
+def paths_of(app: FastAPI) -> set[str]:
+    return set(app.openapi()["paths"])
+
+
+@pytest.fixture
+def environment(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all of our containers get."""
+    for name in OURS:
+        for key, value in compose["services"][name]["environment"].items():
+            monkeypatch.setenv(key, str(value))
+
+
+def test_it_is_a_compose_file(compose: dict[str, Any]) -> None:
+    vendored = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    schema = json.loads(vendored.read_text())
+    jsonschema.Draft7Validator(schema).validate(compose)
+
+
+def test_every_variable_is_in_the_example_and_the_other_way_round(compose_text: str, example: dict[str, str]) -> None:
+    assert set(VARIABLE.findall(compose_text)) == set(example)
+
+
+def test_every_variable_stands_below_a_comment(repository: Path) -> None:
+    explained = False
+    for line in (repository / "deploy" / "env.example").read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            assert explained, line
+            explained = False
+        else:
+            explained = line.startswith("# ") and not line.startswith("# ---")
+
+
+def test_every_service_restarts_is_checked_and_is_not_root(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["restart"] == "unless-stopped", name
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert service["cap_drop"] == ["ALL"], name
+        if name not in OURS:
+            assert service["user"] not in ("root", "0", "0:0"), name
+
+
+def test_our_images_are_not_root(repository: Path) -> None:
+    for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
+        users = re.findall(r"^USER (.+)$", dockerfile.read_text(), re.MULTILINE)
+        assert users == ["app"]
+
+
+def test_only_the_api_and_the_storage_are_published(compose: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert published == {
+        "generator-api": ["127.0.0.1:8080:8080"],
+        "seaweedfs": ["127.0.0.1:8333:8333"],
+    }
+    assert compose["networks"]["inside"] == {"internal": True}
+
+
+def test_what_is_waited_for_is_there_and_has_a_health_check(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for other, condition in service.get("depends_on", {}).items():
+            assert condition == {"condition": "service_healthy"}
+            assert "healthcheck" in compose["services"][other]
+
+
+def test_every_command_exists(compose: dict[str, Any]) -> None:
+    for name in OURS:
+        service = compose["services"][name]
+        for line in (service["command"], service["healthcheck"]["test"]):
+            runs = list(modules_run(line))
+            assert runs, line
+            for module, arguments in runs:
+                assert importlib.util.find_spec(module) is not None
+                if module in CLIS:
+                    group = typer.main.get_command(CLIS[module])
+                    assert arguments[0] in group.commands  # type: ignore[attr-defined]
+                    assert len(arguments) == 1
+
+
+def test_dockerfiles_run_commands_that_exist(repository: Path) -> None:
+    for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
+        (command,) = re.findall(r"^CMD (.+)$", dockerfile.read_text(), re.MULTILINE)
+        ((module, arguments),) = modules_run(ast.literal_eval(command))
+        assert arguments[0] in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+
+
+def test_every_variable_of_a_container_is_read_by_somebody(compose: dict[str, Any], repository: Path) -> None:
+    ours = {name for settings in SETTINGS for name in environment_names(settings)}
+    claims = (repository / "deploy" / "container" / "claim_gpu.py").read_text()
+    for name, service in compose["services"].items():
+        for variable in service.get("environment", {}):
+            if variable == "RENDER_GPUS":
+                assert f'os.environ["{variable}"]' in claims
+            elif name in OURS and variable not in OTHERS:
+                assert variable in ours, f"{name}: {variable}"
+            else:
+                assert variable in OTHERS, f"{name}: {variable}"
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any]) -> None:
+    planner, generator = PlannerSettings(), GeneratorSettings()
+    services = compose["services"]
+
+    def address(url: str) -> tuple[str | None, int | None]:
+        parts = urlsplit(url)
+        assert parts.hostname in services
+        return parts.hostname, parts.port
+
+    assert address(generator.planner_url) == ("planner", planner.port)
+    assert address(generator.redis_url.get_secret_value()) == ("valkey", 6379)
+    assert address(generator.storage.endpoint or "") == ("seaweedfs", 8333)
+    assert address(planner.language_model_url or "") == ("vllm", 8000)
+    assert planner.language_model_name == services["vllm"]["command"][0]
+    assert "--port=8000" in services["vllm"]["command"]
+    assert "-s3.port=8333" in services["seaweedfs"]["command"]
+    assert f"-bucket={urlsplit(generator.storage.url).hostname}" in services["seaweedfs"]["command"]
+    assert services["seaweedfs"]["environment"]["AWS_ACCESS_KEY_ID"] == generator.storage.access_key
+    assert generator.storage.secret_key is not None
+    assert (
+        services["seaweedfs"]["environment"]["AWS_SECRET_ACCESS_KEY"] == generator.storage.secret_key.get_secret_value()
+    )
+    assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
+    assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
+    assert generator.planner_timeout > planner.language_model_seconds
+
+
+@pytest.mark.usefixtures("environment")
+def test_health_checks_ask_for_paths_that_exist(compose: dict[str, Any]) -> None:
+    planner, generator = PlannerSettings(), GeneratorSettings()
+    apps = {
+        "planner": (create_planner({}, planner.maximum_body_bytes), planner.port),
+        "generator-api": (create_generator(generator), generator.port),
+    }
+    for name, (app, port) in apps.items():
+        url = urlsplit(compose["services"][name]["healthcheck"]["test"][-1])
+        assert url.port == port
+        assert url.path in paths_of(app)
+
+
+def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any]) -> None:
+    def seconds(text: str) -> int:
+        return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
+
+    planner_timeout = GeneratorSettings.model_fields["planner_timeout"].default
+    assert seconds(compose["services"]["plan-worker"]["stop_grace_period"]) > planner_timeout
+    assert seconds(compose["services"]["render-worker"]["stop_grace_period"]) >= 1800
+
+
+def test_gpus_are_shared_out(compose: dict[str, Any], example: dict[str, str]) -> None:
+    language_model, render = example["LLM_GPUS"].split(","), example["RENDER_GPUS"].split(",")
+    assert not set(language_model) & set(render)
+    assert len(language_model) == int(example["LLM_TENSOR_PARALLEL_SIZE"])
+    assert len(render) == int(example["RENDER_WORKERS"])
+    with_gpus = {
+        name
+        for name, service in compose["services"].items()
+        for device in service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        if device["capabilities"] == ["gpu"]
+    }
+    assert with_gpus == {"vllm", "render-worker"}
+
+
+def test_volumes_are_declared_and_mounted_where_the_image_expects_them(
+    compose: dict[str, Any], repository: Path
+) -> None:
+    dockerfile = (repository / "deploy" / "generator.Dockerfile").read_text()
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            source, target = volume.split(":")
+            assert source in compose["volumes"]
+            if name in OURS:
+                assert target in re.findall(r"install --directory --owner=app (.+)$", dockerfile, re.MULTILINE)[0]
+
+
+def test_the_storage_knows_its_options(compose: dict[str, Any]) -> None:
+    weed = Path(sysconfig.get_path("scripts")) / "weed"
+    command = compose["services"]["seaweedfs"]["command"]
+    known = subprocess.run([weed, command[0], "-h"], capture_output=True, text=True, check=False).stderr
+    for option in command[1:]:
+        assert re.search(rf"^  -{re.escape(option[1:].split('=')[0])}\b", known, re.MULTILINE), option
+
+
+def test_what_images_copy_is_in_the_repository_and_let_through(repository: Path) -> None:
+    let_through = {line[1:] for line in (repository / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = set()
+    for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
+        for line in re.findall(r"^COPY (.+)$", dockerfile.read_text(), re.MULTILINE):
+            copied |= set(shlex.split(line)[:-1])
+    assert all((repository / path).exists() for path in copied)
+    assert copied == let_through
+
+
+@pytest.mark.parametrize(("image", "extra"), [("planner", "planner"), ("generator", "generator")])
+def test_images_install_what_their_code_needs(repository: Path, image: str, extra: str) -> None:
+    dockerfile = (repository / "deploy" / f"{image}.Dockerfile").read_text()
+    assert f"--constraint constraints.txt '.[{extra}]'" in dockerfile
+    extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert ("torch" in extras[extra]) is (image == "generator")
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
+    dockerfiles = {service["build"]["dockerfile"] for service in compose["services"].values() if "build" in service}
+    assert f"deploy/{image}.Dockerfile" in dockerfiles

@@ -1,0 +1,117 @@
+"""What containers run beside the services: the claim of a GPU, health checks."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import redis
+
+from deploy.container import http_health, worker_health
+from deploy.container.claim_gpu import NoneFree, claim
+from deploy.servers import LOOPBACK, free_ports
+from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
+from generator_service.settings import Settings
+from generator_service.workers.resident import worker_name
+
+GPUS = ("4", "GPU-8932f937/5", "6")
+
+
+def test_each_claims_another_gpu(tmp_path: Path) -> None:
+    claims = [claim(GPUS, tmp_path) for _ in GPUS]
+    assert tuple(device for device, _ in claims) == GPUS
+    with pytest.raises(NoneFree, match="all 3 GPUs"):
+        claim(GPUS, tmp_path)
+    os.close(claims[1][1])
+    again = claim(GPUS, tmp_path)
+    assert again[0] == GPUS[1]
+    for descriptor in (claims[0][1], again[1], claims[2][1]):
+        os.close(descriptor)
+
+
+def test_the_command_keeps_the_claim_until_it_ends(tmp_path: Path) -> None:
+    launcher = f"""
+import pathlib, sys
+from deploy.container import claim_gpu
+claim_gpu.CLAIMS = pathlib.Path({str(tmp_path)!r})
+claim_gpu.main(sys.argv[1:])
+"""
+    told = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", launcher, sys.executable, "-c", told]
+    environment = os.environ | {"RENDER_GPUS": "4, 5"}
+
+    def worker() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def device(process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    with worker() as first, worker() as second:
+        assert {device(first), device(second)} == {"4", "5"}
+        with worker() as third:
+            _, complaint = third.communicate()
+        assert third.returncode == 1
+        assert "RENDER_WORKERS should not be more" in complaint
+        second.kill()
+        second.wait()
+        with worker() as successor:
+            assert device(successor) in {"4", "5"}
+            successor.communicate()
+        first.communicate()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server whose only page is /health."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer((LOOPBACK, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{LOOPBACK}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_service_is_healthy_if_it_answers_so(url: str) -> None:
+    assert http_health.complaint(f"{url}/health") is None
+    assert "503" in (http_health.complaint(f"{url}/ready") or "")
+    assert "refused" in (http_health.complaint(f"http://{LOOPBACK}:{free_ports(1)[0]}/health") or "")
+
+
+def test_a_worker_is_healthy_while_its_own_heart_beats(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATOR_REDIS_URL", redis_url)
+    settings = Settings()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        registry = WorkerRegistry(client, settings.heartbeat_seconds)
+        mine = WorkerInfo(name=worker_name("render"), kind="render", started_at=datetime.now(UTC))
+        other = mine.model_copy(update={"name": mine.name.replace(socket.gethostname(), "another-container")})
+        registry.beat(other)
+        assert "no heartbeat of render-" in (worker_health.complaint("render", settings) or "")
+        registry.beat(mine)
+        assert worker_health.complaint("render", settings) is None
+        assert worker_health.complaint("plan", settings) is not None
+        registry.forget(mine.name)
+        assert worker_health.complaint("render", settings) is not None
+
+
+def test_a_worker_is_not_healthy_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATOR_REDIS_URL", f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
+    assert worker_health.complaint("render", Settings()) == "Redis does not answer"
