@@ -12,8 +12,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(BaseException):
+    """Not an Exception, since FastAPI answers any of those that reading a body raises with an error of its own."""
 
 
 class BodyLimit:
