@@ -34,6 +34,7 @@ def test_the_callback_is_called_once_after_each_step(tiny_backbone: BuildBackbon
     latents = run(tiny_backbone(), settings, on_step=states.append)
     assert [(state.step, state.steps) for state in states] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert torch.equal(states[-1].latents, latents)
+    assert not latents.requires_grad  # no step is kept in memory for the sake of gradients
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm"])

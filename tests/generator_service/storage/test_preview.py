@@ -67,6 +67,19 @@ def test_boxes_are_where_the_plan_says(frames: np.ndarray, plan: Plan, place: in
         assert all(abs(a - b) <= p for a, b, p in zip(found, (box.x0, box.x1, box.y1), pixel, strict=True)), track
 
 
+def test_the_nearest_instance_is_drawn_last(frames: np.ndarray, plan: Plan) -> None:
+    """In the last frame the boxes are moved onto one another: only the nearer one is seen."""
+    car, tree = plan.tracks
+    hidden = tree.model_copy(update={"boxes": (car.boxes[8],) * 9})
+    rigid, motionless = COLOURS[MotionLabel.RIGID][0], COLOURS[MotionLabel.MOTIONLESS][0]
+    for order, seen, unseen in ((("car", "tree"), rigid, motionless), (("tree", "car"), motionless, rigid)):
+        stacked = plan.model_copy(update={"tracks": (car, hidden), "depth_order": order})
+        last = picture(opened(draw_preview(frames, plan.prompt, stacked)), 5)
+        sides = last[int(car.boxes[8].y0 * 240) + 10 :]  # below the names
+        assert (sides == ImageColor.getrgb(seen)).all(axis=-1).any()
+        assert not (sides == ImageColor.getrgb(unseen)).all(axis=-1).any()
+
+
 def test_a_plan_of_another_length_is_resampled(frames: np.ndarray, plan: Plan) -> None:
     """17 frames of video, 9 of plan: the last boxes are in the last frame."""
     longer = np.concatenate([frames, frames[:8]])
