@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from planner_service.arrangements import arrangement_of
 from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
-from planner_service.kinematics import MAXIMUM_GROWTH, Course, Leg, Vector
+from planner_service.kinematics import Course, Leg, Vector
 from planner_service.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import RelationKind
@@ -13,6 +13,8 @@ from shared.motion_graph import RelationKind
 DISTANCE = {Speed.SLOW: 0.3, Speed.NORMAL: 0.45, Speed.FAST: 0.6}
 """How far an instance travels in a whole clip, a fraction of the frame."""
 PICKUP = {Pickup.STEADY: 0.0, Pickup.SPEEDING_UP: 1.5, Pickup.SLOWING_DOWN: -1.5}
+SCALE_STEP = 1.2
+"""The fastest that a scale cue may grow or shrink an instance from frame to frame; a deformation may add to it."""
 MARGIN = 0.03
 """What travel leaves free at the frame's edges."""
 TOUCH = 0.9
@@ -144,6 +146,6 @@ def _possible_scale(scale: float, box: Box, steps: int) -> float:
     """The scale cue as far as frame, minimum side and growth a frame allow."""
     smallest = MINIMUM_SIDE / min(box.width, box.height)
     largest = 0.95 / max(box.width, box.height)
-    slowest = MAXIMUM_GROWTH**-steps
-    fastest = MAXIMUM_GROWTH**steps
+    slowest = SCALE_STEP**-steps
+    fastest = SCALE_STEP**steps
     return max(min(1.0, smallest), slowest, min(scale, largest, fastest)) if scale != 1.0 else 1.0

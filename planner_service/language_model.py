@@ -102,7 +102,7 @@ class LanguageModel:
         retrying = Retrying(
             retry=retry_if_exception(_is_worth_a_retry),
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=self._retry_seconds, max=5.0, jitter=self._retry_seconds),
+            wait=wait_exponential_jitter(multiplier=self._retry_seconds, max=5.0, jitter=self._retry_seconds),
             reraise=True,
         )
         try:

@@ -1,0 +1,145 @@
+"""The HTTP interface, over the application itself."""
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from planner_service.api import create_app
+from planner_service.thinking import LanguageModelPlanner
+from shared.errors import PROBLEM_MEDIA_TYPE
+from shared.plan import Plan
+
+PROMPT = "a red car drives to the right while a tree stands still"
+
+
+@pytest.fixture
+def client(parser):
+    with TestClient(create_app({"parser": parser}, maximum_body_bytes=2048), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_prompt_becomes_a_plan(client):
+    response = client.post("/plans", json={"prompt": PROMPT, "frames": 13, "width": 64, "height": 48, "seed": 3})
+    assert response.status_code == 200
+    plan = Plan.model_validate(response.json())
+    assert plan.frames == 13
+    assert [instance.name for instance in plan.graph.instances] == ["red car", "tree"]
+    assert plan.provenance.planner == "parser"
+    assert plan.provenance.seed == 3
+    assert plan.provenance.hash == plan.content_hash
+
+
+def test_the_same_request_gives_the_same_plan(client):
+    body = {"prompt": "three dogs and a cat run to the left", "frames": 16, "seed": 5}
+    assert client.post("/plans", json=body).content == client.post("/plans", json=body).content
+
+
+def test_another_seed_gives_another_layout(client):
+    plans = [client.post("/plans", json={"prompt": PROMPT, "seed": seed}).json() for seed in (1, 2)]
+    assert plans[0]["tracks"] != plans[1]["tracks"]
+    assert plans[0]["graph"] == plans[1]["graph"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "limit"),
+    [
+        ({"frames": 7}, "frames", "8"),
+        ({"frames": 242}, "frames", "241"),
+        ({"prompt": ""}, "prompt", "1"),
+        ({"prompt": "a" * 2001}, "prompt", "2000"),
+        ({"width": 8}, "width", "16"),
+        ({"planner": "oracle"}, "planner", "parser"),
+        ({"seed": -1}, "seed", "0"),
+        ({"fps": 8}, "fps", "not permitted"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_limit(parser, change, field, limit):
+    with TestClient(create_app({"parser": parser}, maximum_body_bytes=8192)) as client:
+        response = client.post("/plans", json={"prompt": PROMPT} | change)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
+    problem = response.json()
+    assert problem["code"] == "invalid_request"
+    (violation,) = problem["violations"]
+    assert violation["field"] == field
+    assert limit in violation["message"]
+
+
+def test_a_prompt_without_words_cannot_be_planned(client):
+    response = client.post("/plans", json={"prompt": "12 34 !?"})
+    assert response.status_code == 422
+    assert response.json()["code"] == "planning_failed"
+    assert "no word" in response.json()["detail"]
+
+
+def test_a_body_too_large(client):
+    response = client.post("/plans", json={"prompt": "a" * 4000})
+    assert response.status_code == 413
+    assert response.json()["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/plans", 405)])
+def test_unknown_paths_and_methods_are_problems_too(client, method, path, status):
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
+
+
+def test_the_language_model_is_not_there_unless_configured(client):
+    response = client.post("/plans", json={"prompt": PROMPT, "planner": "language-model"})
+    assert response.status_code == 503
+    assert response.json()["code"] == "planner_unavailable"
+
+
+def test_auto_prefers_the_language_model_and_parser_can_still_be_asked(parser, server, connect, reply, good_answer):
+    server.replies = [reply(json.dumps(good_answer))]
+    planners = {"language-model": LanguageModelPlanner(connect()), "parser": parser}
+    with TestClient(create_app(planners, 65536)) as client:
+        chosen = [
+            client.post("/plans", json={"prompt": PROMPT, "planner": planner}).json()["provenance"]["planner"]
+            for planner in ("auto", "parser")
+        ]
+    assert chosen == ["language-model", "parser"]
+    assert len(server.requests) == 1
+
+
+def test_health_readiness_and_metrics(parser, server, connect, reply):
+    planners = {"language-model": LanguageModelPlanner(connect()), "parser": parser}
+    with TestClient(create_app(planners, 65536)) as client:
+        assert client.get("/health").status_code == 200
+        server.replies = [reply("yes")]
+        assert client.get("/ready").status_code == 200
+        server.replies = [reply(status=500)]
+        down = client.get("/ready")
+        assert (down.status_code, down.json()["code"]) == (503, "language_model_unavailable")
+        assert client.get("/health").status_code == 200
+        assert client.post("/plans", json={"prompt": PROMPT}).status_code == 503
+        client.post("/plans", json={"prompt": PROMPT, "planner": "parser"})
+        metrics = client.get("/metrics").text
+    assert 'planner_plans_total{outcome="planned",planner="parser"} 1.0' in metrics
+    assert 'planner_plans_total{outcome="language_model_unavailable",planner="language-model"} 1.0' in metrics
+    assert 'planner_plan_seconds_count{planner="parser"} 1.0' in metrics
+
+
+def test_a_surprise_is_a_problem_without_its_innards():
+    class Broken:
+        name = model = version = "broken"
+
+        def read(self, prompt, seed, rejected):
+            raise KeyError("secret")
+
+        def check(self):
+            pass
+
+    with TestClient(create_app({"broken": Broken()}, 65536), raise_server_exceptions=False) as client:
+        response = client.post("/plans", json={"prompt": PROMPT})
+    assert response.status_code == 500
+    assert response.json()["code"] == "internal"
+    assert "secret" not in response.text
+
+
+def test_openapi_has_examples_that_work(client):
+    document = client.get("/openapi.json").json()
+    content = document["paths"]["/plans"]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["examples"].values():
+        assert client.post("/plans", json=example["value"]).status_code == 200

@@ -1,0 +1,174 @@
+"""Worked examples: what the parser reads in a prompt."""
+
+import pytest
+from planner_service.cues import Direction, Goal, Reading
+from shared.errors import PlanningFailed
+from shared.motion_graph import MotionLabel
+
+STILL, RIGID, SOFT = MotionLabel.MOTIONLESS, MotionLabel.RIGID, MotionLabel.NON_RIGID
+LEFT, RIGHT, UP, DOWN = Direction.LEFT, Direction.RIGHT, Direction.UP, Direction.DOWN
+
+
+def told(reading: Reading) -> list[tuple[str, MotionLabel, Direction | None]]:
+    """Name, label and (last) direction of each instance."""
+    return [
+        (instance.name, instance.label, cues.phases[-1].direction)
+        for instance, cues in zip(reading.graph.instances, reading.cues, strict=True)
+    ]
+
+
+def related(reading: Reading) -> set[tuple[str, str, str]]:
+    return {(relation.source, relation.phrase, relation.target) for relation in reading.graph.relations}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("A truck passes by, with a bird perching in a tree behind", [("truck", RIGID, RIGHT), ("bird", STILL, None), ("tree", STILL, None)]),
+        ("a red car drives to the right while a tree stands still", [("red car", RIGID, RIGHT), ("tree", STILL, None)]),
+        ("a horse gallops leftward through the mist, a hawk glides rightward above", [("horse", SOFT, LEFT), ("hawk", SOFT, RIGHT)]),
+        ("A train moving left to right across a bridge", [("train", RIGID, RIGHT)]),
+        ("a ball rolls left while a kitten dashes right", [("ball", RIGID, LEFT), ("kitten", SOFT, RIGHT)]),
+        ("a barrel rolls from the right to the left", [("barrel", RIGID, LEFT)]),
+        ("a balloon rises into the sky", [("balloon", RIGID, UP)]),
+        ("an apple falls from a tree", [("apple", RIGID, DOWN), ("tree", STILL, None)]),
+        ("a boy climbs up a ladder", [("boy", SOFT, UP), ("ladder", STILL, None)]),
+        ("a submarine sinks slowly", [("submarine", RIGID, DOWN)]),
+        ("a stone is thrown to the left", [("stone", RIGID, LEFT)]),
+        ("a girl kicks a ball to the right", [("girl", SOFT, RIGHT), ("ball", RIGID, RIGHT)]),
+        ("a flag flutters above a house", [("flag", SOFT, None), ("house", STILL, None)]),
+        ("a woman is dancing in the park", [("woman", SOFT, None)]),
+        ("a parked motorcycle and a sleeping dog", [("parked motorcycle", STILL, None), ("sleeping dog", STILL, None)]),
+        ("a dog and a cat run to the left", [("dog", SOFT, LEFT), ("cat", SOFT, LEFT)]),
+        ("Sled slides down a snowy hill", [("Sled", RIGID, DOWN)]),
+        ("a lantern rise into the night sky", [("lantern", RIGID, UP)]),
+        ("a big yellow school bus turns left on a busy street", [("big yellow school bus", RIGID, LEFT)]),
+        ("a goat that is standing on a rock looks around", [("goat", STILL, None), ("rock", STILL, None)]),
+        ("a windmill rotates behind a farmhouse", [("windmill", RIGID, None), ("farmhouse", STILL, None)]),
+        ("a man riding a horse to the left on the beach", [("man", SOFT, LEFT), ("horse", SOFT, LEFT)]),
+        ("a girl with curly hair sits on a bench", [("girl with curly hair", STILL, None), ("bench", STILL, None)]),
+        ("a bowl of soup on a table", [("bowl of soup", STILL, None), ("table", STILL, None)]),
+        ("the chef stirs up a soup", [("chef", SOFT, None), ("soup", STILL, None)]),
+        ("a hat left on a chair", [("hat", STILL, None), ("chair", STILL, None)]),
+        ("the sun rises, moving upwards behind a tower", [("sun", RIGID, UP), ("tower", STILL, None)]),
+    ],
+)  # fmt: skip
+def test_instances_labels_and_directions(parser, prompt, expected):
+    assert told(parser.read(prompt, 0, None)) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        ("three red dogs", ["dog_1", "dog_2", "dog_3"]),
+        ("two wolves and a fox", ["wolf_1", "wolf_2", "fox"]),
+        ("a flock of birds crosses the sky", ["bird_1", "bird_2", "bird_3", "bird_4", "bird_5"]),
+        ("a couple of children", ["child_1", "child_2"]),
+        ("4 kites", ["kite_1", "kite_2", "kite_3", "kite_4"]),
+        ("a rabbit is near a stone, then the rabbit hops away", ["rabbit", "stone"]),
+        ("a black cat and a white cat", ["cat", "cat2"]),
+    ],
+)
+def test_counts(parser, prompt, ids):
+    assert list(parser.read(prompt, 0, None).graph.ids) == ids
+
+
+def test_no_more_instances_than_a_plan_may_have(parser):
+    reading = parser.read("ten dogs, nine cats and eight birds", 0, None)
+    assert len(reading.graph.ids) == 16
+    assert {instance.name for instance in reading.graph.instances} == {"dog", "cat", "bird"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "relation"),
+    [
+        ("a cat sitting on the left of a fireplace", ("cat", "on the left of", "fireplace")),
+        ("a llama walks on the right side of a motorcycle", ("llama", "on the right side of", "motorcycle")),
+        ("a frog perched on top of a television", ("frog", "on top of", "television")),
+        ("a puppy dozing under a crowded table", ("puppy", "under", "table")),
+        ("a lamp next to a bed", ("lamp", "next to", "bed")),
+        ("a dog sits behind a vase", ("dog", "behind", "vase")),
+        ("In front of a tower, a bird hovers", ("bird", "in front of", "tower")),
+        ("a man puts a cup on a table", ("cup", "on", "table")),
+        ("a bird perching in a tree", ("bird", "in", "tree")),
+    ],
+)
+def test_spatial_relations(parser, prompt, relation):
+    assert relation in related(parser.read(prompt, 0, None))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "goal", "target"),
+    [
+        ("a dog runs toward a cat", Goal.TOWARD, "cat"),
+        ("a mouse runs away from a cat", Goal.AWAY_FROM, "cat"),
+        ("a squirrel hops to the top of a crate", Goal.ONTO, "crate"),
+        ("a fox is on the left of a log, then the fox leaps to the right of the log", Goal.RIGHT_OF, "log"),
+    ],
+)
+def test_goals(parser, prompt, goal, target):
+    phase = parser.read(prompt, 0, None).cues[0].phases[-1]
+    assert (phase.goal, phase.target, phase.direction) == (goal, target, None)
+
+
+def test_then_begins_a_new_phase(parser):
+    reading = parser.read("a leaf rests on a bench, then it flutters to the left", 0, None)
+    leaf = reading.cues[0]
+    assert [(phase.label, phase.until) for phase in leaf.phases] == [(STILL, 0.5), (SOFT, 1.0)]
+    assert leaf.phases[1].direction is LEFT
+
+
+@pytest.mark.parametrize(
+    ("prompt", "background"),
+    [
+        ("a dog runs in the park at night", "in the park, at night"),
+        ("a car on a wet road", "on a wet road"),
+        ("On a grassy field with wildflowers, a rabbit sits", "On a grassy field"),
+        ("a dog", "a plain background"),
+    ],
+)
+def test_places_and_times_are_background(parser, prompt, background):
+    assert parser.read(prompt, 0, None).background.lower() == background.lower()
+
+
+def test_depth(parser):
+    reading = parser.read("a dog sits behind a tiny vase", 0, None)
+    assert reading.depth_order == ("vase", "dog")
+    assert parser.read("an elephant stands in front of a mouse", 0, None).depth_order == ("elephant", "mouse")
+
+
+def test_regional_descriptions(parser):
+    reading = parser.read("a red car drives to the right while an owl sits on a fence", 0, None)
+    assert [instance.description for instance in reading.graph.instances] == [
+        "a red car driving to the right",
+        "an owl sitting on a fence",
+        "a fence",
+    ]
+    assert reading.graph["car"].attributes == ("drives to the right",)
+
+
+@pytest.mark.parametrize("prompt", ["...", "12 34", "   !", "🚗"])
+def test_nothing_to_read(parser, prompt):
+    with pytest.raises(PlanningFailed, match="no word"):
+        parser.read(prompt, 0, None)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Garden",
+        "run",
+        "A TRUCK PASSES BY",
+        "eine Katze sitzt auf dem Dach",
+        "一只猫",
+        "of the with and",
+        "x" * 2000,
+        "a dog " * 300,
+        "he it they who",
+        "\tthe\n\n",
+        "it's 5 o'clock; don't!",
+        "the camera pans left",
+    ],
+)
+def test_every_prompt_with_a_word_is_read(parser, prompt):
+    assert parser.read(prompt, 0, None).graph.instances
