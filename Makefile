@@ -9,6 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --constrai
 
 PROMPT ?= a red car drives to the right while a tree stands still
 OUT ?= out
+PORT ?= 8080
 export PROMPT OUT
 
 .PHONY: help
@@ -27,12 +28,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/installed ## PROMPT="…": start everything, make one video, show where it is, stop everything
-	@$(BIN)/python -m deploy.local demo --prompt "$$PROMPT" --out "$$OUT"
+demo: $(VENV)/installed ## PROMPT="…" [SEED=…]: start everything, make one video, show where it is, stop everything
+	@$(BIN)/python -m deploy.local demo --prompt "$$PROMPT" --out "$$OUT" $(if $(SEED),--seed $(SEED))
 
 .PHONY: up
-up: $(VENV)/installed ## start everything and keep it running until Ctrl-C
-	@$(BIN)/python -m deploy.local up
+up: $(VENV)/installed ## [PORT=…]: start everything and keep it running until Ctrl-C
+	@$(BIN)/python -m deploy.local up --port $(PORT)
 
 # develop
 

@@ -46,6 +46,8 @@ class Part:
     start_seconds: float = 60.0
     stop_seconds: float = 10.0
     """From the first SIGTERM to the second, which to a worker means: drop the job in hand."""
+    leaves: tuple[Path, ...] = ()
+    """Files that it may leave outside its folder; removed once it has ended."""
 
 
 class PartState(StrEnum):
@@ -166,6 +168,9 @@ class Stack:
                     running.urge(0.0 if self._hurried else running.part.stop_seconds)
             time.sleep(POLL_SECONDS / 5)
         self.kill()
+        for part in self.parts.values():
+            for path in part.part.leaves:
+                path.unlink(missing_ok=True)
 
     def hurry(self) -> None:
         """Let `stop` wait for no job in hand; called again, for nothing at all."""

@@ -81,17 +81,21 @@ def redis_url(port: int) -> str:
 
 def seaweedfs(folder: Path, port: int) -> Part:
     """SeaweedFS with one bucket, its files in `folder`; `port` is the S3 protocol's, its others are any free ones."""
-    port_options = ["master.port", "volume.port", "filer.port", "admin.port"]
-    port_options += [f"{option}.grpc" for option in [*port_options, "s3.port"]]
-    ports = zip(port_options, free_ports(len(port_options)), strict=True)
+    own = ["master", "volume", "filer", "admin"]
+    options = [*(f"{server}.port" for server in own), *(f"{server}.port.grpc" for server in [*own, "s3"])]
+    ports = dict(zip(options, free_ports(len(options)), strict=True))
+    sockets = tuple(
+        Path(f"/tmp/seaweedfs-{server}-grpc-{ports[f'{server}.port.grpc']}.sock")  # noqa: S108  (its own choice)
+        for server in [*own, "s3"]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     command = [_weed(), "mini", "-dir=.", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-bucket={VIDEO_BUCKET}"]
     command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-    command += [f"-s3.port={port}", *(f"-{option}={other}" for option, other in ports)]
+    command += [f"-s3.port={port}", *(f"-{option}={other}" for option, other in ports.items())]
     # Relative to its working directory: the path of a Unix socket may have no more than 107 characters.
     command += ["-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"]
     keys = {"AWS_ACCESS_KEY_ID": S3_ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET_KEY}
-    return Part(SEAWEEDFS, command, lambda: answers(f"{s3_endpoint(port)}/status"), keys, folder)
+    return Part(SEAWEEDFS, command, lambda: answers(f"{s3_endpoint(port)}/status"), keys, folder=folder, leaves=sockets)
 
 
 def s3_endpoint(port: int) -> str:

@@ -97,6 +97,23 @@ def paths_of(app: FastAPI) -> set[str]:
     return set(app.openapi()["paths"])
 
 
+def copied_by(dockerfile: Path) -> set[str]:
+    return {
+        source
+        for line in re.findall(r"^COPY (.+)$", dockerfile.read_text(), re.MULTILINE)
+        for source in shlex.split(line)[:-1]
+    }
+
+
+def imported_by(file: Path) -> Iterator[str]:
+    """Modules, the lazily imported ones too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+
+
 @pytest.fixture
 def environment(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What all of our containers get."""
@@ -276,12 +293,12 @@ def test_the_storage_knows_its_options(compose: dict[str, Any]) -> None:
 
 def test_what_images_copy_is_in_the_repository_and_let_through(repository: Path) -> None:
     let_through = {line[1:] for line in (repository / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = set()
-    for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
-        for line in re.findall(r"^COPY (.+)$", dockerfile.read_text(), re.MULTILINE):
-            copied |= set(shlex.split(line)[:-1])
+    copied = set().union(*map(copied_by, (repository / "deploy").glob("*.Dockerfile")))
     assert all((repository / path).exists() for path in copied)
-    assert copied == let_through
+    for path in copied:
+        assert let_through & {path, *map(str, Path(path).parents)}, f".dockerignore hides {path}"
+    for path in let_through:
+        assert any(Path(source).is_relative_to(path) for source in copied), f"no image copies {path}"
 
 
 @pytest.mark.parametrize(("image", "extra"), [("planner", "planner"), ("generator", "generator")])
@@ -293,3 +310,20 @@ def test_images_install_what_their_code_needs(repository: Path, image: str, extr
     compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
     dockerfiles = {service["build"]["dockerfile"] for service in compose["services"].values() if "build" in service}
     assert f"deploy/{image}.Dockerfile" in dockerfiles
+
+
+@pytest.mark.parametrize("image", ["planner", "generator"])
+def test_images_hold_all_of_our_code_that_theirs_imports(repository: Path, image: str) -> None:
+    copied = copied_by(repository / "deploy" / f"{image}.Dockerfile")
+    files = {
+        file
+        for path in copied
+        for file in ([repository / path] if path.endswith(".py") else (repository / path).rglob("*.py"))
+    }
+    ours = {path.name for path in repository.iterdir() if (path / "__init__.py").exists()}
+    for file in files:
+        for module in imported_by(file):
+            if module.split(".")[0] in ours:
+                source = repository / module.replace(".", "/")
+                found = {source.with_suffix(".py"), source / "__init__.py"} & files
+                assert found, f"{file.relative_to(repository)} imports {module}, which {image}.Dockerfile does not copy"
