@@ -265,6 +265,7 @@ def pages(store: JobStore, limit: int, status: JobStatus | None = None) -> list[
     after = None
     while page := store.list(status=status, after=after, limit=limit):
         found.append([record.id for record in page])
+        assert len(found) < 20, f"the pages do not end: {found}"
         after = page[-1].id
     return found
 
