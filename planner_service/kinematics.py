@@ -163,10 +163,14 @@ def fitted(boxes: Sequence[Box]) -> tuple[Box, ...]:
 
 
 def carried(boxes: Sequence[Box], parent: Sequence[Box]) -> tuple[Box, ...]:
-    """A part's boxes: its own movement and its parent's, from the parent's first box on."""
-    x, y = parent[0].center
-    moved = (box.moved(whole.center[0] - x, whole.center[1] - y) for box, whole in zip(boxes, parent, strict=True))
-    return fitted(tuple(moved))
+    """A part's boxes: its own movement and its parent's, from the parent's first box on; no faster than may be."""
+    moved = [boxes[0]]
+    for before, now, whole_before, whole in zip(boxes, boxes[1:], parent, parent[1:], strict=False):
+        own, theirs = _move(before, now), _move(whole_before, whole)
+        move = _bounded((own[0] + theirs[0], own[1] + theirs[1]))
+        x, y = moved[-1].center
+        moved.append(Box.around(x + move[0], y + move[1], now.width, now.height))
+    return fitted(moved)
 
 
 def _fitted_axis(centers: list[float], sizes: list[float]) -> list[float]:
@@ -227,4 +231,8 @@ def _bounded(move: Vector) -> Vector:
 
 
 def _moves(boxes: Sequence[Box]) -> list[Vector]:
-    return [(b.center[0] - a.center[0], b.center[1] - a.center[1]) for a, b in pairwise(boxes)]
+    return [_move(a, b) for a, b in pairwise(boxes)]
+
+
+def _move(a: Box, b: Box) -> Vector:
+    return b.center[0] - a.center[0], b.center[1] - a.center[1]

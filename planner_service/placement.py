@@ -76,7 +76,9 @@ class _Stage:
         self.seed = seed
         self.reach = reaches(reading, sizes)
         self.preferred = {name: self._preference(name) for name in self._spread()}
+        self.travels = {name: net_travel(self.cues[name], self.reach[name]) for name in self.cues}
         self.boxes: dict[str, Box] = {}
+        self.ways: dict[str, list[Box]] = {}
 
     def fill(self, *, insist: bool) -> dict[str, Box] | None:
         """All boxes; None where one finds no place and `insist` asks for one."""
@@ -86,6 +88,7 @@ class _Stage:
                 return None
             fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
             self.boxes[name] = min(candidates)[1] if candidates else fallback
+            self.ways[name] = self._way(name, self.boxes[name])
         return {name: self.boxes[name] for name in self.cues}
 
     def _order(self) -> list[str]:
@@ -181,18 +184,16 @@ class _Stage:
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
         cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
-        for other, placed in self.boxes.items():
+        for other, others_way in self.ways.items():
             if other in arranged or other == self.parents[name]:
                 continue
-            others = self._way(other, placed)
-            for stop in range(len(way)):
-                covered = way[stop].overlap(others[stop]) / min(way[stop].area, others[stop].area)
-                cost += OVERLAP_COST * covered
+            for mine, theirs in zip(way, others_way, strict=True):
+                cost += OVERLAP_COST * mine.overlap(theirs) / min(mine.area, theirs.area)
         return cost
 
     def _way(self, name: str, box: Box) -> list[Box]:
         """The box at the beginning, in the middle and at the end of the clip."""
-        dx, dy = net_travel(self.cues[name], self.reach[name])
+        dx, dy = self.travels[name]
         for phase in self.cues[name].phases:
             if phase.target is not None and phase.goal is not None and phase.target in self.boxes:
                 gone = box.moved(dx, dy)

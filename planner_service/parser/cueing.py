@@ -37,7 +37,8 @@ def phase_of(action: Action | None, setting: Setting) -> Phase:
     deforms = _deforms(action, setting, kind)
     travels = action.verb.travels or (action.passive and action.verb.object == "travels")
     direction = directions.direction_in(action.text, travels=travels)
-    if direction is None and travels and not setting.arranged:
+    goes_somewhere = action.verb.direction is not None or action.passive
+    if direction is None and travels and goes_somewhere and not setting.arranged:
         direction = {"up": Direction.UP, "down": Direction.DOWN}.get(action.verb.direction or "", SIDEWAYS)
     goal, target = setting.goal, setting.target
     scale = 1.0

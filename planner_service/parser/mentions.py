@@ -183,7 +183,10 @@ def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]
     commas = [word.index for word in words if word.text == ","]
     if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
         return mentions
-    if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in words[: commas[0]]):
+    opening = words[: commas[0]]
+    if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
+        return mentions
+    if any(word.lower in RELATIONAL for word in opening):
         return mentions
     placed = []
     for mention in mentions:

@@ -46,6 +46,8 @@ ROLES = {
     "MD": Role.AUXILIARY,
 }
 
+LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
+"""What follows a verb rather than a noun phrase's last noun."""
 BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
 
 
@@ -127,7 +129,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
         return None  # "a potted plant"
     listed = lexicon.verb_form(word.lower)
-    leads_on = after is not None and after.role in (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB)
+    leads_on = after is not None and after.role in LEADING_ON
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
         return (listed or word.lower.removesuffix("ing")) if leads_on and unknown else None

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from planner_service.language_model import LanguageModel
 from planner_service.parser.planner import Parser
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
+
 from planner_service.api import create_app
 from planner_service.thinking import LanguageModelPlanner
 from shared.errors import PROBLEM_MEDIA_TYPE
@@ -131,8 +133,10 @@ def test_a_surprise_is_a_problem_without_its_innards():
         def check(self):
             pass
 
-    with TestClient(create_app({"broken": Broken()}, 65536), raise_server_exceptions=False) as client:
+    app = create_app({"broken": Broken()}, 65536)
+    with TestClient(app, raise_server_exceptions=False) as client, capture_logs() as logs:
         response = client.post("/plans", json={"prompt": PROMPT})
+    assert [entry["exc_info"].args for entry in logs if entry["event"] == "unexpected"] == [("secret",)]
     assert response.status_code == 500
     assert response.json()["code"] == "internal"
     assert "secret" not in response.text

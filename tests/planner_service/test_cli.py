@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
+
 from planner_service.__main__ import app
 from shared.plan import Plan
-from typer.testing import CliRunner
 
 PROMPTS = "a dog runs to the left\n\n12345\na cat sits on a table\n"
 

@@ -1,6 +1,9 @@
 """Eqs. (1), (5) and (6) by hand."""
 
+from itertools import pairwise
+
 import pytest
+
 from planner_service.kinematics import (
     ACTION_WEIGHT,
     MAXIMUM_STEP,
@@ -54,7 +57,7 @@ def test_eq_5_the_window_carries_the_velocity_of_the_leg_before():
     """The cue stops at once, the window does not: 0.1, then half of it, then half of the mean of both."""
     course = Course(BOX, (Leg(RIGID, steps=2, travel=(0.2, 0.0)), Leg(RIGID, steps=2)))
     boxes = unbounded(course)
-    moves = [b.x0 - a.x0 for a, b in zip(boxes, boxes[1:], strict=False)]
+    moves = [b.x0 - a.x0 for a, b in pairwise(boxes)]
     assert moves[:3] == pytest.approx([0.1, 0.1, 0.05])
     # window (0.1, 0.05): mean 0.075, slope -0.05; v = 0.0375, a = -0.025
     assert moves[3] == pytest.approx(0.0375 - 0.0125)

@@ -4,6 +4,7 @@ import json
 import socket
 
 import pytest
+
 from planner_service.language_model import ATTEMPTS, BadAnswer
 from planner_service.reasoning import Request, plan
 from planner_service.thinking import Answer, LanguageModelPlanner
@@ -65,7 +66,10 @@ def test_a_cut_off_answer_that_happens_to_be_whole_is_not_trusted(server, connec
         (lambda r: r["cues"].pop(), "cues must list every instance once"),
         (lambda r: r.pop("background"), "Field required"),
         (lambda r: r["depth_order"].append("car"), "depth_order"),
-        (lambda r: r["cues"][0]["phases"][0].update(target="house", direction=None, goal="toward"), "no other instance"),
+        (
+            lambda r: r["cues"][0]["phases"][0].update(target="house", direction=None, goal="toward"),
+            "no other instance",
+        ),
         (lambda r: r["cues"][1]["phases"][0].update(direction="up"), "motionless phase has no direction"),
         (lambda r: r["graph"]["relations"][0].update(kind="spatial", phrase="moves toward"), "relations_hold"),
     ],

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from planner_service.arrangements import PHRASES
 from planner_service.cues import Direction, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.reasoning import Request, lay_out
@@ -69,7 +70,10 @@ def readings(draw: st.DrawFn) -> Reading:
     pairs = [(a, b) for a in ids for b in ids if a != b]
     relations = [
         Relation(
-            source=source, target=target, kind=draw(st.sampled_from(RelationKind)), phrase=draw(st.sampled_from([*PHRASES]))
+            source=source,
+            target=target,
+            kind=draw(st.sampled_from(RelationKind)),
+            phrase=draw(st.sampled_from([*PHRASES])),
         )
         for source, target in draw(st.lists(st.sampled_from(pairs), max_size=4, unique=True) if pairs else st.just([]))
     ]
@@ -81,7 +85,8 @@ def readings(draw: st.DrawFn) -> Reading:
     )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(300)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(readings(), st.integers(8, 241), st.sampled_from([(720, 480), (64, 48), (320, 576)]), st.integers(0, 3))
 def test_any_cues_give_a_layout_that_only_relations_can_fault(
     reading: Reading, frames: int, size: tuple[int, int], seed: int

@@ -1,6 +1,7 @@
 """Worked examples: what the parser reads in a prompt."""
 
 import pytest
+
 from planner_service.cues import Direction, Goal, Reading
 from shared.errors import PlanningFailed
 from shared.motion_graph import MotionLabel
@@ -24,9 +25,15 @@ def related(reading: Reading) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("A truck passes by, with a bird perching in a tree behind", [("truck", RIGID, RIGHT), ("bird", STILL, None), ("tree", STILL, None)]),
+        (
+            "A truck passes by, with a bird perching in a tree behind",
+            [("truck", RIGID, RIGHT), ("bird", STILL, None), ("tree", STILL, None)],
+        ),
         ("a red car drives to the right while a tree stands still", [("red car", RIGID, RIGHT), ("tree", STILL, None)]),
-        ("a horse gallops leftward through the mist, a hawk glides rightward above", [("horse", SOFT, LEFT), ("hawk", SOFT, RIGHT)]),
+        (
+            "a horse gallops leftward through the mist, a hawk glides rightward above",
+            [("horse", SOFT, LEFT), ("hawk", SOFT, RIGHT)],
+        ),
         ("A train moving left to right across a bridge", [("train", RIGID, RIGHT)]),
         ("a ball rolls left while a kitten dashes right", [("ball", RIGID, LEFT), ("kitten", SOFT, RIGHT)]),
         ("a barrel rolls from the right to the left", [("barrel", RIGID, LEFT)]),
@@ -123,7 +130,7 @@ def test_then_begins_a_new_phase(parser):
     [
         ("a dog runs in the park at night", "in the park, at night"),
         ("a car on a wet road", "on a wet road"),
-        ("On a grassy field with wildflowers, a rabbit sits", "On a grassy field"),
+        ("On a grassy field with wildflowers, a rabbit sits", "on a grassy field, with wildflowers"),
         ("a dog", "a plain background"),
     ],
 )
