@@ -145,7 +145,6 @@ def test_a_render_worker(
         wait_until(lambda: store.get(canceled).step > 0)
         store.cancel(canceled)
         wait_until(lambda: store.get(canceled).status is JobStatus.CANCELED)
-        assert store.get(canceled).step < 900
 
         last = submit_render(steps=50)
         wait_until(lambda: store.get(last).step > 0)
