@@ -57,9 +57,9 @@ class Viewer:
 
 def seconds_left(record: JobRecord, now: datetime) -> float | None:
     """The rest of a running job at the rate of its progress so far; None where that says nothing yet."""
-    if record.status is not JobStatus.RUNNING or record.started_at is None or record.progress < EARLIEST_ESTIMATE:
+    if record.status is not JobStatus.RUNNING or record.running_since is None or record.progress < EARLIEST_ESTIMATE:
         return None
-    reported = (record.updated_at - record.started_at).total_seconds()
+    reported = (record.updated_at - record.running_since).total_seconds()
     total = reported / record.progress
-    elapsed = (now - record.started_at).total_seconds()
+    elapsed = (now - record.running_since).total_seconds()
     return round(max(0.0, total - elapsed), 1)

@@ -4,7 +4,7 @@ One queue for planning, and one for each backbone, since a worker keeps one back
 JSON, functions are named by their dotted path: nothing is ever pickled.
 """
 
-from typing import Final
+from typing import Final, cast
 
 import redis
 from rq import Queue
@@ -49,8 +49,7 @@ class Delivery:
         if record.status is not JobStatus.QUEUED:
             return None
         with answering():
-            position: int | None = self._queue_of(record).get_job_position(_message(record))
-        return position
+            return cast(int | None, self._redis.lpos(self._queue_of(record).key, _message(record)))
 
     def _queue_of(self, record: JobRecord) -> Queue:
         if record.stage is Stage.PLANNING:

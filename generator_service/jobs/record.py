@@ -67,6 +67,8 @@ class JobRecord(WireModel):
     updated_at: datetime
     started_at: datetime | None = None
     """When a worker first took the job."""
+    running_since: datetime | None = None
+    """When the worker that runs it now took it."""
     finished_at: datetime | None = None
     worker: str | None = None
     """Who runs it now."""

@@ -113,7 +113,7 @@ class JobStore:
         """A worker takes a queued job.  Conflict where it was canceled meanwhile."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
-            return {"worker": worker, "stage": stage, "started_at": record.started_at or now}
+            return {"worker": worker, "stage": stage, "started_at": record.started_at or now, "running_since": now}
 
         return self._move(job_id, JobStatus.RUNNING, changes)
 
@@ -123,6 +123,7 @@ class JobStore:
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             return {
                 "worker": None,
+                "running_since": None,
                 "stage": Stage.SAMPLING,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
             }
@@ -230,7 +231,7 @@ class JobStore:
 
 
 def _ended(now: datetime) -> dict[str, Any]:
-    return {"worker": None, "stage": None, "finished_at": now}
+    return {"worker": None, "running_since": None, "stage": None, "finished_at": now}
 
 
 def _job(job_id: str) -> str:

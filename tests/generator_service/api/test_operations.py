@@ -143,7 +143,7 @@ def test_time_left_is_the_rest_at_the_rate_so_far(api):
     api.parts.store.report(job, stage=Stage.SAMPLING, progress=0.2, step=5)
     record = api.parts.store.get(job)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    record = record.model_copy(update={"started_at": begin, "updated_at": begin + timedelta(seconds=10)})
+    record = record.model_copy(update={"running_since": begin, "updated_at": begin + timedelta(seconds=10)})
 
     assert seconds_left(record, begin + timedelta(seconds=10)) == 40.0
     assert seconds_left(record, begin + timedelta(seconds=25)) == 25.0

@@ -160,11 +160,13 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert planning.started_at > new.created_at
 
     waiting = store.hand_over(new.id, plan, seconds=1.5)
-    assert (waiting.worker, waiting.stage) == (None, Stage.SAMPLING)
+    assert (waiting.worker, waiting.running_since, waiting.stage) == (None, None, Stage.SAMPLING)
     assert store.plan(new.id) == plan
 
     rendering = store.start(new.id, worker="render-1", stage=Stage.SAMPLING)
     assert rendering.started_at == planning.started_at  # the first start
+    assert rendering.running_since is not None
+    assert rendering.running_since > planning.started_at
     assert store.report(new.id, stage=Stage.SAMPLING, progress=0.5, step=2) is JobStatus.RUNNING
     halfway = store.get(new.id)
     assert (halfway.stage, halfway.progress, halfway.step) == (Stage.SAMPLING, 0.5, 2)
