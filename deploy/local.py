@@ -45,12 +45,11 @@ def demo(
     with (
         _reporting(console) as request,
         tempfile.TemporaryDirectory(prefix="motion-factorized-video-") as data,
-        _started(console, Path(data), None, request) as stack,
+        _started(console, request, Path(data), disposable=True) as stack,
     ):
         start_seconds = time.monotonic() - begin
         with ProgressDisplay(console) as show:
             job, files = make_video(stack, prompt, seed, out, show)
-        stack.abandon()
         if files is None:
             reason = job.error.message if job.error is not None else "nobody said why"
             console.print(f"The job ended {job.status}: {reason}", style="red")
@@ -73,7 +72,7 @@ def up(
     console = _console()
     with _reporting(console) as request, _claimed(data.absolute()) as folder:
         _require_free(port)
-        with _started(console, folder, port, request) as stack:
+        with _started(console, request, folder, port) as stack:
             _tell_addresses(console, stack.addresses, folder)
             try:
                 while True:
@@ -113,10 +112,12 @@ def _reporting(console: Console) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _started(console: Console, data: Path, port: int | None, request: StopRequest) -> Iterator[LocalStack]:
+def _started(
+    console: Console, request: StopRequest, data: Path, port: int | None = None, *, disposable: bool = False
+) -> Iterator[LocalStack]:
     with ExitStack() as display:
         show = display.enter_context(start_display(console))
-        with local_stack(data, port=port, request=request, show=show) as stack:
+        with local_stack(data, port=port, request=request, show=show, disposable=disposable) as stack:
             display.close()
             yield stack
 

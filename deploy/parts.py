@@ -185,12 +185,17 @@ class Stack:
 
 
 @contextmanager
-def running(parts: Sequence[Part], logs: Path) -> Iterator[Stack]:
-    """A stack of parts, none started yet: call `advance` until it is `ready`.  None is left when the block ends."""
+def running(parts: Sequence[Part], logs: Path, *, patient: bool = True) -> Iterator[Stack]:
+    """A stack of parts, none started yet: call `advance` until it is `ready`.  None is left when the block ends.
+
+    `patient`: they may end in good order, as for every part that keeps data.
+    """
     stack = Stack(parts, logs)
     try:
         yield stack
     finally:
+        if not patient:
+            stack.kill()
         stack.stop()
 
 

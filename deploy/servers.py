@@ -89,7 +89,15 @@ def seaweedfs(folder: Path, port: int) -> Part:
         for server in [*own, "s3"]
     )
     folder.mkdir(parents=True, exist_ok=True)
-    command = [_weed(), "mini", "-dir=.", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-bucket={VIDEO_BUCKET}"]
+    command = [
+        _weed(),
+        "-logtostderr=true",
+        "mini",
+        "-dir=.",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        f"-bucket={VIDEO_BUCKET}",
+    ]
     command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-s3.port={port}", *(f"-{option}={other}" for option, other in ports.items())]
     # Relative to its working directory: the path of a Unix socket may have no more than 107 characters.

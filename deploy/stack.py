@@ -73,17 +73,19 @@ class LocalStack:
         self._request.check()
         self._stack.advance()
 
-    def abandon(self) -> None:
-        """Drop everything at once, for a stack whose data nobody will read again."""
-        self._stack.kill()
-
 
 @contextmanager
 def local_stack(
-    data: Path, *, port: int | None = None, request: StopRequest, show: Callable[[Stack], None] = lambda _: None
+    data: Path,
+    *,
+    port: int | None = None,
+    request: StopRequest,
+    show: Callable[[Stack], None] = lambda _: None,
+    disposable: bool = False,
 ) -> Iterator[LocalStack]:
     """Yields once a job could be done; leaves no process behind.  `show` is called while parts start.
 
+    `disposable`: nobody will read `data` again, so everything is dropped at once in the end.
     Raises PartError and Stopped.
     """
     api_port, planner_port, redis_port, s3_port = free_ports(4)
@@ -97,14 +99,13 @@ def local_stack(
     shutil.rmtree(temporary, ignore_errors=True)  # what a killed worker left
     temporary.mkdir(parents=True)
     servers = [valkey(data / "valkey", redis_port), seaweedfs(data / "seaweedfs", s3_port)]
-    with running([*servers, *_services(addresses, temporary)], data / "logs") as stack:
+    with running([*servers, *_services(addresses, temporary)], data / "logs", patient=not disposable) as stack:
         request.on_more = stack.hurry
+        local = LocalStack(stack, addresses, request)
         while not stack.ready:
-            request.check()
-            stack.advance()
+            local.check()
             show(stack)
             time.sleep(POLL_SECONDS)
-        local = LocalStack(stack, addresses, request)
         deadline = time.monotonic() + READY_SECONDS
         while not answers(f"{addresses.api}/ready"):
             local.check()

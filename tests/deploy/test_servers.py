@@ -10,7 +10,7 @@ from obstore.store import S3Store
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, embedded_s3, embedded_valkey, free_ports
 
-SOCKETS = Path("/tmp")  # noqa: S108  (SeaweedFS's own choice)
+TEMPORARY = Path("/tmp")  # noqa: S108  (SeaweedFS's own choice)
 
 
 def bucket(server: S3Server, secret: str = S3_SECRET_KEY) -> S3Store:
@@ -50,8 +50,9 @@ def test_s3_leaves_nothing_outside_its_folder(tmp_path: Path) -> None:
     with embedded_s3(tmp_path) as server:
         connections = psutil.Process(server.pid).net_connections("inet")
         ports = {str(c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
-        assert any(file.stem.rpartition("-")[2] in ports for file in SOCKETS.glob("seaweedfs-*.sock"))
-    assert not any(file.stem.rpartition("-")[2] in ports for file in SOCKETS.glob("seaweedfs-*.sock"))
+        assert any(file.stem.rpartition("-")[2] in ports for file in TEMPORARY.glob("seaweedfs-*.sock"))
+    assert not any(file.stem.rpartition("-")[2] in ports for file in TEMPORARY.glob("seaweedfs-*.sock"))
+    assert not any(file.name.endswith(f".{server.pid}") for file in TEMPORARY.glob("weed.*"))
 
 
 def test_s3_works_in_a_folder_too_deep_for_a_socket(tmp_path: Path) -> None:

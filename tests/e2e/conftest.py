@@ -12,10 +12,9 @@ from generator_service.client import Client
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with local_stack(tmp_path_factory.mktemp("stack"), request=StopRequest()) as stack:
+    with local_stack(tmp_path_factory.mktemp("stack"), request=StopRequest(), disposable=True) as stack:
         yield stack
         stack.check()  # no part died meanwhile
-        stack.abandon()
 
 
 @pytest.fixture(scope="session")
