@@ -57,7 +57,7 @@ def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
             return x + (tx - x) * share, y + (ty - y) * share
         case Goal.AWAY_FROM:
             distance = math.hypot(x - tx, y - ty) or 1.0
-            step = DISTANCE[Speed.NORMAL]
+            step = DISTANCE[Speed.SLOW]
             return x + (x - tx) / distance * step, y + (y - ty) / distance * step
         case Goal.LEFT_OF:
             return tx - beside, level

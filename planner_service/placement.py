@@ -23,6 +23,8 @@ AIR = 0.28
 WATER = 0.62
 COVERED = 0.42
 """How much of the frame all instances together may cover before they are made smaller."""
+PARTING = 0.4
+"""How much nearer to the middle than others those begin that move away from something."""
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
 ATTEMPTS = 9
@@ -128,6 +130,8 @@ class _Stage:
             x = 0.5 - dx / 2
         if dy:
             y = 0.5 - dy / 2
+        if any(phase.goal is Goal.AWAY_FROM for phase in cues.phases):
+            x = 0.5 + (x - 0.5) * PARTING
         if cues.place is not None:
             place_x, place_y = PLACES[cues.place]
             x, y = (x if dx else place_x), (y if dy else place_y)

@@ -1,5 +1,6 @@
 """From an action to the cues of a phase: its label, where it goes, how."""
 
+import re
 from typing import NamedTuple
 
 from planner_service.cues import Direction, Goal, Manner, Phase, Pickup, Speed
@@ -12,6 +13,7 @@ APPROACH, RECEDE = 1.6, 0.6
 """Size at the end over size at the start of what comes nearer, or goes away."""
 SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
+MUTUAL = re.compile(r"\b(towards?|to|away from|closer to|from) (?:each other|one another)\b")
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
 
@@ -25,12 +27,14 @@ class Setting(NamedTuple):
     """Whether a spatial relation holds the instance where it is."""
     goal: Goal | None = None
     target: str | None = None
+    causes: bool = False
+    """It makes another do what the verb says: "a boy flies a kite"."""
 
 
 def phase_of(action: Action | None, setting: Setting) -> Phase:
     """The cues of one action for its subject, or for an object that it sends on its way."""
     kind = noun_of(setting.name).kind
-    if action is None:
+    if action is None or setting.causes:
         return _at_rest(kind)
     if _stands_still(action, setting, kind):
         return Phase(label=MotionLabel.MOTIONLESS)
@@ -82,6 +86,14 @@ def sent(action: Action, setting: Setting) -> Phase:
         speed=_speed(action),
         manner=Manner.STRIDE if deforms else None,
     )
+
+
+def mutual_goal(action: Action) -> Goal | None:
+    """What "toward each other" and "away from one another" ask of all the subjects."""
+    match = MUTUAL.search(action.text)
+    if match is None:
+        return None
+    return Goal.AWAY_FROM if match.group(1).startswith("away") else Goal.TOWARD
 
 
 def _at_rest(kind: Kind) -> Phase:

@@ -10,7 +10,7 @@ from planner_service.nouns import Habitat, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import Attachment, attachments_of, preposition_before
-from planner_service.parser.cueing import Setting, phase_of, sent
+from planner_service.parser.cueing import Setting, mutual_goal, phase_of, sent
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.words import Role, Word
@@ -150,7 +150,8 @@ class _Composition:
                         label=longest.label,
                     )
                 )
-                cues.append(InstanceCues(instance=identifier, place=self._place(number), phases=phases))
+                own = self._mutual(number, identifier, phases)
+                cues.append(InstanceCues(instance=identifier, place=self._place(number), phases=own))
         graph = MotionGraph(instances=tuple(instances), relations=self._relations())
         return Reading(
             graph=graph, background=self._background(lexicon), cues=tuple(cues), depth_order=self._depth(graph)
@@ -194,7 +195,7 @@ class _Composition:
         """One phase for each of "…, then …"; within a phase the action that moves most."""
         by_sequence: dict[int, list[Phase]] = {}
         for action in self.actions:
-            if number in action.subjects:
+            if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
                 by_sequence.setdefault(action.sequence, []).append(phase_of(action, self._setting(number, action)))
             elif number in action.objects and action.verb.object in ("travels", "rides"):
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
@@ -205,6 +206,20 @@ class _Composition:
             phase.model_copy(update={"until": 1.0 if index == len(chosen) else index / len(chosen)})
             for index, phase in enumerate(chosen, start=1)
         )
+
+    def _mutual(self, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        """The phases, with respect to the other where two move toward each other, or apart."""
+        for action in self.actions:
+            goal = mutual_goal(action)
+            group = [name for subject in action.subjects for name in self.ids.get(subject, ())]
+            if goal is not None and number in action.subjects and len(group) > 1:
+                other = group[1] if identifier == group[0] else group[0]
+                changes = {"direction": None, "goal": goal, "target": other}
+                return tuple(
+                    phase if phase.label is MotionLabel.MOTIONLESS else phase.model_copy(update=changes)
+                    for phase in phases
+                )
+        return phases
 
     def _setting(self, number: int, action: Action) -> Setting:
         goals = [a for a in self.attachments if a.source == number and a.goal and a.action == action.index]
@@ -220,6 +235,7 @@ class _Composition:
             arranged=arranged,
             goal=goals[0].goal if target else None,
             target=target,
+            causes=action.verb.object == "made_to" and number in action.subjects and bool(action.objects),
         )
 
     def _goes_along(self, action: Action, attachment: Attachment) -> bool:

@@ -22,7 +22,7 @@ class Verb:
     direction: Literal["sideways", "up", "down"] | None = None
     speed: Speed = Speed.NORMAL
     manner: Manner = Manner.SWAY
-    object: Literal["travels", "rides", "placed"] | None = None
+    object: Literal["travels", "rides", "placed", "made_to"] | None = None
 
 
 ACTIVITY = Verb()

@@ -94,6 +94,11 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     word = words[index]
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
+    if "side by side" in " ".join(w.lower for w in words[max(0, index - 2) : index + 3]) and word.lower in (
+        "side",
+        "by",
+    ):
+        return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
         left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
         return _as_verb(word, "leave") if left_behind else word
@@ -123,7 +128,11 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
     after = words[index + 1] if index + 1 < len(words) else None
-    if after is not None and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE):
+    if (
+        after is not None
+        and after.lower != "side"
+        and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE)
+    ):
         is_participle = word.lower.endswith("ing") and lexicon.verb_form(word.lower) is not None
         return lexicon.verb_form(word.lower) if is_participle and known(before.lower) is not None else None
     if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from planner_service.arrangements import PHRASES
 from planner_service.cues import Direction, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
+from planner_service.parser.planner import Parser
 from planner_service.reasoning import Request, lay_out
 from planner_service.rules import violations
 from shared.geometry import MINIMUM_SIDE
@@ -163,3 +164,15 @@ def test_a_size_cue_is_kept() -> None:
     assert (box.width, box.height) == pytest.approx((0.37, 0.21))
     assert box.center[0] > 0.6
     assert box.center[1] < 0.4
+
+
+@pytest.mark.parametrize(
+    ("prompt", "nearer"),
+    [("two people walk toward each other", True), ("a dog and a cat run away from one another", False)],
+)
+def test_what_moves_toward_each_other_meets_and_does_not_cross(parser: Parser, prompt: str, nearer: bool) -> None:
+    layout = lay_out(parser.read(prompt, 0, None), Request(prompt, 25, 720, 480, 0))
+    left, right = sorted((track.boxes for track in layout.tracks), key=lambda boxes: boxes[0].center[0])
+    begin, end = (right[frame].center[0] - left[frame].center[0] for frame in (0, -1))
+    assert (end < begin - 0.1) if nearer else (end > begin + 0.1)
+    assert end > 0.05

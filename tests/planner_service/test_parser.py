@@ -56,6 +56,8 @@ def related(reading: Reading) -> set[tuple[str, str, str]]:
         ("a girl with curly hair sits on a bench", [("girl with curly hair", STILL, None), ("bench", STILL, None)]),
         ("a bowl of soup on a table", [("bowl of soup", STILL, None), ("table", STILL, None)]),
         ("the chef stirs up a soup", [("chef", SOFT, None), ("soup", STILL, None)]),
+        ("a boy is flying a kite", [("boy", SOFT, None), ("kite", SOFT, RIGHT)]),
+        ("a robot and a dog walk side by side to the right", [("robot", SOFT, RIGHT), ("dog", SOFT, RIGHT)]),
         ("a hat left on a chair", [("hat", STILL, None), ("chair", STILL, None)]),
         ("the sun rises, moving upwards behind a tower", [("sun", RIGID, UP), ("tower", STILL, None)]),
     ],
@@ -116,6 +118,19 @@ def test_spatial_relations(parser, prompt, relation):
 def test_goals(parser, prompt, goal, target):
     phase = parser.read(prompt, 0, None).cues[0].phases[-1]
     assert (phase.goal, phase.target, phase.direction) == (goal, target, None)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "goal"),
+    [
+        ("two people walk toward each other", Goal.TOWARD),
+        ("a dog and a cat run away from one another", Goal.AWAY_FROM),
+    ],
+)
+def test_toward_each_other(parser, prompt, goal):
+    reading = parser.read(prompt, 0, None)
+    first, second = reading.graph.ids
+    assert [(cues.phases[0].goal, cues.phases[0].target) for cues in reading.cues] == [(goal, second), (goal, first)]
 
 
 def test_then_begins_a_new_phase(parser):
