@@ -200,14 +200,15 @@ def _span(
 
 
 def _is_passive(word: Word, words: Sequence[Word]) -> bool:
+    """By its tag; of "a dog and a cat run" the tagger says so wrongly, for want of an auxiliary."""
     if word.tag != "VBN" or word.token.tag_ != "VBN":
         return False
     helpers = {w.lower for w in words[max(0, word.index - 4) : word.index] if w.role is Role.AUXILIARY}
-    return not helpers & {"has", "have", "had", "having"}
+    return not helpers & {"has", "have", "had", "having"} and (bool(helpers) or word.lower != word.lemma)
 
 
 def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
-    """ "a speeding boat" speeds, "a sleeping dog" sleeps."""
+    """What participles before a noun say: "a speeding boat" speeds, "a sleeping dog" sleeps."""
     found = []
     for number, mention in enumerate(mentions):
         for word in words[mention.start : mention.end - 1]:

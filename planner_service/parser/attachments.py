@@ -144,7 +144,7 @@ def _source(
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
-    """ "with a bird perching in a tree behind": behind the prompt's first thing."""
+    """Behind the prompt's first thing: "a truck passes, with a bird in a tree behind"."""
     things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
     found = []
     for action in actions:

@@ -84,7 +84,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
 
 
 def _is_same(first: Mention, second: Mention) -> bool:
-    """ "a rabbit … then the rabbit": a definite mention of a noun that was there already."""
+    """A definite mention of a noun that was there already: "a rabbit … then the rabbit"."""
     return (
         second.definite
         and first.head == second.head
@@ -282,7 +282,11 @@ class _Composition:
                 continue
             if (place := directions.place_in(action.text)) is not None:
                 return place
-            if action.lemma in AIRBORNE and noun_of(self.mentions[number].name).habitat is Habitat.GROUND:
+            if (
+                action.lemma in AIRBORNE
+                and not action.objects
+                and noun_of(self.mentions[number].name).habitat is Habitat.GROUND
+            ):
                 return Place.TOP
         mention = self.mentions[number]
         after = [word.lower for word in self.words[mention.end : mention.end + 5]]

@@ -146,7 +146,7 @@ def _joined(tokens: list[str]) -> str:
 
 
 def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """ "a flock of birds" is five birds, "a bowl of soup" one bowl of soup."""
+    """Collectives are counted, contents named: "a flock of birds" is five birds, "a bowl of soup" one such bowl."""
     merged: list[Mention] = []
     for mention in found:
         before = merged[-1] if merged else None
@@ -173,13 +173,13 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
 
 
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
-    """ "the top of the bench" is a place with respect to the bench, and no thing."""
+    """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
     return of and mention.head in RELATIONAL
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
-    """ "On a terrace with lanterns, a cat sits": what is unheard of before the first comma is the background."""
+    """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits"."""
     commas = [word.index for word in words if word.text == ","]
     if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
         return mentions
@@ -196,7 +196,7 @@ def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]
 
 
 def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """ "a girl with curly hair", "a man in a black suit" are one thing each, and that is their name."""
+    """One thing each, and that is their name: "a girl with curly hair", "a man in a black suit"."""
     merged: list[Mention] = []
     for mention in mentions:
         before = merged[-1] if merged else None

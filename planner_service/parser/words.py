@@ -94,10 +94,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     word = words[index]
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
-    if "side by side" in " ".join(w.lower for w in words[max(0, index - 2) : index + 3]) and word.lower in (
-        "side",
-        "by",
-    ):
+    if word.lower in ("side", "by") and _is_side_by_side(words, index):
         return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
         left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
@@ -115,6 +112,10 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         if verb is not None:
             return _as_verb(word, verb)
     return word
+
+
+def _is_side_by_side(words: list[Word], index: int) -> bool:
+    return "side by side" in " ".join(word.lower for word in words[max(0, index - 2) : index + 3])
 
 
 def _is_hidden_noun(words: list[Word], index: int) -> bool:
@@ -170,7 +171,7 @@ def _as_verb(word: Word, lemma: str) -> Word:
 
 
 def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> bool:
-    """ "a waiting dog", "two crowded cafe tables"."""
+    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables"."""
     return (
         word.tag in ("VBG", "VBN")
         and after is not None
