@@ -117,7 +117,9 @@ def local_stack(
 
 def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     """In the order in which they are started: the render worker, which takes longest, first."""
-    common = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+    # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a
+    # small machine, that has made renders 100 times slower.
+    common = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary), "OMP_WAIT_POLICY": "PASSIVE"}
     planner_environment = common | _listens("PLANNER", addresses.planner)
     generator_environment = {
         **common,
