@@ -234,7 +234,7 @@ def _bases(word: str) -> Iterator[str]:
         ("ied", ("y",)),
         ("ed", ("", "e")),
     ):
-        if word.endswith(ending) and len(word) > len(ending) + 1:
+        if word.endswith(ending) and len(word) > len(ending):
             stem = word.removesuffix(ending)
             for replacement in replacements:
                 yield stem + replacement

@@ -1,6 +1,7 @@
 """python -m emoji_world train | evaluate | show | translate | sprites"""
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def train(
 
     def report(line: str) -> None:
         if rank() == 0:
-            console.log(line, _stack_offset=2)
+            console.print(f"{datetime.now():%H:%M:%S}  {line}", soft_wrap=True)
 
     pipeline = train_all(PROFILES[profile], out, report)
     report(f"finished: {pipeline}")

@@ -88,7 +88,7 @@ NEAREST: dict[str, tuple[str, ...]] = {
 """What stands in for a sprite that a world lacks, before anything else of its kind does."""
 
 KIND_STAND_INS: dict[Kind, tuple[str, ...]] = {
-    "vehicle": ("car", "truck", "bus"),
+    "vehicle": ("car", "truck", "bus", "robot"),
     "boat": ("car", "ship", "boat"),
     "flyer": ("bird", "airplane", "ball"),
     "animal": ("cat", "sheep", "pig", "dog", "horse"),

@@ -33,8 +33,7 @@ class Placed:
 
     def centres(self, frames: int) -> np.ndarray:
         """[frames, 2], px."""
-        way = np.linspace(0, 1, frames)[:, None] * np.asarray(self.travel)
-        return np.asarray(self.start) + way
+        return np.linspace(self.start, np.add(self.start, self.travel), frames)
 
 
 @dataclass(frozen=True)

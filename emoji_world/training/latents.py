@@ -1,5 +1,6 @@
 """Stage 2: clips are drawn and encoded once, in numbered shards, so that the transformer never waits for the VAE."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from emoji_world.training.trainee import barrier, rank
 SHARD = 64
 """Clips per file."""
 ENCODED_AT_ONCE = 16
+REPORT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,14 @@ def cache_latents(
     files = [folder / f"{index:05d}.pt" for index in range(-(-clips // SHARD))]
     processes = dist.get_world_size() if dist.is_initialized() else 1
     vae = vae.to(device).eval()
+    reported = time.monotonic()
     for index in range(rank(), len(files), processes):
         if not files[index].exists():
             write_atomically(
                 _shard(index, min(SHARD, clips - index * SHARD), vae, tokenizer, world, device, seed), files[index]
             )
+        if time.monotonic() - reported > REPORT_SECONDS:
+            reported = time.monotonic()
             report(f"{min((index + 1) * SHARD, clips)} of {clips} clips")
     barrier()
     shards = [torch.load(file, weights_only=True) for file in files]

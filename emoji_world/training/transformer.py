@@ -35,7 +35,7 @@ from emoji_world.training.trainee import Trainee, rank, warm_cosine
 @dataclass(frozen=True)
 class TransformerRecipe:
     budget: Budget
-    batch: int = 8
+    batch: int = 16
     """Clips per process and step; still frames come three times as many."""
     stills_until: float = 0.12
     alone_until: float = 0.35

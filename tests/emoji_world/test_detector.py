@@ -1,0 +1,103 @@
+"""The evaluator finds what is there, and only that."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from emoji_world.backgrounds import background_image
+from emoji_world.detector import Detections, Detector, nearest_background
+from emoji_world.evaluation import THRESHOLD, deformation, direction, judge, overlap
+from emoji_world.scene import Scene, draw_scene, place
+from emoji_world.spec import MOTIONS, WORLD, Motion
+from emoji_world.world import render
+
+
+def scenes(count: int) -> list[Scene]:
+    rngs = [np.random.default_rng([1, k]) for k in range(count)]
+    return [draw_scene(WORLD, rng, 1 + k % 2, held_out=True) for k, rng in enumerate(rngs)]
+
+
+def videos_of(many: list[Scene]) -> Tensor:
+    return torch.stack([render(WORLD, scene).video for scene in many]).float() / 255
+
+
+def scene_of(sprite: str, motion: Motion) -> Scene:
+    return Scene(place(WORLD, np.random.default_rng(3), [(sprite, motion)]), "grass", "")
+
+
+@pytest.mark.parametrize("sprite", WORLD.sprites)
+def test_a_sprite_is_found_where_it_is_and_no_other_is(sprite: str) -> None:
+    clip = render(WORLD, scene_of(sprite, "right"))
+    found = Detector(WORLD).detect(clip.video[None, [0, 8]].float() / 255)
+    index = WORLD.sprites.index(sprite)
+    scores = found.distinct()[0]
+    assert scores.argmax() == index
+    assert scores[index] > 0.7
+    assert scores.sort(descending=True).values[1] < scores[index] - 0.1
+    for box, truth in zip(found.boxes[0, :, index], clip.tracks[0].boxes[[0, 8]], strict=True):
+        assert overlap(box, truth) > 0.7
+
+
+def test_nothing_is_found_in_empty_frames() -> None:
+    for background in WORLD.backgrounds:
+        empty = background_image(WORLD, background).expand(1, 1, -1, -1, -1)
+        assert Detector(WORLD).detect(empty).scores.max() < THRESHOLD, background
+
+
+def test_of_two_sprites_in_one_place_the_better_keeps_it() -> None:
+    box, apart = [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
+    found = Detections(torch.tensor([[[0.9, 0.6, 0.7]]]), torch.tensor([[[box, box, apart]]]))
+    assert found.distinct().tolist() == [[pytest.approx(0.9), -torch.inf, pytest.approx(0.7)]]
+
+
+def test_true_clips_are_judged_right_and_the_clips_of_other_captions_are_not() -> None:
+    asked = scenes(16)
+    truth = judge(videos_of(asked), asked, WORLD)
+    for rate in (truth.background, truth.sprite, truth.direction, truth.stays, truth.deforms, truth.keeps_shape):
+        assert rate.of
+        assert rate.share >= 0.85
+    assert truth.both.share >= 0.75
+    assert truth.absent.share <= 0.1
+    swapped = [  # the same scenes, asked for with the next sprite of the list
+        replace(
+            scene,
+            objects=tuple(
+                replace(each, sprite=WORLD.sprites[(WORLD.sprites.index(each.sprite) + 1) % len(WORLD.sprites)])
+                for each in scene.objects
+            ),
+        )
+        for scene in asked
+    ]
+    assert judge(videos_of(asked), swapped, WORLD).sprite.share == 0
+
+
+@pytest.mark.parametrize("background", WORLD.backgrounds)
+def test_the_background_is_recognised_behind_noise_and_an_object(background: str) -> None:
+    scene = replace(scene_of("car", "still"), background=background)
+    video = render(WORLD, scene).video.float() / 255
+    noisy = video + 0.05 * torch.randn(video.shape, generator=torch.Generator().manual_seed(0))
+    assert nearest_background(noisy, WORLD) == background
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_deformation_is_seen_where_it_is(motion: Motion) -> None:
+    video = render(WORLD, scene_of("tree", motion)).video.float() / 255
+    assert deformation(video, WORLD) == (motion if motion in ("sway", "squash") else None)
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"), [((0.2, 0.0), "right"), ((-0.2, 0.1), "left"), ((0.0, -0.2), "up"), ((0.03, 0.05), "still")]
+)
+def test_direction_by_hand(way: tuple[float, float], expected: str) -> None:
+    box = torch.tensor([0.4, 0.4, 0.6, 0.6])
+    assert direction(torch.stack([box, box + torch.tensor([*way, *way])]), WORLD) == expected
+
+
+def test_overlap_by_hand() -> None:
+    one = torch.tensor([0.0, 0.0, 0.4, 0.5])
+    assert overlap(one, one) == pytest.approx(1)
+    assert overlap(one, torch.tensor([0.2, 0.0, 0.6, 0.5])) == pytest.approx(1 / 3)
+    assert overlap(one, torch.tensor([0.5, 0.6, 0.7, 0.9])) == 0

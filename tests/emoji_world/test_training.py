@@ -1,0 +1,168 @@
+"""Training on a world of thumbnails: resumable to the last bit, ending in a stock pipeline."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import CogVideoXPipeline
+
+from emoji_world.networks import NetworkSpec, make_tokenizer, make_transformer, make_vae, rotary_embedding
+from emoji_world.spec import WORLD
+from emoji_world.training.attention import MatmulAttention
+from emoji_world.training.data import box_mask, latent_mask, training_clip
+from emoji_world.training.latents import Latents
+from emoji_world.training.loop import Budget, Cadence, run_stage
+from emoji_world.training.profiles import Profile
+from emoji_world.training.run import train
+from emoji_world.training.trainee import warm_cosine
+from emoji_world.training.transformer import TransformerRecipe, TransformerTraining
+from emoji_world.training.vae import VaeRecipe, VaeTraining
+from emoji_world.whitening import whiten
+
+THUMBNAILS = replace(
+    WORLD, height=16, width=24, single_px=(8, 10), pair_px=(6, 8), travel_px=(3, 5), sprites=("car", "tree", "pig")
+)
+SMALL = NetworkSpec(vae_channels=(4, 8, 8), latent_channels=4, width=32, layers=2, heads=2, text_width=32)
+SELDOM = Cadence(checkpoint=1e9, report=1e9)
+
+
+def vae_training() -> VaeTraining:
+    recipe = VaeRecipe(Budget(6, "steps"), still_batch=2, stills_until=0.4)
+    return VaeTraining(THUMBNAILS, SMALL, recipe, "cpu", seed=3)
+
+
+def transformer_training() -> TransformerTraining:
+    random = torch.Generator().manual_seed(0)
+    data = Latents(
+        latents=torch.randn(8, 3, 4, 4, 6, generator=random).bfloat16(),
+        tokens=torch.randint(3, 50, (8, SMALL.text_length), generator=random).short(),
+        inside=torch.rand(8, 3, 1, 4, 6, generator=random) < 0.3,
+        alone=torch.arange(8) % 2 == 0,
+    )
+    recipe = TransformerRecipe(Budget(6, "steps"), batch=2, stills_until=0.2)
+    return TransformerTraining(
+        data, make_vae(SMALL, THUMBNAILS), make_tokenizer(SMALL), THUMBNAILS, SMALL, recipe, "cpu", seed=3
+    )
+
+
+def run(training: VaeTraining | TransformerTraining, checkpoint: Path, stop_after: int | None = None) -> dict[str, Any]:
+    run_stage(
+        training.trainee,
+        training.recipe.budget,
+        training.step,
+        checkpoint,
+        report=lambda line: None,
+        preview=lambda: "",
+        cadence=SELDOM,
+        stop_after=stop_after,
+    )
+    return training.trainee.state_dict()
+
+
+@pytest.mark.parametrize("make", [vae_training, transformer_training])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(make: Any, tmp_path: Path) -> None:
+    whole = run(make(), tmp_path / "whole.pt")
+    for _ in range(3):  # stopped after 2 and 4 steps, each time continued by a new process's objects
+        parts = run(make(), tmp_path / "parts.pt", stop_after=2)
+    assert whole["steps"] == parts["steps"] == 6
+    for kind in ("module", "average"):
+        for name, tensor in whole[kind].items():
+            assert torch.equal(tensor, parts[kind][name]), name
+    begun = make().trainee.state_dict()["module"]
+    assert any(not torch.equal(tensor, begun[name]) for name, tensor in whole["module"].items())
+
+
+def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_path: Path) -> None:
+    profile = Profile(
+        vae=VaeRecipe(Budget(2, "steps"), still_batch=1),
+        cached_clips=5,
+        transformer=TransformerRecipe(Budget(2, "steps"), batch=2),
+        world=THUMBNAILS,
+        networks=SMALL,
+        cadence=SELDOM,
+    )
+    lines: list[str] = []
+    folder = train(profile, tmp_path, lines.append)
+    pipeline = CogVideoXPipeline.from_pretrained(str(folder))
+    assert pipeline.vae.config.latent_channels == 4
+    before = {file: file.read_bytes() for file in folder.rglob("*.safetensors")}
+    assert len(before) == 3
+    assert train(profile, tmp_path, lines.append) == folder
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_whitening_evens_the_latents_and_leaves_the_reconstruction() -> None:
+    torch.manual_seed(0)
+    vae = make_vae(SMALL, THUMBNAILS).eval()
+    videos = torch.randn(2, 3, 9, 16, 24)
+    with torch.no_grad():
+        before = vae.encode(videos).latent_dist
+        entering = vae.decoder.conv_in(before.mode())[0]
+        mean, deviation = before.mode().mean((0, 2, 3, 4)), before.mode().std((0, 2, 3, 4))
+        assert not torch.allclose(deviation, torch.ones(4), atol=0.05)
+        assert not torch.allclose(mean, torch.zeros(4), atol=0.05)
+        whiten(vae, mean, deviation)
+        white = vae.encode(videos).latent_dist
+        assert torch.allclose(white.mode().mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-4)
+        assert torch.allclose(white.mode().std((0, 2, 3, 4)), torch.ones(4), atol=1e-4)
+        assert torch.allclose(white.std * deviation.view(1, -1, 1, 1, 1), before.std, rtol=1e-3)
+        entering_white = vae.decoder.conv_in(white.mode())[0]
+        inner = (..., slice(1, -1), slice(1, -1))  # the rim sees the zero padding
+        assert torch.allclose(entering_white[inner], entering[inner], atol=1e-4)
+
+
+def test_whitening_centred_latents_leaves_the_reconstruction_everywhere() -> None:
+    torch.manual_seed(0)
+    vae = make_vae(SMALL, THUMBNAILS).eval()
+    latents = torch.randn(2, 4, 3, 4, 6)
+    deviation = torch.tensor([0.5, 1.0, 2.0, 3.0])
+    with torch.no_grad():
+        decoded = vae.decode(latents).sample
+        whiten(vae, torch.zeros(4), deviation)
+        again = vae.decode(latents / deviation.view(1, -1, 1, 1, 1)).sample
+    assert decoded.std() > 0.1
+    assert torch.allclose(again, decoded, atol=1e-4)
+
+
+def test_written_out_attention_is_the_stock_attention() -> None:
+    torch.manual_seed(0)
+    transformer = make_transformer(SMALL, THUMBNAILS).eval()
+    torch.nn.init.normal_(transformer.proj_out.weight)
+    given = {
+        "hidden_states": torch.randn(2, 3, 4, 4, 6),
+        "encoder_hidden_states": torch.randn(2, SMALL.text_length, 32),
+        "timestep": torch.tensor([3, 900]),
+        "image_rotary_emb": rotary_embedding(transformer, 3),
+        "return_dict": False,
+    }
+    with torch.no_grad():
+        stock = transformer(**given)[0]
+        transformer.set_attn_processor(MatmulAttention())
+        written_out = transformer(**given)[0]
+    assert stock.abs().max() > 0.1
+    assert torch.allclose(stock, written_out, atol=1e-4)
+
+
+def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:
+    for seed in range(10):
+        clip = training_clip(WORLD, (seed,))
+        pixels, cells = box_mask(clip, WORLD.height, WORLD.width), latent_mask(WORLD, clip)
+        assert cells.shape == (3, 12, 16)
+        coarse = torch.nn.functional.max_pool2d(pixels, 4)
+        assert torch.equal(cells[0], coarse[0])
+        assert torch.equal(cells[2], coarse[5:9].amax(0))
+        for track in clip.tracks:
+            x0, y0, x1, y1 = (track.boxes[0] * torch.tensor([64, 48, 64, 48])).round().int().tolist()
+            assert pixels[0, y0:y1, x0:x1].all()
+
+
+def test_the_learning_rate_rises_holds_and_falls() -> None:
+    rates = [warm_cosine(step, step / 1000, warm_up=100, hold=0.5) for step in (0, 49, 300, 500, 750, 1000)]
+    assert rates == pytest.approx([0.01, 0.5, 1, 1, 0.5, 0.02], abs=1e-4)
+
+
+def test_a_budget_counts_minutes_or_steps() -> None:
+    assert Budget(10).progress(steps=7, seconds=150) == 0.25
+    assert Budget(10, "steps").progress(steps=7, seconds=150) == 0.7

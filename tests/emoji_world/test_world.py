@@ -1,0 +1,142 @@
+"""Clips: the same for the same seed, boxes tight, motions as labelled, combinations held out for real."""
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from emoji_world import grammar
+from emoji_world.networks import NetworkSpec, make_tokenizer
+from emoji_world.scene import draw_scene, place
+from emoji_world.spec import BACKGROUNDS, MOTIONS, STEP, WORLD, Motion
+from emoji_world.split import is_held_out
+from emoji_world.sprites import COLUMNS, TILE, _atlas, texture
+from emoji_world.vocabulary import SPRITES
+from emoji_world.world import Clip, Scene, make_clip, render, tight_boxes
+
+PIXELS = torch.tensor([WORLD.width, WORLD.height, WORLD.width, WORLD.height])
+
+
+def clip_of(*pairs: tuple[str, Motion], seed: int = 0) -> Clip:
+    placed = place(WORLD, np.random.default_rng(seed), pairs)
+    return render(WORLD, Scene(placed, "night", ""))
+
+
+def test_the_same_seed_gives_the_same_clip_and_another_seed_another() -> None:
+    one, again, other = (make_clip(WORLD, (5, seed), 2) for seed in (1, 1, 2))
+    assert one.video.shape == (9, 3, 48, 64)
+    assert torch.equal(one.video, again.video)
+    assert one.scene == again.scene
+    assert not torch.equal(one.video, other.video)
+
+
+def test_some_frames_are_those_frames_of_the_whole_clip() -> None:
+    whole, part = make_clip(WORLD, (3,), 2), make_clip(WORLD, (3,), 2, frames=[4, 8])
+    assert torch.equal(part.video, whole.video[[4, 8]])
+    assert torch.equal(part.tracks[1].boxes, whole.tracks[1].boxes[[4, 8]])
+
+
+@pytest.mark.parametrize("sprite", WORLD.sprites)
+def test_boxes_are_tight_around_what_is_drawn(sprite: str) -> None:
+    clip = clip_of((sprite, "left"))
+    empty = render(WORLD, Scene((), "night", "")).video
+    changed = (clip.video.int() - empty.int()).abs().amax(1) > 0
+    for box, mask in zip((clip.tracks[0].boxes * PIXELS).round().int().tolist(), changed, strict=True):
+        x0, y0, x1, y1 = box
+        inside = mask.clone()
+        inside[y0:y1, x0:x1] = False
+        inside[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1] = False  # faint edges may reach one pixel further
+        assert not inside.any()
+        for edge in (mask[y0, x0:x1], mask[y1 - 1, x0:x1], mask[y0:y1, x0], mask[y0:y1, x1 - 1]):
+            assert edge.any()
+
+
+def test_tight_boxes_by_hand() -> None:
+    mask = torch.zeros(2, 4, 8, dtype=torch.bool)
+    mask[0, 1:3, 2:7] = True
+    assert tight_boxes(mask).tolist() == [[0.25, 0.25, 0.875, 0.75], [0, 0, 0, 0]]
+
+
+def test_a_motionless_object_does_not_change_a_single_pixel() -> None:
+    video = clip_of(("pig", "still")).video
+    assert (video == video[:1]).all()
+
+
+@pytest.mark.parametrize("motion", list(STEP))
+def test_a_rigid_object_goes_where_its_label_says_and_keeps_its_size(motion: Motion) -> None:
+    boxes = clip_of(("robot", motion)).tracks[0].boxes * PIXELS
+    x, y = ((boxes[-1, :2] + boxes[-1, 2:] - boxes[0, :2] - boxes[0, 2:]) / 2).tolist()
+    across, along = (y, x * STEP[motion][0]) if STEP[motion][0] else (x, y * STEP[motion][1])
+    assert along > 9
+    assert abs(across) <= 1
+    assert torch.allclose(boxes[0, 2:] - boxes[0, :2], boxes[-1, 2:] - boxes[-1, :2], atol=2.01)  # an edge may fade
+
+
+def test_sideways_movers_look_ahead() -> None:
+    left, right = (clip_of(("car", motion), seed=4) for motion in ("left", "right"))
+    assert not left.scene.objects[0].mirrored
+    assert right.scene.objects[0].mirrored
+
+
+def test_squashing_lowers_an_object_on_its_foot_and_swaying_leans_it() -> None:
+    squash = clip_of(("tree", "squash")).tracks[0].boxes * PIXELS
+    heights = squash[:, 3] - squash[:, 1]
+    assert heights[4] < 0.7 * heights[0]
+    assert (squash[:, 3] - squash[0, 3]).abs().max() <= 1
+    sway = clip_of(("tree", "sway")).tracks[0].boxes * PIXELS
+    assert sway[2, 2] > sway[0, 2] + 3  # leans right
+    assert sway[6, 0] < sway[0, 0] - 3  # leans left
+
+
+def test_objects_stay_inside_and_apart() -> None:
+    for seed in range(40):
+        one, other = make_clip(WORLD, (seed,), 2).tracks
+        assert min(one.boxes.min(), other.boxes.min()) >= 0
+        assert max(one.boxes.max(), other.boxes.max()) <= 1
+        corner, opposite = torch.maximum(one.boxes, other.boxes)[:, :2], torch.minimum(one.boxes, other.boxes)[:, 2:]
+        assert not (opposite > corner).all(1).any()
+
+
+def test_the_split_is_disjoint_and_its_margins_are_balanced() -> None:
+    held = [triple for triple in product(WORLD.sprites, MOTIONS, BACKGROUNDS) if is_held_out(WORLD, *triple)]
+    assert len(held) == 42  # of 8 · 7 · 6
+    for axis, values, least, most in ((0, WORLD.sprites, 5, 6), (1, MOTIONS, 6, 6), (2, BACKGROUNDS, 7, 7)):
+        counts = Counter(triple[axis] for triple in held)
+        assert set(counts) == set(values)
+        assert least <= min(counts.values()) <= max(counts.values()) <= most
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+def test_scenes_come_from_the_side_of_the_split_that_was_asked_for(objects: int) -> None:
+    for held_out in (True, False):
+        for seed in range(50):
+            scene = draw_scene(WORLD, np.random.default_rng(seed), objects, held_out=held_out)
+            hidden = [is_held_out(WORLD, each.sprite, each.motion, scene.background) for each in scene.objects]
+            assert any(hidden) == held_out
+
+
+def test_motions_are_drawn_uniformly() -> None:
+    rng = np.random.default_rng(0)
+    counts = Counter(draw_scene(WORLD, rng, 1, held_out=False).objects[0].motion for _ in range(700))
+    assert all(70 <= counts[motion] <= 130 for motion in MOTIONS), counts
+
+
+def test_the_tokenizer_knows_every_word_of_every_caption() -> None:
+    spec = NetworkSpec()
+    tokenizer = make_tokenizer(spec)
+    captions = [draw_scene(WORLD, np.random.default_rng(k), 1 + k % 2, held_out=False).caption for k in range(300)]
+    captions += [grammar.caption([(sprite, "left")], "sea", grammar.first) for sprite in SPRITES]
+    for caption in captions:
+        tokens = tokenizer(caption).input_ids
+        assert len(tokens) == len(caption.split()) + 1 <= spec.text_length, caption  # a token a word, and the end
+        assert tokenizer.unk_token_id not in tokens
+    assert tokenizer.unk_token_id not in tokenizer("zebra, 9 quick-footed!").input_ids
+
+
+def test_the_atlas_holds_every_sprite() -> None:
+    assert _atlas().size == (COLUMNS * TILE, -(-len(SPRITES) // COLUMNS) * TILE)
+    for name in SPRITES:
+        assert max(texture(name).shape[1:]) >= 58, name
+        assert texture(name)[3].mean() > 0.2, name
