@@ -1,4 +1,4 @@
-"""One video on the local stack: submit, follow, fetch."""
+"""One video on the local stack, from the backbone its worker holds: submit, follow, fetch."""
 
 import re
 import time
@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from deploy.stack import LocalStack
 from generator_service.answers import JobView
 from generator_service.client import Client
 from generator_service.jobs.states import JobStatus
+from generator_service.request import JobRequest
+from generator_service.settings import WorkerSettings
+from shared.errors import invalid_request
 
 POLL_SECONDS: Final = 0.1
 MAXIMUM_SLUG: Final = 80
@@ -25,15 +30,23 @@ class Files:
     preview: Path
 
 
+def request_for(prompt: str, seed: int | None) -> JobRequest:
+    """Raises InvalidRequest."""
+    try:
+        return JobRequest(prompt=prompt, seed=seed, backbone=WorkerSettings().backbone)
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
 def make_video(
-    stack: LocalStack, prompt: str, seed: int | None, out: Path, show: Callable[[JobView], None]
+    stack: LocalStack, request: JobRequest, out: Path, show: Callable[[JobView], None]
 ) -> tuple[JobView, Files | None]:
     """The job as it ended, and its files where it succeeded, in a folder of `out` that is named for the prompt.
 
     Raises PartError and Stopped, and every ServiceError that the API may answer.
     """
     with Client(stack.addresses.api) as client:
-        job = client.submit(prompt=prompt, seed=seed)
+        job = client.submit(request)
         while True:
             show(job)
             if job.status.is_terminal:
@@ -43,7 +56,7 @@ def make_video(
             job = client.get(job.id)
         if job.status is not JobStatus.SUCCEEDED:
             return job, None
-        folder = out / slug(prompt)
+        folder = out / slug(job.prompt)
         files = Files(folder / "video.mp4", folder / "plan.json", folder / "preview.png")
         client.download(job.id, files.video)
         client.download_preview(job.id, files.preview)

@@ -18,7 +18,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.demo import make_video
+from deploy.demo import make_video, request_for
 from deploy.display import start_display
 from deploy.parts import PartError
 from deploy.servers import LOOPBACK, S3_ACCESS_KEY, S3_SECRET_KEY
@@ -42,14 +42,14 @@ def demo(
     """Start every part, make one video, say where it is, stop every part."""
     console = _console()
     begin = time.monotonic()
-    with (
-        _reporting(console) as request,
-        tempfile.TemporaryDirectory(prefix="motion-factorized-video-") as data,
-        _started(console, request, Path(data), disposable=True) as stack,
-    ):
+    with ExitStack() as cleanup:
+        stop = cleanup.enter_context(_reporting(console))
+        request = request_for(prompt, seed)  # refused, if so, before anything is started
+        data = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="motion-factorized-video-"))
+        stack = cleanup.enter_context(_started(console, stop, Path(data), disposable=True))
         start_seconds = time.monotonic() - begin
         with ProgressDisplay(console) as show:
-            job, files = make_video(stack, prompt, seed, out, show)
+            job, files = make_video(stack, request, out, show)
         if files is None:
             reason = job.error.message if job.error is not None else "nobody said why"
             console.print(f"The job ended {job.status}: {reason}", style="red")
@@ -70,9 +70,9 @@ def up(
 ) -> None:
     """Start every part and keep them running until Ctrl-C."""
     console = _console()
-    with _reporting(console) as request, _claimed(data.absolute()) as folder:
+    with _reporting(console) as stop, _claimed(data.absolute()) as folder:
         _require_free(port)
-        with _started(console, request, folder, port) as stack:
+        with _started(console, stop, folder, port) as stack:
             _tell_addresses(console, stack.addresses, folder)
             try:
                 while True:
@@ -113,11 +113,11 @@ def _reporting(console: Console) -> Iterator[StopRequest]:
 
 @contextmanager
 def _started(
-    console: Console, request: StopRequest, data: Path, port: int | None = None, *, disposable: bool = False
+    console: Console, stop: StopRequest, data: Path, port: int | None = None, *, disposable: bool = False
 ) -> Iterator[LocalStack]:
     with ExitStack() as display:
         show = display.enter_context(start_display(console))
-        with local_stack(data, port=port, request=request, show=show, disposable=disposable) as stack:
+        with local_stack(data, port=port, request=stop, show=show, disposable=disposable) as stack:
             display.close()
             yield stack
 

@@ -134,6 +134,15 @@ def test_a_demo_leaves_no_temporary_folder(commands: list[Command], folder: Path
     assert command.leaves_nothing()
 
 
+def test_a_prompt_that_no_job_may_have_is_refused_before_anything_starts(commands: list[Command], folder: Path) -> None:
+    command = Command("ready", ["demo", "--prompt", " "], folder / "first")
+    commands.append(command)
+    assert command.ends() == 1
+    assert "prompt" in command.text
+    assert "ready after" not in command.text
+    assert command.leaves_nothing()
+
+
 def test_a_part_that_dies_ends_the_stack(commands: list[Command], folder: Path, port: int) -> None:
     command = up(commands, "dies", folder, port)
     command.has_parts()
