@@ -12,6 +12,10 @@ OUT ?= out
 PORT ?= 8080
 export PROMPT OUT
 
+# OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a small
+# machine, that makes renders 100 times slower.
+export OMP_WAIT_POLICY := PASSIVE
+
 .PHONY: help
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

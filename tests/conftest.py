@@ -1,5 +1,6 @@
 """The real servers, started once for the whole run; each test gets an empty database and a bucket of its own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 import redis
 
 from deploy.servers import RedisServer, S3Server, embedded_s3, embedded_valkey
+
+# Before anything imports torch: OpenMP's threads wait for each other by spinning, unless told otherwise, and where
+# something else wants a core of a small machine, that makes renders 100 times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
