@@ -3,7 +3,7 @@
 import shutil
 import socket
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +79,21 @@ def redis_url(port: int) -> str:
     return f"redis://{LOOPBACK}:{port}/0"
 
 
-def seaweedfs(folder: Path, port: int) -> Part:
-    """SeaweedFS with one bucket, its files in `folder`; `port` is the S3 protocol's, its others are any free ones."""
-    own = ["master", "volume", "filer", "admin"]
-    options = [*(f"{server}.port" for server in own), *(f"{server}.port.grpc" for server in [*own, "s3"])]
-    ports = dict(zip(options, free_ports(len(options)), strict=True))
+SEAWEEDFS_SERVERS: Final = ("s3", "master", "volume", "filer", "admin")
+SEAWEEDFS_PORTS: Final = 2 * len(SEAWEEDFS_SERVERS)
+"""How many free ports it takes; the first is the S3 protocol's."""
+
+
+def seaweedfs(folder: Path, ports: Sequence[int]) -> Part:
+    """SeaweedFS with one bucket, its files in `folder`, on `SEAWEEDFS_PORTS` ports."""
+    options = [
+        *(f"{server}.port" for server in SEAWEEDFS_SERVERS),
+        *(f"{server}.port.grpc" for server in SEAWEEDFS_SERVERS),
+    ]
+    chosen = dict(zip(options, ports, strict=True))
     sockets = tuple(
-        Path(f"/tmp/seaweedfs-{server}-grpc-{ports[f'{server}.port.grpc']}.sock")  # noqa: S108  (its own choice)
-        for server in [*own, "s3"]
+        Path(f"/tmp/seaweedfs-{server}-grpc-{chosen[f'{server}.port.grpc']}.sock")  # noqa: S108  (its own choice)
+        for server in SEAWEEDFS_SERVERS
     )
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -99,11 +106,12 @@ def seaweedfs(folder: Path, port: int) -> Part:
         f"-bucket={VIDEO_BUCKET}",
     ]
     command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-    command += [f"-s3.port={port}", *(f"-{option}={other}" for option, other in ports.items())]
+    command += [f"-{option}={port}" for option, port in chosen.items()]
     # Relative to its working directory: the path of a Unix socket may have no more than 107 characters.
     command += ["-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"]
     keys = {"AWS_ACCESS_KEY_ID": S3_ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET_KEY}
-    return Part(SEAWEEDFS, command, lambda: answers(f"{s3_endpoint(port)}/status"), keys, folder=folder, leaves=sockets)
+    endpoint = s3_endpoint(ports[0])
+    return Part(SEAWEEDFS, command, lambda: answers(f"{endpoint}/status"), keys, folder=folder, leaves=sockets)
 
 
 def s3_endpoint(port: int) -> str:
@@ -119,11 +127,11 @@ def embedded_valkey(folder: Path, port: int | None = None) -> Iterator[RedisServ
 
 
 @contextmanager
-def embedded_s3(folder: Path, port: int | None = None) -> Iterator[S3Server]:
+def embedded_s3(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS alone; yields once it answers and leaves no process behind.  Raises PartError."""
-    port = port or free_ports(1)[0]
-    with started([seaweedfs(folder, port)], logs=folder) as stack:
-        yield S3Server(s3_endpoint(port), VIDEO_BUCKET, stack.pid(SEAWEEDFS))
+    ports = free_ports(SEAWEEDFS_PORTS)
+    with started([seaweedfs(folder, ports)], logs=folder) as stack:
+        yield S3Server(s3_endpoint(ports[0]), VIDEO_BUCKET, stack.pid(SEAWEEDFS))
 
 
 def _weed() -> str:

@@ -19,6 +19,7 @@ from deploy.servers import (
     S3_ACCESS_KEY,
     S3_SECRET_KEY,
     SEAWEEDFS,
+    SEAWEEDFS_PORTS,
     VALKEY,
     VIDEO_BUCKET,
     answers,
@@ -88,17 +89,17 @@ def local_stack(
     `disposable`: nobody will read `data` again, so everything is dropped at once in the end.
     Raises PartError and Stopped.
     """
-    api_port, planner_port, redis_port, s3_port = free_ports(4)
+    api_port, planner_port, redis_port, *s3_ports = free_ports(3 + SEAWEEDFS_PORTS)  # at once: so they differ
     addresses = Addresses(
         api=f"http://{LOOPBACK}:{port or api_port}",
         planner=f"http://{LOOPBACK}:{planner_port}",
-        s3=s3_endpoint(s3_port),
+        s3=s3_endpoint(s3_ports[0]),
         redis=redis_url(redis_port),
     )
     temporary = data.absolute() / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # what a killed worker left
     temporary.mkdir(parents=True)
-    servers = [valkey(data / "valkey", redis_port), seaweedfs(data / "seaweedfs", s3_port)]
+    servers = [valkey(data / "valkey", redis_port), seaweedfs(data / "seaweedfs", s3_ports)]
     with running([*servers, *_services(addresses, temporary)], data / "logs", patient=not disposable) as stack:
         request.on_more = stack.hurry
         local = LocalStack(stack, addresses, request)

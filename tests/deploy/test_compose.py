@@ -27,6 +27,8 @@ from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WorkerSettings
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
+from planner_service.language_model import MAXIMUM_TOKENS
+from planner_service.reasoning import ATTEMPTS
 from planner_service.settings import Settings as PlannerSettings
 
 SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh"}
@@ -232,7 +234,7 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     )
     assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
     assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
-    assert generator.planner_timeout > planner.language_model_seconds
+    assert generator.planner_timeout > ATTEMPTS * planner.language_model_seconds
 
 
 @pytest.mark.usefixtures("environment")
@@ -252,9 +254,14 @@ def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any
     def seconds(text: str) -> int:
         return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
-    planner_timeout = GeneratorSettings.model_fields["planner_timeout"].default
-    assert seconds(compose["services"]["plan-worker"]["stop_grace_period"]) > planner_timeout
+    plan_worker = compose["services"]["plan-worker"]
+    planner_timeout = int(plan_worker["environment"]["GENERATOR_PLANNER_TIMEOUT"])
+    assert seconds(plan_worker["stop_grace_period"]) > planner_timeout
     assert seconds(compose["services"]["render-worker"]["stop_grace_period"]) >= 1800
+
+
+def test_the_context_holds_a_rejected_answer_and_its_repair(example: dict[str, str]) -> None:
+    assert int(example["LLM_MAX_MODEL_LEN"]) >= 2 * MAXIMUM_TOKENS + 2048
 
 
 def test_gpus_are_shared_out(compose: dict[str, Any], example: dict[str, str]) -> None:
@@ -286,8 +293,10 @@ def test_volumes_are_declared_and_mounted_where_the_image_expects_them(
 def test_the_storage_knows_its_options(compose: dict[str, Any]) -> None:
     weed = Path(sysconfig.get_path("scripts")) / "weed"
     command = compose["services"]["seaweedfs"]["command"]
-    known = subprocess.run([weed, command[0], "-h"], capture_output=True, text=True, check=False).stderr
-    for option in command[1:]:
+    begin = command.index("mini")
+    assert command[:begin] == ["-logtostderr=true"]
+    known = subprocess.run([weed, command[begin], "-h"], capture_output=True, text=True, check=False).stderr
+    for option in command[begin + 1 :]:
         assert re.search(rf"^  -{re.escape(option[1:].split('=')[0])}\b", known, re.MULTILINE), option
 
 
