@@ -25,6 +25,8 @@ COVERED = 0.42
 """How much of the frame all instances together may cover before they are made smaller."""
 PARTING = 0.4
 """How much nearer to the middle than others those begin that move away from something."""
+LEAST_WAY = 0.18
+"""How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
 ATTEMPTS = 9
@@ -77,7 +79,8 @@ class _Stage:
         self.sizes = sizes
         self.seed = seed
         self.reach = reaches(reading, sizes)
-        self.preferred = {name: self._preference(name) for name in self._spread()}
+        self.columns = self._spread()
+        self.preferred = {name: self._preference(name) for name in self.cues}
         self.travels = {name: net_travel(self.cues[name], self.reach[name]) for name in self.cues}
         self.boxes: dict[str, Box] = {}
         self.ways: dict[str, list[Box]] = {}
@@ -115,8 +118,7 @@ class _Stage:
         """A column for each instance that no relation places, in the order of the prompt."""
         free = [name for name in self.cues if not self.edges[name] and self.parents[name] is None]
         columns = {name: (index + 0.5) / len(free) for index, name in enumerate(free)}
-        self.columns = {name: columns.get(name, 0.5) for name in self.cues}
-        return self.columns
+        return {name: columns.get(name, 0.5) for name in self.cues}
 
     def _preference(self, name: str) -> Vector:
         """Where the centre would be, were there nothing else."""
@@ -178,9 +180,9 @@ class _Stage:
             yield Box.around(*center, *size)
 
     def _cost(self, name: str, box: Box) -> float | None:
-        """None where the box may not be: a relation does not hold, or the way leads out of the frame."""
+        """None where the box may not be: a relation does not hold, the way leads out of the frame, or it is there."""
         way = self._way(name, box)
-        if not all(_is_inside(stop) for stop in way):
+        if not all(_is_inside(stop) for stop in way) or self._is_there(name, box):
             return None
         for arrangement, target in self.edges[name]:
             if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
@@ -197,14 +199,26 @@ class _Stage:
 
     def _way(self, name: str, box: Box) -> list[Box]:
         """The box at the beginning, in the middle and at the end of the clip."""
-        dx, dy = self.travels[name]
-        for phase in self.cues[name].phases:
-            if phase.target is not None and phase.goal is not None and phase.target in self.boxes:
-                gone = box.moved(dx, dy)
-                x, y = goal_center(phase.goal, gone, self.boxes[phase.target])
-                if phase.goal is not Goal.AWAY_FROM:  # how far it gets away depends on the room there is
-                    dx, dy = x - box.center[0], y - box.center[1]
+        end = box.moved(*self.travels[name])
+        for goal, target in self._goals(name):
+            end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
+        dx, dy = end.center[0] - box.center[0], end.center[1] - box.center[1]
         return [box, box.moved(dx / 2, dy / 2), box.moved(dx, dy)]
+
+    def _is_there(self, name: str, box: Box) -> bool:
+        """Whether it has hardly any way to go to its goal."""
+        gone = box.moved(*self.travels[name])
+        return any(
+            math.dist(gone.center, goal_center(goal, gone, target)) < LEAST_WAY for goal, target in self._goals(name)
+        )
+
+    def _goals(self, name: str) -> Iterator[tuple[Goal, Box]]:
+        """Where its movements end, and with respect to what; how far it gets away depends on the room there is."""
+        for phase in self.cues[name].phases:
+            if phase.goal is None or phase.goal is Goal.AWAY_FROM:
+                continue
+            if phase.target in self.boxes:
+                yield phase.goal, self.boxes[phase.target]
 
 
 def _edges(reading: Reading) -> dict[str, list[Edge]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planner_service.arrangements import PHRASES
 from planner_service.cues import Direction, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.parser.planner import Parser
-from planner_service.reasoning import Request, lay_out
+from planner_service.reasoning import Request, lay_out, plan
 from planner_service.rules import violations
 from shared.geometry import MINIMUM_SIDE
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
@@ -176,3 +176,17 @@ def test_what_moves_toward_each_other_meets_and_does_not_cross(parser: Parser, p
     begin, end = (right[frame].center[0] - left[frame].center[0] for frame in (0, -1))
     assert (end < begin - 0.1) if nearer else (end > begin + 0.1)
     assert end > 0.05
+
+
+@pytest.mark.parametrize("count", ["a", "two", "three", "four"])
+@pytest.mark.parametrize(
+    ("movers", "target"), [("dog", "cat"), ("person", "house"), ("fish", "tree"), ("car", "table")]
+)
+def test_what_moves_toward_something_has_a_way_to_go(parser: Parser, count: str, movers: str, target: str) -> None:
+    plural = {"person": "people", "fish": "fish"}.get(movers, f"{movers}s")
+    prompt = f"{count} {movers} moves toward a {target}" if count == "a" else f"{count} {plural} move toward a {target}"
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    *moving, _ = made.tracks
+    assert len(made.graph.relations) == len(moving) == ["a", "two", "three", "four"].index(count) + 1
+    for track in moving:
+        assert math.dist(track.boxes[0].center, track.boxes[-1].center) > 0.1
