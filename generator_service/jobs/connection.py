@@ -1,5 +1,6 @@
-"""How this service talks to Redis: no call without a timeout, one translation of its silence."""
+"""How this service talks to Redis: no call without a timeout, one translation of its outages."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -12,6 +13,11 @@ from shared.errors import Unavailable
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 """Longer than any blocking call that a worker makes."""
+
+_SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
+_NO_WRITES: Final = (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
+_NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS)\b")
+"""For these the client has no exceptions; a pipeline's error begins with the command."""
 
 
 def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
@@ -33,7 +39,11 @@ def answering() -> Iterator[None]:
     """Raises Unavailable where Redis cannot be reached, or cannot take a write."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except _SILENT as error:
         raise Unavailable("Redis does not answer") from error
-    except (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError) as error:
+    except _NO_WRITES as error:
+        raise Unavailable("Redis takes no writes") from error
+    except redis.ResponseError as error:
+        if _NO_WRITES_TEXT.search(str(error)) is None:
+            raise
         raise Unavailable("Redis takes no writes") from error

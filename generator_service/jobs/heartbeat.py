@@ -123,6 +123,8 @@ class Heartbeat:
             self._registry.beat(self._info)
         except Unavailable:
             log.warning("heartbeat_not_sent", worker=self._info.name)
+        except Exception:  # whatever it is, a worker that is at work must not fall silent for good
+            log.exception("heartbeat_not_sent", worker=self._info.name)
 
 
 def _key(name: str) -> str:

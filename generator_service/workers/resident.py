@@ -7,10 +7,11 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Literal
 
-import redis
 import structlog
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
@@ -18,12 +19,14 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
+from generator_service.jobs.connection import answering
+from shared.errors import Unavailable
+
 log = structlog.get_logger(__name__)
 
 WAIT_SECONDS: Final = 1
-"""An idle worker looks this often whether it is to stop; and waits this long before it asks a silent Redis again."""
-
-_SILENT = (redis.ConnectionError, redis.TimeoutError)
+"""An idle worker looks this often whether it is to stop; and waits this long before it asks a Redis again
+that did not answer."""
 
 
 def worker_name(kind: Literal["plan", "render"]) -> str:
@@ -38,10 +41,20 @@ def work_until_stopped(queue: Queue, name: str) -> None:
     ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, name=name, worker_ttl=ttl).work()
 
 
+@contextmanager
+def _outliving_outages() -> Iterator[None]:
+    """An outage of Redis ends the block and is logged, no more."""
+    try:
+        with answering():
+            yield
+    except Unavailable as outage:
+        log.warning("redis_unavailable", reason=outage.detail)
+
+
 class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
     """RQ's worker that does not fork, so that a model stays in memory.
 
-    It differs in what signals do, in outliving a silent Redis, and in taking no commands over Redis.
+    It differs in what signals do, in outliving an outage of Redis, and in taking no commands over Redis.
     """
 
     _stop_requested: bool
@@ -54,32 +67,27 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
 
     def dequeue_job_and_maintain_ttl(self, _timeout: int | None, _max_idle_time: int | None = None) -> Any:
         while not self._stop_requested:
-            try:
-                self.set_state(WorkerStatus.IDLE)
-                self.heartbeat()
-                if self.should_run_maintenance_tasks:
-                    self.run_maintenance_tasks()
-                return self.queue_class.dequeue_any(
-                    self.queues, WAIT_SECONDS, connection=self.connection, serializer=self.serializer
-                )
-            except DequeueTimeout:
-                continue
-            except _SILENT as error:
-                log.warning("redis_silent", reason=str(error))
-                time.sleep(WAIT_SECONDS)
+            with _outliving_outages():
+                try:
+                    self.set_state(WorkerStatus.IDLE)
+                    self.heartbeat()
+                    if self.should_run_maintenance_tasks:
+                        self.run_maintenance_tasks()
+                    return self.queue_class.dequeue_any(
+                        self.queues, WAIT_SECONDS, connection=self.connection, serializer=self.serializer
+                    )
+                except DequeueTimeout:
+                    continue
+            time.sleep(WAIT_SECONDS)
         raise StopRequested
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        try:
+        with _outliving_outages():  # the job's own record is ours, and written; this is RQ's
             super().execute_job(job, queue)
-        except _SILENT as error:  # the job's own record is ours, and written; this is RQ's
-            log.warning("redis_silent", reason=str(error))
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        try:
+        with _outliving_outages():
             super().heartbeat(timeout, pipeline)
-        except _SILENT as error:
-            log.warning("redis_silent", reason=str(error))
 
     def check_for_suspension(self, burst: bool) -> None:
         """Nobody suspends these workers; asking Redis could end them."""
@@ -88,7 +96,5 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
         """No commands."""
 
     def teardown(self) -> None:
-        try:
+        with _outliving_outages():
             super().teardown()
-        except _SILENT as error:
-            log.warning("redis_silent", reason=str(error))

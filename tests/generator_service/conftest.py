@@ -1,11 +1,18 @@
-"""A plan, and a CogVideoX small enough for a test: every part is there, nothing is trained."""
+"""What the tests of several folders share: a plan, clients of the real Valkey, and a CogVideoX small enough for a test
+(every part is there, nothing is trained)."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Literal
 
 import pytest
+import redis
+from pydantic import SecretStr
 
+from generator_service.jobs.connection import connect
+from generator_service.jobs.store import JobStore
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
@@ -110,3 +117,46 @@ def plan() -> Plan:
         tracks=tracks,
         depth_order=("car", "tree"),
     )
+
+
+@pytest.fixture
+def text_client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(SecretStr(redis_url), decode=True) as client:
+        yield client
+
+
+@pytest.fixture
+def raw_client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(SecretStr(redis_url), decode=False) as client:
+        yield client
+
+
+@pytest.fixture
+def refusing_writes(text_client: redis.Redis) -> Callable[[], AbstractContextManager[None]]:
+    """Inside its block Valkey answers reads alone, as it does when its disk is full or its replicas are gone."""
+
+    @contextmanager
+    def refusing_writes() -> Iterator[None]:
+        text_client.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            text_client.config_set("min-replicas-to-write", 0)
+
+    return refusing_writes
+
+
+@pytest.fixture
+def store(text_client: redis.Redis) -> JobStore:
+    return JobStore(text_client)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not so after {seconds} s"
+            time.sleep(0.01)
+
+    return wait_until

@@ -21,9 +21,6 @@ from generator_service.jobs.states import Stage
 from generator_service.settings import Settings, StorageSettings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem
-from shared.geometry import Box
-from shared.motion_graph import Instance, MotionGraph, MotionLabel
-from shared.plan import Phase, Plan, Track
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(100_000)
 
@@ -105,20 +102,6 @@ def _shared_api(valkey: RedisServer) -> Iterator[LiveApi]:
 def api(_shared_api: LiveApi, redis_url: str) -> LiveApi:
     """A live API without any job."""
     return _shared_api
-
-
-@pytest.fixture
-def plan() -> Plan:
-    """Nine frames: a car that drives to the right."""
-    boxes = tuple(Box(0.1 + 0.05 * frame, 0.4, 0.3 + 0.05 * frame, 0.6) for frame in range(9))
-    car = Instance(id="car", name="red car", description="a red car", label=MotionLabel.RIGID)
-    return Plan(
-        prompt="a red car drives to the right",
-        graph=MotionGraph(instances=(car,)),
-        background="a road",
-        tracks=(Track(instance="car", phases=(Phase(label=MotionLabel.RIGID, start=0, end=8),), boxes=boxes),),
-        depth_order=("car",),
-    )
 
 
 def _problem(answer: httpx.Response, status: int, code: str) -> Problem:

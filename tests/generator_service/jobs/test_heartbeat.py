@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,8 @@ import redis
 
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from shared.errors import Unavailable
+
+WaitUntil = Callable[..., None]
 
 STARTED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLANNER = WorkerInfo(name="plan-1", kind="plan", started_at=STARTED)
@@ -18,13 +21,6 @@ RENDERER = WorkerInfo(name="render-1", kind="render", backbone="emoji-world", de
 @pytest.fixture
 def registry(text_client: redis.Redis) -> WorkerRegistry:
     return WorkerRegistry(text_client, heartbeat_seconds=0.1)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.01)
 
 
 def test_nobody_is_at_work(registry: WorkerRegistry) -> None:
@@ -42,7 +38,9 @@ def test_a_beat_is_good_for_three(text_client: redis.Redis) -> None:
     assert 14_000 < text_client.pttl("worker:plan-1") <= 15_000
 
 
-def test_a_silent_worker_is_forgotten_and_leaves_nothing(registry: WorkerRegistry, text_client: redis.Redis) -> None:
+def test_a_silent_worker_is_forgotten_and_leaves_nothing(
+    registry: WorkerRegistry, text_client: redis.Redis, wait_until: WaitUntil
+) -> None:
     registry.beat(PLANNER)
     assert registry.workers() == (PLANNER,)
     wait_until(lambda: registry.workers() == ())
@@ -96,7 +94,10 @@ def test_a_worker_does_not_start_without_redis(no_redis: redis.Redis) -> None:
         pytest.fail("the block must not run")
 
 
-def test_an_outage_is_outlived(text_client: redis.Redis) -> None:
+@pytest.mark.parametrize("trouble", [Unavailable("Redis does not answer"), ValueError("anything")])
+def test_whatever_happens_to_a_beat_is_outlived(
+    trouble: Exception, text_client: redis.Redis, wait_until: WaitUntil
+) -> None:
     """The first beat arrives, the next three are lost, then all is well again."""
     outcomes: list[bool] = []
 
@@ -105,7 +106,7 @@ def test_an_outage_is_outlived(text_client: redis.Redis) -> None:
             outcomes.append(len(outcomes) not in (1, 2, 3))
             if not outcomes[-1]:
                 text_client.flushall()
-                raise Unavailable("Redis does not answer")
+                raise trouble
             super().beat(info)
 
     registry = Flaky(text_client, heartbeat_seconds=0.05)
@@ -113,6 +114,18 @@ def test_an_outage_is_outlived(text_client: redis.Redis) -> None:
         wait_until(lambda: len(outcomes) > 4)
         wait_until(lambda: registry.workers() == (RENDERER,))
     assert outcomes[:5] == [True, False, False, False, True]
+
+
+def test_a_redis_that_takes_no_writes_is_outlived(
+    text_client: redis.Redis, refusing_writes: Callable[[], AbstractContextManager[None]], wait_until: WaitUntil
+) -> None:
+    registry = WorkerRegistry(text_client, heartbeat_seconds=0.05)
+    with Heartbeat(registry, RENDERER):
+        with refusing_writes():
+            wait_until(lambda: text_client.get("worker:render-1") is None)
+            with pytest.raises(Unavailable, match="takes no writes"):
+                registry.beat(RENDERER)
+        wait_until(lambda: registry.workers() == (RENDERER,))
 
 
 def test_redis_is_down(no_redis: redis.Redis) -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -430,6 +431,25 @@ def test_a_full_redis_is_an_outage(store: JobStore, text_client: redis.Redis, ma
             store.create(make_record(), None)
     finally:
         text_client.config_set("maxmemory", 0)
+
+
+def test_a_redis_that_takes_no_writes_is_an_outage(
+    store: JobStore,
+    refusing_writes: Callable[[], AbstractContextManager[None]],
+    make_record: MakeRecord,
+    plan: Plan,
+) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    calls: list[Callable[[], object]] = [
+        lambda: store.create(make_record(), None),
+        lambda: store.report(job, stage=Stage.SAMPLING, progress=0.5, step=1),
+        lambda: store.cancel(job),
+    ]
+    with refusing_writes():
+        for call in calls:
+            with pytest.raises(Unavailable, match="takes no writes"):
+                call()
+        assert store.get(job).status is JobStatus.RUNNING
 
 
 # what is in Redis

@@ -3,7 +3,6 @@
 import itertools
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
-from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
@@ -24,28 +21,9 @@ from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
 from generator_service.workers.attempt import Attempts
 from shared.errors import PROBLEM_MEDIA_TYPE, ServiceError
-from shared.geometry import Box
-from shared.motion_graph import Instance, MotionGraph, MotionLabel
-from shared.plan import Phase, Plan, Track
+from shared.plan import Plan
 
 FRAMES = 9
-
-
-@pytest.fixture
-def text_client(redis_url: str) -> Iterator[redis.Redis]:
-    with connect(SecretStr(redis_url), decode=True) as client:
-        yield client
-
-
-@pytest.fixture
-def raw_client(redis_url: str) -> Iterator[redis.Redis]:
-    with connect(SecretStr(redis_url), decode=False) as client:
-        yield client
-
-
-@pytest.fixture
-def store(text_client: redis.Redis) -> JobStore:
-    return JobStore(text_client)
 
 
 @pytest.fixture
@@ -104,31 +82,6 @@ def submit(store: JobStore, delivery: Delivery, settings: RenderSettings, plan: 
         return record
 
     return submit
-
-
-@pytest.fixture(scope="session")
-def plan() -> Plan:
-    car = Instance(id="car", name="red car", description="a red car in profile", label=MotionLabel.RIGID)
-    boxes = tuple(Box.around(0.2 + 0.05 * frame, 0.5, 0.2, 0.3) for frame in range(FRAMES))
-    track = Track(instance="car", phases=(Phase(label=MotionLabel.RIGID, start=0, end=FRAMES - 1),), boxes=boxes)
-    return Plan(
-        prompt="a red car drives to the right",
-        graph=MotionGraph(instances=(car,)),
-        background="a street",
-        tracks=(track,),
-        depth_order=("car",),
-    )
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., None]:
-    def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not so after {seconds} s"
-            time.sleep(0.01)
-
-    return wait_until
 
 
 # a planner

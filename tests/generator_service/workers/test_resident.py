@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -171,6 +172,34 @@ def test_a_redis_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) -> 
             went_away.set()
             stopped.set()
             thread.join()
+
+
+def test_a_redis_that_takes_no_writes_is_outlived(
+    delivery: Delivery,
+    submit: Submit,
+    refusing_writes: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """It strikes while a job is worked on, and while the worker waits for the next one."""
+    before, after = submit().id, "f" * 32
+    refused = ExitStack()
+    threads: list[threading.Thread] = []
+
+    def recover() -> None:
+        time.sleep(1.5)  # longer than the worker waits before it asks again
+        refused.close()
+        delivery.queue(PLAN_QUEUE).enqueue(PLAN_FUNCTION, args=(after,))
+
+    def do(job_id: str) -> None:
+        if job_id == before:
+            refused.enter_context(refusing_writes())
+            threads.append(threading.Thread(target=recover))
+            threads[-1].start()
+        else:
+            stop()
+
+    with refused:
+        assert work(delivery, do) == [before, after]
+    threads[0].join()
 
 
 def answers(client: redis.Redis) -> None:
