@@ -158,7 +158,7 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
             "with",
         )
     ):
-        return (number,)
+        return group[group.index(number) :]
     return group
 
 

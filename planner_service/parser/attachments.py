@@ -81,9 +81,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if matched is None or (matched[1] == "with" and number in acting):
             continue
         pattern, phrase, start = matched
-        source, action = _source(words, mentions, actions, start, number)
-        if source is None or source == number:
-            continue
+        sources, action = _sources(words, mentions, actions, start, number)
         moves = action is not None and (
             action.verb.travels or (pattern.insists and action.verb.label is not MotionLabel.MOTIONLESS)
         )
@@ -95,7 +93,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             and action.lemma in ("land", "jump", "hop")
         )
         goal = Goal.ONTO if onto else goal
-        found.append(
+        found += [
             Attachment(
                 source=source,
                 target=number,
@@ -104,7 +102,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
                 goal=goal,
                 action=action.index if action is not None else None,
             )
-        )
+            for source in sources
+            if source != number
+        ]
     return found + _trailing(words, mentions, actions)
 
 
@@ -118,9 +118,9 @@ def preposition_before(words: Sequence[Word], start: int) -> tuple[_Pattern, str
     return None
 
 
-def _source(
+def _sources(
     words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], start: int, target: int
-) -> tuple[int | None, Action | None]:
+) -> tuple[tuple[int, ...], Action | None]:
     """What a prepositional phrase that begins at `start` is about, and the verb it belongs to."""
     before = mention_at(mentions, start - 1) if start > 0 else None
     verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
@@ -128,19 +128,19 @@ def _source(
     if action is None or not action.subjects:
         if start == 0:  # "Next to a tree, a dog sits."
             later = [a for a in actions if a.subjects and a.index > start]
-            return (later[0].subjects[0], later[0]) if later else (None, None)
+            return (later[0].subjects, later[0]) if later else ((), None)
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
-        return (before if before is not None and mentions[before].use is Use.THING else next(iter(earlier), None)), None
+        return ((before,) if before is not None and mentions[before].use is Use.THING else tuple(earlier[:1])), None
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
         head = words[start].token.head.i
         about = mention_at(mentions, head)
         if before in action.objects and action.verb.object in ("placed", "travels"):
-            return before, action
+            return (before,), action
         if about is not None and about == before:
-            return before, None
+            return (before,), None
     elif before is not None and before in action.subjects and action.index > start:
-        return before, None
-    return action.subjects[0], action
+        return (before,), None
+    return action.subjects, action
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:

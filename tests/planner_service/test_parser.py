@@ -3,6 +3,7 @@
 import pytest
 
 from planner_service.cues import Direction, Goal, Reading
+from planner_service.reasoning import Request, plan
 from shared.errors import PlanningFailed
 from shared.motion_graph import MotionLabel
 
@@ -131,6 +132,21 @@ def test_toward_each_other(parser, prompt, goal):
     reading = parser.read(prompt, 0, None)
     first, second = reading.graph.ids
     assert [(cues.phases[0].goal, cues.phases[0].target) for cues in reading.cues] == [(goal, second), (goal, first)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "relations"),
+    [
+        ("a boy and a girl run toward a tree", {("boy", "runs toward", "tree"), ("girl", "runs toward", "tree")}),
+        ("a dog and a cat sit on a sofa", {("dog", "on", "sofa"), ("cat", "on", "sofa")}),
+        ("a man and a woman stand next to a car", {("man", "next to", "car"), ("woman", "next to", "car")}),
+        ("Behind a vase, a dog and a cat sit", {("dog", "behind", "vase"), ("cat", "behind", "vase")}),
+        ("two cars and a bus drive toward a house", {(v, "drives toward", "house") for v in ("car_1", "car_2", "bus")}),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_several_is_said_of_each(parser, prompt, relations):
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    assert {(relation.source, relation.phrase, relation.target) for relation in made.graph.relations} == relations
 
 
 def test_then_begins_a_new_phase(parser):
