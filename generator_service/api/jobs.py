@@ -1,5 +1,6 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
@@ -14,7 +15,7 @@ from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import JobRequest
 from generator_service.storage.object_store import JobKeys
-from shared.errors import BodyTooLarge, Conflict, NotFound
+from shared.errors import BodyTooLarge, Conflict, NotFound, ServiceError, Unavailable
 
 PAGE = 20
 MAXIMUM_PAGE = 100
@@ -45,7 +46,12 @@ def submit(
     """
     record = accepted(request, datetime.now(UTC))
     parts.store.create(record, request.plan)
-    parts.delivery.enqueue(record)
+    try:
+        parts.delivery.enqueue(record)
+    except Unavailable as error:
+        with suppress(ServiceError):  # else it would be queued for ever; as long as Redis is out, it is
+            parts.store.fail(record.id, error, worker=None)
+        raise
     response.headers["Location"] = f"/jobs/{record.id}"
     return viewer.view(record)
 

@@ -157,8 +157,14 @@ class JobStore:
 
         return self._move(job_id, JobStatus.SUCCEEDED, changes)
 
-    def fail(self, job_id: str, error: ServiceError) -> JobRecord:
-        return self._move(job_id, JobStatus.FAILED, lambda _, now: {**_ended(now), "error": JobError.of(error)})
+    def fail(self, job_id: str, error: ServiceError, *, worker: str | None) -> JobRecord:
+        """`worker` gives the job up; None: a job that no worker has.  Conflict where another worker has it."""
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
+            return {**_ended(now), "error": JobError.of(error)}
+
+        return self._move(job_id, JobStatus.FAILED, changes)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
@@ -175,10 +181,14 @@ class JobStore:
             except Conflict:
                 continue  # it moved on between the look and the change
 
-    def confirm_cancel(self, job_id: str) -> JobRecord:
-        """The worker has let go of a job that was to be canceled.  Conflict where nobody wished that."""
+    def confirm_cancel(self, job_id: str, *, worker: str) -> JobRecord:
+        """`worker` has let go of a job that was to be canceled.
+
+        Conflict where nobody wished that, or where another worker has the job.
+        """
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
             if record.status is not JobStatus.CANCELING:
                 raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
             return _ended(now)
@@ -228,6 +238,15 @@ class JobStore:
 
         with answering():
             return cast(JobRecord, self._redis.transaction(cast(Any, attempt), key, value_from_callable=True))
+
+
+def _require_own(record: JobRecord, worker: str | None) -> None:
+    """Who has handed a job over must not end it under the next one's hands.
+
+    The other moves of a worker need no such look: while a job runs, nobody but its worker takes it from there.
+    """
+    if record.worker not in (None, worker):
+        raise Conflict(f"job '{record.id}' is {record.status} in another worker's hands")
 
 
 def _ended(now: datetime) -> dict[str, Any]:

@@ -42,22 +42,25 @@ class Attempts:
         """
         with structlog.contextvars.bound_contextvars(job_id=job_id):
             try:
-                record = self.store.start(job_id, worker=self.worker, stage=self.stage)
-            except (Conflict, NotFound) as reason:
-                log.info("job_not_wanted", reason=reason.detail)
-                return
-            except Unavailable:
-                log.exception("job_not_started")
-                return
-            log.info("job_started", stage=self.stage.value, attempt=record.attempt)
-            with self.heartbeat.working_on(job_id):
-                try:
-                    work(record)
-                except Exception as error:
-                    self._settle(job_id, error)
-                except BaseException:
-                    self._settle(job_id, Unavailable("the worker was stopped before the job was done"))
-                    raise
+                self._attempt(job_id, work)
+            except Exception as error:
+                self._settle(job_id, error)
+            except BaseException:
+                self._settle(job_id, Unavailable("the worker was stopped before the job was done"))
+                raise
+
+    def _attempt(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
+        try:
+            record = self.store.start(job_id, worker=self.worker, stage=self.stage)
+        except (Conflict, NotFound) as reason:
+            log.info("job_not_wanted", reason=reason.detail)
+            return
+        except Unavailable:
+            log.exception("job_not_started")
+            return
+        log.info("job_started", stage=self.stage.value, attempt=record.attempt)
+        with self.heartbeat.working_on(job_id):
+            work(record)
 
     def _settle(self, job_id: str, error: Exception) -> None:
         patiently = Retrying(
@@ -72,9 +75,9 @@ class Attempts:
             log.error("job_end_not_recorded", exc_info=error)
 
     def _end(self, job_id: str, error: Exception) -> None:
-        """Canceled, where that is wished, whatever ended the work; else failed."""
+        """Canceled, where that is wished, whatever ended the work; else failed.  Not where another has the job."""
         try:
-            self.store.confirm_cancel(job_id)
+            self.store.confirm_cancel(job_id, worker=self.worker)
         except NotFound:
             log.info("job_deleted_meanwhile")
             return
@@ -85,7 +88,7 @@ class Attempts:
             return
         failure = self._as_failure(error)
         try:
-            self.store.fail(job_id, failure)
+            self.store.fail(job_id, failure, worker=self.worker)
         except (Conflict, NotFound) as reason:
             log.warning("job_ended_elsewhere", reason=reason.detail, exc_info=error)
         else:

@@ -113,7 +113,7 @@ def test_submit_with_a_plan_and_json(api, run, worker, plan, tmp_path):
 def test_a_failed_job_is_exit_code_1_with_its_message(api, run, worker, tmp_path):
     def work(job: str) -> None:
         api.start(job)
-        api.parts.store.fail(job, OutOfMemory("needs 3 GiB more"))
+        api.parts.store.fail(job, OutOfMemory("needs 3 GiB more"), worker="w1")
 
     worker(work)
     result = run("submit", "a red car", "--out", str(tmp_path / "v.mp4"))

@@ -53,7 +53,7 @@ def test_get_jobs_and_cancel(client):
 def test_a_failed_job_is_a_value(api, client):
     job = client.submit(prompt="a red car")
     api.start(job.id)
-    api.parts.store.fail(job.id, OutOfMemory("needs 3 GiB more"))
+    api.parts.store.fail(job.id, OutOfMemory("needs 3 GiB more"), worker="w1")
     for seen in (client.get(job.id), client.wait(job.id)):
         assert seen.status is JobStatus.FAILED
         assert (seen.error.code, seen.error.message) == ("out_of_memory", "needs 3 GiB more")

@@ -7,9 +7,10 @@ import pytest
 
 from generator_service.answers import JobPage, JobView
 from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.storage.object_store import JobKeys
-from shared.errors import OutOfMemory
+from shared.errors import OutOfMemory, Unavailable
 
 
 def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
@@ -44,6 +45,27 @@ def test_a_refused_job_leaves_nothing(api):
     assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
 
 
+def test_a_job_that_cannot_be_enqueued_fails_rather_than_waits_for_ever(api, problem, monkeypatch):
+    def silent(_: JobRecord) -> None:
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(api.parts.delivery, "enqueue", silent)
+    problem(api.http.post("/jobs", json={"prompt": "a red car"}), 503, "unavailable")
+    (record,) = api.parts.store.list(limit=5)
+    assert (record.status, record.error.retryable) == (JobStatus.FAILED, True)
+
+
+def test_a_job_that_reached_its_worker_though_it_seemed_not_enqueued_goes_on(api, problem, monkeypatch):
+    def silent(record: JobRecord) -> None:
+        api.start(record.id)
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(api.parts.delivery, "enqueue", silent)
+    problem(api.http.post("/jobs", json={"prompt": "a red car"}), 503, "unavailable")
+    (record,) = api.parts.store.list(limit=5)
+    assert record.status is JobStatus.RUNNING
+
+
 def test_the_answer_hides_storage_keys_and_dates_are_utc(api):
     job = api.http.get(f"/jobs/{api.submit()}").json()
     assert "results" not in job
@@ -60,7 +82,7 @@ def test_the_place_in_the_queue_counts_the_jobs_before(api):
 def test_a_failed_job_is_answered_with_200_and_its_error(api):
     job = api.submit()
     api.start(job)
-    api.parts.store.fail(job, OutOfMemory("needs 3 GiB more"))
+    api.parts.store.fail(job, OutOfMemory("needs 3 GiB more"), worker="w1")
 
     answer = api.http.get(f"/jobs/{job}")
     assert answer.status_code == 200
@@ -123,7 +145,7 @@ def test_a_running_job_is_canceling_until_its_worker_confirms(api):
     job = api.submit()
     api.start(job)
     assert [api.http.post(f"/jobs/{job}/cancel").json()["status"] for _ in range(2)] == ["canceling", "canceling"]
-    api.parts.store.confirm_cancel(job)
+    api.parts.store.confirm_cancel(job, worker="w1")
     assert api.http.post(f"/jobs/{job}/cancel").json()["status"] == "canceled"
 
 

@@ -82,7 +82,7 @@ def test_there_is_no_file_before_success(api, problem, part):
     assert "queued" in problem(api.http.get(f"/jobs/{job}/{part}"), 409, "conflict").detail
     api.start(job)
     assert "running" in problem(api.http.get(f"/jobs/{job}/{part}"), 409, "conflict").detail
-    api.parts.store.fail(job, RenderingFailed("the device was lost"))
+    api.parts.store.fail(job, RenderingFailed("the device was lost"), worker="w1")
     assert "failed (the device was lost)" in problem(api.http.get(f"/jobs/{job}/{part}"), 409, "conflict").detail
 
 

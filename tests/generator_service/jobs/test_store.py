@@ -28,8 +28,8 @@ MOVES: dict[str, Move] = {
     "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.SAMPLING),
     "hand_over": lambda store, job, plan: store.hand_over(job, plan, seconds=1.0),
     "succeed": lambda store, job, plan: store.succeed(job, results=RESULTS, diagnostics=Diagnostics()),
-    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken")),
-    "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job),
+    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker="w1"),
+    "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job, worker="w1"),
 }
 
 PATHS: dict[JobStatus, tuple[str, ...]] = {
@@ -193,7 +193,7 @@ def test_a_plan_of_ones_own_is_kept(store: JobStore, make_record: MakeRecord, pl
 def test_a_failure_keeps_its_reason(store: JobStore, make_record: MakeRecord) -> None:
     record = make_record()
     store.create(record, None)
-    failed = store.fail(record.id, PlanningFailed("no instance found"))
+    failed = store.fail(record.id, PlanningFailed("no instance found"), worker=None)
     assert failed.error is not None
     assert failed.error.model_dump() == {
         "code": "planning_failed",
@@ -201,6 +201,20 @@ def test_a_failure_keeps_its_reason(store: JobStore, make_record: MakeRecord) ->
         "retryable": False,
     }
     assert failed.finished_at is not None
+
+
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.CANCELING])
+@pytest.mark.parametrize("worker", ["w2", None])
+def test_a_worker_ends_no_job_that_another_has(
+    status: JobStatus, worker: str | None, store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), status, plan)
+    before = store.get(job)
+    with pytest.raises(Conflict, match="another worker"):
+        store.fail(job, RenderingFailed("broken"), worker=worker)
+    with pytest.raises(Conflict):
+        store.confirm_cancel(job, worker="w2")
+    assert store.get(job) == before
 
 
 # reports

@@ -72,11 +72,11 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
         @rule(job=jobs)
         def fail(self, job: str) -> None:
             alive = {status for status in JobStatus if not status.is_terminal}
-            self.attempt(job, alive, JobStatus.FAILED, self.store.fail, RenderingFailed("x"))
+            self.attempt(job, alive, JobStatus.FAILED, self.store.fail, RenderingFailed("x"), worker="w")
 
         @rule(job=jobs)
         def confirm_cancel(self, job: str) -> None:
-            self.attempt(job, {JobStatus.CANCELING}, JobStatus.CANCELED, self.store.confirm_cancel)
+            self.attempt(job, {JobStatus.CANCELING}, JobStatus.CANCELED, self.store.confirm_cancel, worker="w")
 
         @rule(job=jobs)
         def cancel(self, job: str) -> None:

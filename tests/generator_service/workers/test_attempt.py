@@ -8,12 +8,13 @@ import structlog
 from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers.attempt import Attempts
 from shared.errors import Conflict, OutOfMemory, PlanningFailed, ServiceError, Unavailable
+from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
 MakeAttempts = Callable[[Stage], Attempts]
@@ -155,17 +156,17 @@ def test_a_job_that_vanished_is_let_go(planning: Attempts, store: JobStore, subm
     assert list(text_client.scan_iter("job*")) == []
 
 
-def test_a_job_that_another_ended_stays_as_it_is(planning: Attempts, store: JobStore, submit: Submit) -> None:
+def test_a_job_that_was_ended_elsewhere_stays_as_it_is(planning: Attempts, store: JobStore, submit: Submit) -> None:
     job = submit().id
 
     def work(_: JobRecord) -> None:
-        store.fail(job, ServiceError("given up by another"))
+        store.fail(job, ServiceError("given up elsewhere"), worker="w1")
         raise RuntimeError("too late")
 
     planning.run(job, work)
     error = store.get(job).error
     assert error is not None
-    assert error.message == "given up by another"
+    assert error.message == "given up elsewhere"
 
 
 @pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()])
@@ -180,6 +181,37 @@ def test_a_worker_that_is_ended_says_so_and_ends(
     assert (error.retryable, error.message) == (True, "the worker was stopped before the job was done")
 
 
+def test_a_worker_that_is_ended_as_it_takes_a_job_says_so_too(
+    planning: Attempts, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(self: WorkerRegistry, info: WorkerInfo) -> None:
+        raise SystemExit(143)
+
+    job = submit().id
+    monkeypatch.setattr(WorkerRegistry, "beat", ended)
+    with pytest.raises(SystemExit):
+        planning.run(job, failing(AssertionError("worked on")))
+    assert store.get(job).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.CANCELING])
+def test_a_job_that_the_next_worker_has_is_left_to_it(
+    status: JobStatus, planning: Attempts, store: JobStore, submit: Submit, plan: Plan
+) -> None:
+    job = submit().id
+
+    def work(_: JobRecord) -> None:
+        store.hand_over(job, plan, seconds=1.0)
+        store.start(job, worker="w2", stage=Stage.SAMPLING)
+        if status is JobStatus.CANCELING:
+            store.cancel(job)
+        raise Unavailable("the answer to its message was lost")
+
+    planning.run(job, work)
+    record = store.get(job)
+    assert (record.status, record.worker, record.error) == (status, "w2", None)
+
+
 def test_a_short_outage_as_the_job_ends_is_waited_out(
     planning: Attempts, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,11 +219,11 @@ def test_a_short_outage_as_the_job_ends_is_waited_out(
     calls: list[str] = []
     confirm_cancel = store.confirm_cancel
 
-    def flaky(self: JobStore, job_id: str) -> JobRecord:
+    def flaky(self: JobStore, job_id: str, *, worker: str) -> JobRecord:
         calls.append(job_id)
         if len(calls) < 3:
             raise Unavailable("Redis does not answer")
-        return confirm_cancel(job_id)
+        return confirm_cancel(job_id, worker=worker)
 
     monkeypatch.setattr(JobStore, "confirm_cancel", flaky)
     planning.run(job, failing(PlanningFailed("nothing to draw")))
@@ -202,7 +234,7 @@ def test_a_short_outage_as_the_job_ends_is_waited_out(
 def test_a_long_outage_as_the_job_ends_does_not_end_the_worker(
     planning: Attempts, submit: Submit, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
 ) -> None:
-    def dead(self: JobStore, job_id: str) -> JobRecord:
+    def dead(self: JobStore, job_id: str, **_: object) -> JobRecord:
         raise Unavailable("Redis does not answer")
 
     monkeypatch.setattr(JobStore, "confirm_cancel", dead)
