@@ -5,8 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+import diffusers
 import torch
 import torch.distributed as dist
+import transformers
 import typer
 from rich.console import Console
 
@@ -24,6 +26,14 @@ from emoji_world.training.trainee import rank
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(highlight=False)
+
+
+@app.callback()
+def quiet() -> None:
+    """A small text-to-video model and its world."""
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+
 
 Weights = Annotated[Path, typer.Option(help="A CogVideoXPipeline folder.")]
 Steps = Annotated[int, typer.Option(help="Denoising steps.")]

@@ -47,6 +47,9 @@ class Rate:
     def share(self) -> float:
         return self.hits / self.of if self.of else float("nan")
 
+    def __str__(self) -> str:
+        return f"{self.share:.0%}" if self.of else "-"
+
 
 @dataclass
 class Judgement:
@@ -65,14 +68,14 @@ class Judgement:
 
 QUESTIONS: dict[str, str] = {
     "background": "background right",
-    "sprite": "one object: right sprite detected",
-    "direction": "one object: direction right, among moving ones",
-    "stays": f"one object: motionless and detected stays (IoU first to last ≥ {STAYS_IOU})",
-    "deforms": "one object: deforms where asked",
-    "keeps_shape": "one object: keeps its shape where none is asked",
-    "both": "two objects: both detected",
-    "pair_directions": "two objects: direction right, each moving one",
-    "absent": "sprites not asked for, yet above the threshold",
+    "sprite": "1 object: right sprite detected",
+    "direction": "1 moving object: direction right",
+    "stays": f"1 motionless, detected object: IoU ≥ {STAYS_IOU}",
+    "deforms": "1 object: deforms as asked",
+    "keeps_shape": "1 object: keeps its shape else",
+    "both": "2 objects: both detected",
+    "pair_directions": "2 objects: moving one's direction right",
+    "absent": "absent sprite above threshold",
 }
 
 
@@ -211,5 +214,5 @@ def results_table(result: Evaluation) -> Table:
         table.add_column(heading, justify="left" if not heading else "right")
     for name, question in QUESTIONS.items():
         rates: list[Rate] = [getattr(each, name) for each in (result.model, result.ceiling, result.chance)]
-        table.add_row(question, *(f"{rate.share:.0%}" for rate in rates), str(rates[0].of))
+        table.add_row(question, *(str(rate) for rate in rates), str(rates[0].of))
     return table

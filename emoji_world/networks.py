@@ -71,7 +71,7 @@ def make_vae(spec: NetworkSpec, world: WorldSpec) -> AutoencoderKLCogVideoX:
 
 
 def make_transformer(spec: NetworkSpec, world: WorldSpec) -> CogVideoXTransformer3DModel:
-    """RoPE and learned absolute positions together, as in CogVideoX-5b-I2V: it runs at the world's own size only."""
+    """RoPE and a table of absolute positions together, as in CogVideoX-5b-I2V: it runs at the world's own size only."""
     transformer = CogVideoXTransformer3DModel(
         num_attention_heads=spec.heads,
         attention_head_dim=spec.width // spec.heads,

@@ -24,7 +24,7 @@ class WorldSpec:
     """Longest edge of an object that is alone, drawn uniformly."""
     pair_px: tuple[float, float] = (20.0, 25.0)
     """Longest edge of either of two objects."""
-    travel_px: tuple[float, float] = (11.0, 18.0)
+    travel_px: tuple[float, float] = (16.0, 26.0)
     """Way of a rigid motion over the clip, the same for both axes, cut to what fits."""
     sway: float = 0.6
     """Shear at the top of a swaying object, in half widths."""

@@ -1,8 +1,8 @@
 """Which (sprite, motion, background) triples are never trained on.
 
 Each axis is put in the order of a hash, and a triple is held out where its three ranks sum to a multiple of
-`spec.held_out`: a Latin square, so that every sprite, motion and background loses (nearly) the same share and no
-(sprite, motion) pair loses two backgrounds in reach of one another.
+`spec.held_out`: a Latin square, so that every sprite, motion and background loses (nearly) the same share, and each
+(sprite, motion) pair still sees all backgrounds but one at most.
 """
 
 from collections.abc import Iterable

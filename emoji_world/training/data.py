@@ -23,6 +23,11 @@ class Batch:
     inside: Tensor
 
 
+def noise_source(*seed: int) -> torch.Generator:
+    """A generator of its own for every tuple of numbers."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+
+
 def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, pair_share: float = PAIR_SHARE) -> Clip:
     """Clip of this seed from the training split; `still` keeps one random frame."""
     rng = np.random.default_rng([*seed, 1])

@@ -26,7 +26,7 @@ PROFILES: dict[str, Profile] = {
     "cpu": Profile(
         vae=VaeRecipe(Budget(35)),
         cached_clips=18_432,
-        transformer=TransformerRecipe(Budget(60)),
+        transformer=TransformerRecipe(Budget(65)),
         cadence=Cadence(checkpoint=240, report=20),
     ),
     "gpu": Profile(

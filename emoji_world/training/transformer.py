@@ -27,6 +27,7 @@ from emoji_world.sampling import draw_videos
 from emoji_world.scene import draw_scene
 from emoji_world.spec import WorldSpec
 from emoji_world.training.attention import MatmulAttention
+from emoji_world.training.data import noise_source
 from emoji_world.training.latents import Latents, tokenize
 from emoji_world.training.loop import Budget
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
@@ -83,7 +84,7 @@ class TransformerTraining:
 
     def step(self, step: int, progress: float) -> float:
         recipe = self.recipe
-        random = torch.Generator().manual_seed(hash((self.seed, 5, step, rank())))
+        random = noise_source(self.seed, 5, step, rank())
         still = progress < recipe.stills_until
         count = 3 * recipe.batch if still else recipe.batch
         among = self._alone if progress < recipe.alone_until else self._all
@@ -102,7 +103,7 @@ class TransformerTraining:
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
         tokens = torch.where(dropped[:, None], self._no_caption, tokens)
         spread = (torch.arange(count) + torch.rand(count, generator=random)) / count  # stratified
-        time = (spread * len(self._signal)).long().to(device)
+        time = (spread.sqrt() * len(self._signal)).long().to(device)  # noisy times more often: they decide the motion
         signal = self._signal[time].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=random).to(device)
         noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise

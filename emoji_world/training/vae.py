@@ -13,7 +13,7 @@ from torch import Tensor
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import NetworkSpec, make_vae
 from emoji_world.spec import WorldSpec
-from emoji_world.training.data import Batch, pixel_batch, to_signed, training_clip
+from emoji_world.training.data import Batch, noise_source, pixel_batch, to_signed, training_clip
 from emoji_world.training.loop import Budget
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
 from emoji_world.whitening import whiten
@@ -49,7 +49,7 @@ class VaeTraining:
 
     def step(self, step: int, progress: float) -> float:
         recipe = self.recipe
-        random = torch.Generator().manual_seed(hash((self.seed, step, rank())))
+        random = noise_source(self.seed, 4, step, rank())
         still = progress < recipe.stills_until or torch.rand((), generator=random).item() < recipe.still_share
         count = recipe.still_batch if still else recipe.clip_batch
         seeds = [(self.seed, 1, step, rank(), k) for k in range(count)]
