@@ -8,6 +8,7 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 
 from planner_service import bulk, main, reasoning
 from planner_service.api import MAXIMUM_SIDE, MINIMUM_FRAMES
@@ -74,9 +75,8 @@ def plan(
         ):
             if outcome.plan is None:
                 failed += 1
-                console.print(
-                    f"[red]no plan[/red] for line {number}: {outcome.prompt!r}: {outcome.error}", soft_wrap=True
-                )
+                said = Text.assemble(("no plan", "red"), f" for line {number}: {outcome.prompt!r}: {outcome.error}")
+                console.print(said, soft_wrap=True)
                 continue
             if plan_lines is not None:
                 plan_lines.write(outcome.plan.model_dump_json() + "\n")

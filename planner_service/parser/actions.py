@@ -11,6 +11,7 @@ SKIPPED = (Role.ADVERB, Role.AUXILIARY)
 LINKING = frozenset((",", "and", "&", "or", "/"))
 RELATIVE = frozenset(("who", "which", "that"))
 SUBJECTS = ("nsubj", "nsubjpass", "csubj")
+NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
 SEQUENCING = frozenset(("then", "before", "afterwards", "afterward", "finally", "until", "eventually"))
 
 
@@ -31,6 +32,8 @@ class Action:
     """The words that belong to it: from after its subject up to `end` (exclusive)."""
     text: str
     """Those words, in lower case."""
+    negated: bool = False
+    """It is said not to happen: "does not run"."""
     sequence: int = 0
     """0 at first; one more after each "then"."""
 
@@ -60,6 +63,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 start=begin,
                 end=end,
                 text=" ".join(w.lower for w in words[begin:end]),
+                negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
             )
         )
     actions += _participles(words, mentions, lexicon)

@@ -38,10 +38,11 @@ def phase_of(action: Action | None, setting: Setting) -> Phase:
         return _at_rest(kind)
     if _stands_still(action, setting, kind):
         return Phase(label=MotionLabel.MOTIONLESS)
-    deforms = _deforms(action, setting, kind)
+    oscillates = directions.OSCILLATING.search(action.text) is not None
+    deforms = oscillates or _deforms(action, setting, kind)
     travels = action.verb.travels or (action.passive and action.verb.object == "travels")
     direction = directions.direction_in(action.text, travels=travels)
-    goes_somewhere = action.verb.direction is not None or action.passive
+    goes_somewhere = (action.verb.direction is not None or action.passive) and not oscillates
     if direction is None and travels and goes_somewhere and not setting.arranged:
         direction = {"up": Direction.UP, "down": Direction.DOWN}.get(action.verb.direction or "", SIDEWAYS)
     goal, target = setting.goal, setting.target
@@ -106,6 +107,8 @@ def _at_rest(kind: Kind) -> Phase:
 
 
 def _stands_still(action: Action, setting: Setting, kind: Kind) -> bool:
+    if action.negated:
+        return True
     explicit = directions.direction_in(action.text, travels=False)
     if action.verb.label is MotionLabel.MOTIONLESS:
         return explicit is None or action.lemma in ("be", "stand", "sit", "lie")

@@ -13,7 +13,21 @@ INTO_THE = r"(?:to|towards?|into) (?:the )?"
 LEFT, RIGHT = SIDE.format("left"), SIDE.format("right")
 TOP, BOTTOM = SIDE.format("(?:top|upper)"), SIDE.format("(?:bottom|lower)")
 
+
+def _diagonal(vertical: str, edge: str, side: str) -> str:
+    """ "up and to the left", "to the left and upwards", "to the upper left"."""
+    return (
+        rf"\b{vertical}(?:wards?)?\W+(?:and )?(?:(?:to|towards?) )?(?:the )?{side}(?:wards?)?\b{NOT_OF_A_THING}"
+        rf"|\b{side}(?:wards?)? and {vertical}(?:wards?)?\b(?! (?:to|the)\b)"
+        rf"|\b{INTO_THE}(?:{edge})\W+{side}\b{NOT_OF_A_THING}"
+    )
+
+
 EXPLICIT: tuple[tuple[str, Direction], ...] = (
+    (_diagonal("up", "upper|top", "left"), Direction.UP_LEFT),
+    (_diagonal("up", "upper|top", "right"), Direction.UP_RIGHT),
+    (_diagonal("down", "lower|bottom", "left"), Direction.DOWN_LEFT),
+    (_diagonal("down", "lower|bottom", "right"), Direction.DOWN_RIGHT),
     (rf"\b{LEFT} to {RIGHT}\b", Direction.RIGHT),
     (rf"\b{RIGHT} to {LEFT}\b", Direction.LEFT),
     (rf"\b{BOTTOM} to {TOP}\b", Direction.UP),
@@ -34,11 +48,15 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
 WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
     (r"(?<!on the )(?<!of the )(?<!from )\bleft\b(?! (?:side |hand side )?of)(?! to\b)", Direction.LEFT),
     (r"(?<!on the )(?<!of the )(?<!from )\bright\b(?! (?:side |hand side )?of)(?! to\b)", Direction.RIGHT),
-    (r"\b(?:up|upstairs|uphill|upstream|aloft|out of the (?:water|ocean|sea|ground))\b(?! and down)", Direction.UP),
+    (r"\b(?:up|upstairs|uphill|upstream|aloft|out of the (?:water|ocean|sea|ground))\b", Direction.UP),
     (r"\b(?:down|downstairs|downhill)\b", Direction.DOWN),
 )
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
 
+OSCILLATING = re.compile(
+    r"\b(?:up and down|down and up|back and forth|to and fro|left and right|right and left|(?:from )?side to side)\b"
+)
+"""Back again and again: no direction."""
 APPROACHING = re.compile(r"\b(?:towards?|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
 RECEDING = re.compile(r"\b(?:away from (?:the )?(?:camera|viewers?|us)|into the (?:distance|background|horizon))\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
@@ -62,6 +80,7 @@ PLACES: tuple[tuple[str, Place], ...] = (
 
 def direction_in(text: str, *, travels: bool) -> Direction | None:
     """The direction that words name; those that only do so beside a verb of movement count if `travels`."""
+    text = OSCILLATING.sub(" ", text)
     for pattern, direction in EXPLICIT + (WITH_TRAVEL if travels else ()):
         if re.search(pattern, text):
             return direction

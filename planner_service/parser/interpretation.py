@@ -197,7 +197,7 @@ class _Composition:
         for action in self.actions:
             if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
                 by_sequence.setdefault(action.sequence, []).append(phase_of(action, self._setting(number, action)))
-            elif number in action.objects and action.verb.object in ("travels", "rides"):
+            elif number in action.objects and action.verb.object in ("travels", "rides") and not action.negated:
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
         if not by_sequence:
             return (phase_of(None, Setting(self.mentions[number].name, arranged=False)),)
@@ -336,7 +336,7 @@ class _Composition:
         verb = self.words[action.index].lower
         if action.passive:
             return f"{verb} {rest}".strip()
-        return f"{_gerund(action.lemma)} {rest}".strip()
+        return f"{'not ' if action.negated else ''}{_gerund(action.lemma)} {rest}".strip()
 
     def _background(self, lexicon: Lexicon) -> str:
         """The places and times of the prompt, with their prepositions."""

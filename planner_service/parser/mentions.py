@@ -5,34 +5,13 @@ from enum import Enum, auto
 
 from planner_service.nouns import known, singular
 from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.words import Role, Word
+from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
+MOST = 8
+"""How many of one thing are drawn at most."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
-DROPPED = frozenset(
-    (
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "its",
-        "his",
-        "her",
-        "their",
-        "my",
-        "our",
-        "your",
-        "some",
-        "any",
-        "each",
-        "every",
-        "another",
-    )
-)
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
 
 
@@ -109,23 +88,19 @@ def _phrase_end(words: list[Word], start: int) -> int:
 def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
     inside = words[start:end]
     head = inside[-1]
-    counts = [lexicon.numbers[word.lower] for word in inside[:-1] if word.lower in lexicon.numbers]
-    counts += [
-        min(8, max(1, int(word.text))) for word in inside[:-1] if word.role is Role.NUMBER and word.text.isdigit()
-    ]
-    counts += [5 for word in inside[:-1] if word.lower == "many"]
+    counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
     plural = head.is_plural and not lexicon.is_in(lexicon.worn, head.lower)
-    count = counts[0] if counts else (BARE_PLURAL if plural else 1)
+    count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
         for word in inside
         if word.role is not Role.DETERMINER
         and word.role is not Role.NUMBER
-        and word.lower not in DROPPED
+        and word.lower not in DETERMINERS
         and (word is head or word.lower not in lexicon.numbers)
     ]
     tokens = [word.text for word in kept]
-    if plural or (counts and counts[0] > 1):
+    if plural or count > 1:
         tokens[-1] = singular(tokens[-1].lower())
     return Mention(
         start=start,
@@ -138,6 +113,18 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
         determined=inside[0].role in (Role.DETERMINER, Role.NUMBER) or bool(counts),
         plural=plural,
     )
+
+
+def _number(word: Word, lexicon: Lexicon) -> int | None:
+    """How many a word says there are, at most MOST; a number word that is not listed is a large one."""
+    if word.lower in lexicon.numbers:
+        return lexicon.numbers[word.lower]
+    if word.role is not Role.NUMBER:
+        return None
+    digits = word.text.replace(",", "")
+    if digits.isdecimal():
+        return min(MOST, max(1, int(digits)))
+    return MOST if word.text.isalpha() else None
 
 
 def _joined(tokens: list[str]) -> str:

@@ -15,6 +15,11 @@ from planner_service.parser.lexicon import Lexicon
 DIRECTION_WORDS = frozenset(
     ("left", "right", "leftward", "leftwards", "rightward", "rightwards", "upward", "upwards", "downward", "downwards")
 )
+DETERMINERS = frozenset(
+    ("a", "an", "the", "this", "that", "these", "those", "its", "his", "her", "their", "my",
+     "our", "your", "some", "any", "each", "every", "another")
+)  # fmt: skip
+"""Never a noun, whatever the tagger says: "a car (A)", "an A and a B"."""
 PREPOSITION_TAGS = ("IN", "TO", "RP")
 
 
@@ -87,7 +92,8 @@ def _role(token: Token) -> Role:
         return Role.DIRECTION
     if token.lower_ in ("someone", "somebody"):
         return Role.NOUN
-    return ROLES.get(token.tag_, Role.OTHER)
+    role = ROLES.get(token.tag_, Role.OTHER)
+    return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
 
 
 def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
@@ -138,6 +144,8 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         return lexicon.verb_form(word.lower) if is_participle and known(before.lower) is not None else None
     if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
         return None  # "a potted plant"
+    if before.lower in lexicon.numbers:
+        return None  # "a dozen dogs"
     listed = lexicon.verb_form(word.lower)
     leads_on = after is not None and after.role in LEADING_ON
     unknown = known(word.lower) is None

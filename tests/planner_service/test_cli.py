@@ -43,6 +43,15 @@ def test_bulk_plans_what_it_can_and_says_what_it_could_not(run, tmp_path: Path):
         assert picture.width > picture.height > 400
 
 
+def test_a_prompt_that_looks_like_markup_is_reported_as_it_stands(run, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("[/2]\na dog runs\n")
+    options = ["--planner", "parser", "--frames", 9, "--layouts", tmp_path / "flat.jsonl"]
+    result = run("plan", "--prompts", tmp_path / "prompts.txt", *options)
+    assert result.exit_code == 1
+    assert "no plan for line 1: '[/2]': " in result.stderr
+    assert "1 planned, 1 failed" in result.stderr
+
+
 def test_one_prompt_goes_to_stdout(run):
     result = run("plan", "--prompt", "a bird flies up", "--frames", 8, "--width", 64, "--height", 48)
     assert result.exit_code == 0

@@ -1,6 +1,8 @@
 """Worked examples: what the parser reads in a prompt."""
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from planner_service.cues import Direction, Goal, Reading
 from planner_service.reasoning import Request, plan
@@ -61,6 +63,19 @@ def related(reading: Reading) -> set[tuple[str, str, str]]:
         ("a robot and a dog walk side by side to the right", [("robot", SOFT, RIGHT), ("dog", SOFT, RIGHT)]),
         ("a hat left on a chair", [("hat", STILL, None), ("chair", STILL, None)]),
         ("the sun rises, moving upwards behind a tower", [("sun", RIGID, UP), ("tower", STILL, None)]),
+        ("a ball bounces up and down", [("ball", SOFT, None)]),
+        ("a ball bounces up and down to the left", [("ball", SOFT, LEFT)]),
+        ("a dog walks back and forth", [("dog", SOFT, None)]),
+        ("a bird flies up and to the left", [("bird", SOFT, Direction.UP_LEFT)]),
+        ("a plane flies diagonally up to the right", [("plane", RIGID, Direction.UP_RIGHT)]),
+        ("a kite flies to the upper left", [("kite", SOFT, Direction.UP_LEFT)]),
+        ("a car drives to the right and downwards", [("car", RIGID, Direction.DOWN_RIGHT)]),
+        ("a ball rolls toward the bottom-left", [("ball", RIGID, Direction.DOWN_LEFT)]),
+        ("a man walks down the street to the left", [("man", SOFT, LEFT)]),
+        ("a dog does not run", [("dog", STILL, None)]),
+        ("the man doesn't move to the left", [("man", STILL, None)]),
+        ("a cat sits without moving", [("cat", STILL, None)]),
+        ("a girl does not kick a ball", [("girl", STILL, None), ("ball", STILL, None)]),
     ],
 )  # fmt: skip
 def test_instances_labels_and_directions(parser, prompt, expected):
@@ -77,8 +92,12 @@ def test_instances_labels_and_directions(parser, prompt, expected):
         ("4 kites", ["kite_1", "kite_2", "kite_3", "kite_4"]),
         ("a rabbit is near a stone, then the rabbit hops away", ["rabbit", "stone"]),
         ("a black cat and a white cat", ["cat", "cat2"]),
+        *((f"{number} dogs", [f"dog_{index}" for index in range(1, 9)]) for number in (
+            "eight", "nine", "eleven", "twelve", "seventeen", "twenty-five", "a dozen", "dozens of", "one hundred",
+            "9", "40", "1,000",
+        )),
     ],
-)
+)  # fmt: skip
 def test_counts(parser, prompt, ids):
     assert list(parser.read(prompt, 0, None).graph.ids) == ids
 
@@ -210,3 +229,24 @@ def test_nothing_to_read(parser, prompt):
 )
 def test_every_prompt_with_a_word_is_read(parser, prompt):
     assert parser.read(prompt, 0, None).graph.instances
+
+
+WORDS = (
+    "a an the A B III this another some ² ½ 2 12 007 many dozen both of of and and or , . ( ) - ' 's ? on in to toward "
+    "with left right up not then while who it each other dog dogs cats car people fish tree house robot sky hand top "
+    "side red big quickly runs run sits jumps is are stands flies rides drives bounces held moving sleeping 犬 é 🚗"
+)
+
+
+@pytest.mark.timeout(300)
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@example(["a", "car", "(", "A", ")", "and", "a", "truck", "(", "B", ")", "drive", "to", "the", "right"])
+@example(["an", "A", "and", "a", "B"])
+@example(["²", "dogs", "run"])
+@given(st.lists(st.sampled_from(WORDS.split()), min_size=1, max_size=20))
+def test_any_mix_of_words_with_a_letter_in_it_becomes_a_plan(parser, words):
+    prompt = " ".join(words)
+    if any(character.isalpha() for character in prompt):
+        assert plan(parser, Request(prompt, 9, 720, 480, 0)).frames == 9
