@@ -10,7 +10,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), AfterValidator(lambda x: x + 0.0)]
+"""Zero has one sign, so that equal plans are written, and hash, alike."""
 
 MINIMUM_SIDE = 0.01
 """No side of a box may be shorter: 1 % of the frame."""

@@ -67,11 +67,11 @@ class Provenance(WireModel):
     """The planner's own version."""
     seed: int
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    """`Plan.content_hash` of the plan as it left the planner."""
+    """`Plan.content_hash` of the plan as it left the planner, which must be this one."""
 
 
 class Plan(WireModel):
-    """A motion graph and its layout.  A plan without provenance was written by hand, or edited."""
+    """A motion graph and its layout.  A plan without provenance was written by hand, or edited: editing ends it."""
 
     prompt: Prompt
     graph: MotionGraph
@@ -124,6 +124,12 @@ class Plan(WireModel):
                 f"depth_order must name every instance once ({', '.join(self.graph.ids)}), "
                 f"but it names: {', '.join(self.depth_order) or 'none'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _provenance_is_of_this_plan(self) -> Self:
+        if self.provenance is not None and self.provenance.hash != self.content_hash:
+            raise ValueError("provenance.hash is not this plan's hash: leave provenance out after editing")
         return self
 
     @model_validator(mode="after")

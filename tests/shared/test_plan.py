@@ -55,6 +55,22 @@ def test_signing_does_not_change_the_hash_and_editing_does():
     assert Plan.model_validate(changed(["background"], "a lane")).content_hash != plan.content_hash
 
 
+def test_zero_has_one_sign():
+    edge, negative = [0.0, 0.2, 0.5, 0.3], [-0.0, 0.2, 0.5, 0.3]
+    plans = [Plan.model_validate(changed(["tracks", 1, "boxes"], [box] * 3)) for box in (edge, negative)]
+    assert plans[0] == plans[1]
+    assert plans[0].content_hash == plans[1].content_hash
+
+
+def test_an_edited_plan_is_refused_until_its_provenance_is_left_out():
+    plan = Plan.model_validate(CONTENT).signed(planner="parser", model="m", version="1", seed=4)
+    edited = plan.model_dump(mode="json") | {"background": "a lane"}
+    with pytest.raises(ValidationError, match="leave provenance out after editing"):
+        Plan.model_validate(edited)
+    del edited["provenance"]
+    assert Plan.model_validate(edited).background == "a lane"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
