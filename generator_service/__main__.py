@@ -9,7 +9,7 @@ app = typer.Typer(
     help="Motion-factorized video: a prompt becomes a plan, the plan steers a video model, the video is an MP4.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,  # they hold keys and passwords
+    pretty_exceptions_enable=False,  # they show locals, which hold keys and passwords
     rich_markup_mode=None,
 )
 app.command()(cli_services.serve)

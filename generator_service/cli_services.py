@@ -1,5 +1,7 @@
 """The commands that keep running: the API and the two kinds of workers.  The environment decides the rest."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 from generator_service.logging import set_up_logging
 from generator_service.settings import Settings, StorageSettings, WorkerSettings
-from shared.errors import violations_of
+from shared.errors import ServiceError, violations_of
 
 GRACE_SECONDS = 10
 """How long answers that have begun may take once the API has been asked to stop."""
@@ -23,14 +25,15 @@ def serve(
 
     from generator_service.api.app import create_app
 
-    uvicorn.run(
-        create_app(settings),
-        host=host or settings.host,
-        port=port or settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    with _refusals_told():
+        uvicorn.run(
+            create_app(settings),
+            host=host or settings.host,
+            port=port or settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
 
 
 def plan_worker() -> None:
@@ -38,7 +41,8 @@ def plan_worker() -> None:
     settings = _settings()
     from generator_service.workers.plan_worker import run_plan_worker
 
-    run_plan_worker(settings)
+    with _refusals_told():
+        run_plan_worker(settings)
 
 
 def render_worker() -> None:
@@ -46,7 +50,23 @@ def render_worker() -> None:
     settings = _settings()
     from generator_service.workers.render_worker import run_render_worker
 
-    run_render_worker(settings)
+    with _refusals_told():
+        run_render_worker(settings)
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    """A service that cannot start says why in one line."""
+    try:
+        yield
+    except ServiceError as error:
+        refusal = f"{error.title}: {error.detail}"
+    except ValueError as error:
+        refusal = f"The settings make no sense: {error}"
+    else:
+        return
+    typer.echo(refusal, err=True)
+    raise typer.Exit(1)
 
 
 def _settings() -> Settings:

@@ -4,7 +4,7 @@
         job = client.submit(prompt="a red car drives to the right", seed=7)
         job = client.wait(job.id, on_progress=lambda job: print(job.stage, job.step, job.steps))
         if job.status is JobStatus.SUCCEEDED:
-            client.download(job.id, Path("car.mp4"))
+            client.download(job.id, "car.mp4")
 
 Errors of the API arrive as the classes of `shared.errors` that were raised there; an API that does not answer is
 `Unavailable`.  That a job failed is no error of the API: it stands in the job's `error`.
@@ -100,13 +100,13 @@ class Client:
             pass  # ask instead: the stream may not pass some proxy, or the API restarts
         return seen if seen is not None and seen.status.is_terminal else self._poll(job_id, on_progress, deadline, seen)
 
-    def download(self, job_id: str, path: Path) -> None:
+    def download(self, job_id: str, path: str | Path) -> None:
         """The video.  `path` appears whole or not at all.  Raises Conflict while there is none."""
-        self._save(f"/jobs/{job_id}/content", path)
+        self._save(f"/jobs/{job_id}/content", Path(path))
 
-    def download_preview(self, job_id: str, path: Path) -> None:
+    def download_preview(self, job_id: str, path: str | Path) -> None:
         """The film strip, as PNG.  Raises Conflict while there is none."""
-        self._save(f"/jobs/{job_id}/preview", path)
+        self._save(f"/jobs/{job_id}/preview", Path(path))
 
     def plan(self, job_id: str) -> Plan:
         """Raises Conflict while there is none."""

@@ -51,7 +51,7 @@ def render(
     """
     seconds: dict[str, float] = {}
 
-    with _reproducible(), _memory_errors_as_ours():
+    with _reproducible(), _memory_errors_as_ours(settings):
         on_stage(Stage.SAMPLING)
         with _timed("sampling", seconds):
             caption = backbone.caption(prompt)
@@ -107,8 +107,10 @@ def _reproducible() -> Iterator[None]:
 
 
 @contextmanager
-def _memory_errors_as_ours() -> Iterator[None]:
+def _memory_errors_as_ours(settings: RenderSettings) -> Iterator[None]:
+    """torch's own words, which tell of the machine and its other work, are for the log."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(str(error)) from error
+        size = f"{settings.frames} frames of {settings.width}×{settings.height}"
+        raise OutOfMemory(f"{size} need more memory than the device has free") from error

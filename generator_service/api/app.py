@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from generator_service.api import catalogue, events, health, jobs, metrics, results
 from generator_service.api.problems import add_problem_handlers, problem_responses
-from generator_service.api.wiring import wired
+from generator_service.api.wiring import wiring
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, Unavailable
@@ -27,12 +27,15 @@ ROUTERS = (jobs.router, events.router, results.router, catalogue.router, health.
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app connects to nothing before it is used, so it starts while the parts it needs are still down."""
+    """The app connects to nothing before it is used, so it starts while the parts it needs are still down.
+
+    Raises ValueError for addresses that make no sense.
+    """
     app = FastAPI(
         title="Motion-Factorized Video",
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
-        lifespan=lambda app: wired(app, settings),
+        lifespan=wiring(settings),
         responses=problem_responses(InvalidRequest, Unavailable),
     )
     for router in ROUTERS:

@@ -1,7 +1,7 @@
 """What the routes work with, built once as the API starts and closed as it stops."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -29,22 +29,29 @@ class Parts:
     planner: httpx.Client
 
 
-@asynccontextmanager
-async def wired(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """The app has its parts while the block runs.  Nothing is contacted: the API starts while others are down."""
-    with (
-        connect(settings.redis_url, decode=True) as text,
-        connect(settings.redis_url, decode=False) as raw,
-        httpx.Client(base_url=settings.planner_url, timeout=PLANNER_SECONDS) as planner,
-    ):
-        app.state.parts = Parts(
-            store=JobStore(text),
-            delivery=Delivery(raw, settings.job_seconds),
-            objects=ObjectStore.open(settings.storage),
-            workers=WorkerRegistry(text, settings.heartbeat_seconds),
-            planner=planner,
-        )
-        yield
+def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The app's lifespan.  Nothing is contacted: the API starts while others are down.
+
+    Raises ValueError, before the app starts, for addresses that make no sense.
+    """
+    text = connect(settings.redis_url, decode=True)
+    raw = connect(settings.redis_url, decode=False)
+    planner = httpx.Client(base_url=settings.planner_url, timeout=PLANNER_SECONDS, trust_env=False)  # as planner_client
+    parts = Parts(
+        store=JobStore(text),
+        delivery=Delivery(raw, settings.job_seconds),
+        objects=ObjectStore.open(settings.storage),
+        workers=WorkerRegistry(text, settings.heartbeat_seconds),
+        planner=planner,
+    )
+
+    @asynccontextmanager
+    async def wired(app: FastAPI) -> AsyncIterator[None]:
+        with text, raw, planner:
+            app.state.parts = parts
+            yield
+
+    return wired
 
 
 def _parts(request: Request) -> Parts:

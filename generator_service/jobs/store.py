@@ -117,7 +117,7 @@ class JobStore:
 
         return self._move(job_id, JobStatus.RUNNING, changes)
 
-    def hand_over(self, job_id: str, plan: Plan, *, seconds: float) -> JobRecord:
+    def hand_over(self, job_id: str, plan: Plan, *, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
@@ -125,6 +125,7 @@ class JobStore:
                 "worker": None,
                 "running_since": None,
                 "stage": Stage.SAMPLING,
+                "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
             }
 

@@ -10,8 +10,8 @@ from generator_service.storage.video import Encoding
 from shared.plan import Prompt
 from shared.wire import WireModel
 
-LIBRARIES = ("torch", "diffusers", "transformers", "motion-factorized-video")
-"""Those whose version can change a pixel; the last one is this software."""
+LIBRARIES = ("torch", "diffusers", "transformers", "av", "motion-factorized-video")
+"""Those whose version can change a pixel: "av" brings the encoder; the last one is this software."""
 
 
 def installed_versions() -> dict[str, str]:

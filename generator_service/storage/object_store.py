@@ -106,7 +106,7 @@ class ObjectStore:
         """Write an object, or replace it; nobody ever sees half of it."""
         filename = key.rpartition("/")[2]
         attributes = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{filename}"'}
-        with _answering(key):
+        with _answering():
             if isinstance(self._store, LocalStore):  # a folder has no place for attributes
                 self._store.put(key, data)
             else:
@@ -114,22 +114,17 @@ class ObjectStore:
 
     def get(self, key: str) -> bytes:
         """Raises NotFound."""
-        with _answering(key):
-            return bytes(self._store.get(key).bytes())
-
-    def exists(self, key: str) -> bool:
-        try:
-            with _answering(key):
-                self._store.head(key)
-        except NotFound:
-            return False
-        return True
+        with _answering():
+            try:
+                return bytes(self._store.get(key).bytes())
+            except FileNotFoundError as error:
+                raise NotFound(f"the storage holds no '{key}'") from error
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
         if not prefix.endswith("/"):
             raise ValueError(f"Got the prefix {prefix!r} but expected one that ends in '/'")
-        with _answering(prefix):
+        with _answering():
             for chunk in self._store.list(prefix):
                 for entry in chunk:
                     try:
@@ -144,14 +139,14 @@ class ObjectStore:
         """
         if self._signer is None:
             return None
-        with _answering(key):
+        with _answering():
             return obstore.sign(self._signer, "GET", key, self._url_lifetime)
 
     def check(self) -> None:
         """Returns if the storage answers, within `CHECK_SECONDS`; writes nothing."""
         if self._folder is not None and not os.access(self._folder, os.W_OK | os.X_OK):
             raise StorageUnavailable("the storage folder is missing or cannot be written to")
-        with _answering(_UNUSED_PREFIX):
+        with _answering():
             (self._probe or self._store).list(_UNUSED_PREFIX).collect()
 
 
@@ -191,11 +186,10 @@ def _s3(
 
 
 @contextmanager
-def _answering(key: str) -> Iterator[None]:
+def _answering() -> Iterator[None]:
+    """A missing bucket is an outage as any other: somebody will put it right, and the job may be tried again."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotFound(f"the storage holds no '{key}'") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise StorageUnavailable("the object storage refuses the service's keys") from error
     except (BaseError, OSError) as error:

@@ -40,8 +40,8 @@ class PlanWorker:
         begin = time.perf_counter()
         plan = self.planner.plan(record)
         seconds = round(time.perf_counter() - begin, 3)
-        self.store.report(record.id, stage=Stage.PLANNING, progress=progress_at(Stage.PLANNING, 1.0), step=0)
-        self.delivery.enqueue(self.store.hand_over(record.id, plan, seconds=seconds))
+        progress = progress_at(Stage.PLANNING, 1.0)
+        self.delivery.enqueue(self.store.hand_over(record.id, plan, progress=progress, seconds=seconds))
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 
 

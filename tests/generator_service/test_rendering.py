@@ -115,8 +115,10 @@ def test_a_full_device_is_an_expected_error(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 35.00 GiB.")
 
     monkeypatch.setattr(backbone, "predict", fill)
-    with pytest.raises(OutOfMemory, match="35"):
+    with pytest.raises(OutOfMemory) as caught:
         rendered(backbone, settings)
+    assert caught.value.detail == "9 frames of 64×48 need more memory than the device has free"
+    assert "35.00 GiB" in str(caught.value.__cause__)  # for the log
 
 
 def test_frames_of_the_file_are_the_frames(backbone: AnyBackbone, settings: RenderSettings) -> None:

@@ -161,8 +161,8 @@ def test_download_brings_the_bytes_and_replaces_whole(api, client, tmp_path):
 
     api.start(job.id)
     api.finish(job.id)
-    client.download(job.id, video)
-    client.download_preview(job.id, tmp_path / "strip.png")
+    client.download(job.id, str(video))
+    client.download_preview(job.id, str(tmp_path / "strip.png"))
 
     assert video.read_bytes()[4:12] == b"ftypmp42"
     assert video.stat().st_size == 100_012

@@ -10,7 +10,7 @@ from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.storage.object_store import JobKeys
-from shared.errors import OutOfMemory, Unavailable
+from shared.errors import NotFound, OutOfMemory, Unavailable
 
 
 def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
@@ -168,9 +168,10 @@ def test_delete_removes_record_plan_and_files_of_this_job_alone(api):
     assert (answer.status_code, answer.content) == (204, b"")
     assert api.http.get(f"/jobs/{gone}").status_code == 404
     assert api.http.delete(f"/jobs/{gone}").status_code == 404
-    assert not api.parts.objects.exists(JobKeys(gone).video)
-    assert not api.parts.objects.exists(JobKeys(gone).manifest)
-    assert api.parts.objects.exists(JobKeys(kept).video)
+    for key in (JobKeys(gone).video, JobKeys(gone).manifest):
+        with pytest.raises(NotFound):
+            api.parts.objects.get(key)
+    assert api.parts.objects.get(JobKeys(kept).video)
     assert [job["id"] for job in api.http.get("/jobs").json()["jobs"]] == [kept]
 
 

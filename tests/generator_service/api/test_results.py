@@ -96,7 +96,7 @@ def test_a_plan_is_there_as_soon_as_it_is_made(api, problem, plan):
     job = api.submit()
     problem(api.http.get(f"/jobs/{job}/plan"), 409, "conflict")
     api.start(job, Stage.PLANNING)
-    api.parts.store.hand_over(job, plan, seconds=0.5)
+    api.parts.store.hand_over(job, plan, progress=0.05, seconds=0.5)
 
     answer = api.http.get(f"/jobs/{job}/plan")
 

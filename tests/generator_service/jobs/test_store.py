@@ -26,7 +26,7 @@ Move = Callable[[JobStore, str, Plan], JobRecord]
 
 MOVES: dict[str, Move] = {
     "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.SAMPLING),
-    "hand_over": lambda store, job, plan: store.hand_over(job, plan, seconds=1.0),
+    "hand_over": lambda store, job, plan: store.hand_over(job, plan, progress=0.05, seconds=1.0),
     "succeed": lambda store, job, plan: store.succeed(job, results=RESULTS, diagnostics=Diagnostics()),
     "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker="w1"),
     "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job, worker="w1"),
@@ -160,8 +160,9 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert planning.started_at is not None
     assert planning.started_at > new.created_at
 
-    waiting = store.hand_over(new.id, plan, seconds=1.5)
+    waiting = store.hand_over(new.id, plan, progress=0.05, seconds=1.5)
     assert (waiting.worker, waiting.running_since, waiting.stage) == (None, None, Stage.SAMPLING)
+    assert waiting.progress == 0.05
     assert store.plan(new.id) == plan
 
     rendering = store.start(new.id, worker="render-1", stage=Stage.SAMPLING)

@@ -56,7 +56,9 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
 
         @rule(job=jobs)
         def hand_over(self, job: str) -> None:
-            self.attempt(job, {JobStatus.RUNNING}, JobStatus.QUEUED, self.store.hand_over, plan, seconds=1.0)
+            self.attempt(
+                job, {JobStatus.RUNNING}, JobStatus.QUEUED, self.store.hand_over, plan, progress=0.05, seconds=1.0
+            )
 
         @rule(job=jobs)
         def succeed(self, job: str) -> None:

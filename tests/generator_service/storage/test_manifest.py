@@ -1,3 +1,4 @@
+import av
 import diffusers
 import pytest
 import torch
@@ -38,6 +39,7 @@ def test_knows_the_versions_of_all_that_draws(manifest: Manifest) -> None:
     assert manifest.versions["torch"] == torch.__version__
     assert manifest.versions["diffusers"] == diffusers.__version__
     assert manifest.versions["transformers"] == transformers.__version__
+    assert manifest.versions["av"] == av.__version__
     assert manifest.versions["motion-factorized-video"]
 
 

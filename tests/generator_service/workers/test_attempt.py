@@ -201,7 +201,7 @@ def test_a_job_that_the_next_worker_has_is_left_to_it(
     job = submit().id
 
     def work(_: JobRecord) -> None:
-        store.hand_over(job, plan, seconds=1.0)
+        store.hand_over(job, plan, progress=0.05, seconds=1.0)
         store.start(job, worker="w2", stage=Stage.SAMPLING)
         if status is JobStatus.CANCELING:
             store.cancel(job)
