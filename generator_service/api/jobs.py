@@ -82,12 +82,8 @@ def listed(
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = PAGE,
 ) -> JobPage:
     """A page of jobs; `next` leads to the following one."""
-    records = parts.store.list(status=status, after=after, limit=limit + 1)  # one more tells whether there is a next
-    page = records[:limit]
-    return JobPage(
-        jobs=tuple(viewer.view(record) for record in page),
-        next=page[-1].id if len(records) > limit else None,
-    )
+    page = parts.store.list(status=status, after=after, limit=limit)
+    return JobPage(jobs=tuple(viewer.view(record) for record in page.jobs), next=page.next)
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))

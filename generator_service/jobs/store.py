@@ -11,6 +11,7 @@ allow it.  Nothing else writes these keys.
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -37,6 +38,14 @@ return status
 half back."""
 
 
+@dataclass(frozen=True)
+class Page:
+    jobs: tuple[JobRecord, ...]
+    """Fewer than were asked for where one is deleted at this moment."""
+    next: str | None
+    """What the page that follows comes after; None on the last one."""
+
+
 class JobStore:
     """`redis_client` must decode responses to text.  Every method raises Unavailable where Redis does not answer."""
 
@@ -59,7 +68,7 @@ class JobStore:
             text = cast(str | None, self._redis.get(_plan(job_id)))
         return None if text is None else Plan.model_validate_json(text)
 
-    def list(self, *, status: JobStatus | None = None, after: str | None = None, limit: int) -> tuple[JobRecord, ...]:
+    def list(self, *, status: JobStatus | None = None, after: str | None = None, limit: int) -> Page:
         """Newest first, those that come after the job `after`, whatever its own status is by now.
 
         Jobs of the same microsecond are in descending order of their ids.  Raises NotFound for an unknown `after`.
@@ -75,12 +84,14 @@ class JobStore:
                 highest = score
                 twins = cast(list[str], self._redis.zrangebyscore(key, score, score))
                 seen = sum(twin >= after for twin in twins)
-            ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=seen, num=limit))
+            ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=seen, num=limit + 1))
+            here = ids[:limit]
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in ids:
+            for job_id in here:
                 pipeline.hgetall(_job(job_id))
             hashes = pipeline.execute()
-        return tuple(_record(job_id, fields) for job_id, fields in zip(ids, hashes, strict=True) if fields)
+        jobs = tuple(_record(job_id, fields) for job_id, fields in zip(here, hashes, strict=True) if fields)
+        return Page(jobs, next=here[-1] if len(ids) > limit else None)
 
     def counts(self) -> dict[JobStatus, int]:
         """Jobs in each status."""

@@ -94,8 +94,8 @@ def test_every_move_in_every_state(
         answered = MOVES[move](store, job, plan)
         assert answered == store.get(job)
         assert answered.status is target
-        assert [record.id for record in store.list(status=target, limit=5)] == [job]
-        assert store.list(status=status, limit=5) == ()
+        assert [record.id for record in store.list(status=target, limit=5).jobs] == [job]
+        assert store.list(status=status, limit=5).jobs == ()
         assert store.counts() == {one: int(one is target) for one in JobStatus}
 
 
@@ -281,7 +281,7 @@ def test_delete_of_an_unknown_job(store: JobStore) -> None:
 def pages(store: JobStore, limit: int, status: JobStatus | None = None) -> list[list[str]]:
     found: list[list[str]] = []
     after = None
-    while page := store.list(status=status, after=after, limit=limit):
+    while page := store.list(status=status, after=after, limit=limit).jobs:
         found.append([record.id for record in page])
         assert len(found) < 20, f"the pages do not end: {found}"
         after = page[-1].id
@@ -306,7 +306,7 @@ def test_pages_of_one_status(store: JobStore, make_record: MakeRecord) -> None:
 def test_a_page_may_begin_after_a_job_that_has_another_status_by_now(store: JobStore, make_record: MakeRecord) -> None:
     ids = [make_and_create(store, make_record) for _ in range(3)]
     store.cancel(ids[1])
-    assert [record.id for record in store.list(status=JobStatus.QUEUED, after=ids[1], limit=5)] == [ids[0]]
+    assert [record.id for record in store.list(status=JobStatus.QUEUED, after=ids[1], limit=5).jobs] == [ids[0]]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])

@@ -115,16 +115,16 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
 
         @invariant()
         def indexes_agree_with_records(self) -> None:
-            listed = self.store.list(limit=100)
+            listed = self.store.list(limit=100).jobs
             assert {record.id: record.status for record in listed} == self.expected
             for status in JobStatus:
                 of_status = {job for job, expected in self.expected.items() if expected is status}
-                assert {record.id for record in self.store.list(status=status, limit=100)} == of_status
+                assert {record.id for record in self.store.list(status=status, limit=100).jobs} == of_status
                 assert self.store.counts()[status] == len(of_status)
 
         @invariant()
         def terminal_jobs_have_ended_and_no_others(self) -> None:
-            for record in self.store.list(limit=100):
+            for record in self.store.list(limit=100).jobs:
                 assert (record.finished_at is not None) == record.status.is_terminal
                 assert (record.results is not None) == (record.status is JobStatus.SUCCEEDED)
                 assert (record.error is not None) == (record.status is JobStatus.FAILED)
