@@ -70,3 +70,5 @@ class Readiness(WireModel):
     status: Literal["ready"] = "ready"
     parts: tuple[str, ...]
     """What was found to work."""
+    backbones: tuple[str, ...]
+    """Those that a live render worker holds."""

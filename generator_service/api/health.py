@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 from fastapi import APIRouter
 
 from generator_service.answers import Health, Readiness
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import Parts, UseParts
-from shared.errors import PlannerUnavailable, ServiceError, Unavailable, Violation
+from shared.errors import ServiceError, Unavailable, Violation
 
 router = APIRouter(tags=["operations"])
 
@@ -22,39 +21,38 @@ async def health() -> Health:
 
 @router.get("/ready", summary="Ready for jobs?", responses=problem_responses(Unavailable))
 def ready(parts: UseParts) -> Readiness:
-    """200 if every part that a job needs is there; else 503, each missing part as a violation."""
+    """200 if every part that a job needs is there; else 503, each missing part as a violation.
+
+    One live render worker is enough, whichever backbone it holds.  `backbones` names those that have a worker; a job
+    for another one waits until somebody starts a worker for it.
+    """
     checks = _checks(parts)
     with ThreadPoolExecutor(len(checks)) as pool:  # together they take as long as the slowest
         messages = dict(zip(checks, pool.map(_complaint, checks.values()), strict=True))
     missing = [Violation(field=part, message=message) for part, message in messages.items() if message is not None]
     if missing:
         raise Unavailable("not ready: " + "; ".join(f"{v.field}: {v.message}" for v in missing), missing)
-    return Readiness(parts=tuple(checks))
+    backbones = {info.backbone for info in parts.workers.workers() if info.backbone is not None}
+    return Readiness(parts=tuple(checks), backbones=tuple(sorted(backbones)))
 
 
-def _checks(parts: Parts) -> dict[str, Callable[[], None]]:
+def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
     """Each returns where its part is there, and raises a ServiceError where it is not."""
-
-    def planner() -> None:
-        try:
-            parts.planner.get("/health").raise_for_status()
-        except httpx.HTTPError as error:
-            raise PlannerUnavailable("does not answer as it should") from error
 
     def worker(kind: str) -> None:
         if all(info.kind != kind for info in parts.workers.workers()):
             raise Unavailable(f"no {kind} worker is alive")
 
     return {
-        "redis": parts.store.ping,
+        "redis": parts.workers.workers,
         "storage": parts.objects.check,
-        "planner": planner,
+        "planner": parts.planner.check,
         "plan_worker": lambda: worker("plan"),
         "render_worker": lambda: worker("render"),
     }
 
 
-def _complaint(check: Callable[[], None]) -> str | None:
+def _complaint(check: Callable[[], object]) -> str | None:
     try:
         check()
     except ServiceError as error:

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated
 
-import httpx
 from fastapi import Depends, FastAPI, Request
 
+from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
@@ -16,9 +16,6 @@ from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
 from generator_service.storage.object_store import ObjectStore
 
-PLANNER_SECONDS: Final = 2.0
-"""The longest the API waits for the planner to say that it is there; planning itself is the workers' business."""
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -26,7 +23,8 @@ class Parts:
     delivery: Delivery
     objects: ObjectStore
     workers: WorkerRegistry
-    planner: httpx.Client
+    """Soon gives up a Redis that hangs."""
+    planner: PlannerProbe
 
 
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -36,18 +34,19 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     """
     text = connect(settings.redis_url, decode=True)
     raw = connect(settings.redis_url, decode=False)
-    planner = httpx.Client(base_url=settings.planner_url, timeout=PLANNER_SECONDS, trust_env=False)  # as planner_client
+    probing = connect(settings.redis_url, decode=True, probing=True)
+    planner = PlannerProbe(settings.planner_url)
     parts = Parts(
         store=JobStore(text),
         delivery=Delivery(raw, settings.job_seconds),
         objects=ObjectStore.open(settings.storage),
-        workers=WorkerRegistry(text, settings.heartbeat_seconds),
+        workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
     )
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
-        with text, raw, planner:
+        with text, raw, probing, planner:
             app.state.parts = parts
             yield
 

@@ -7,12 +7,16 @@ from typing import Final
 
 import redis
 from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.errors import Unavailable
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 """Longer than any blocking call that a worker makes."""
+PROBE_SECONDS: Final = 1.5
+"""A readiness probe's patience, twice."""
 
 _SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
 _NO_WRITES: Final = (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
@@ -20,11 +24,20 @@ _NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS)\b")
 """For these the client has no exceptions; a pipeline's error begins with the command."""
 
 
-def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
+def connect(url: SecretStr, *, decode: bool, probing: bool = False) -> redis.Redis:
     """A client for as many threads as wanted; connects when first used.
 
-    `decode`: text for our own records and heartbeats, bytes for RQ.
+    `decode`: text for our own records and heartbeats, bytes for RQ.  `probing`: one that soon gives up a server that
+    hangs.
     """
+    if probing:
+        return redis.Redis.from_url(
+            url.get_secret_value(),
+            decode_responses=decode,
+            socket_connect_timeout=PROBE_SECONDS,
+            socket_timeout=PROBE_SECONDS,
+            retry=Retry(NoBackoff(), 1),  # for a connection that a restart has broken
+        )
     return redis.Redis.from_url(
         url.get_secret_value(),
         decode_responses=decode,

@@ -101,10 +101,6 @@ class JobStore:
                 pipeline.zcard(_index(status))
             return dict(zip(JobStatus, pipeline.execute(), strict=True))
 
-    def ping(self) -> None:
-        with answering():
-            self._redis.ping()
-
     # the life of a job
 
     def create(self, record: JobRecord, plan: Plan | None) -> None:

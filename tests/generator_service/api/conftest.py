@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -25,12 +26,50 @@ from shared.errors import PROBLEM_MEDIA_TYPE, Problem
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(100_000)
 
 
+class FakePlanner(ThreadingHTTPServer):
+    """Says whether it is ready, and counts how often it was asked."""
+
+    daemon_threads = True
+    ready = True
+    asked = 0
+
+    def __init__(self) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(handler) -> None:  # noqa: N805
+                self.asked += handler.path == "/ready"
+                handler.send_response(200 if self.ready else 503)
+                handler.send_header("content-length", "0")
+                handler.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__((LOOPBACK, 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.server_port}"
+
+
+@contextmanager
+def _planner() -> Iterator[FakePlanner]:
+    with FakePlanner() as planner:
+        thread = threading.Thread(target=planner.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield planner
+        finally:
+            planner.shutdown()
+            thread.join()
+
+
 @dataclass(frozen=True)
 class LiveApi:
     url: str
     http: httpx.Client
     parts: Parts
     server: uvicorn.Server
+    planner: FakePlanner
 
     def submit(self, **fields: Any) -> str:
         """A new job's id."""
@@ -67,12 +106,11 @@ Serve = Callable[..., AbstractContextManager[LiveApi]]
 @contextmanager
 def _serve(**changes: Any) -> Iterator[LiveApi]:
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer takes 40 ms.
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening, _planner() as planner:
         listening.bind((LOOPBACK, 0))
         listening.listen()  # what asks before the server runs is kept waiting
         url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
-        # Whatever answers at /health will do as a planner: the API itself.
-        settings = Settings(**({"planner_url": url, "storage": StorageSettings(url="memory://")} | changes))
+        settings = Settings(**({"planner_url": planner.url, "storage": StorageSettings(url="memory://")} | changes))
         app = create_app(settings)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -80,7 +118,7 @@ def _serve(**changes: Any) -> Iterator[LiveApi]:
         try:
             with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
                 assert http.get("/health").status_code == 200
-                yield LiveApi(url, http, app.state.parts, server)
+                yield LiveApi(url, http, app.state.parts, server, planner)
         finally:
             server.should_exit = True
             thread.join()

@@ -1,8 +1,10 @@
 """Health, readiness, metrics, the catalogue, and what the API imports."""
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import jsonschema
@@ -44,6 +46,7 @@ def test_ready_once_both_kinds_of_workers_are_heard(api, problem):
     answer = api.http.get("/ready")
     assert answer.status_code == 200
     assert answer.json()["parts"] == ["redis", "storage", "planner", "plan_worker", "render_worker"]
+    assert answer.json()["backbones"] == ["emoji-world"]
 
 
 def test_readiness_names_what_is_missing(serve, redis_url, problem, tmp_path):
@@ -57,6 +60,28 @@ def test_readiness_names_what_is_missing(serve, redis_url, problem, tmp_path):
         answer = api.http.get("/ready")
         assert missing(problem(answer, 503, "unavailable")) == {"planner", "storage"}
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_planner_that_is_alive_but_not_ready_is_missing(serve, redis_url, problem):
+    with serve(redis_url=redis_url) as api:
+        api.planner.ready = False
+        assert "planner" in missing(problem(api.http.get("/ready"), 503, "unavailable"))
+
+
+def test_many_probes_cost_the_planner_one_answer(serve, redis_url):
+    with serve(redis_url=redis_url) as api:
+        for _ in range(3):
+            api.http.get("/ready")
+        assert api.planner.asked == 1
+
+
+def test_readiness_gives_up_a_redis_that_hangs(serve, problem):
+    with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections and never answers
+        with serve(redis_url=f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0") as api:
+            begin = time.monotonic()
+            found = problem(api.http.get("/ready"), 503, "unavailable")
+            assert time.monotonic() - begin < 8
+        assert "redis" in missing(found)
 
 
 def test_readiness_without_redis(serve, problem):

@@ -404,7 +404,6 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.plan(UNKNOWN),
         lambda: store.list(limit=1),
         lambda: store.counts(),
-        lambda: store.ping(),
         lambda: store.create(make_record(), None),
         lambda: store.report(UNKNOWN, stage=Stage.SAMPLING, progress=0.0, step=0),
         lambda: store.cancel(UNKNOWN),
