@@ -38,6 +38,7 @@ class JobView(JobRecord):
 
     results: Annotated[Results | None, Field(exclude=True)] = None
     """Keys in object storage; clients get `urls` in their place."""
+    steps: Annotated[int, Field(description="Denoising steps in all.")]
     queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it is queued.")]
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]
     urls: Annotated[ResultUrls | None, Field(description="Null until the job has succeeded.")]

@@ -4,8 +4,6 @@ A box is `(x0, y0, x1, y1)`: fractions of the frame's width and height, origin t
 depend on any resolution.
 """
 
-import math
-from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
@@ -64,11 +62,6 @@ class Box(NamedTuple):
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(0.0, width) * max(0.0, height)
 
-    def iou(self, other: "Box") -> float:
-        """Intersection over union, in [0, 1]."""
-        shared = self.overlap(other)
-        return shared / (self.area + other.area - shared)
-
 
 def _has_area(box: Box) -> Box:
     if min(box.width, box.height) < MINIMUM_SIDE - 1e-9:
@@ -81,25 +74,3 @@ def _has_area(box: Box) -> Box:
 
 FrameBox = Annotated[Box, AfterValidator(_has_area)]
 """A box inside the frame and no thinner than `MINIMUM_SIDE`: the only kind a plan may hold."""
-
-
-def mean_box(boxes: Sequence[Box]) -> Box:
-    """The mean of each side."""
-    return Box(*(math.fsum(side) / len(boxes) for side in zip(*boxes, strict=True)))
-
-
-def interpolate(first: Box, last: Box, share: float) -> Box:
-    """`first` at share 0, `last` at share 1, linear in every side."""
-    return Box(*(a + (b - a) * share for a, b in zip(first, last, strict=True)))
-
-
-def resample(boxes: Sequence[Box], frames: int) -> tuple[Box, ...]:
-    """The same movement in `frames` frames: first and last box kept, linear in between."""
-    if frames == 1 or len(boxes) == 1:
-        return (boxes[0],) * frames
-    resampled = []
-    for frame in range(frames):
-        position = frame * (len(boxes) - 1) / (frames - 1)
-        before = min(int(position), len(boxes) - 2)
-        resampled.append(interpolate(boxes[before], boxes[before + 1], position - before))
-    return tuple(resampled)

@@ -66,7 +66,7 @@ async def _changes(
             record = await run_sync(store.get, job_id)
             position = await run_sync(viewer.position, record)
             if (record, position) != sent:
-                view = await run_sync(viewer.view, record)
+                view = await run_sync(viewer.view_at, record, position)
                 yield ServerSentEvent(view.model_dump_json(), event="job")
                 sent = (record, position)
             if record.status.is_terminal:

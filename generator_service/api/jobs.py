@@ -63,7 +63,6 @@ def accepted(request: JobRequest, now: datetime) -> JobRecord:
         id=uuid4().hex,
         status=JobStatus.QUEUED,
         stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
-        steps=settings.steps,
         prompt=request.text,
         planner=request.planner if request.plan is None else None,
         settings=settings,

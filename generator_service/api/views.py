@@ -29,10 +29,15 @@ class Viewer:
 
     def view(self, record: JobRecord) -> JobView:
         """Raises Unavailable."""
+        return self.view_at(record, self.position(record))
+
+    def view_at(self, record: JobRecord, position: int | None) -> JobView:
+        """The same, where the job's place in the queue is known."""
         path = f"/jobs/{record.id}"
         return JobView(
             **{name: getattr(record, name) for name in JobRecord.model_fields},
-            queue_position=self.position(record),
+            steps=record.settings.steps,
+            queue_position=position,
             seconds_left=seconds_left(record, datetime.now(UTC)),
             urls=self._urls(record, path),
             links=Links(self=path, events=f"{path}/events", cancel=f"{path}/cancel"),

@@ -56,7 +56,6 @@ class JobRecord(WireModel):
     """Share of the whole job, 0 to 1; never falls within one attempt."""
     step: int = 0
     """Denoising steps done."""
-    steps: int
     attempt: int = 1
     prompt: Prompt
     planner: PlannerChoice | None

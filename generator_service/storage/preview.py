@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from shared.geometry import Box, resample
+from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 from shared.plan import Plan
 
@@ -43,9 +43,9 @@ class _Outline:
 
 
 def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> bytes:
-    """frames: [frame, height, width, 3], RGB -> PNG."""
+    """frames: [frame, height, width, 3], RGB, as many as the plan has -> PNG."""
     shown = shown_frames(len(frames))
-    outlines = _outlines(plan, len(frames)) if plan is not None else ()
+    outlines = _outlines(plan) if plan is not None else ()
     pictures = [_picture(frames[index]) for index in shown]
     width, height = pictures[0].size
     column, row = width + GAP, height + CAPTION_SIZE + 2 * GAP
@@ -80,7 +80,7 @@ def shown_frames(frames: int) -> list[int]:
     return [round(place * (frames - 1) / max(1, count - 1)) for place in range(count)]
 
 
-def _outlines(plan: Plan, frames: int) -> tuple[_Outline, ...]:
+def _outlines(plan: Plan) -> tuple[_Outline, ...]:
     """Every instance, the farthest first, so that the nearest is drawn last."""
     outlines = {}
     used = dict.fromkeys(MotionLabel, 0)
@@ -89,7 +89,7 @@ def _outlines(plan: Plan, frames: int) -> tuple[_Outline, ...]:
         shades = COLOURS[instance.label]
         colour = shades[used[instance.label] % len(shades)]
         used[instance.label] += 1
-        outlines[track.instance] = _Outline(instance.name, colour, resample(track.boxes, frames))
+        outlines[track.instance] = _Outline(instance.name, colour, track.boxes)
     return tuple(outlines[name] for name in reversed(plan.depth_order))
 
 

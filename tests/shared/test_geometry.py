@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.geometry import Box, FrameBox, interpolate, mean_box, resample
+from shared.geometry import Box, FrameBox
 
 WIDE = Box(0.1, 0.2, 0.5, 0.3)
 
@@ -24,33 +24,10 @@ def test_moving_and_scaling():
     assert WIDE.scaled(0.5) == pytest.approx((0.2, 0.225, 0.4, 0.275))
 
 
-def test_overlap_and_iou():
+def test_overlap():
     other = Box(0.4, 0.25, 0.6, 0.45)
     assert WIDE.overlap(other) == pytest.approx(0.1 * 0.05)
-    assert WIDE.iou(other) == pytest.approx(0.005 / (0.04 + 0.04 - 0.005))
     assert WIDE.overlap(Box(0.6, 0.2, 0.7, 0.3)) == 0.0
-
-
-def test_mean_and_interpolation():
-    last = WIDE.moved(0.4, 0.2)
-    assert mean_box([WIDE, last]) == pytest.approx(tuple(WIDE.moved(0.2, 0.1)))
-    assert interpolate(WIDE, last, 0.25) == pytest.approx(tuple(WIDE.moved(0.1, 0.05)))
-
-
-@pytest.mark.parametrize("frames", [2, 3, 7, 49])
-def test_resampling_keeps_first_and_last_and_the_path_between(frames):
-    path = [WIDE, WIDE.moved(0.1, 0.0), WIDE.moved(0.2, 0.4)]
-    sampled = resample(path, frames)
-    assert len(sampled) == frames
-    assert sampled[0] == pytest.approx(tuple(path[0]))
-    assert sampled[-1] == pytest.approx(tuple(path[-1]))
-    if frames % 2:
-        assert sampled[frames // 2] == pytest.approx(tuple(path[1]))
-
-
-def test_resampling_one_box_repeats_it():
-    assert resample([WIDE], 3) == (WIDE,) * 3
-    assert resample([WIDE, WIDE.moved(0.1, 0)], 1) == (WIDE,)
 
 
 @pytest.mark.parametrize(

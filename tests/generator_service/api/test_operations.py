@@ -75,6 +75,14 @@ def test_many_probes_cost_the_planner_one_answer(serve, redis_url):
         assert api.planner.asked == 1
 
 
+def test_no_proxy_stands_between_our_own_parts(serve, redis_url, problem, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://{nobody()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(redis_url=redis_url) as api:
+        assert "planner" not in missing(problem(api.http.get("/ready"), 503, "unavailable"))
+
+
 def test_readiness_gives_up_a_redis_that_hangs(serve, problem):
     with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections and never answers
         with serve(redis_url=f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0") as api:

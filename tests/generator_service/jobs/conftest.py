@@ -43,7 +43,6 @@ def make_record() -> MakeRecord:
             "id": f"{number:032x}",
             "status": JobStatus.QUEUED,
             "stage": Stage.PLANNING,
-            "steps": SETTINGS.steps,
             "prompt": "a red car drives to the right",
             "planner": "auto",
             "settings": SETTINGS,

@@ -181,7 +181,7 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert done.finished_at == done.updated_at
     assert done.results == RESULTS
     assert done.diagnostics == Diagnostics(notes=("n",), seconds={"planning": 1.5, "sampling": 2.0})
-    untouched = {"id", "prompt", "planner", "settings", "metadata", "created_at", "steps", "attempt"}
+    untouched = {"id", "prompt", "planner", "settings", "metadata", "created_at", "attempt"}
     assert done.model_dump(include=untouched) == new.model_dump(include=untouched)
 
 

@@ -80,13 +80,6 @@ def test_the_nearest_instance_is_drawn_last(frames: np.ndarray, plan: Plan) -> N
         assert not (sides == ImageColor.getrgb(unseen)).all(axis=-1).any()
 
 
-def test_a_plan_of_another_length_is_resampled(frames: np.ndarray, plan: Plan) -> None:
-    """17 frames of video, 9 of plan: the last boxes are in the last frame."""
-    longer = np.concatenate([frames, frames[:8]])
-    last = picture(opened(draw_preview(longer, plan.prompt, plan)), 5)
-    assert extent(last, COLOURS[MotionLabel.RIGID][0])[0] == pytest.approx(plan.tracks[0].boxes[-1].x0, abs=0.004)
-
-
 def test_the_video_itself_is_not_drawn_on(frames: np.ndarray, plan: Plan) -> None:
     before = frames.copy()
     draw_preview(frames, plan.prompt, plan)

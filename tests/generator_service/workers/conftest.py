@@ -68,7 +68,6 @@ def submit(store: JobStore, delivery: Delivery, settings: RenderSettings, plan: 
             "id": f"{next(numbers):032x}",
             "status": JobStatus.QUEUED,
             "stage": stage,
-            "steps": settings.steps,
             "prompt": plan.prompt,
             "planner": "parser" if stage is Stage.PLANNING else None,
             "settings": settings,

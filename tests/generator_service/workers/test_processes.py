@@ -123,8 +123,7 @@ def test_a_render_worker(
     small = settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32})
 
     def submit_render(steps: int) -> str:
-        changes = {"settings": small.model_copy(update={"steps": steps}), "steps": steps}
-        return submit(Stage.SAMPLING, **changes).id
+        return submit(Stage.SAMPLING, settings=small.model_copy(update={"steps": steps})).id
 
     with worker(RENDER_WORKER, log, redis_url, OMP_NUM_THREADS="1", **environment) as process:
         wait_until(lambda: bool(registry.workers()), START_SECONDS)
