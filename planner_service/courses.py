@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
-from planner_service.arrangements import arrangement_of
+from planner_service.arrangements import Arrangement, arrangement_of
 from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
 from planner_service.kinematics import Course, Leg, Vector
 from planner_service.manners import keyframes
@@ -24,8 +25,28 @@ Boxes = Mapping[str, Box]
 
 
 def courses(reading: Reading, starts: Boxes, frames: int) -> dict[str, Course]:
-    """One course for each instance, from its first box on."""
-    return {cues.instance: _course(reading, cues, starts, frames) for cues in reading.cues}
+    """One course for each instance, from its first box on; a rider goes as far as what carries it."""
+    own = {cues.instance: _course(reading, cues, starts, frames) for cues in reading.cues}
+    carriers = carriers_of(reading)
+    return {name: _riding(course, own[carriers[name]]) if name in carriers else course for name, course in own.items()}
+
+
+def carriers_of(reading: Reading) -> dict[str, str]:
+    """What carries each instance that is on or in something, and whose movement is the same as that thing's."""
+    phases = {cues.instance: cues.phases for cues in reading.cues}
+    carriers: dict[str, str] = {}
+    for relation in reading.graph.relations:
+        rider, carrier = phases[relation.source], phases[relation.target]
+        carries = relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase) in (
+            Arrangement.ON,
+            Arrangement.IN,
+        )
+        together = len(rider) == len(carrier) and all(
+            mine == mine.moving_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
+        )
+        if carries and together and any(phase.travels for phase in carrier):
+            carriers[relation.source] = relation.target
+    return carriers
 
 
 def net_travel(cues: InstanceCues, reach: float) -> Vector:
@@ -112,6 +133,11 @@ def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) ->
         box = box.moved(*travel).scaled(scale)
         begun = end
     return Course(start, tuple(legs))
+
+
+def _riding(rider: Course, carrier: Course) -> Course:
+    legs = [replace(mine, travel=theirs.travel) for mine, theirs in zip(rider.legs, carrier.legs, strict=True)]
+    return replace(rider, legs=tuple(legs))
 
 
 def _to_goal(goal: Goal, box: Box, target: Box, *, meeting: bool) -> Vector:

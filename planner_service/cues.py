@@ -111,6 +111,12 @@ class Phase(WireModel):
     def travels(self) -> bool:
         return self.direction is not None or self.target is not None
 
+    def moving_as(self, other: "Phase") -> "Phase":
+        """This one's label and manner with the other's movement and end; what was motionless is then rigid."""
+        still = self.label is MotionLabel.MOTIONLESS and other.label is not MotionLabel.MOTIONLESS
+        kept = {"label": MotionLabel.RIGID if still else self.label, "manner": self.manner}
+        return other.model_copy(update=kept)
+
     @model_validator(mode="after")
     def _movement_is_one_thing(self) -> Self:
         if (self.target is None) != (self.goal is None):

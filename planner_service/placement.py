@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from planner_service.arrangements import Arrangement, arrangement_of, gap
-from planner_service.courses import MARGIN, goal_center, net_travel, reaches
+from planner_service.courses import MARGIN, carriers_of, goal_center, net_travel, reaches
 from planner_service.cues import Goal, InstanceCues, Place, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
@@ -76,6 +76,7 @@ class _Stage:
         self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
         self.names = {instance.id: instance.name for instance in reading.graph.instances}
         self.edges = _edges(reading)
+        self.carriers = carriers_of(reading)
         self.sizes = sizes
         self.seed = seed
         self.reach = reaches(reading, sizes)
@@ -199,10 +200,13 @@ class _Stage:
 
     def _way(self, name: str, box: Box) -> list[Box]:
         """The box at the beginning, in the middle and at the end of the clip."""
-        end = box.moved(*self.travels[name])
-        for goal, target in self._goals(name):
-            end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
-        dx, dy = end.center[0] - box.center[0], end.center[1] - box.center[1]
+        if self.carriers.get(name) in self.ways:
+            begin, _, end = self.ways[self.carriers[name]]
+        else:
+            begin, end = box, box.moved(*self.travels[name])
+            for goal, target in self._goals(name):
+                end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
+        dx, dy = end.center[0] - begin.center[0], end.center[1] - begin.center[1]
         return [box, box.moved(dx / 2, dy / 2), box.moved(dx, dy)]
 
     def _is_there(self, name: str, box: Box) -> bool:
@@ -217,7 +221,7 @@ class _Stage:
         for phase in self.cues[name].phases:
             if phase.goal is None or phase.goal is Goal.AWAY_FROM:
                 continue
-            if phase.target in self.boxes:
+            if phase.target in self.boxes and name not in self.carriers:
                 yield phase.goal, self.boxes[phase.target]
 
 

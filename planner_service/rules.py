@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from planner_service.arrangements import Arrangement, arrangement_of, holds
+from planner_service.courses import carriers_of
 from planner_service.cues import Reading
 from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_STEP
 from shared.errors import Violation
@@ -106,6 +107,8 @@ def labels_are_kept(layout: Layout) -> Iterator[Violation]:
 def relations_hold(layout: Layout) -> Iterator[Violation]:
     """A spatial relation holds in the first frame, and throughout where neither end travels.
 
+    What is on or in something and does not leave it by itself still is in the last frame, wherever that went.
+
     A dynamic one ("jumps onto", "moves toward") holds in the last frame, or of the change from first to last.
     """
     for index, relation in enumerate(layout.reading.graph.relations):
@@ -148,7 +151,9 @@ def _holds(layout: Layout, relation: Relation, arrangement: Arrangement) -> bool
     if relation.kind is RelationKind.DYNAMIC:
         return holds(arrangement, a[-1], b[-1])
     if _travels(layout, relation.source) or _travels(layout, relation.target):
-        return holds(arrangement, a[0], b[0])
+        leaves = _travels(layout, relation.source) and relation.source not in carriers_of(layout.reading)
+        stays = arrangement in (Arrangement.ON, Arrangement.IN) and not leaves
+        return holds(arrangement, a[0], b[0]) and (not stays or holds(arrangement, a[-1], b[-1]))
     return all(holds(arrangement, p, q) for p, q in zip(a, b, strict=True))
 
 

@@ -138,7 +138,7 @@ class _Composition:
         instances: list[Instance] = []
         cues: list[InstanceCues] = []
         for number, identifiers in self.ids.items():
-            phases = self._phases(number)
+            phases = self._carried(number, self._phases(number))
             longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
             for identifier in identifiers:
                 instances.append(
@@ -207,6 +207,21 @@ class _Composition:
             for index, phase in enumerate(chosen, start=1)
         )
 
+    def _carried(self, number: int, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        """The phases of what carries it, where it is on or in something that travels and goes nowhere by itself."""
+        for attachment in self.attachments:
+            if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
+                continue
+            carrier = self._phases(attachment.target)
+            rides = len(carrier) == len(phases) and any(
+                action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
+                for action in self.actions
+            )
+            if any(phase.travels for phase in carrier) and (rides or not any(phase.travels for phase in phases)):
+                own = [*phases, *phases[-1:] * len(carrier)]
+                return tuple(mine.moving_as(theirs) for mine, theirs in zip(own, carrier, strict=False))
+        return phases
+
     def _mutual(self, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         """The phases, with respect to the other where two move toward each other, or apart."""
         for action in self.actions:
@@ -222,7 +237,8 @@ class _Composition:
         return phases
 
     def _setting(self, number: int, action: Action) -> Setting:
-        goals = [a for a in self.attachments if a.source == number and a.goal and a.action == action.index]
+        about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
+        goals = [a for a in self.attachments if a.source in about and a.goal and a.action == action.index]
         held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
         arranged = any(
             a.arrangement not in held and not self._goes_along(action, a)

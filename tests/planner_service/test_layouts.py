@@ -190,3 +190,26 @@ def test_what_moves_toward_something_has_a_way_to_go(parser: Parser, count: str,
     assert len(made.graph.relations) == len(moving) == ["a", "two", "three", "four"].index(count) + 1
     for track in moving:
         assert math.dist(track.boxes[0].center, track.boxes[-1].center) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rider", "carrier"),
+    [
+        ("a man rides a horse toward a castle", "man", "horse"),
+        ("a boy rides a bike away from a dog", "boy", "bike"),
+        ("a bird sits on a truck that drives to the right", "bird", "truck"),
+        ("a dog sits in a boat that sails to the left", "dog", "boat"),
+        ("a woman drives a car to the right", "woman", "car"),
+    ],
+)
+def test_what_is_carried_stays_with_what_carries_it(parser: Parser, prompt: str, rider: str, carrier: str) -> None:
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    boxes = {track.instance: track.boxes for track in made.tracks}
+    (relation,) = [relation for relation in made.graph.relations if relation.target == carrier]
+    assert relation.source == rider
+    moves = [
+        tuple(b - a for a, b in zip(boxes[name][0].center, boxes[name][-1].center, strict=True))
+        for name in (rider, carrier)
+    ]
+    assert math.hypot(*moves[1]) > 0.1
+    assert moves[0] == pytest.approx(moves[1], abs=0.01)

@@ -3,8 +3,8 @@
 import pytest
 
 from planner_service.arrangements import PHRASES, Arrangement, arrangement_of, holds
-from planner_service.cues import Direction, InstanceCues, Phase, Reading
-from planner_service.reasoning import Rejected, Request, plan
+from planner_service.cues import Direction, InstanceCues, Phase, Reading, Speed
+from planner_service.reasoning import Rejected, Request, lay_out, plan
 from planner_service.rules import RULES, Layout, violations
 from shared.errors import PlanningFailed
 from shared.geometry import Box
@@ -98,6 +98,22 @@ def test_no_rule_is_without_a_test():
 )
 def test_relations_on_a_layout(kind, phrase, boxes, good):
     assert (broken(layout(boxes, relation=(kind, phrase))) == set()) is good
+
+
+@pytest.mark.parametrize(
+    ("bird", "good"),
+    [
+        (Phase(label=RIGID, direction=Direction.RIGHT, speed=Speed.FAST), True),  # carried along
+        (Phase(label=STILL), False),  # left behind in the air
+        (Phase(label=RIGID, direction=Direction.UP), True),  # it leaves by itself
+    ],
+)
+def test_what_is_on_a_carrier_is_still_on_it_in_the_last_frame(parser, bird, good):
+    reading = parser.read("a bird sits on a dog that runs to the right", 0, None)
+    _, dog = reading.cues
+    cues = (InstanceCues(instance="bird", phases=(bird,)), dog)
+    laid_out = lay_out(reading.model_copy(update={"cues": cues}), Request("a prompt", 9, 720, 480, 0))
+    assert ("relations_hold" not in broken(laid_out)) is good
 
 
 @pytest.mark.parametrize(
