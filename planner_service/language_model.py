@@ -38,7 +38,7 @@ class Message(TypedDict):
 
 
 class BadAnswer(Exception):
-    """A completion that is no instance of the schema."""
+    """A completion that is no instance of the schema; `text` is empty where it was cut off, and too long to repeat."""
 
     def __init__(self, text: str, violations: Sequence[Violation]) -> None:
         super().__init__("; ".join(violation.message for violation in violations))
@@ -79,7 +79,7 @@ class LanguageModel:
         text, finish_reason = self._answer(self._post(body))
         if finish_reason == "length":
             reason = Violation(field="", message=f"the answer was cut off at {MAXIMUM_TOKENS} tokens: be shorter")
-            raise BadAnswer(text, [reason])
+            raise BadAnswer("", [reason])
         try:
             return schema.model_validate_json(text)
         except ValidationError as error:

@@ -31,7 +31,7 @@ class Request:
 
 
 class Rejected(Exception):
-    """What a planner gave cannot be used, and why; `answer` is what it gave."""
+    """What a planner gave cannot be used, and why; `answer` is what it gave, empty where that is too long to repeat."""
 
     def __init__(self, answer: str, reasons: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(reason.message for reason in reasons))

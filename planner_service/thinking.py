@@ -38,10 +38,9 @@ class LanguageModelPlanner:
         ]
         if rejected is not None:
             reasons = "\n".join(f"- {reason.field}: {reason.message}" for reason in rejected.reasons)
-            messages += [
-                {"role": "assistant", "content": rejected.answer},
-                {"role": "user", "content": self._repair.replace("{reasons}", reasons)},
-            ]
+            if rejected.answer:
+                messages.append({"role": "assistant", "content": rejected.answer})
+            messages.append({"role": "user", "content": self._repair.replace("{reasons}", reasons)})
         try:
             return self._language_model.complete(messages, Answer, seed).reading
         except BadAnswer as answer:

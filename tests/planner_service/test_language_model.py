@@ -46,11 +46,14 @@ def test_violations_go_back_once_and_the_repaired_answer_counts(server, connect,
     assert "unknown instance 'house'" in second["messages"][3]["content"]
 
 
-def test_a_truncated_answer_is_asked_for_again(server, connect, reply, good_answer):
+def test_a_truncated_answer_is_asked_for_again_without_being_repeated(server, connect, reply, good_answer):
     whole = json.dumps(good_answer)
     server.replies = [reply(whole[:100], finish_reason="length"), reply(whole)]
     plan(LanguageModelPlanner(connect()), REQUEST)
-    assert "cut off" in server.requests[1]["messages"][3]["content"]
+    *asked, repair = server.requests[1]["messages"]
+    assert asked == server.requests[0]["messages"]
+    assert "cut off" in repair["content"]
+    assert "be shorter" in repair["content"]
 
 
 def test_a_cut_off_answer_that_happens_to_be_whole_is_not_trusted(server, connect, reply, good_answer):
