@@ -32,7 +32,7 @@ def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
     assert ask(planner, submit()) == plan
     assert planner.orders == [
         {
-            "prompt": "a red car drives to the right",
+            "prompt": plan.prompt,
             "frames": 9,
             "width": 64,
             "height": 48,
