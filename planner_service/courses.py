@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.arrangements import Arrangement, arrangement_of
 from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
-from planner_service.kinematics import Course, Leg, Vector
+from planner_service.kinematics import Course, Leg, Vector, unbounded
 from planner_service.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import RelationKind
@@ -130,7 +130,7 @@ def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) ->
             keyframes=keyframes(phase.manner, steps, share) if phase.manner else (),
         )
         legs.append(leg)
-        box = box.moved(*travel).scaled(scale)
+        box = unbounded(Course(start, tuple(legs)))[-1]  # not quite where the cue says: the window lags behind
         begun = end
     return Course(start, tuple(legs))
 

@@ -213,3 +213,23 @@ def test_what_is_carried_stays_with_what_carries_it(parser: Parser, prompt: str,
     ]
     assert math.hypot(*moves[1]) > 0.1
     assert moves[0] == pytest.approx(moves[1], abs=0.01)
+
+
+def test_a_leg_to_a_goal_starts_where_the_leg_before_really_ended() -> None:
+    """The first leg falls short of its cue, for its window lags behind; the second makes up for it."""
+    first = Phase(label=MotionLabel.RIGID, until=0.5, direction=Direction.UP, pickup=Pickup.SPEEDING_UP)
+    still = Phase(label=MotionLabel.MOTIONLESS, until=0.6)
+    back = Phase(label=MotionLabel.RIGID, target="box", goal=Goal.RIGHT_OF)
+    instances = tuple(
+        Instance(id=name, name=name, description=name, label=label)
+        for name, label in (("ball", MotionLabel.RIGID), ("box", MotionLabel.MOTIONLESS))
+    )
+    cues = (
+        InstanceCues(instance="ball", place=Place.LEFT, phases=(first, still, back)),
+        InstanceCues(instance="box", place=Place.CENTER, phases=(Phase(label=MotionLabel.MOTIONLESS),)),
+    )
+    reading = Reading(
+        graph=MotionGraph(instances=instances), background="a floor", cues=cues, depth_order=("ball", "box")
+    )
+    ball, box = (track.boxes[-1] for track in lay_out(reading, Request("x", 25, 720, 480, 0)).tracks)
+    assert ball.y1 == pytest.approx(box.y1, abs=0.002)
