@@ -54,6 +54,6 @@ def test_the_shell_examples_do_what_they_say(examples: dict[str, list[str]], sta
     for command in commands:
         words = command.replace("python", sys.executable, 1)
         run(["bash", "-euc", f"export GENERATOR_URL={stack.addresses.api}; {words}"], tmp_path)
-    assert (tmp_path / "whale.mp4").exists()
+    assert (tmp_path / "cat.mp4").exists()
     assert (tmp_path / "sheep.mp4").exists()
     assert list((tmp_path / "plans").glob("*.png"))
