@@ -31,9 +31,13 @@ class Request:
 
 
 class Rejected(Exception):
-    """What a planner gave cannot be used, and why; `answer` is what it gave, empty where that is too long to repeat."""
+    """What a planner gave cannot be used, and why.
 
-    def __init__(self, answer: str, reasons: tuple[Violation, ...]) -> None:
+    `answer` is what it gave: a reading that breaks a rule, or the text that is no reading, "" where that is too long
+    to repeat.
+    """
+
+    def __init__(self, answer: Reading | str, reasons: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(reason.message for reason in reasons))
         self.answer = answer
         self.reasons = reasons
@@ -64,7 +68,7 @@ def plan(planner: Planner, request: Request) -> Plan:
             reading = planner.read(request.prompt, request.seed, rejected)
             layout = lay_out(reading, request)
             if reasons := violations(layout):
-                raise Rejected(reading.model_dump_json(exclude_defaults=True), reasons)
+                raise Rejected(reading, reasons)
         except Rejected as rejection:
             rejected = rejection
             continue

@@ -39,7 +39,7 @@ class LanguageModelPlanner:
         if rejected is not None:
             reasons = "\n".join(f"- {reason.field}: {reason.message}" for reason in rejected.reasons)
             if rejected.answer:
-                messages.append({"role": "assistant", "content": rejected.answer})
+                messages.append({"role": "assistant", "content": _as_written(rejected.answer)})
             messages.append({"role": "user", "content": self._repair.replace("{reasons}", reasons)})
         try:
             return self._language_model.complete(messages, Answer, seed).reading
@@ -48,6 +48,11 @@ class LanguageModelPlanner:
 
     def check(self) -> None:
         self._language_model.check()
+
+
+def _as_written(answer: Reading | str) -> str:
+    """In the form in which the model is to answer again; of a reading, its thoughts are not kept."""
+    return answer if isinstance(answer, str) else Answer(thoughts="", reading=answer).model_dump_json()
 
 
 def _text(name: str) -> str:

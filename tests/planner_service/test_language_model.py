@@ -46,6 +46,17 @@ def test_violations_go_back_once_and_the_repaired_answer_counts(server, connect,
     assert "unknown instance 'house'" in second["messages"][3]["content"]
 
 
+def test_a_reading_that_breaks_a_rule_goes_back_as_the_model_would_write_it(server, connect, reply, good_answer):
+    broken = json.loads(json.dumps(good_answer))
+    broken["reading"]["graph"]["relations"][0]["phrase"] = "moves toward"  # but its cue takes it past the tree
+    broken["reading"]["cues"][0]["phases"][0]["direction"] = "left"
+    server.replies = [reply(json.dumps(broken)), reply(json.dumps(good_answer))]
+    plan(LanguageModelPlanner(connect()), REQUEST)
+    returned, reasons = server.requests[1]["messages"][2:]
+    assert Answer.model_validate_json(returned["content"]).reading == Answer.model_validate(broken).reading
+    assert "'car' is not 'moves toward' 'tree'" in reasons["content"]
+
+
 def test_a_truncated_answer_is_asked_for_again_without_being_repeated(server, connect, reply, good_answer):
     whole = json.dumps(good_answer)
     server.replies = [reply(whole[:100], finish_reason="length"), reply(whole)]
