@@ -122,7 +122,8 @@ def make_tokenizer(spec: NetworkSpec) -> T5Tokenizer:
 
 
 def make_text_encoder(spec: NetworkSpec, vocabulary: int) -> T5EncoderModel:
-    return T5EncoderModel(
+    """Its blocks start small: every word's own embedding reaches the transformer, before context is mixed in."""
+    encoder = T5EncoderModel(
         T5Config(
             vocab_size=vocabulary,
             d_model=spec.text_width,
@@ -139,6 +140,11 @@ def make_text_encoder(spec: NetworkSpec, vocabulary: int) -> T5EncoderModel:
             use_cache=False,
         )
     )
+    with torch.no_grad():
+        for name, weight in encoder.named_parameters():
+            if name.endswith((".o.weight", ".wo.weight")):
+                weight.mul_(0.1)
+    return encoder
 
 
 def make_scheduler() -> CogVideoXDDIMScheduler:

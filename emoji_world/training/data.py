@@ -38,7 +38,7 @@ def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, 
 
 def pixel_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]], *, still: bool, pair_share: float) -> Batch:
     clips = [training_clip(spec, seed, still=still, pair_share=pair_share) for seed in seeds]
-    inside = torch.stack([box_mask(clip, spec.height, spec.width) for clip in clips])
+    inside = torch.stack([sprite_map(spec, clip, spec.height, spec.width) > 0 for clip in clips]).float()
     return Batch(to_signed(torch.stack([clip.video for clip in clips])), inside[:, None])
 
 
@@ -47,19 +47,19 @@ def to_signed(videos: Tensor) -> Tensor:
     return videos.transpose(1, 2).float() / 127.5 - 1
 
 
-def box_mask(clip: Clip, rows: int, columns: int) -> Tensor:
-    """[frames, rows, columns]: 1 in every cell that an object's box touches."""
-    mask = torch.zeros(len(clip.video), rows, columns)
+def sprite_map(spec: WorldSpec, clip: Clip, rows: int, columns: int) -> Tensor:
+    """[frames, rows, columns], int8: 1 + the index of the sprite whose box touches the cell, 0 where none does."""
+    sprites = torch.zeros(len(clip.video), rows, columns, dtype=torch.int8)
     for track in clip.tracks:
         for frame, (x0, y0, x1, y1) in enumerate(track.boxes.tolist()):
             left, right = int(x0 * columns + 1e-4), int(np.ceil(x1 * columns - 1e-4))
             top, bottom = int(y0 * rows + 1e-4), int(np.ceil(y1 * rows - 1e-4))
-            mask[frame, top:bottom, left:right] = 1
-    return mask
+            sprites[frame, top:bottom, left:right] = 1 + spec.sprites.index(track.sprite)
+    return sprites
 
 
-def latent_mask(spec: WorldSpec, clip: Clip) -> Tensor:
-    """[latent frames, latent rows, latent columns]: boxes of all frames that a latent frame stands for."""
-    mask = box_mask(clip, spec.height // SPATIAL_FACTOR, spec.width // SPATIAL_FACTOR)
-    groups = [mask[:1], *mask[1:].split(TEMPORAL_FACTOR)]
+def latent_sprite_map(spec: WorldSpec, clip: Clip) -> Tensor:
+    """[latent frames, latent rows, latent columns], int8: of all frames that a latent frame stands for."""
+    sprites = sprite_map(spec, clip, spec.height // SPATIAL_FACTOR, spec.width // SPATIAL_FACTOR)
+    groups = [sprites[:1], *sprites[1:].split(TEMPORAL_FACTOR)]
     return torch.stack([group.amax(0) for group in groups])

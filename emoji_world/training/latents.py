@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import T5Tokenizer
 
 from emoji_world.spec import WorldSpec
-from emoji_world.training.data import latent_mask, to_signed, training_clip
+from emoji_world.training.data import latent_sprite_map, to_signed, training_clip
 from emoji_world.training.loop import write_atomically
 from emoji_world.training.trainee import barrier, rank
 
@@ -25,12 +25,12 @@ REPORT_SECONDS = 10
 @dataclass(frozen=True)
 class Latents:
     """latents: [clip, latent frames, channels, rows, columns] bfloat16, as the pipeline denoises them;
-    tokens: [clip, text length]; inside: [clip, latent frames, 1, rows, columns] bool, the cells boxes touch;
+    tokens: [clip, text length]; sprites: [clip, latent frames, rows, columns], whose box touches a cell (`sprite_map`);
     alone: [clip] bool, one object."""
 
     latents: Tensor
     tokens: Tensor
-    inside: Tensor
+    sprites: Tensor
     alone: Tensor
 
 
@@ -81,7 +81,7 @@ def _shard(
     return {
         "latents": torch.cat(latents),
         "tokens": tokenize(tokenizer, [clip.scene.caption for clip in clips]).short(),
-        "inside": torch.stack([latent_mask(world, clip) for clip in clips])[:, :, None].bool(),
+        "sprites": torch.stack([latent_sprite_map(world, clip) for clip in clips]),
         "alone": torch.tensor([len(clip.tracks) == 1 for clip in clips]),
     }
 

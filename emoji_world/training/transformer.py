@@ -1,17 +1,21 @@
 """Stage 3: the denoising transformer and its text encoder, trained together on cached latents.
 
-    x_t = √ā_t x + √(1-ā_t) ε        v = √ā_t ε - √(1-ā_t) x        loss = w (v̂ - v)², w = 3 inside boxes, 1 outside
+    x_t = √ā_t x + √(1-ā_t) ε        v = √ā_t ε - √(1-ā_t) x        loss = w (v̂ - v)² + a cross-entropy(head(h), sprite)
 
-The boxes weigh pixels; nothing looks at attention maps, and captions are the only condition.
+w is 3 inside boxes and 1 outside.  The head reads from each token h, halfway through the layers, which sprite is in
+its cell; its weight a falls to zero, and it is dropped afterwards.  Without it, what captions say about motion is
+learned last of all.  Nothing looks at attention maps, and captions are the only condition.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline, CogVideoXTransformer3DModel
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, max_pool2d
 from transformers import T5EncoderModel, T5Tokenizer
 
 from emoji_world.film_strip import film_strip
@@ -32,6 +36,9 @@ from emoji_world.training.latents import Latents, tokenize
 from emoji_world.training.loop import Budget
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
 
+TEXT_RATE = 0.2
+"""The text encoder's learning rate, as a share of the transformer's."""
+
 
 @dataclass(frozen=True)
 class TransformerRecipe:
@@ -44,6 +51,9 @@ class TransformerRecipe:
     learning_rate: float = 3e-3
     hold: float = 0.55
     box_weight: float = 3.0
+    recognition: float = 0.2
+    """Weight of the head's loss at the start; it falls to zero linearly."""
+    recognition_until: float = 0.7
     caption_dropout: float = 0.1
     decay: float = 0.997
     late_decay: float = 0.999
@@ -67,12 +77,18 @@ class TransformerTraining:
         torch.manual_seed(seed)
         transformer = make_transformer(networks, world)
         text_encoder = make_text_encoder(networks, len(tokenizer))
-        module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder}).to(device)
+        head = nn.Linear(networks.width, 1 + len(world.sprites))
+        module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder, "head": head}).to(device)
         self.trainee = Trainee(module, _optimizers(module, recipe.learning_rate))
         if device == "cpu":
             transformer.set_attn_processor(MatmulAttention())  # after the averaged copy, which keeps the stock one
+        self._halfway: list[Tensor] = []  # the video tokens between the middle layers, of the latest pass
+        transformer.transformer_blocks[networks.layers // 2 - 1].register_forward_hook(
+            lambda block, given, result: self._halfway.append(result[0])
+        )
         self._all = torch.arange(len(data.alone))
         self._alone = data.alone.nonzero().flatten()
+        self._patch = networks.patch
         self._no_caption = tokenize(tokenizer, [""])[0].to(device)
         self._signal = make_scheduler().alphas_cumprod.float().to(device)  # ā_t
         self._rotary = {
@@ -90,15 +106,19 @@ class TransformerTraining:
         among = self._alone if progress < recipe.alone_until else self._all
         chosen = among[torch.randint(len(among), (count,), generator=random)]
         frames = 1 if still else self.data.latents.shape[1]
-        loss = self._loss(chosen, frames, random)
+        loss, recognition = self._losses(chosen, frames, random)
         rate = warm_cosine(step, progress, warm_up=60, hold=recipe.hold)
-        self.trainee.update(loss, learning_rate=rate, decay=recipe.decay if progress < 0.7 else recipe.late_decay)
+        share = recipe.recognition * max(0.0, 1 - progress / recipe.recognition_until)
+        decay = recipe.decay if progress < 0.7 else recipe.late_decay
+        self.trainee.update(loss + share * recognition, learning_rate=rate, decay=decay)
         return loss.item()
 
-    def _loss(self, chosen: Tensor, frames: int, random: torch.Generator) -> Tensor:
+    def _losses(self, chosen: Tensor, frames: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Of the velocity, and of the head that names the sprites."""
         device, count = self.device, len(chosen)
         clean = self.data.latents[chosen, :frames].float().to(device)
-        weight = 1 + (self.recipe.box_weight - 1) * self.data.inside[chosen, :frames].float().to(device)
+        sprites = self.data.sprites[chosen, :frames].to(device)
+        weight = 1 + (self.recipe.box_weight - 1) * (sprites > 0)[:, :, None].float()
         tokens = self.data.tokens[chosen].long().to(device)
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
         tokens = torch.where(dropped[:, None], self._no_caption, tokens)
@@ -117,8 +137,10 @@ class TransformerTraining:
                 image_rotary_emb=self._rotary[frames],
                 return_dict=False,
             )[0]
-        loss: Tensor = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
-        return loss
+            named = networks["head"](self._halfway.pop()).float()
+        loss = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
+        cells = max_pool2d(sprites.float(), self._patch).flatten(1).long()  # [clip, token]
+        return loss, cross_entropy(named.flatten(0, 1), cells.flatten())
 
     def preview(self, strip: Path, folder: Path) -> str:
         """Save the averaged weights as a pipeline, and draw captions never trained on with them."""
@@ -136,13 +158,19 @@ class TransformerTraining:
 
 
 def _optimizers(module: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for everything else."""
+    """Muon for the blocks' matrices, AdamW for everything else, slower for the text encoder.
+
+    At the full rate the text encoder saturates early: words that matter late, those of motion, are lost in it.
+    """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
+    text: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         in_block = "transformer_blocks" in name and ".norm" not in name
-        (matrices if in_block and parameter.ndim == 2 else others).append(parameter)
+        is_text = name.startswith("text_encoder.")
+        (text if is_text else matrices if in_block and parameter.ndim == 2 else others).append(parameter)
+    rates: list[dict[str, Any]] = [{"params": others}, {"params": text, "lr": learning_rate * TEXT_RATE}]
     return [
         torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True),
+        torch.optim.AdamW(rates, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True),
     ]

@@ -11,7 +11,7 @@ from diffusers import CogVideoXPipeline
 from emoji_world.networks import NetworkSpec, make_tokenizer, make_transformer, make_vae, rotary_embedding
 from emoji_world.spec import WORLD
 from emoji_world.training.attention import MatmulAttention
-from emoji_world.training.data import box_mask, latent_mask, training_clip
+from emoji_world.training.data import latent_sprite_map, sprite_map, training_clip
 from emoji_world.training.latents import Latents
 from emoji_world.training.loop import Budget, Cadence, run_stage
 from emoji_world.training.profiles import Profile
@@ -38,7 +38,7 @@ def transformer_training() -> TransformerTraining:
     data = Latents(
         latents=torch.randn(8, 3, 4, 4, 6, generator=random).bfloat16(),
         tokens=torch.randint(3, 50, (8, SMALL.text_length), generator=random).short(),
-        inside=torch.rand(8, 3, 1, 4, 6, generator=random) < 0.3,
+        sprites=torch.randint(0, 4, (8, 3, 4, 6), generator=random).to(torch.int8),
         alone=torch.arange(8) % 2 == 0,
     )
     recipe = TransformerRecipe(Budget(6, "steps"), batch=2, stills_until=0.2)
@@ -148,14 +148,14 @@ def test_written_out_attention_is_the_stock_attention() -> None:
 def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:
     for seed in range(10):
         clip = training_clip(WORLD, (seed,))
-        pixels, cells = box_mask(clip, WORLD.height, WORLD.width), latent_mask(WORLD, clip)
+        pixels, cells = sprite_map(WORLD, clip, WORLD.height, WORLD.width), latent_sprite_map(WORLD, clip)
         assert cells.shape == (3, 12, 16)
-        coarse = torch.nn.functional.max_pool2d(pixels, 4)
+        coarse = torch.nn.functional.max_pool2d(pixels.float(), 4).to(torch.int8)
         assert torch.equal(cells[0], coarse[0])
         assert torch.equal(cells[2], coarse[5:9].amax(0))
         for track in clip.tracks:
             x0, y0, x1, y1 = (track.boxes[0] * torch.tensor([64, 48, 64, 48])).round().int().tolist()
-            assert pixels[0, y0:y1, x0:x1].all()
+            assert (pixels[0, y0:y1, x0:x1] == 1 + WORLD.sprites.index(track.sprite)).all()
 
 
 def test_the_learning_rate_rises_holds_and_falls() -> None:
