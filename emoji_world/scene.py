@@ -78,9 +78,9 @@ def _place_one(spec: WorldSpec, rng: Generator, sprite: str, motion: Motion, obj
     step = np.array(STEP.get(motion, (0, 0)))
     travel = step * np.minimum(rng.uniform(*spec.travel_px) * patience, frame - 2 * half)
     reach = reach_of(spec, half, motion)
-    low = np.minimum(reach - np.minimum(travel, 0), frame / 2)
-    high = np.maximum(frame - reach - np.maximum(travel, 0), low)
-    start = rng.uniform(low, high)
+    low, high = reach - np.minimum(travel, 0), frame - reach - np.maximum(travel, 0)
+    middle = (low + high) / 2  # where a wide swayer has no room to choose
+    start = np.where(low < high, rng.uniform(np.minimum(low, high), np.maximum(low, high)), middle)
     return Placed(sprite, motion, _xy(half), _xy(start), _xy(travel))
 
 
