@@ -188,7 +188,15 @@ def test_jobs_and_backbones_are_lines_of_columns_when_piped(api, run):
 
 def test_ctrl_c_cancels_the_job_after_saying_so(api, tmp_path):
     command = [sys.executable, "-m", "generator_service", "submit", "a red car", "--url", api.url]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would all its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         assert running.stderr is not None
         job = running.stderr.readline().split()[1].rstrip(",")
         assert running.stderr.readline().startswith("waiting for a plan")  # so it follows the job
