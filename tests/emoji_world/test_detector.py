@@ -84,7 +84,8 @@ def test_the_background_is_recognised_behind_noise_and_an_object(background: str
 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_deformation_is_seen_where_it_is(motion: Motion) -> None:
-    video = render(WORLD, scene_of("tree", motion)).video.float() / 255
+    scene = replace(scene_of("tree", motion), background="sky")  # before grass half of a tree's outline is lost
+    video = render(WORLD, scene).video.float() / 255
     assert deformation(video, WORLD) == (motion if motion in ("sway", "squash") else None)
 
 
