@@ -79,7 +79,7 @@ def evaluate(
     result = evaluate_model(load_pipeline(weights), WORLD, captions, steps=steps, guidance_scale=guidance)
     console.print(results_table(result))
     if strip is not None:
-        film_strip(result.videos[:16], result.captions[:16]).save(strip, optimize=True)
+        film_strip(result.videos[:16], result.captions[:16]).quantize(256).save(strip, optimize=True)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def show(
     known = [translate_prompt(prompt).caption for prompt in captions]
     seeds = range(seed, seed + len(known))
     videos = draw_videos(load_pipeline(weights), known, seeds, steps=steps, guidance_scale=guidance)
-    film_strip(videos, known, columns=min(2, len(known))).save(out, optimize=True)
+    film_strip(videos, known, columns=min(2, len(known))).quantize(256).save(out, optimize=True)
 
 
 @app.command()
