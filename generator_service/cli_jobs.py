@@ -12,7 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from generator_service.answers import JobView
-from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.backbones.specs import DEFAULT_BACKBONE
+from generator_service.cli_options import (
+    BackboneName,
+    Frames,
+    FramesPerSecond,
+    GuidanceScale,
+    Height,
+    PlanFile,
+    Seed,
+    Steps,
+    Width,
+)
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.jobs.states import JobStatus
 from generator_service.progress import ProgressDisplay, describe, time_left
@@ -30,16 +41,16 @@ Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 def submit(
     prompt: Annotated[str | None, typer.Argument(help="What the video shows; not needed with --plan.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan of your own, as JSON.", exists=True, dir_okay=False)] = None,
+    plan: PlanFile = None,
     planner: Annotated[PlannerChoice, typer.Option(help="Who plans.")] = "auto",
-    backbone: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")] = DEFAULT_BACKBONE,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames of the video.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")] = None,
+    backbone: BackboneName = DEFAULT_BACKBONE,
+    seed: Seed = None,
+    steps: Steps = None,
+    frames: Frames = None,
+    width: Width = None,
+    height: Height = None,
+    fps: FramesPerSecond = None,
+    guidance_scale: GuidanceScale = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,

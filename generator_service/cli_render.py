@@ -10,6 +10,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.cli_options import (
+    BackboneName,
+    Frames,
+    FramesPerSecond,
+    GuidanceScale,
+    Height,
+    PlanFile,
+    Seed,
+    Steps,
+    Width,
+)
 from generator_service.jobs.states import Stage
 from generator_service.request import JobRequest
 from generator_service.settings import WorkerSettings
@@ -28,16 +39,16 @@ class Guidance(StrEnum):
 def render_command(
     out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
     prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan, as JSON.", exists=True, dir_okay=False)] = None,
-    backbone: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")] = DEFAULT_BACKBONE,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")] = None,
+    plan: PlanFile = None,
+    backbone: BackboneName = DEFAULT_BACKBONE,
+    seed: Seed = None,
     guidance: Annotated[Guidance, typer.Option(help="What steers the video by its plan.")] = Guidance.OFF,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Length of the video.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")] = None,
+    steps: Steps = None,
+    frames: Frames = None,
+    width: Width = None,
+    height: Height = None,
+    fps: FramesPerSecond = None,
+    guidance_scale: GuidanceScale = None,
     preview: Annotated[Path | None, typer.Option(help="A film strip to write, as PNG.", dir_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="How it was made, to write as JSON.", dir_okay=False)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = None,
