@@ -15,6 +15,7 @@ from torch import Tensor
 
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detector, nearest_background
+from emoji_world.precision import mixed_precision
 from emoji_world.sampling import DRAWN_AT_ONCE, draw_videos
 from emoji_world.scene import Placed, Scene, draw_scene
 from emoji_world.spec import NON_RIGID, STEP, Motion, WorldSpec
@@ -112,7 +113,7 @@ def through_vae(pipeline: CogVideoXPipeline, videos: Tensor) -> Tensor:
     """[clip, frames, 3, height, width] in 0..1, encoded and decoded."""
     decoded = []
     for part in videos.split(DRAWN_AT_ONCE):
-        with torch.autocast(pipeline.device.type, torch.bfloat16):
+        with mixed_precision(pipeline.device.type):
             latents = pipeline.vae.encode(part.transpose(1, 2) * 2 - 1).latent_dist.mode()
             decoded.append(pipeline.vae.decode(latents).sample.float())
     return (torch.cat(decoded).transpose(1, 2) / 2 + 0.5).clamp(0, 1)

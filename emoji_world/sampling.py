@@ -8,6 +8,7 @@ from diffusers import CogVideoXPipeline
 from torch import Tensor
 
 from emoji_world.networks import WEIGHTS
+from emoji_world.precision import mixed_precision
 
 STEPS = 25
 GUIDANCE_SCALE = 3.0
@@ -29,13 +30,13 @@ def draw_videos(
     steps: int = STEPS,
     guidance_scale: float = GUIDANCE_SCALE,
 ) -> Tensor:
-    """[caption, frames, 3, height, width] in 0..1, computed in bfloat16; each video depends on its own seed alone."""
+    """[caption, frames, 3, height, width] in 0..1, in mixed precision; each video depends on its own seed alone."""
     pipeline.set_progress_bar_config(disable=True)
     config = pipeline.transformer.config
     videos = []
     for start in range(0, len(captions), DRAWN_AT_ONCE):
         part = slice(start, start + DRAWN_AT_ONCE)
-        with torch.autocast(pipeline.device.type, torch.bfloat16):
+        with mixed_precision(pipeline.device.type):
             frames = pipeline(
                 prompt=[caption.lower() for caption in captions[part]],
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],

@@ -12,7 +12,7 @@ from emoji_world.spec import WorldSpec
 from emoji_world.world import Clip, make_clip
 
 PAIR_SHARE = 0.3
-"""Share of clips with two objects."""
+"""Share of clips with two objects, unless asked otherwise."""
 
 
 @dataclass(frozen=True)

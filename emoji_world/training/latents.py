@@ -11,6 +11,7 @@ from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
 from transformers import T5Tokenizer
 
+from emoji_world.precision import mixed_precision
 from emoji_world.spec import WorldSpec
 from emoji_world.training.data import latent_sprite_map, to_signed, training_clip
 from emoji_world.training.loop import write_atomically
@@ -42,6 +43,7 @@ def cache_latents(
     world: WorldSpec,
     device: str,
     seed: int,
+    pair_share: float,
     report: Callable[[str], None],
 ) -> Latents:
     """Write the shards that are missing, shared out over the processes, and read them all."""
@@ -52,7 +54,8 @@ def cache_latents(
     for index in range(rank(), len(files), processes):
         if not files[index].exists():
             write_atomically(
-                _shard(index, min(SHARD, clips - index * SHARD), vae, tokenizer, world, device, seed), files[index]
+                _shard(index, min(SHARD, clips - index * SHARD), vae, tokenizer, world, device, seed, pair_share),
+                files[index],
             )
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
@@ -71,11 +74,12 @@ def _shard(
     world: WorldSpec,
     device: str,
     seed: int,
+    pair_share: float,
 ) -> dict[str, Tensor]:
-    clips = [training_clip(world, (seed, 3, index, k)) for k in range(clips_wanted)]
+    clips = [training_clip(world, (seed, 3, index, k), pair_share=pair_share) for k in range(clips_wanted)]
     latents = []
     for part in to_signed(torch.stack([clip.video for clip in clips])).split(ENCODED_AT_ONCE):
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             mode = vae.encode(part.to(device)).latent_dist.mode()
         latents.append((mode.float() * vae.config.scaling_factor).transpose(1, 2).to("cpu", torch.bfloat16))
     return {

@@ -1,10 +1,12 @@
 """What to train, how long and on what: one entry per kind of machine."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from emoji_world.networks import NetworkSpec
+from emoji_world.networks import WEIGHTS, NetworkSpec
 from emoji_world.spec import WORLD, WorldSpec
+from emoji_world.training.data import PAIR_SHARE
 from emoji_world.training.loop import Budget, Cadence
 from emoji_world.training.transformer import TransformerRecipe
 from emoji_world.training.vae import VaeRecipe
@@ -20,6 +22,10 @@ class Profile:
     networks: NetworkSpec = field(default_factory=NetworkSpec)
     cadence: Cadence = field(default_factory=Cadence)
     seed: int = 0
+    pair_share: float = PAIR_SHARE
+    """Share of cached clips with two objects."""
+    start: Path | None = None
+    """A pipeline folder to go on from: its VAE stays, transformer and text encoder are trained on."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -28,6 +34,17 @@ PROFILES: dict[str, Profile] = {
         cached_clips=18_432,
         transformer=TransformerRecipe(Budget(65)),
         cadence=Cadence(checkpoint=240, report=20),
+    ),
+    "cpu-further": Profile(
+        vae=VaeRecipe(Budget(0)),
+        cached_clips=16_384,
+        transformer=TransformerRecipe(
+            Budget(100), stills_until=0, alone_until=0, learning_rate=2e-3, hold=0.4, recognition_until=0.6
+        ),
+        cadence=Cadence(checkpoint=300, report=30),
+        seed=1,
+        pair_share=0.6,
+        start=WEIGHTS,
     ),
     "gpu": Profile(
         vae=VaeRecipe(Budget(8), clip_batch=32, still_batch=192),

@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 def train(profile: Profile, folder: Path, report: Report) -> Path:
     """Train everything; the finished pipeline lies in the folder returned, and a usable one from early on."""
     folder.mkdir(parents=True, exist_ok=True)
-    vae = train_vae(profile, folder, report)
+    vae = train_vae(profile, folder, report) if profile.start is None else load_vae(profile.start / "vae")
     tokenizer = make_tokenizer(profile.networks)
     data = cache_latents(
         folder / "latents",
@@ -30,10 +30,19 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
         profile.world,
         profile.device,
         profile.seed,
+        profile.pair_share,
         lambda line: report(f"cache        {line}"),
     )
     training = TransformerTraining(
-        data, vae, tokenizer, profile.world, profile.networks, profile.transformer, profile.device, profile.seed
+        data,
+        vae,
+        tokenizer,
+        profile.world,
+        profile.networks,
+        profile.transformer,
+        profile.device,
+        profile.seed,
+        profile.start,
     )
     pipeline = folder / "pipeline"
     run_stage(
@@ -68,5 +77,9 @@ def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCo
             training.trainee.average.save_pretrained(partial)
             partial.rename(finished)
         barrier()
-    vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(finished, dtype=torch.float32)
+    return load_vae(finished)
+
+
+def load_vae(folder: Path) -> AutoencoderKLCogVideoX:
+    vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(folder, dtype=torch.float32)
     return vae

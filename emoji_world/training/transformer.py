@@ -27,6 +27,7 @@ from emoji_world.networks import (
     rotary_embedding,
     save_pipeline,
 )
+from emoji_world.precision import mixed_precision
 from emoji_world.sampling import draw_videos
 from emoji_world.scene import draw_scene
 from emoji_world.spec import WorldSpec
@@ -71,12 +72,16 @@ class TransformerTraining:
         recipe: TransformerRecipe,
         device: str,
         seed: int,
+        start: Path | None = None,
     ) -> None:
         self.data, self.vae, self.tokenizer, self.world = data, vae, tokenizer, world
         self.recipe, self.device, self.seed = recipe, device, seed
         torch.manual_seed(seed)
         transformer = make_transformer(networks, world)
         text_encoder = make_text_encoder(networks, len(tokenizer))
+        if start is not None:
+            transformer = CogVideoXTransformer3DModel.from_pretrained(start / "transformer", dtype=torch.float32)
+            text_encoder = T5EncoderModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
         head = nn.Linear(networks.width, 1 + len(world.sprites))
         module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder, "head": head}).to(device)
         self.trainee = Trainee(module, _optimizers(module, recipe.learning_rate))
@@ -129,7 +134,7 @@ class TransformerTraining:
         noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * clean
         networks = self.trainee.module
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             predicted = networks["transformer"](
                 hidden_states=noisy,
                 encoder_hidden_states=networks["text_encoder"](tokens)[0],

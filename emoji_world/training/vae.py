@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import NetworkSpec, make_vae
+from emoji_world.precision import mixed_precision
 from emoji_world.spec import WorldSpec
 from emoji_world.training.data import Batch, noise_source, pixel_batch, to_signed, training_clip
 from emoji_world.training.loop import Budget
@@ -62,7 +63,7 @@ class VaeTraining:
     def _loss(self, batch: Batch, random: torch.Generator) -> Tensor:
         videos, inside = batch.videos.to(self.device), batch.inside.to(self.device)
         vae = self.trainee.module
-        with torch.autocast(self.device, torch.bfloat16):
+        with mixed_precision(self.device):
             posterior = vae.encode(videos).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
             noise = torch.randn(mean.shape, generator=random).to(self.device)
@@ -93,7 +94,7 @@ class VaeTraining:
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKLCogVideoX, videos: Tensor) -> Tensor:
     """[clip, 3, frames, height, width] in -1..1, through the latent and back."""
-    with torch.autocast(videos.device.type, torch.bfloat16):
+    with mixed_precision(videos.device.type):
         decoded: Tensor = vae.decode(vae.encode(videos).latent_dist.mode()).sample
     return decoded.float().clamp(-1, 1)
 
