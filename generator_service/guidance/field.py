@@ -1,0 +1,30 @@
+"""G = G_m + G_r + G_nr in sparse form: no N × N matrix, because a token belongs to one instance at most.
+
+    G[q, k] = [id(q) = id(k) ≠ 0] · W[q, frame(k)] + [k = anchor(q)] · w(q)
+
+W is Γ (Eq. 10) for rigid, Λ (Eq. 16) for non-rigid instances; the anchor is the same place in the reference frame
+(Eq. 8) of motionless ones.  Any scale-aware strength is already multiplied into W and w.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from generator_service.guidance.grid import Grid
+
+NO_ANCHOR = -1
+
+
+@dataclass(frozen=True)
+class GuidanceField:
+    """One denoising step's G, for the video-to-video block of the attention."""
+
+    grid: Grid
+    instance: Tensor
+    """id: [N], long; 0 where a token belongs to no instance."""
+    weight: Tensor
+    """W: [N, F], float32, ≥ 0; rows of tokens without instance, or guided by an anchor alone, are 0."""
+    anchor: Tensor
+    """[N], long; the index of a token's anchor, NO_ANCHOR where it has none."""
+    anchor_weight: Tensor
+    """w: [N], float32, ≥ 0; 0 where a token has no anchor."""
