@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from planner_service import reasoning
+from planner_service.explanation import ExplainedPlan
 from planner_service.reasoning import Planner
 from shared.asgi import BodyLimit
 from shared.errors import (
@@ -81,16 +82,24 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
         responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"}},
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
     )
-    def create_plan(body: PlanRequest) -> Plan:
-        """Plan the motion of a prompt."""
+    def create_plan(
+        body: PlanRequest,
+        explain: Annotated[
+            bool, Query(description="Answer with the plan and the reasons for it, not with the plan alone.")
+        ] = False,
+    ) -> Plan | ExplainedPlan:
+        """Plan the motion of a prompt.
+
+        The answer is the plan; with `explain=true` it is `{"plan": …, "reasons": […]}`.
+        """
         planner = _chosen(planners, body.planner)
         request = reasoning.Request(body.prompt, body.frames, body.width, body.height, body.seed)
         started = time.perf_counter()
         outcome = "internal"
         try:
-            plan = reasoning.plan(planner, request)
+            explained = reasoning.explained_plan(planner, request)
             outcome = "planned"
-            return plan
+            return explained if explain else explained.plan
         except ServiceError as error:
             outcome = error.code
             raise

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from planner_service.courses import courses
 from planner_service.cues import Reading
+from planner_service.explanation import Explained, ExplainedPlan
 from planner_service.kinematics import Course, carried, integrate
 from planner_service.placement import place
 from planner_service.rules import Layout, violations
@@ -50,7 +51,7 @@ class Planner(Protocol):
     model: str
     version: str
 
-    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Reading:
+    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
         """Read the prompt; `rejected` is this planner's last answer to it and what was wrong with that.
 
         Raises Rejected for an answer that is no reading, PlanningFailed where there is nothing to read.
@@ -62,17 +63,22 @@ class Planner(Protocol):
 
 def plan(planner: Planner, request: Request) -> Plan:
     """The plan of a prompt, signed by its planner.  Raises PlanningFailed with the reasons."""
+    return explained_plan(planner, request).plan
+
+
+def explained_plan(planner: Planner, request: Request) -> ExplainedPlan:
+    """The same plan, and the planner's reasons for it."""
     rejected: Rejected | None = None
     for _ in range(ATTEMPTS):
         try:
-            reading = planner.read(request.prompt, request.seed, rejected)
-            layout = lay_out(reading, request)
-            if reasons := violations(layout):
-                raise Rejected(reading, reasons)
+            explained = planner.read(request.prompt, request.seed, rejected)
+            layout = lay_out(explained.reading, request)
+            if found := violations(layout):
+                raise Rejected(explained.reading, found)
         except Rejected as rejection:
             rejected = rejection
             continue
-        return _signed(layout, planner, request)
+        return ExplainedPlan(plan=_signed(layout, planner, request), reasons=explained.reasons)
     assert rejected is not None  # noqa: S101  # the loop ends otherwise only by returning
     raise PlanningFailed(f"after {ATTEMPTS} attempts: {rejected}", rejected.reasons)
 

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pydantic import Field
 
 from planner_service.cues import Reading
+from planner_service.explanation import Explained
 from planner_service.language_model import BadAnswer, LanguageModel, Message
 from planner_service.reasoning import Rejected
 from shared.wire import WireModel
@@ -31,7 +32,7 @@ class LanguageModelPlanner:
         self._instructions = _text("plan.md")
         self._repair = _text("repair.md")
 
-    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Reading:
+    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
         messages: list[Message] = [
             {"role": "system", "content": self._instructions},
             {"role": "user", "content": prompt},
@@ -42,7 +43,7 @@ class LanguageModelPlanner:
                 messages.append({"role": "assistant", "content": _as_written(rejected.answer)})
             messages.append({"role": "user", "content": self._repair.replace("{reasons}", reasons)})
         try:
-            return self._language_model.complete(messages, Answer, seed).reading
+            return Explained(self._language_model.complete(messages, Answer, seed).reading)
         except BadAnswer as answer:
             raise Rejected(answer.text, answer.violations) from answer
 

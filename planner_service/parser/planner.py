@@ -10,6 +10,7 @@ from importlib.metadata import version
 import spacy
 
 from planner_service.cues import Reading
+from planner_service.explanation import Explained
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
@@ -32,7 +33,7 @@ class Parser:
         self._spacy = spacy.load(SPACY_MODEL, exclude=["ner"])
         self._lock = threading.Lock()
 
-    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Reading:
+    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
         """The same prompt gives the same reading; what its boxes could not show the second time is left out."""
         text = " ".join(prompt.split())
         if not any(character.isalpha() for character in text):
@@ -42,7 +43,7 @@ class Parser:
             doc = self._spacy(text.lower() if text.isupper() else text)
         words = words_of(doc, lexicon())
         reading = interpret(text, words, mentions_of(words, lexicon()), lexicon())
-        return _without(reading, rejected) if rejected is not None else reading
+        return Explained(_without(reading, rejected) if rejected is not None else reading)
 
     def check(self) -> None:
         """It is ready when it is there."""

@@ -36,6 +36,15 @@ def test_the_same_request_gives_the_same_plan(client):
     assert client.post("/plans", json=body).content == client.post("/plans", json=body).content
 
 
+def test_explained_it_is_the_same_plan_with_its_reasons(client):
+    body = {"prompt": PROMPT, "frames": 13}
+    explained = client.post("/plans", params={"explain": "true"}, json=body).json()
+    assert set(explained) == {"plan", "reasons"}
+    assert explained["plan"] == client.post("/plans", json=body).json()
+    document = client.get("/openapi.json").json()["paths"]["/plans"]["post"]
+    assert [parameter["name"] for parameter in document["parameters"]] == ["explain"]
+
+
 def test_another_seed_gives_another_layout(client):
     plans = [client.post("/plans", json={"prompt": PROMPT, "seed": seed}).json() for seed in (1, 2)]
     assert plans[0]["tracks"] != plans[1]["tracks"]

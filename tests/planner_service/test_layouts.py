@@ -171,7 +171,7 @@ def test_a_size_cue_is_kept() -> None:
     [("two people walk toward each other", True), ("a dog and a cat run away from one another", False)],
 )
 def test_what_moves_toward_each_other_meets_and_does_not_cross(parser: Parser, prompt: str, nearer: bool) -> None:
-    layout = lay_out(parser.read(prompt, 0, None), Request(prompt, 25, 720, 480, 0))
+    layout = lay_out(parser.read(prompt, 0, None).reading, Request(prompt, 25, 720, 480, 0))
     left, right = sorted((track.boxes for track in layout.tracks), key=lambda boxes: boxes[0].center[0])
     begin, end = (right[frame].center[0] - left[frame].center[0] for frame in (0, -1))
     assert (end < begin - 0.1) if nearer else (end > begin + 0.1)

@@ -79,7 +79,7 @@ def related(reading: Reading) -> set[tuple[str, str, str]]:
     ],
 )  # fmt: skip
 def test_instances_labels_and_directions(parser, prompt, expected):
-    assert told(parser.read(prompt, 0, None)) == expected
+    assert told(parser.read(prompt, 0, None).reading) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_instances_labels_and_directions(parser, prompt, expected):
     ],
 )  # fmt: skip
 def test_counts(parser, prompt, ids):
-    assert list(parser.read(prompt, 0, None).graph.ids) == ids
+    assert list(parser.read(prompt, 0, None).reading.graph.ids) == ids
 
 
 def test_no_more_instances_than_a_plan_may_have(parser):
-    reading = parser.read("ten dogs, nine cats and eight birds", 0, None)
+    reading = parser.read("ten dogs, nine cats and eight birds", 0, None).reading
     assert len(reading.graph.ids) == 16
     assert {instance.name for instance in reading.graph.instances} == {"dog", "cat", "bird"}
 
@@ -123,7 +123,7 @@ def test_no_more_instances_than_a_plan_may_have(parser):
     ],
 )
 def test_spatial_relations(parser, prompt, relation):
-    assert relation in related(parser.read(prompt, 0, None))
+    assert relation in related(parser.read(prompt, 0, None).reading)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_spatial_relations(parser, prompt, relation):
     ],
 )
 def test_goals(parser, prompt, goal, target):
-    phase = parser.read(prompt, 0, None).cues[0].phases[-1]
+    phase = parser.read(prompt, 0, None).reading.cues[0].phases[-1]
     assert (phase.goal, phase.target, phase.direction) == (goal, target, None)
 
 
@@ -148,7 +148,7 @@ def test_goals(parser, prompt, goal, target):
     ],
 )
 def test_toward_each_other(parser, prompt, goal):
-    reading = parser.read(prompt, 0, None)
+    reading = parser.read(prompt, 0, None).reading
     first, second = reading.graph.ids
     assert [(cues.phases[0].goal, cues.phases[0].target) for cues in reading.cues] == [(goal, second), (goal, first)]
 
@@ -169,7 +169,7 @@ def test_what_is_said_of_several_is_said_of_each(parser, prompt, relations):
 
 
 def test_then_begins_a_new_phase(parser):
-    reading = parser.read("a leaf rests on a bench, then it flutters to the left", 0, None)
+    reading = parser.read("a leaf rests on a bench, then it flutters to the left", 0, None).reading
     leaf = reading.cues[0]
     assert [(phase.label, phase.until) for phase in leaf.phases] == [(STILL, 0.5), (SOFT, 1.0)]
     assert leaf.phases[1].direction is LEFT
@@ -185,17 +185,17 @@ def test_then_begins_a_new_phase(parser):
     ],
 )
 def test_places_and_times_are_background(parser, prompt, background):
-    assert parser.read(prompt, 0, None).background.lower() == background.lower()
+    assert parser.read(prompt, 0, None).reading.background.lower() == background.lower()
 
 
 def test_depth(parser):
-    reading = parser.read("a dog sits behind a tiny vase", 0, None)
+    reading = parser.read("a dog sits behind a tiny vase", 0, None).reading
     assert reading.depth_order == ("vase", "dog")
-    assert parser.read("an elephant stands in front of a mouse", 0, None).depth_order == ("elephant", "mouse")
+    assert parser.read("an elephant stands in front of a mouse", 0, None).reading.depth_order == ("elephant", "mouse")
 
 
 def test_regional_descriptions(parser):
-    reading = parser.read("a red car drives to the right while an owl sits on a fence", 0, None)
+    reading = parser.read("a red car drives to the right while an owl sits on a fence", 0, None).reading
     assert [instance.description for instance in reading.graph.instances] == [
         "a red car driving to the right",
         "an owl sitting on a fence",
@@ -228,7 +228,7 @@ def test_nothing_to_read(parser, prompt):
     ],
 )
 def test_every_prompt_with_a_word_is_read(parser, prompt):
-    assert parser.read(prompt, 0, None).graph.instances
+    assert parser.read(prompt, 0, None).reading.graph.instances
 
 
 WORDS = (

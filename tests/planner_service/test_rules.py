@@ -4,6 +4,7 @@ import pytest
 
 from planner_service.arrangements import PHRASES, Arrangement, arrangement_of, holds
 from planner_service.cues import Direction, InstanceCues, Phase, Reading, Speed
+from planner_service.explanation import Explained
 from planner_service.reasoning import Rejected, Request, lay_out, plan
 from planner_service.rules import RULES, Layout, violations
 from shared.errors import PlanningFailed
@@ -109,7 +110,7 @@ def test_relations_on_a_layout(kind, phrase, boxes, good):
     ],
 )
 def test_what_is_on_a_carrier_is_still_on_it_in_the_last_frame(parser, bird, good):
-    reading = parser.read("a bird sits on a dog that runs to the right", 0, None)
+    reading = parser.read("a bird sits on a dog that runs to the right", 0, None).reading
     _, dog = reading.cues
     cues = (InstanceCues(instance="bird", phases=(bird,)), dog)
     laid_out = lay_out(reading.model_copy(update={"cues": cues}), Request("a prompt", 9, 720, 480, 0))
@@ -165,13 +166,13 @@ class Contradicting:
         self.parser = parser
         self.learns = learns
 
-    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Reading:
+    def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
         if rejected is not None and self.learns:
             return self.parser.read("a ball on the left of a box", seed, rejected)
-        reading = self.parser.read("a ball on the left of a box", seed, None)
+        reading = self.parser.read("a ball on the left of a box", seed, None).reading
         behind = reading.graph.relations[0].model_copy(update={"phrase": "moves toward", "kind": RelationKind.DYNAMIC})
         graph = reading.graph.model_copy(update={"relations": (behind,)})
-        return reading.model_copy(update={"graph": graph})
+        return Explained(reading.model_copy(update={"graph": graph}))
 
     def check(self) -> None: ...
 
