@@ -1,0 +1,221 @@
+"""Guided attention on the joint sequence [text ; video], exact and without an N × N matrix.
+
+    A = softmax(Q Kᵀ (1 + β G) / √d)       multiplicative: Eq. 4
+    A = softmax(Q Kᵀ / √d + β G)           additive: raises a negative logit too, where the paper's form lowers it
+
+G is a `GuidanceField` from video to video, and 0 in the rows and columns of text.  It changes the logits of few rows,
+those of the guided instances, at few keys, those of the same instance.  So each instance's rows are a group:
+
+- over the keys outside the instance, plain attention;
+- over those inside, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the same
+  for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
+- the two merged by their log-sum-exp;
+- an anchor moves one logit of a row from s to s + δ, which is a correction of rank one:
+  r = exp(s - l) (exp δ - 1),  o ← (o + r v_anchor) / (1 + r).
+
+All other rows are one more group, over all keys.  Which token is where does not depend on q, k and v: it is planned
+once per denoising step, for all layers.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.partial_attention import Partial, attend, merge
+
+Form = Literal["multiplicative", "additive"]
+
+BLOCK_SHARE = 0.2
+"""An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` is faster (measured)."""
+BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+"""How many logits `_Block` holds at a time, over all heads: a CPU's cache; a quarter GiB of a GPU."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    keys: Tensor
+    """[key] of the instance."""
+    frame: Tensor
+    """[key], of each."""
+    weight: Tensor
+    """β W: [row, F]."""
+    form: Form
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
+        batch, heads, rows, channels = query.shape
+        keys = key.index_select(2, self.keys).float().transpose(2, 3)
+        values = value.index_select(2, self.keys).float()
+        output = torch.empty(query.shape, device=query.device)
+        lse = torch.empty(query.shape[:3], device=query.device)
+        elements = BLOCK_ELEMENTS.get(query.device.type, BLOCK_ELEMENTS["cpu"])
+        size = max(1, elements // (batch * heads * len(self.keys)))
+        for start in range(0, rows, size):
+            part = slice(start, min(start + size, rows))
+            logits = (query[:, :, part].float() / math.sqrt(channels)) @ keys
+            change = self.weight[part].index_select(1, self.frame)
+            logits = logits.mul_(1 + change) if self.form == "multiplicative" else logits.add_(change)
+            lse[:, :, part] = highest = logits.amax(dim=-1)
+            weights = logits.sub_(highest[..., None]).exp_()
+            total = weights.sum(dim=-1)
+            lse[:, :, part] += total.log()
+            output[:, :, part] = (weights @ values).div_(total[..., None])
+        return Partial(output, lse)
+
+
+@dataclass(frozen=True)
+class _ByFrame:
+    keys: tuple[tuple[int, Tensor], ...]
+    """Each frame that the instance is seen in, and its keys there."""
+    weight: Tensor
+    """β W: [row, F]."""
+    form: Form
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
+        parts = (self._attend_frame(frame, keys, query, key, value) for frame, keys in self.keys)
+        whole = next(parts)
+        for part in parts:
+            whole = merge(whole, part)
+        return whole
+
+    def _attend_frame(self, frame: int, keys: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Partial:
+        key, value = key.index_select(2, keys), value.index_select(2, keys)
+        change = self.weight[:, frame]
+        if self.form == "additive":  # one number for all keys of a row
+            output, lse = attend(query, key, value)
+            return Partial(output, lse + change)
+        return attend((query * (1 + change)[:, None]).to(query.dtype), key, value)
+
+
+@dataclass(frozen=True)
+class _Anchors:
+    rows: Tensor
+    """[n], which rows of the group have one."""
+    keys: Tensor
+    """[n]."""
+    inside: Tensor
+    """β W of the anchor: [n]; 0 where it is no token of the row's instance."""
+    weight: Tensor
+    """β w: [n]."""
+    form: Form
+
+    def correct(self, partial: Partial, query: Tensor, key: Tensor, value: Tensor) -> Partial:
+        query = query.index_select(2, self.rows).float()
+        plain = (query * key.index_select(2, self.keys).float()).sum(dim=-1) / math.sqrt(query.shape[3])
+        if self.form == "multiplicative":
+            logit, change = plain * (1 + self.inside), plain * self.weight
+        else:
+            logit, change = plain + self.inside, self.weight
+        output, lse = partial.at(self.rows)
+        r = (logit - lse).exp() * torch.expm1(change)
+        output = (output.float() + r[..., None] * value.index_select(2, self.keys).float()) / (1 + r)[..., None]
+        return Partial(
+            partial.output.index_copy(2, self.rows, output.to(partial.output.dtype)),
+            partial.lse.index_copy(2, self.rows, lse + torch.log1p(r)),
+        )
+
+
+@dataclass(frozen=True)
+class _Group:
+    rows: Tensor
+    """[row]."""
+    outside: Tensor | None
+    """The keys outside the instance; None where the rows see all keys alike."""
+    inside: _Block | _ByFrame | None
+    anchors: _Anchors | None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
+        if self.outside is None or self.inside is None:
+            partial = attend(query, key, value)
+        else:
+            outside = attend(query, key.index_select(2, self.outside), value.index_select(2, self.outside))
+            partial = merge(outside, self.inside.attend(query, key, value))
+        return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
+
+
+@dataclass(frozen=True)
+class AttentionPlan:
+    """What a field asks of the attention, as indices into the joint sequence; every row is in one group."""
+
+    groups: tuple[_Group, ...]
+
+
+def plan_attention(
+    field: GuidanceField,
+    strength: float,
+    *,
+    text: int,
+    form: Form = "multiplicative",
+    device: torch.device | str = "cpu",
+) -> AttentionPlan | None:
+    """None where nothing is guided: β = 0 or G = 0.
+
+    strength: β.  text: how many tokens of text stand before the video's.  device: where the attention is computed.
+    """
+    instance = field.instance.to(device)
+    weight = strength * field.weight.to(device)
+    guided = (weight != 0).any(dim=1) & (instance != 0)
+    anchored = (field.anchor.to(device) != NO_ANCHOR) & (strength * field.anchor_weight.to(device) != 0)
+    if not (guided | anchored).any():
+        return None
+    anchor, anchor_weight = field.anchor.to(device), strength * field.anchor_weight.to(device)
+    tokens = field.grid.tokens
+    frame = torch.arange(tokens, device=device) // (field.grid.rows * field.grid.columns)
+
+    def anchors(rows: Tensor) -> _Anchors | None:
+        """rows: [row], video tokens by their place in the group; -1 for text."""
+        having = ((rows >= 0) & anchored[rows]).nonzero()[:, 0]
+        if len(having) == 0:
+            return None
+        queries = rows[having]
+        keys = anchor[queries]
+        same = (instance[queries] == instance[keys]) & (instance[queries] != 0)
+        inside = torch.where(same, weight[queries, frame[keys]], 0.0)
+        return _Anchors(having, keys + text, inside, anchor_weight[queries], form)
+
+    groups = []
+    for identity in instance[guided].unique().tolist():
+        rows = (guided & (instance == identity)).nonzero()[:, 0]
+        keys = (instance == identity).nonzero()[:, 0]
+        outside = torch.ones(text + tokens, dtype=torch.bool, device=device)
+        outside[keys + text] = False
+        inside: _Block | _ByFrame
+        if len(keys) <= BLOCK_SHARE * (text + tokens):
+            inside = _Block(keys + text, frame[keys], weight[rows], form)
+        else:
+            by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
+            inside = _ByFrame(tuple(by_frame), weight[rows], form)
+        groups.append(_Group(rows + text, outside.nonzero()[:, 0], inside, anchors(rows)))
+
+    rest = (~guided).nonzero()[:, 0]
+    if text + len(rest) > 0:
+        before = torch.arange(text, device=device)
+        groups.append(_Group(torch.cat([before, rest + text]), None, None, anchors(torch.cat([before * 0 - 1, rest]))))
+    return AttentionPlan(tuple(groups))
+
+
+def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Partial:
+    """Guided attention with its LSE, for a merge with other keys; each [batch, head, token, channel]."""
+    if plan is None:
+        return attend(query, key, value)
+    output = torch.empty_like(query)
+    lse = torch.empty(query.shape[:3], device=query.device)
+    for group in plan.groups:
+        partial = group.attend(query.index_select(2, group.rows), key, value)
+        output.index_copy_(2, group.rows, partial.output.to(query.dtype))
+        lse.index_copy_(2, group.rows, partial.lse)
+    return Partial(output, lse)
+
+
+def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Tensor:
+    """[batch, head, text + N, channel] each -> the same, of the query's type.
+
+    Without a plan it is torch's own attention, to the bit.
+    """
+    if plan is None:
+        return functional.scaled_dot_product_attention(query, key, value)
+    return guided_partial(query, key, value, plan).output
