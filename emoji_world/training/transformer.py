@@ -35,6 +35,7 @@ from emoji_world.training.attention import MatmulAttention
 from emoji_world.training.data import noise_source
 from emoji_world.training.latents import Latents, tokenize
 from emoji_world.training.loop import Budget
+from emoji_world.training.muon import Muon
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
 
 TEXT_RATE = 0.2
@@ -176,6 +177,6 @@ def _optimizers(module: nn.Module, learning_rate: float) -> list[torch.optim.Opt
         (text if is_text else matrices if in_block and parameter.ndim == 2 else others).append(parameter)
     rates: list[dict[str, Any]] = [{"params": others}, {"params": text, "lr": learning_rate * TEXT_RATE}]
     return [
-        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=learning_rate, weight_decay=0.01),
         torch.optim.AdamW(rates, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True),
     ]
