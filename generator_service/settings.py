@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     port: int = 8080
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
-    planner_timeout: float = 200.0
-    """Seconds a plan may take: two completions of a language model, 90 each unless the planner is told otherwise, and
+    planner_timeout: float = 400.0
+    """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600

@@ -18,6 +18,7 @@ from planner_service.reasoning import Planner
 from shared.asgi import BodyLimit
 from shared.errors import (
     PROBLEM_MEDIA_TYPE,
+    LanguageModelUnavailable,
     NotFound,
     PlannerUnavailable,
     Problem,
@@ -63,8 +64,11 @@ class Health(WireModel):
     status: Literal["ok"] = "ok"
 
 
-def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> FastAPI:
-    """`planners`, by name, in the order in which "auto" prefers them."""
+def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall_back: bool = False) -> FastAPI:
+    """`planners`, by name, in the order in which "auto" prefers them.
+
+    `fall_back`: "auto" takes the next one where the language model is unavailable.
+    """
     app = FastAPI(
         title="Planner",
         summary="A prompt becomes a plan: a motion graph and a box for every instance and frame.",
@@ -92,14 +96,23 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
 
         The answer is the plan; with `explain=true` it is `{"plan": …, "reasons": […]}`.
         """
-        planner = _chosen(planners, body.planner)
         request = reasoning.Request(body.prompt, body.frames, body.width, body.height, body.seed)
+        chosen = _chosen(planners, body.planner)
+        try:
+            explained = measured_plan(chosen[0], request)
+        except LanguageModelUnavailable:
+            if not (fall_back and len(chosen) > 1):
+                raise
+            explained = measured_plan(chosen[1], request, instead_of=chosen[0].name)
+        return explained if explain else explained.plan
+
+    def measured_plan(planner: Planner, request: reasoning.Request, instead_of: str | None = None) -> ExplainedPlan:
         started = time.perf_counter()
         outcome = "internal"
         try:
-            explained = reasoning.explained_plan(planner, request)
+            explained = reasoning.explained_plan(planner, request, instead_of)
             outcome = "planned"
-            return explained if explain else explained.plan
+            return explained
         except ServiceError as error:
             outcome = error.code
             raise
@@ -107,7 +120,7 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
             took = time.perf_counter() - started
             plans.labels(planner.name, outcome).inc()
             seconds.labels(planner.name).observe(took)
-            logger.info("plan", planner=planner.name, outcome=outcome, seconds=round(took, 3))
+            logger.info("plan", planner=planner.name, outcome=outcome, seconds=round(took, 3), instead_of=instead_of)
 
     @app.get("/health")
     def health() -> Health:
@@ -116,8 +129,8 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
 
     @app.get("/ready", responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}}})
     def ready() -> Health:
-        """Plans can be made: the language model, where one is configured, answers; the parser is loaded."""
-        for planner in planners.values():
+        """Plans can be made: the language model answers, where one is configured and nothing stands in for it."""
+        for planner in list(planners.values())[-1 if fall_back else 0 :]:
             planner.check()
         return Health()
 
@@ -134,15 +147,16 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int) -> Fast
     return app
 
 
-def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> Planner:
+def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Planner]:
+    """Who may plan, the preferred one first."""
     if choice == "auto":
-        return next(iter(planners.values()))
+        return list(planners.values())
     if choice not in planners:
         raise PlannerUnavailable(
             f"planner '{choice}' is not configured here; there is: {', '.join(planners)}",
             [Violation(field="planner", message=f"'{choice}' is not configured")],
         )
-    return planners[choice]
+    return [planners[choice]]
 
 
 def _problem_response(error: ServiceError) -> JSONResponse:

@@ -3,23 +3,36 @@
 Structured output goes by `response_format` with a JSON schema, which vLLM and llama.cpp honour; the answer is
 checked all the same, for it can be cut off, and can say what a schema cannot forbid.
 
-    what happens                              what is raised
-    connection refused, timeout, 5xx, 429     LanguageModelUnavailable
-    401, 403, 404 (wrong key, wrong model)    LanguageModelUnavailable, with the server's words
-    other 4xx (prompt too long, bad schema)   PlanningFailed, with the server's words
-    a body that is no completion              LanguageModelUnavailable
+    what happens                                    what is raised                                  again?  a failure?
+    no connection                                   LanguageModelUnavailable "cannot be reached"    yes     yes
+    the connection breaks                           LanguageModelUnavailable "cannot be reached"    no      yes
+    no whole answer in time, however it dribbles    LanguageModelUnavailable "in time"              no      yes
+    429                                             LanguageModelUnavailable, the server's words    yes     no
+    502, 503                                        LanguageModelUnavailable, the server's words    yes     yes
+    other 5xx, 3xx                                  LanguageModelUnavailable, the server's words    no      yes
+    401, 403, 404 (wrong key, wrong model)          LanguageModelUnavailable, the server's words    no      no
+    other 4xx (prompt too long, bad schema)         PlanningFailed, the server's words              no      no
+    a body that is no completion                    LanguageModelUnavailable "no completion"        no      yes
+    too many failures in a row                      LanguageModelUnavailable "left alone"           no      no
     cut off at the token limit, not JSON,
-    not the schema                            BadAnswer, with the violations: worth another attempt
+    not the schema                                  BadAnswer, with the violations                  no      no
+
+"Again?": asked again at once, only where the server has not begun to work.  "A failure?": counts for the circuit
+breaker.  A BadAnswer is worth a repair, which the planner asks for.
 """
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, TypedDict, TypeVar
 
+import anyio
 import httpx
+from anyio.from_thread import start_blocking_portal
 from pydantic import BaseModel, ValidationError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from planner_service.circuit import Circuit, CircuitOpen
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation, violations_of
 
 CONNECT_SECONDS = 5.0
@@ -27,6 +40,9 @@ MAXIMUM_TOKENS = 4096
 RETRIED_STATUSES = frozenset((429, 502, 503))
 MISCONFIGURED_STATUSES = frozenset((401, 403, 404))
 ATTEMPTS = 3
+FAILURES = 5
+"""So many in a row, and the server is left alone for `REST_SECONDS`."""
+REST_SECONDS = 20.0
 QUOTED_CHARACTERS = 300
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -47,24 +63,50 @@ class BadAnswer(Exception):
 
 
 class LanguageModel:
-    """One model on one server; safe to use from several threads."""
+    """One model on one server, for use from any thread.
 
-    def __init__(self, url: str, model: str, key: str | None, seconds: float, *, retry_seconds: float = 0.5) -> None:
-        """`seconds`: the longest one completion may take; `retry_seconds`: the wait before the first retry."""
+    All requests are made in one event loop, in a thread of its own: that is what lets a deadline end a request
+    wherever it is, be it in the middle of a header.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key: str | None,
+        seconds: float,
+        *,
+        connections: int = 8,
+        retry_seconds: float = 0.5,
+        circuit: Circuit | None = None,
+    ) -> None:
+        """`seconds`: the longest one completion may take, waiting for one of the `connections` and retries included;
+        `retry_seconds`: the wait before the first retry."""
         self.model = model
+        self._seconds = seconds
         self._retry_seconds = retry_seconds
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(
+        self._circuit = circuit or Circuit(FAILURES, REST_SECONDS)
+        self._stack = ExitStack()
+        self._portal = self._stack.enter_context(start_blocking_portal())
+        self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
-            headers=headers,
-            timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
-    def close(self) -> None:
-        self._client.close()
+        self._stack.callback(self._portal.call, self._client.aclose)
 
-    def complete(self, messages: Sequence[Message], schema: type[Schema], seed: int) -> Schema:
-        """The model's answer; raises BadAnswer, LanguageModelUnavailable or PlanningFailed."""
+    def close(self) -> None:
+        self._stack.close()
+
+    def complete(
+        self, messages: Sequence[Message], answer: type[Schema], seed: int, schema: dict[str, Any] | None = None
+    ) -> Schema:
+        """The model's answer, at temperature 0; `schema` may be narrower than the answer's own.
+
+        Raises BadAnswer, LanguageModelUnavailable or PlanningFailed.
+        """
         body = {
             "model": self.model,
             "messages": list(messages),
@@ -73,15 +115,15 @@ class LanguageModel:
             "max_tokens": MAXIMUM_TOKENS,
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": schema.__name__.lower(), "schema": schema.model_json_schema()},
+                "json_schema": {"name": answer.__name__.lower(), "schema": schema or answer.model_json_schema()},
             },
         }
-        text, finish_reason = self._answer(self._post(body))
+        text, finish_reason = self._portal.call(self._completion, body)
         if finish_reason == "length":
             reason = Violation(field="", message=f"the answer was cut off at {MAXIMUM_TOKENS} tokens: be shorter")
             raise BadAnswer("", [reason])
         try:
-            return schema.model_validate_json(text)
+            return answer.model_validate_json(text)
         except ValidationError as error:
             raise BadAnswer(text, violations_of(error)) from error
 
@@ -94,39 +136,53 @@ class LanguageModel:
             "max_tokens": 4,
         }
         try:
-            self._answer(self._post(body))
+            self._portal.call(self._completion, body)
         except PlanningFailed as error:
             raise LanguageModelUnavailable(error.detail) from error
 
-    def _post(self, body: dict[str, Any]) -> httpx.Response:
-        retrying = Retrying(
+    async def _completion(self, body: dict[str, Any]) -> tuple[str, str]:
+        """The first choice's text and the reason for its end; the circuit hears how it went."""
+        try:
+            self._circuit.enter()
+        except CircuitOpen as error:
+            raise LanguageModelUnavailable(f"the language model is left alone: {error}") from error
+        try:
+            with anyio.fail_after(self._seconds):
+                answer = _answer(await self._post(body))
+        except (TimeoutError, httpx.HTTPError, _NoCompletion) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+                self._circuit.succeeded()  # it is there, and says what it wants
+            else:
+                self._circuit.failed()
+            raise _named(error) from error
+        self._circuit.succeeded()
+        return answer
+
+    async def _post(self, body: dict[str, Any]) -> httpx.Response:
+        retrying = AsyncRetrying(
             retry=retry_if_exception(_is_worth_a_retry),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential_jitter(multiplier=self._retry_seconds, max=5.0, jitter=self._retry_seconds),
             reraise=True,
         )
-        try:
-            return retrying(self._post_once, body)
-        except httpx.HTTPStatusError as error:
-            raise _refusal(error.response) from error
-        except httpx.TimeoutException as error:
-            raise LanguageModelUnavailable("the language model did not answer in time") from error
-        except httpx.TransportError as error:
-            raise LanguageModelUnavailable(f"the language model cannot be reached: {error}") from error
+        return await retrying(self._post_once, body)
 
-    def _post_once(self, body: dict[str, Any]) -> httpx.Response:
-        response = self._client.post("chat/completions", json=body)
+    async def _post_once(self, body: dict[str, Any]) -> httpx.Response:
+        response = await self._client.post("chat/completions", json=body)
         response.raise_for_status()
         return response
 
-    @staticmethod
-    def _answer(response: httpx.Response) -> tuple[str, str]:
-        """The first choice's text and the reason for its end."""
-        try:
-            choice = response.json()["choices"][0]
-            return str(choice["message"]["content"]), str(choice.get("finish_reason"))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise LanguageModelUnavailable("the language model's server answered with no completion") from error
+
+class _NoCompletion(Exception):
+    """The body is not what an OpenAI-compatible server answers."""
+
+
+def _answer(response: httpx.Response) -> tuple[str, str]:
+    try:
+        choice = response.json()["choices"][0]
+        return str(choice["message"]["content"]), str(choice.get("finish_reason"))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _NoCompletion from error
 
 
 def _is_worth_a_retry(error: BaseException) -> bool:
@@ -136,9 +192,15 @@ def _is_worth_a_retry(error: BaseException) -> bool:
     return isinstance(error, httpx.ConnectError)
 
 
-def _refusal(response: httpx.Response) -> LanguageModelUnavailable | PlanningFailed:
-    status = response.status_code
-    said = f"the language model's server answered {status}: {response.text[:QUOTED_CHARACTERS]}"
-    if status >= 500 or status in RETRIED_STATUSES or status in MISCONFIGURED_STATUSES or status < 400:
-        return LanguageModelUnavailable(said)
-    return PlanningFailed(said)
+def _named(error: Exception) -> LanguageModelUnavailable | PlanningFailed:
+    match error:
+        case httpx.HTTPStatusError(response=response):
+            said = f"the language model's server answered {response.status_code}: {response.text[:QUOTED_CHARACTERS]}"
+            ours = response.is_client_error and response.status_code not in RETRIED_STATUSES | MISCONFIGURED_STATUSES
+            return PlanningFailed(said) if ours else LanguageModelUnavailable(said)
+        case TimeoutError() | httpx.TimeoutException():
+            return LanguageModelUnavailable("the language model did not answer in time")
+        case _NoCompletion() | httpx.DecodingError():
+            return LanguageModelUnavailable("the language model's server answered with no completion")
+        case _:
+            return LanguageModelUnavailable(f"the language model cannot be reached: {error}")

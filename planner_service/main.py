@@ -17,8 +17,8 @@ from planner_service.thinking import LanguageModelPlanner
 @contextmanager
 def open_planners(settings: Settings) -> Iterator[Mapping[str, Planner]]:
     """The planners by name, the preferred one first; the connection to a language model is closed at the end."""
+    parser = Parser()
     if settings.language_model_url is None:
-        parser = Parser()
         yield {parser.name: parser}
         return
     key = settings.language_model_key
@@ -27,9 +27,10 @@ def open_planners(settings: Settings) -> Iterator[Mapping[str, Planner]]:
         model=settings.language_model_name,
         key=key.get_secret_value() if key is not None else None,
         seconds=settings.language_model_seconds,
+        connections=settings.language_model_connections,
     )
     try:
-        planners: list[Planner] = [LanguageModelPlanner(language_model), Parser()]
+        planners: list[Planner] = [LanguageModelPlanner(language_model, parser), parser]
         yield {planner.name: planner for planner in planners}
     finally:
         language_model.close()
@@ -39,7 +40,7 @@ def serve(settings: Settings) -> None:
     """Run the service until it is told to stop."""
     configure_logging(settings)
     with open_planners(settings) as planners:
-        app = create_app(planners, settings.maximum_body_bytes)
+        app = create_app(planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback)
         uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 

@@ -1,7 +1,8 @@
 """The use case: a prompt becomes a valid plan.  Sec. 3.2.
 
 A planner reads the prompt into a motion graph and cues; code integrates them into boxes and checks the result.  What
-is wrong goes back to the planner as a list, once; then the planning fails with those reasons.
+is wrong goes back to the planner as a list, at most twice; the planner mends by rule what it can of its last answer,
+and if that is not enough the planning fails with those reasons.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from shared.plan import Phase, Plan, Track
 
 VERSION = "1"
 """The version of rules and kinematics; a planner adds its own."""
-ATTEMPTS = 2
-"""The first reading, and one repair."""
+ATTEMPTS = 3
+"""The first reading, and two repairs."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Request:
 class Rejected(Exception):
     """What a planner gave cannot be used, and why.
 
-    `answer` is what it gave: a reading that breaks a rule, or the text that is no reading, "" where that is too long
-    to repeat.
+    `answer` is what it gave, for itself to know again: what it read, where that breaks a rule, or whatever it has in
+    place of a reading.  `last`: no answer after the next one is asked for.
     """
 
-    def __init__(self, answer: Reading | str, reasons: tuple[Violation, ...]) -> None:
+    def __init__(self, answer: object, reasons: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(reason.message for reason in reasons))
         self.answer = answer
         self.reasons = reasons
+        self.last = False
 
 
 class Planner(Protocol):
@@ -66,19 +68,20 @@ def plan(planner: Planner, request: Request) -> Plan:
     return explained_plan(planner, request).plan
 
 
-def explained_plan(planner: Planner, request: Request) -> ExplainedPlan:
-    """The same plan, and the planner's reasons for it."""
+def explained_plan(planner: Planner, request: Request, instead_of: str | None = None) -> ExplainedPlan:
+    """The same plan, and the planner's reasons for it; `instead_of`: the planner that was asked first, in vain."""
     rejected: Rejected | None = None
-    for _ in range(ATTEMPTS):
+    for repairs in range(ATTEMPTS):
         try:
             explained = planner.read(request.prompt, request.seed, rejected)
             layout = lay_out(explained.reading, request)
             if found := violations(layout):
-                raise Rejected(explained.reading, found)
+                raise Rejected(explained, found)
         except Rejected as rejection:
             rejected = rejection
+            rejected.last = repairs == ATTEMPTS - 2
             continue
-        return ExplainedPlan(plan=_signed(layout, planner, request), reasons=explained.reasons)
+        return ExplainedPlan(plan=_signed(layout, planner, request, instead_of), reasons=explained.reasons)
     assert rejected is not None  # noqa: S101  # the loop ends otherwise only by returning
     raise PlanningFailed(f"after {ATTEMPTS} attempts: {rejected}", rejected.reasons)
 
@@ -120,7 +123,7 @@ def _wholes_first(reading: Reading) -> list[str]:
     return sorted(parents, key=depth)
 
 
-def _signed(layout: Layout, planner: Planner, request: Request) -> Plan:
+def _signed(layout: Layout, planner: Planner, request: Request, instead_of: str | None) -> Plan:
     reading = layout.reading
     unsigned = Plan(
         prompt=request.prompt,
@@ -130,5 +133,9 @@ def _signed(layout: Layout, planner: Planner, request: Request) -> Plan:
         depth_order=reading.depth_order,
     )
     return unsigned.signed(
-        planner=planner.name, model=planner.model, version=f"{VERSION}.{planner.version}", seed=request.seed
+        planner=planner.name,
+        model=planner.model,
+        version=f"{VERSION}.{planner.version}",
+        seed=request.seed,
+        instead_of=instead_of,
     )

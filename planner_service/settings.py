@@ -16,6 +16,10 @@ class Settings(BaseSettings):
     language_model_name: str = "meta-llama/Llama-3.3-70B-Instruct"
     language_model_key: SecretStr | None = None
     language_model_seconds: Annotated[float, Field(gt=0)] = 90.0
-    """The longest one completion may take."""
+    """The longest one completion may take, waiting for a connection and retries included; a plan takes four at most."""
+    language_model_connections: Annotated[int, Field(ge=1)] = 8
+    """How many completions may be under way at once; more wait."""
+    language_model_fallback: bool = False
+    """Whether "auto" plans with the parser while the language model is unavailable."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
     log_format: Literal["console", "json"] = "console"

@@ -66,6 +66,8 @@ class Provenance(WireModel):
     version: Phrase
     """The planner's own version."""
     seed: int
+    instead_of: Phrase | None = None
+    """The planner that was asked first and was unavailable."""
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """`Plan.content_hash` of the plan as it left the planner, which must be this one."""
 
@@ -92,9 +94,11 @@ class Plan(WireModel):
         content = self.model_dump(mode="json", exclude={"provenance"})
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
-    def signed(self, *, planner: str, model: str, version: str, seed: int) -> "Plan":
+    def signed(self, *, planner: str, model: str, version: str, seed: int, instead_of: str | None = None) -> "Plan":
         """The same plan with its provenance."""
-        provenance = Provenance(planner=planner, model=model, version=version, seed=seed, hash=self.content_hash)
+        provenance = Provenance(
+            planner=planner, model=model, version=version, seed=seed, instead_of=instead_of, hash=self.content_hash
+        )
         return self.model_copy(update={"provenance": provenance})
 
     @model_validator(mode="after")

@@ -28,8 +28,8 @@ from generator_service.settings import StorageSettings, WorkerSettings
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.language_model import MAXIMUM_TOKENS
-from planner_service.reasoning import ATTEMPTS
 from planner_service.settings import Settings as PlannerSettings
+from planner_service.thinking import COMPLETIONS
 
 SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh"}
 
@@ -234,7 +234,7 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     )
     assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
     assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
-    assert generator.planner_timeout > ATTEMPTS * planner.language_model_seconds
+    assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds
 
 
 @pytest.mark.usefixtures("environment")

@@ -1,5 +1,6 @@
 """The real parser, and a scripted OpenAI-compatible server on loopback."""
 
+import copy
 import json
 import threading
 import time
@@ -13,23 +14,33 @@ import pytest
 from planner_service.language_model import LanguageModel
 from planner_service.parser.planner import Parser
 
-GOOD_ANSWER: dict[str, Any] = {
+GOOD_SCENE: dict[str, Any] = {
     "thoughts": "A car drives to the right, a tree stands.",
-    "reading": {
-        "graph": {
-            "instances": [
-                {"id": "car", "name": "red car", "description": "a red car driving", "label": "rigid"},
-                {"id": "tree", "name": "tree", "description": "a tree", "label": "motionless"},
-            ],
-            "relations": [{"source": "car", "target": "tree", "kind": "dynamic", "phrase": "passes"}],
+    "instances": [
+        {
+            "words": "a red car drives past",
+            "why": "a vehicle keeps its shape",
+            "node": {"id": "car", "name": "red car", "description": "a red car driving", "label": "rigid"},
         },
-        "background": "a road",
-        "cues": [
-            {"instance": "car", "phases": [{"label": "rigid", "direction": "right"}]},
-            {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]},
-        ],
-        "depth_order": ["car", "tree"],
-    },
+        {
+            "words": "a tree",
+            "why": "it stands",
+            "node": {"id": "tree", "name": "tree", "description": "a tree", "label": "motionless"},
+        },
+    ],
+    "relations": [{"source": "car", "target": "tree", "kind": "dynamic", "phrase": "passes"}],
+    "background": "a road",
+    "depth_order": ["car", "tree"],
+}
+GOOD_MOVEMENTS: dict[str, Any] = {
+    "thoughts": "The car crosses in front of the tree.",
+    "movements": [
+        {
+            "why": "it drives past, to the right",
+            "cues": {"instance": "car", "phases": [{"label": "rigid", "direction": "right"}]},
+        },
+        {"why": "it stands", "cues": {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]}},
+    ],
 }
 
 
@@ -43,6 +54,10 @@ class Reply:
     body: bytes | None = None
     """The raw body, in place of a completion."""
     delay: float = 0.0
+    dribble: float = 0.0
+    """Seconds between one byte and the next, of header and body alike."""
+    breaks_off: bool = False
+    """After half of the body."""
 
     def payload(self) -> bytes:
         if self.body is not None:
@@ -63,8 +78,18 @@ class ScriptedServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
-    def next_reply(self) -> Reply:
-        return self.replies[min(len(self.requests), len(self.replies)) - 1]
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self, request: dict[str, Any]) -> Reply:
+        with self.arrived:
+            self.requests.append(request)
+            self.arrived.notify_all()
+            return self.replies[min(len(self.requests), len(self.replies)) - 1]
+
+    def asked(self, times: int, seconds: float = 10.0) -> bool:
+        """Whether it has been asked so often, now or within so many seconds."""
+        with self.arrived:
+            return self.arrived.wait_for(lambda: len(self.requests) >= times, seconds)
 
 
 @pytest.fixture
@@ -72,19 +97,26 @@ def server() -> Iterator[ScriptedServer]:
     script = ScriptedServer()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            script.requests.append(json.loads(body) | {"path": self.path, "key": self.headers.get("authorization")})
-            reply = script.next_reply()
+            asked = {"path": self.path, "key": self.headers.get("authorization")}
+            reply = script.take(json.loads(body) | asked)
             if reply.delay:
                 script.released.wait(reply.delay)
             payload = reply.payload()
+            head = f"HTTP/1.1 {reply.status} Scripted\r\ncontent-length: {len(payload)}\r\n\r\n".encode()
+            if reply.breaks_off:
+                payload = payload[: len(payload) // 2]
+                self.close_connection = True
             try:
-                self.send_response(reply.status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
+                if reply.dribble:
+                    for byte in head + payload:
+                        self.wfile.write(bytes((byte,)))
+                        script.released.wait(reply.dribble)
+                else:
+                    self.wfile.write(head + payload)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the client did not wait
 
@@ -108,8 +140,8 @@ def connect(server: ScriptedServer) -> Iterator[Callable[..., LanguageModel]]:
     """Makes clients of the scripted server that do not wait between retries."""
     clients: list[LanguageModel] = []
 
-    def make(seconds: float = 5.0, url: str | None = None, key: str | None = None) -> LanguageModel:
-        clients.append(LanguageModel(url or server.url, "test-model", key, seconds, retry_seconds=0.0))
+    def make(seconds: float = 5.0, url: str | None = None, key: str | None = None, **options: Any) -> LanguageModel:
+        clients.append(LanguageModel(url or server.url, "test-model", key, seconds, retry_seconds=0.0, **options))
         return clients[-1]
 
     yield make
@@ -123,13 +155,26 @@ def parser() -> Parser:
 
 
 @pytest.fixture
-def good_answer() -> dict[str, Any]:
-    return json.loads(json.dumps(GOOD_ANSWER))  # type: ignore[no-any-return]
+def scene() -> dict[str, Any]:
+    """What a good model answers first to "a red car drives past a tree"; a copy to spoil."""
+    return copy.deepcopy(GOOD_SCENE)
+
+
+@pytest.fixture
+def movements() -> dict[str, Any]:
+    """And then."""
+    return copy.deepcopy(GOOD_MOVEMENTS)
 
 
 @pytest.fixture
 def reply() -> type[Reply]:
     return Reply
+
+
+@pytest.fixture
+def replies(reply: type[Reply]) -> Callable[..., list[Reply]]:
+    """One reply for each answer."""
+    return lambda *answers: [reply(json.dumps(answer)) for answer in answers]
 
 
 @pytest.fixture

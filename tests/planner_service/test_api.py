@@ -1,7 +1,5 @@
 """The HTTP interface, over the application itself."""
 
-import json
-
 import pytest
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
@@ -102,8 +100,10 @@ def test_the_language_model_is_not_there_unless_configured(client):
     assert response.json()["code"] == "planner_unavailable"
 
 
-def test_auto_prefers_the_language_model_and_parser_can_still_be_asked(parser, server, connect, reply, good_answer):
-    server.replies = [reply(json.dumps(good_answer))]
+def test_auto_prefers_the_language_model_and_parser_can_still_be_asked(
+    parser, server, connect, replies, scene, movements
+):
+    server.replies = replies(scene, movements)
     planners = {"language-model": LanguageModelPlanner(connect()), "parser": parser}
     with TestClient(create_app(planners, 65536)) as client:
         chosen = [
@@ -111,7 +111,27 @@ def test_auto_prefers_the_language_model_and_parser_can_still_be_asked(parser, s
             for planner in ("auto", "parser")
         ]
     assert chosen == ["language-model", "parser"]
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
+
+
+def test_auto_falls_back_to_the_parser_only_where_told_to(parser, server, connect, reply):
+    server.replies = [reply(status=500)]
+    planners = {"language-model": LanguageModelPlanner(connect(), parser), "parser": parser}
+    with TestClient(create_app(planners, 65536)) as client:
+        assert client.post("/plans", json={"prompt": PROMPT}).json()["code"] == "language_model_unavailable"
+    with TestClient(create_app(planners, 65536, fall_back=True)) as client:
+        assert client.get("/ready").status_code == 200
+        fallen_back = Plan.model_validate(client.post("/plans", json={"prompt": PROMPT}).json())
+        asked = client.post("/plans", json={"prompt": PROMPT, "planner": "language-model"})
+    assert (fallen_back.provenance.planner, fallen_back.provenance.instead_of) == ("parser", "language-model")
+    assert asked.json()["code"] == "language_model_unavailable"
+
+
+def test_a_plan_that_failed_is_not_tried_on_the_parser(parser, server, connect, reply):
+    server.replies = [reply("no plan")]
+    planners = {"language-model": LanguageModelPlanner(connect()), "parser": parser}
+    with TestClient(create_app(planners, 65536, fall_back=True)) as client:
+        assert client.post("/plans", json={"prompt": PROMPT}).json()["code"] == "planning_failed"
 
 
 def test_health_readiness_and_metrics(parser, server, connect, reply):

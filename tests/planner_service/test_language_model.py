@@ -1,172 +1,203 @@
-"""The language-model planner against a server that behaves well and badly."""
+"""The client of an OpenAI-compatible server, against one that behaves well and badly, over real sockets."""
 
 import json
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from planner_service.answers import Scene
+from planner_service.circuit import Circuit
 from planner_service.language_model import ATTEMPTS, BadAnswer
-from planner_service.reasoning import Request, plan
-from planner_service.thinking import Answer, LanguageModelPlanner
 from shared.errors import LanguageModelUnavailable, PlanningFailed
-from shared.motion_graph import MotionLabel
 
-REQUEST = Request("a red car drives past a tree", frames=13, width=720, height=480, seed=7)
 MESSAGES = [{"role": "user", "content": "plan"}]
 
 
-def test_a_good_answer_becomes_a_plan(server, connect, reply, good_answer):
-    server.replies = [reply(json.dumps(good_answer))]
-    made = plan(LanguageModelPlanner(connect(key="secret")), REQUEST)
-    assert made.graph.ids == ("car", "tree")
-    assert made.frames == 13
-    assert made.tracks[0].boxes[-1].x0 > made.tracks[0].boxes[0].x0 + 0.2
-    assert made.provenance.planner == "language-model"
-    assert made.provenance.model == "test-model"
-    assert made.provenance.version.endswith("prompts-1")
-    assert made.provenance.hash == made.content_hash
+def test_what_is_asked(server, connect, replies, scene):
+    server.replies = replies(scene)
+    assert connect(key="secret").complete(MESSAGES, Scene, 7).background == "a road"
     (asked,) = server.requests
     assert asked["path"] == "/v1/chat/completions"
     assert asked["key"] == "Bearer secret"
     assert (asked["model"], asked["temperature"], asked["seed"]) == ("test-model", 0, 7)
+    assert asked["messages"] == MESSAGES
     assert asked["response_format"]["type"] == "json_schema"
-    assert asked["response_format"]["json_schema"]["schema"] == Answer.model_json_schema()
-    assert asked["messages"][-1] == {"role": "user", "content": REQUEST.prompt}
+    assert asked["response_format"]["json_schema"] == {"name": "scene", "schema": Scene.model_json_schema()}
 
 
-def test_violations_go_back_once_and_the_repaired_answer_counts(server, connect, reply, good_answer):
-    broken = json.loads(json.dumps(good_answer))
-    broken["reading"]["graph"]["relations"][0]["target"] = "house"
-    server.replies = [reply(json.dumps(broken)), reply(json.dumps(good_answer))]
-    made = plan(LanguageModelPlanner(connect()), REQUEST)
-    assert made.graph.relations[0].target == "tree"
-    first, second = server.requests
-    assert second["messages"][:2] == first["messages"]
-    assert json.loads(second["messages"][2]["content"]) == broken
-    assert "unknown instance 'house'" in second["messages"][3]["content"]
+def test_a_narrower_schema_is_sent_in_place_of_the_answers_own(server, connect, replies, scene):
+    server.replies = replies(scene)
+    connect().complete(MESSAGES, Scene, 7, {"type": "object"})
+    assert server.requests[0]["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
-def test_a_reading_that_breaks_a_rule_goes_back_as_the_model_would_write_it(server, connect, reply, good_answer):
-    broken = json.loads(json.dumps(good_answer))
-    broken["reading"]["graph"]["relations"][0]["phrase"] = "moves toward"  # but its cue takes it past the tree
-    broken["reading"]["cues"][0]["phases"][0]["direction"] = "left"
-    server.replies = [reply(json.dumps(broken)), reply(json.dumps(good_answer))]
-    plan(LanguageModelPlanner(connect()), REQUEST)
-    returned, reasons = server.requests[1]["messages"][2:]
-    assert Answer.model_validate_json(returned["content"]).reading == Answer.model_validate(broken).reading
-    assert "'car' is not 'moves toward' 'tree'" in reasons["content"]
+def test_a_cut_off_answer_that_happens_to_be_whole_is_not_trusted(server, connect, reply, scene):
+    server.replies = [reply(json.dumps(scene), finish_reason="length")]
+    with pytest.raises(BadAnswer, match="cut off") as caught:
+        connect().complete(MESSAGES, Scene, 0)
+    assert caught.value.text == ""
 
 
-def test_a_truncated_answer_is_asked_for_again_without_being_repeated(server, connect, reply, good_answer):
-    whole = json.dumps(good_answer)
-    server.replies = [reply(whole[:100], finish_reason="length"), reply(whole)]
-    plan(LanguageModelPlanner(connect()), REQUEST)
-    *asked, repair = server.requests[1]["messages"]
-    assert asked == server.requests[0]["messages"]
-    assert "cut off" in repair["content"]
-    assert "be shorter" in repair["content"]
-
-
-def test_a_cut_off_answer_that_happens_to_be_whole_is_not_trusted(server, connect, reply, good_answer):
-    server.replies = [reply(json.dumps(good_answer), finish_reason="length")]
-    with pytest.raises(BadAnswer, match="cut off"):
-        connect().complete(MESSAGES, Answer, 0)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda r: r["graph"]["instances"].append(r["graph"]["instances"][0]), "unique"),
-        (lambda r: r["cues"].pop(), "cues must list every instance once"),
-        (lambda r: r.pop("background"), "Field required"),
-        (lambda r: r["depth_order"].append("car"), "depth_order"),
-        (
-            lambda r: r["cues"][0]["phases"][0].update(target="house", direction=None, goal="toward"),
-            "no other instance",
-        ),
-        (lambda r: r["cues"][1]["phases"][0].update(direction="up"), "motionless phase has no direction"),
-        (lambda r: r["graph"]["relations"][0].update(kind="spatial", phrase="moves toward"), "relations_hold"),
-    ],
-)
-def test_an_answer_that_stays_wrong_fails_with_its_reasons(server, connect, reply, good_answer, change, reason):
-    change(good_answer["reading"])
-    if reason == "relations_hold":
-        good_answer["reading"]["cues"][0]["phases"] = [{"label": "rigid"}]  # it does not move at all
-    server.replies = [reply(json.dumps(good_answer))]
-    with pytest.raises(PlanningFailed, match=reason) as failure:
-        plan(LanguageModelPlanner(connect()), REQUEST)
-    assert failure.value.violations
-    assert len(server.requests) == 2
-
-
-def test_garbage_fails_after_one_repair(server, connect, reply):
-    server.replies = [reply("I would rather not.")]
-    with pytest.raises(PlanningFailed, match="Invalid JSON"):
-        plan(LanguageModelPlanner(connect()), REQUEST)
-    assert len(server.requests) == 2
+@pytest.mark.parametrize(("content", "reason"), [("I would rather not.", "Invalid JSON"), ("{}", "Field required")])
+def test_an_answer_that_is_not_the_schema(server, connect, reply, content, reason):
+    server.replies = [reply(content)]
+    with pytest.raises(BadAnswer, match=reason) as caught:
+        connect().complete(MESSAGES, Scene, 0)
+    assert caught.value.text == content
+    assert caught.value.violations
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
-def test_a_busy_server_is_asked_again(server, connect, reply, good_answer, status):
-    server.replies = [reply(status=status), reply(json.dumps(good_answer))]
-    assert connect().complete(MESSAGES, Answer, 0).reading.background == "a road"
+def test_a_busy_server_is_asked_again(server, connect, reply, replies, scene, status):
+    server.replies = [reply(status=status), *replies(scene)]
+    assert connect().complete(MESSAGES, Scene, 0).background == "a road"
     assert len(server.requests) == 2
 
 
-def test_a_server_that_stays_busy_is_unavailable(server, connect, reply):
-    server.replies = [reply(status=503)]
-    with pytest.raises(LanguageModelUnavailable, match="503"):
-        connect().complete(MESSAGES, Answer, 0)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_stays_busy_is_unavailable(server, connect, reply, status):
+    server.replies = [reply(status=status)]
+    with pytest.raises(LanguageModelUnavailable, match=str(status)):
+        connect().complete(MESSAGES, Scene, 0)
     assert len(server.requests) == ATTEMPTS
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, LanguageModelUnavailable), (404, LanguageModelUnavailable)])
-def test_a_broken_server_or_a_wrong_model_is_not_asked_again(server, connect, reply, status, error):
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 500, 504])
+def test_a_broken_server_or_a_wrong_model_is_not_asked_again(server, connect, reply, status):
     server.replies = [reply(status=status)]
-    with pytest.raises(error, match=f"scripted {status}"):
-        connect().complete(MESSAGES, Answer, 0)
+    with pytest.raises(LanguageModelUnavailable, match=f"scripted {status}"):
+        connect().complete(MESSAGES, Scene, 0)
     assert len(server.requests) == 1
 
 
-def test_a_request_the_server_refuses_fails_the_planning(server, connect, reply):
-    server.replies = [reply(status=400)]
-    with pytest.raises(PlanningFailed, match="scripted 400"):
-        connect().complete(MESSAGES, Answer, 0)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_the_server_refuses_fails_the_planning(server, connect, reply, status):
+    server.replies = [reply(status=status)]
+    with pytest.raises(PlanningFailed, match=f"scripted {status}"):
+        connect().complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"choices": []}', b"[1]", b"\xff\xfe"])
 def test_a_body_that_is_no_completion(server, connect, reply, body):
     server.replies = [reply(body=body)]
     with pytest.raises(LanguageModelUnavailable, match="no completion"):
-        connect().complete(MESSAGES, Answer, 0)
+        connect().complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 1
 
 
-def test_a_slow_server_is_given_up_and_not_asked_again(server, connect, reply, stopwatch):
-    server.replies = [reply("{}", delay=20.0)]
+def test_a_connection_that_breaks_is_not_asked_again(server, connect, reply, scene):
+    server.replies = [reply(json.dumps(scene), breaks_off=True)]
+    with pytest.raises(LanguageModelUnavailable, match="cannot be reached"):
+        connect().complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 1
+
+
+def test_a_silent_server_is_given_up_and_not_asked_again(server, connect, reply, stopwatch):
+    server.replies = [reply("{}", delay=60.0)]
     with pytest.raises(LanguageModelUnavailable, match="in time"):
-        connect(seconds=0.3).complete(MESSAGES, Answer, 0)
+        connect(seconds=0.3).complete(MESSAGES, Scene, 0)
     assert stopwatch() < 10
     assert len(server.requests) == 1
 
 
+def test_a_server_that_dribbles_is_given_up_though_every_byte_comes_in_time(server, connect, reply, stopwatch):
+    server.replies = [reply("{}" * 1000, dribble=0.1)]  # 200 s and more in all
+    with pytest.raises(LanguageModelUnavailable, match="in time"):
+        connect(seconds=0.5).complete(MESSAGES, Scene, 0)
+    assert stopwatch() < 10
+
+
 def test_no_server_at_all(connect):
+    with pytest.raises(LanguageModelUnavailable, match="cannot be reached"):
+        connect(url=f"http://127.0.0.1:{unused_port()}/v1").complete(MESSAGES, Scene, 0)
+
+
+def test_no_more_requests_at_once_than_connections(server, connect, reply, scene):
+    server.replies = [reply(json.dumps(scene), delay=60.0)]
+    language_model = connect(seconds=30.0, connections=2)
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(language_model.complete, MESSAGES, Scene, seed) for seed in range(5)]
+        assert server.asked(2)
+        assert not server.asked(3, seconds=0.3)
+        server.released.set()
+        assert {answer.result().background for answer in answers} == {"a road"}
+    assert len(server.requests) == 5
+
+
+def test_waiting_for_a_connection_counts_for_the_deadline(server, connect, reply, stopwatch):
+    server.replies = [reply("{}", delay=60.0)]
+    language_model = connect(seconds=0.5, connections=1)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(language_model.complete, MESSAGES, Scene, 0) for _ in range(3)]
+        for answer in answers:
+            with pytest.raises(LanguageModelUnavailable, match="in time"):
+                answer.result()
+    assert stopwatch() < 10
+
+
+def unused_port() -> int:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        with pytest.raises(LanguageModelUnavailable, match="cannot be reached"):
-            connect(url=url).complete(MESSAGES, Answer, 0)
+        return int(unused.getsockname()[1])
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"status": 500}, {"status": 503}, {"body": b"<html>"}, {"content": "{}", "breaks_off": True}, {"status": 302}],
+)
+def test_a_server_that_keeps_failing_is_left_alone_for_a_while(server, connect, reply, replies, scene, bad):
+    clock = Clock()
+    language_model = connect(circuit=Circuit(threshold=2, rest=20.0, clock=clock))
+    server.replies = [reply(**bad)]
+    for _ in range(2):
+        with pytest.raises(LanguageModelUnavailable):
+            language_model.complete(MESSAGES, Scene, 0)
+    asked = len(server.requests)
+    with pytest.raises(LanguageModelUnavailable, match="left alone: 2 failures in a row"):
+        language_model.complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == asked
+
+    clock.now = 20.0
+    server.replies = replies(scene)
+    assert language_model.complete(MESSAGES, Scene, 0).background == "a road"
+    assert language_model.complete(MESSAGES, Scene, 0).background == "a road"
+
+
+@pytest.mark.parametrize("fine", [{"status": 429}, {"status": 400}, {"status": 404}, {"content": "no JSON"}])
+def test_a_server_that_answers_for_itself_is_not_left_alone(server, connect, reply, fine: dict[str, Any]):
+    language_model = connect(circuit=Circuit(threshold=2, rest=20.0, clock=Clock()))
+    server.replies = [reply(**fine)]
+    for _ in range(4):
+        with pytest.raises((LanguageModelUnavailable, PlanningFailed, BadAnswer)):
+            language_model.complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 4 * (ATTEMPTS if fine == {"status": 429} else 1)
 
 
 def test_ready_means_a_completion(server, connect, reply):
-    planner = LanguageModelPlanner(connect())
+    language_model = connect()
     server.replies = [reply("yes", finish_reason="length")]
-    planner.check()
+    language_model.check()
     assert server.requests[0]["max_tokens"] < 10
     for bad in (404, 400, 500):
         server.replies = [reply(status=bad)]
         with pytest.raises(LanguageModelUnavailable):
-            planner.check()
+            language_model.check()
 
 
-def test_the_schema_names_every_label():
-    assert set(Answer.model_json_schema()["$defs"]["MotionLabel"]["enum"]) == {label.value for label in MotionLabel}
+def test_closing_ends_the_thread(connect):
+    before = threading.active_count()
+    language_model = connect()
+    assert threading.active_count() > before
+    language_model.close()
+    assert threading.active_count() == before
