@@ -42,7 +42,7 @@ up: $(VENV)/installed ## [PORT=…]: start everything and keep it running until 
 # develop
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable '.[planner,generator,local,dev]'
+	$(PIP_INSTALL) --editable '.[planner,generator,local,evaluation,dev]'
 	@touch $@
 
 .PHONY: test
