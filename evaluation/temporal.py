@@ -1,5 +1,7 @@
 """How a whole video changes over time, with no knowledge of what it shows (VBench's terms, cheap versions)."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def dynamic_degree(frames: Frames) -> float:
     Farnebäck's flow from OpenCV, where VBench has RAFT's.
     """
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    return float(np.mean([_fastest(a, b) for a, b in zip(grey, grey[1:], strict=False)]) / frames.shape[1])
+    return float(np.mean([_fastest(a, b) for a, b in pairwise(grey)]) / frames.shape[1])
 
 
 def _fastest(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
