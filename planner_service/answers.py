@@ -22,9 +22,12 @@ from shared.motion_graph import (
 )
 from shared.wire import WireModel
 
-Thoughts = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
-Thought = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=160)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=160)]
+THOUGHTS_CHARACTERS = 240
+THOUGHT_CHARACTERS = 80
+
+Thoughts = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHTS_CHARACTERS)]
+Thought = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHT_CHARACTERS)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=THOUGHT_CHARACTERS)]
 
 IDENTIFIER_PATTERN = TypeAdapter(Identifier).json_schema()["pattern"]
 

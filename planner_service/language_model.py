@@ -76,13 +76,15 @@ class LanguageModel:
         key: str | None,
         seconds: float,
         *,
+        tokens: int = MAXIMUM_TOKENS,
         connections: int = 8,
         retry_seconds: float = 0.5,
         circuit: Circuit | None = None,
     ) -> None:
         """`seconds`: the longest one completion may take, waiting for one of the `connections` and retries included;
-        `retry_seconds`: the wait before the first retry."""
+        `tokens`: the longest it may be; `retry_seconds`: the wait before the first retry."""
         self.model = model
+        self._tokens = tokens
         self._seconds = seconds
         self._retry_seconds = retry_seconds
         self._circuit = circuit or Circuit(FAILURES, REST_SECONDS)
@@ -112,7 +114,7 @@ class LanguageModel:
             "messages": list(messages),
             "temperature": 0,
             "seed": seed,
-            "max_tokens": MAXIMUM_TOKENS,
+            "max_tokens": self._tokens,
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": answer.__name__.lower(), "schema": schema or answer.model_json_schema()},
@@ -120,7 +122,7 @@ class LanguageModel:
         }
         text, finish_reason = self._portal.call(self._completion, body)
         if finish_reason == "length":
-            reason = Violation(field="", message=f"the answer was cut off at {MAXIMUM_TOKENS} tokens: be shorter")
+            reason = Violation(field="", message=f"the answer was cut off at {self._tokens} tokens: be shorter")
             raise BadAnswer("", [reason])
         try:
             return answer.model_validate_json(text)

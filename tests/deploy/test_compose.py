@@ -260,8 +260,8 @@ def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any
     assert seconds(compose["services"]["render-worker"]["stop_grace_period"]) >= 1800
 
 
-def test_the_context_holds_a_rejected_answer_and_its_repair(example: dict[str, str]) -> None:
-    assert int(example["LLM_MAX_MODEL_LEN"]) >= 2 * MAXIMUM_TOKENS + 2048
+def test_the_context_holds_a_graph_a_rejected_answer_and_its_repair(example: dict[str, str]) -> None:
+    assert int(example["LLM_MAX_MODEL_LEN"]) >= 3 * MAXIMUM_TOKENS + 2048
 
 
 def test_gpus_are_shared_out(compose: dict[str, Any], example: dict[str, str]) -> None:
