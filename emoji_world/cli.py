@@ -1,5 +1,6 @@
 """python -m emoji_world train | evaluate | show | translate | sprites"""
 
+import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from emoji_world.bridge import translate as translate_prompt
 from emoji_world.evaluation import evaluate as evaluate_model
-from emoji_world.evaluation import results_table
+from emoji_world.evaluation import markdown, results
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import WEIGHTS
 from emoji_world.sampling import GUIDANCE_SCALE, STEPS, draw_videos, load_pipeline
@@ -72,12 +73,15 @@ def evaluate(
     steps: Steps = STEPS,
     guidance: Guidance = GUIDANCE_SCALE,
     strip: Annotated[Path | None, typer.Option(help="Draw the first 16 clips into this PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file.")] = None,
     threads: Threads = 1,
 ) -> None:
     """Count, on captions never trained on, what the model draws right; print it beside ceiling and chance."""
     torch.set_num_threads(threads)
     result = evaluate_model(load_pipeline(weights), WORLD, captions, steps=steps, guidance_scale=guidance)
-    console.print(results_table(result))
+    console.print(markdown(result), soft_wrap=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps(results(result), indent=2) + "\n")
     if strip is not None:
         film_strip(result.videos[:16], result.captions[:16]).quantize(256).save(strip, optimize=True)
 

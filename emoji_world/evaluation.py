@@ -5,34 +5,25 @@ any transformer could do, and so the evaluator's own error rate) and chance (the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 from diffusers import CogVideoXPipeline
-from rich.table import Table
 from torch import Tensor
 
-from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detector, nearest_background
 from emoji_world.precision import mixed_precision
 from emoji_world.sampling import DRAWN_AT_ONCE, draw_videos
-from emoji_world.scene import Placed, Scene, draw_scene
-from emoji_world.spec import NON_RIGID, STEP, Motion, WorldSpec
-from emoji_world.world import render, tight_boxes
+from emoji_world.scene import Scene, draw_scene
+from emoji_world.spec import MOTIONS, NON_RIGID, STEP, Motion, WorldSpec
+from emoji_world.tracking import THRESHOLD, Track, box_overlaps, track_found
+from emoji_world.world import render
 
 SEED = 4242
-THRESHOLD = 0.5
-"""Least mean score of a sprite that is there; the share of absent sprites above it is one of the results."""
 MOVING_PX = 4.0
 """A centre that moves less between first and last frame stands still."""
 STAYS_IOU = 0.7
-FOREGROUND = 0.12
-"""A pixel whose colour is this far from the background's, mean over channels, is the object's."""
-SQUASHED = 0.85
-"""Lowest height of a squashing silhouette, as a share of its height in the first frame."""
-SWAYED = 0.1
-"""Least change of a swaying silhouette's lean, in widths."""
 
 
 @dataclass
@@ -62,6 +53,7 @@ class Judgement:
     stays: Rate = field(default_factory=Rate)
     deforms: Rate = field(default_factory=Rate)
     keeps_shape: Rate = field(default_factory=Rate)
+    pair_shapes: Rate = field(default_factory=Rate)
     both: Rate = field(default_factory=Rate)
     pair_directions: Rate = field(default_factory=Rate)
     absent: Rate = field(default_factory=Rate)
@@ -74,10 +66,13 @@ QUESTIONS: dict[str, str] = {
     "stays": f"1 motionless, detected object: IoU ≥ {STAYS_IOU}",
     "deforms": "1 object: deforms as asked",
     "keeps_shape": "1 object: keeps its shape else",
+    "pair_shapes": "2 objects: each one's shape right",
     "both": "2 objects: both detected",
     "pair_directions": "2 objects: moving one's direction right",
     "absent": "absent sprite above threshold",
+    "non_rigid": "1 object: deformation present where asked, absent where not (mean of both shares)",
 }
+COLUMNS = ("model", "ceiling", "chance")
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,8 @@ class Evaluation:
 def evaluate(
     pipeline: CogVideoXPipeline, world: WorldSpec, captions: int, *, steps: int, guidance_scale: float
 ) -> Evaluation:
-    """One object in two captions of three, two objects in the third."""
-    rngs = [np.random.default_rng([SEED, index]) for index in range(captions)]
-    scenes = [draw_scene(world, rng, 2 if index % 3 == 2 else 1, held_out=True) for index, rng in enumerate(rngs)]
+    """Scenes as in `held_out_scenes`."""
+    scenes = held_out_scenes(world, captions)
     texts = [scene.caption for scene in scenes]
     drawn = draw_videos(pipeline, texts, range(captions), steps=steps, guidance_scale=guidance_scale)
     truth = torch.stack([render(world, scene).video for scene in scenes]).float() / 255
@@ -106,6 +100,22 @@ def evaluate(
         captions=texts,
         videos=drawn,
     )
+
+
+def held_out_scenes(world: WorldSpec, count: int) -> list[Scene]:
+    """One object in two of three, every motion in its turn; two objects, of any motions, in the third."""
+    scenes = []
+    for index in range(count):
+        rng = np.random.default_rng([SEED, index])
+        if index % 3 == 2:
+            scenes.append(draw_scene(world, rng, 2, held_out=True))
+            continue
+        motion = MOTIONS[(index - index // 3) % len(MOTIONS)]
+        scene = draw_scene(world, rng, 1, held_out=True)
+        while scene.objects[0].motion != motion:
+            scene = draw_scene(world, rng, 1, held_out=True)
+        scenes.append(scene)
+    return scenes
 
 
 @torch.no_grad()
@@ -121,49 +131,42 @@ def through_vae(pipeline: CogVideoXPipeline, videos: Tensor) -> Tensor:
 
 def judge(videos: Tensor, scenes: Sequence[Scene], world: WorldSpec) -> Judgement:
     """videos: [clip, frames, 3, height, width] in 0..1, one for each scene."""
-    shown = [0, world.frames // 2, world.frames - 1]
     detector = Detector(world)
     judgement = Judgement()
     for video, scene in zip(videos, scenes, strict=True):
-        found = detector.detect(video[None, shown])
-        scores, boxes = found.distinct()[0], found.boxes[0]
-        asked = [world.sprites.index(placed.sprite) for placed in scene.objects]
+        found = detector.detect(video[None])
+        scores = found.distinct()[0]
+        tracks = track_found(found, video, [placed.sprite for placed in scene.objects], world)
+        asked = [world.sprites.index(each.sprite) for each in tracks]
         ranked = scores.argsort(descending=True)[: len(asked)].tolist()
-        seen = [index in ranked and bool(scores[index] > THRESHOLD) for index in asked]
+        seen = [index in ranked and each.present for index, each in zip(asked, tracks, strict=True)]
         judgement.background.count(nearest_background(video, world) == scene.background)
         for index in range(len(world.sprites)):
             if index not in asked:
                 judgement.absent.count(bool(scores[index] > THRESHOLD))
-        motions = [direction(boxes[:, index], world) for index in asked]
-        if len(asked) == 1:
-            _judge_one(judgement, video, scene, boxes[:, asked[0]], seen[0], motions[0], world)
+        if len(tracks) == 1:
+            _judge_one(judgement, scene.objects[0].motion, tracks[0], seen[0], world)
         else:
             judgement.both.count(all(seen))
-            for placed, motion in zip(scene.objects, motions, strict=True):
+            for placed, each in zip(scene.objects, tracks, strict=True):
                 if placed.motion in STEP:
-                    judgement.pair_directions.count(motion == placed.motion)
+                    judgement.pair_directions.count(direction(each.boxes, world) == placed.motion)
+                judgement.pair_shapes.count(_shape_right(placed.motion, each))
     return judgement
 
 
-def _judge_one(
-    judgement: Judgement,
-    video: Tensor,
-    scene: Scene,
-    boxes: Tensor,
-    seen: bool,
-    motion: Motion,
-    world: WorldSpec,
-) -> None:
-    placed: Placed = scene.objects[0]
+def _judge_one(judgement: Judgement, motion: Motion, track: Track, seen: bool, world: WorldSpec) -> None:
     judgement.sprite.count(seen)
-    if placed.motion in STEP:
-        judgement.direction.count(motion == placed.motion)
-    if placed.motion == "still" and seen:
-        judgement.stays.count(overlap(boxes[0], boxes[-1]) >= STAYS_IOU)
-    if placed.motion in NON_RIGID:
-        judgement.deforms.count(deformation(video, world) == placed.motion)
-    else:
-        judgement.keeps_shape.count(deformation(video, world) is None)
+    if motion in STEP:
+        judgement.direction.count(direction(track.boxes, world) == motion)
+    if motion == "still" and seen:
+        judgement.stays.count(bool(box_overlaps(track.boxes[:1], track.boxes[-1:]) >= STAYS_IOU))
+    shapes = judgement.deforms if motion in NON_RIGID else judgement.keeps_shape
+    shapes.count(_shape_right(motion, track))
+
+
+def _shape_right(motion: Motion, track: Track) -> bool:
+    return track.shape.deformation == (motion if motion in NON_RIGID else None)
 
 
 def direction(boxes: Tensor, world: WorldSpec) -> Motion:
@@ -177,43 +180,22 @@ def direction(boxes: Tensor, world: WorldSpec) -> Motion:
     return "down" if y > 0 else "up"
 
 
-def overlap(one: Tensor, other: Tensor) -> float:
-    """Intersection over union of two boxes."""
-    edges = torch.minimum(one[2:], other[2:]) - torch.maximum(one[:2], other[:2])
-    common = edges.clamp(min=0).prod()
-    areas = (one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()
-    return float(common / (areas - common))
+def results(result: Evaluation) -> dict[str, dict[str, float | int]]:
+    """Per question the three shares and the count, and "non_rigid": deformation present where asked and absent where
+    not, the mean of both shares, so that the few deforming captions count as much as the many others."""
+    rows: dict[str, dict[str, float | int]] = {}
+    for each in fields(Judgement):
+        rates: list[Rate] = [getattr(side, each.name) for side in (result.model, result.ceiling, result.chance)]
+        rows[each.name] = {name: rate.share for name, rate in zip(COLUMNS, rates, strict=True)} | {"of": rates[0].of}
+    parts = rows["deforms"], rows["keeps_shape"]
+    rows["non_rigid"] = {name: sum(part[name] for part in parts) / 2 for name in COLUMNS}
+    rows["non_rigid"]["of"] = sum(int(part["of"]) for part in parts)
+    return rows
 
 
-def deformation(video: Tensor, world: WorldSpec) -> Motion | None:
-    """How the silhouette before the background changes its shape, whatever it shows: "squash", "sway" or not at all."""
-    background = background_image(world, nearest_background(video, world))
-    silhouette = (video - background).abs().mean(1) > FOREGROUND  # [frames, height, width]
-    boxes = tight_boxes(silhouette)
-    heights = boxes[:, 3] - boxes[:, 1]
-    if heights[0] > 0 and heights.min() < SQUASHED * heights[0]:
-        return "squash"
-    leans = torch.stack([lean(mask) for mask in silhouette])
-    return "sway" if leans.max() - leans.min() > SWAYED else None
-
-
-def lean(mask: Tensor) -> Tensor:
-    """[height, width] bool -> how far the upper half's centre lies right of the lower half's, in silhouette widths."""
-    rows, columns = mask.nonzero(as_tuple=True)
-    if not len(rows):
-        return torch.zeros(())
-    upper = rows < (rows.min() + rows.max() + 1) / 2
-    if upper.all() or not upper.any():
-        return torch.zeros(())
-    across = columns.float()
-    return (across[upper].mean() - across[~upper].mean()) / (columns.max() - columns.min() + 1)
-
-
-def results_table(result: Evaluation) -> Table:
-    table = Table(title=f"{len(result.captions)} held-out captions")
-    for heading in ("", "model", "ceiling", "chance", "of"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, question in QUESTIONS.items():
-        rates: list[Rate] = [getattr(each, name) for each in (result.model, result.ceiling, result.chance)]
-        table.add_row(question, *(str(rate) for rate in rates), str(rates[0].of))
-    return table
+def markdown(result: Evaluation) -> str:
+    lines = ["| | model | ceiling | chance | of |", "| --- | --- | --- | --- | --- |"]
+    for name, row in results(result).items():
+        shares = " | ".join(f"{row[column]:.0%}" if row[column] == row[column] else "-" for column in COLUMNS)
+        lines.append(f"| {QUESTIONS[name]} | {shares} | {row['of']} |")
+    return "\n".join(lines)

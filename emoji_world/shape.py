@@ -21,9 +21,9 @@ STEPS = 60
 RATE = 0.05
 MARGIN_PX = 4
 """Pixels this far around the boxes still count: a leaning object leaves the box of the upright one."""
-SWAYED = 0.45
+SWAYED = 0.6
 """Least range of a swaying object's lean over the clip, half widths; chosen on true clips through the VAE."""
-SQUASHED = 0.24
+SQUASHED = 0.28
 """Least range of a squashing object's press over the clip, shares of its height; chosen likewise."""
 
 
@@ -91,7 +91,8 @@ def _errors(
     layer = grid_sample(coarse.expand(len(grid), -1, -1, -1), grid, padding_mode="zeros", align_corners=False)
     drawn = layer[:, :3] + behind * (1 - layer[:, 3:])
     squares = (drawn.unflatten(0, layouts.shape[:2]) - video).square().mean(2)
-    return (squares * weights).sum((2, 3)) / weights.sum((1, 2))
+    means: Tensor = (squares * weights).sum((2, 3)) / weights.sum((1, 2))
+    return means
 
 
 def _near(edges: Tensor, world: WorldSpec) -> Tensor:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from emoji_world.detector import Detector
+from emoji_world.detector import Detections, Detector
 from emoji_world.shape import Shape, fit_shape
+from emoji_world.spec import WorldSpec
 
 THRESHOLD = 0.5
 """Least score of a sprite that is there."""
@@ -33,11 +34,15 @@ class Track:
 
 def track(detector: Detector, video: Tensor, sprites: Sequence[str]) -> list[Track]:
     """video: [frames, 3, height, width] in 0..1 -> one track for each sprite, in their order."""
-    found = detector.detect(video[None])
+    return track_found(detector.detect(video[None]), video, sprites, detector.world)
+
+
+def track_found(found: Detections, video: Tensor, sprites: Sequence[str], world: WorldSpec) -> list[Track]:
+    """The same, where the detections of this one clip are known."""
     distinct = found.distinct()[0]
     tracks = []
     for sprite in sprites:
-        index = detector.world.sprites.index(sprite)
+        index = world.sprites.index(sprite)
         boxes = found.boxes[0, :, index]
         tracks.append(
             Track(
@@ -45,7 +50,7 @@ def track(detector: Detector, video: Tensor, sprites: Sequence[str]) -> list[Tra
                 present=bool(distinct[index] > THRESHOLD),
                 scores=found.scores[0, :, index],
                 boxes=boxes,
-                shape=fit_shape(video, sprite, boxes, detector.world),
+                shape=fit_shape(video, sprite, boxes, world),
             )
         )
     return tracks

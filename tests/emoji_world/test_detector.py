@@ -9,9 +9,10 @@ from torch import Tensor
 
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detections, Detector, nearest_background
-from emoji_world.evaluation import THRESHOLD, deformation, direction, judge, overlap
+from emoji_world.evaluation import direction, judge
 from emoji_world.scene import Scene, draw_scene, place
-from emoji_world.spec import MOTIONS, WORLD, Motion
+from emoji_world.spec import WORLD, Motion
+from emoji_world.tracking import THRESHOLD, box_overlaps
 from emoji_world.world import render
 
 
@@ -37,8 +38,7 @@ def test_a_sprite_is_found_where_it_is_and_no_other_is(sprite: str) -> None:
     assert scores.argmax() == index
     assert scores[index] > 0.7
     assert scores.sort(descending=True).values[1] < scores[index] - 0.1
-    for box, truth in zip(found.boxes[0, :, index], clip.tracks[0].boxes[[0, 8]], strict=True):
-        assert overlap(box, truth) > 0.7
+    assert (box_overlaps(found.boxes[0, :, index], clip.tracks[0].boxes[[0, 8]]) > 0.7).all()
 
 
 def test_nothing_is_found_in_empty_frames() -> None:
@@ -61,7 +61,7 @@ def test_true_clips_are_judged_right_and_the_clips_of_other_captions_are_not() -
         assert rate.share >= 0.85
     assert truth.both.share >= 0.75
     assert truth.absent.share <= 0.1
-    swapped = [  # the same scenes, asked for with the next sprite of the list
+    swapped = [  # the first scenes, asked for with the next sprite of the list
         replace(
             scene,
             objects=tuple(
@@ -69,9 +69,9 @@ def test_true_clips_are_judged_right_and_the_clips_of_other_captions_are_not() -
                 for each in scene.objects
             ),
         )
-        for scene in asked
+        for scene in asked[:4]
     ]
-    assert judge(videos_of(asked), swapped, WORLD).sprite.share == 0
+    assert judge(videos_of(asked[:4]), swapped, WORLD).sprite.share == 0
 
 
 @pytest.mark.parametrize("background", WORLD.backgrounds)
@@ -82,23 +82,9 @@ def test_the_background_is_recognised_behind_noise_and_an_object(background: str
     assert nearest_background(noisy, WORLD) == background
 
 
-@pytest.mark.parametrize("motion", MOTIONS)
-def test_deformation_is_seen_where_it_is(motion: Motion) -> None:
-    scene = replace(scene_of("tree", motion), background="sky")  # before grass half of a tree's outline is lost
-    video = render(WORLD, scene).video.float() / 255
-    assert deformation(video, WORLD) == (motion if motion in ("sway", "squash") else None)
-
-
 @pytest.mark.parametrize(
     ("way", "expected"), [((0.2, 0.0), "right"), ((-0.2, 0.1), "left"), ((0.0, -0.2), "up"), ((0.03, 0.05), "still")]
 )
 def test_direction_by_hand(way: tuple[float, float], expected: str) -> None:
     box = torch.tensor([0.4, 0.4, 0.6, 0.6])
     assert direction(torch.stack([box, box + torch.tensor([*way, *way])]), WORLD) == expected
-
-
-def test_overlap_by_hand() -> None:
-    one = torch.tensor([0.0, 0.0, 0.4, 0.5])
-    assert overlap(one, one) == pytest.approx(1)
-    assert overlap(one, torch.tensor([0.2, 0.0, 0.6, 0.5])) == pytest.approx(1 / 3)
-    assert overlap(one, torch.tensor([0.5, 0.6, 0.7, 0.9])) == 0
