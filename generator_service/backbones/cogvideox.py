@@ -19,6 +19,7 @@ from generator_service.backbones.base import Backbone, Caption, Frames, Setup, S
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
 from generator_service.backbones.specs import BackboneSpec
 from generator_service.backbones.weights import find_weights
+from generator_service.guidance.grid import Grid
 from generator_service.request import RenderSettings
 from generator_service.settings import WorkerSettings
 
@@ -134,6 +135,23 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         pictures = self.pipeline.video_processor.postprocess_video(video, output_type="np")[0]  # [F, H, W, 3], 0 to 1
         frames: Frames = (pictures * 255).round().astype("uint8")
         return frames
+
+    def grid(self, settings: RenderSettings) -> Grid:
+        """The video tokens that the transformer's attention sees.
+
+        Raises ValueError where CogVideoX 1.5's first patch in time spans more than the first latent frame.
+        """
+        patch_in_time: int = self.transformer.config.patch_size_t or 1
+        latent_frames, padding = self._latent_frames(settings.frames), self._padding(settings.frames)
+        if padding != patch_in_time - 1:
+            raise ValueError(f"Got {settings.frames} frames but expected their first to have a patch of its own")
+        cell = self.pipeline.vae_scale_factor_spatial * self.transformer.config.patch_size
+        return Grid(
+            frames=(latent_frames + padding) // patch_in_time,
+            rows=settings.height // cell,
+            columns=settings.width // cell,
+            compression=self.pipeline.vae_scale_factor_temporal * patch_in_time,
+        )
 
     def _padding(self, frames: int) -> int:
         """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""

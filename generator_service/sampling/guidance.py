@@ -10,6 +10,15 @@ from torch import Tensor
 
 
 class Guidance(Protocol):
+    @property
+    def memory(self) -> Tensor | None:
+        """What the next step needs of the steps before: saved with the video's state."""
+        ...
+
+    def resume(self, memory: Tensor | None) -> None:
+        """Called once before the first step: with None, or with the memory after the last step done."""
+        ...
+
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         """The latents to predict from.  Gradient methods move them here: z_t ← z_t - ∇L (the loop is `no_grad`)."""
         ...
@@ -20,6 +29,11 @@ class Guidance(Protocol):
 
 
 class _Unguided:
+    memory: Tensor | None = None
+
+    def resume(self, memory: Tensor | None) -> None:
+        pass
+
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
 

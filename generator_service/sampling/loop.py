@@ -21,11 +21,12 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
     solver = backbone.solver(start.steps)
     generator = resumed_generator(start)
     latents, memory = start.latents, start.memory
+    guidance.resume(start.guidance)
     for index in range(start.step, start.steps):
         timestep = solver.timesteps[index]
         latents = guidance.before_prediction(index, timestep, latents)
         with guidance.around_prediction(index):
             prediction = backbone.predict(latents, timestep, conditioning)
         latents, memory = solver.step(index, prediction, latents, memory, generator)
-        on_step(StepState(index + 1, start.steps, latents, memory, generator.get_state()))
+        on_step(StepState(index + 1, start.steps, latents, memory, generator.get_state(), guidance.memory))
     return latents

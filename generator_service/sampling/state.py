@@ -19,6 +19,8 @@ class StepState:
     """The solver's: what its next step needs of this one."""
     generator: Tensor
     """[bytes], uint8: the random generator's state."""
+    guidance: Tensor | None = None
+    """The guidance's memory."""
 
 
 OnStep = Callable[[StepState], None]

@@ -16,7 +16,7 @@ from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed
 
-COMMON = {"__init__", "base", "device", "load", "specs", "weights"}
+COMMON = {"__init__", "base", "cogvideox_attention", "cogvideox_guidance", "device", "load", "specs", "weights"}
 """What is no family."""
 
 

@@ -107,8 +107,13 @@ def test_as_many_timesteps_as_steps_and_none_past_the_clean_video(tiny_backbone:
 class Recording:
     """Moves the latents at step 1 and notes the order of calls."""
 
+    memory: Tensor | None = None
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
+
+    def resume(self, memory: Tensor | None) -> None:
+        assert memory is None
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         self.calls.append(("before", step))

@@ -1,0 +1,129 @@
+"""Another attention inside a CogVideoX transformer, borrowed for one prediction and handed back.
+
+With classifier-free guidance the batch is [unconditional ; conditional]: only the conditional half changes.  Its text
+may be longer, by descriptions of regions that the unconditional half never sees.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
+from diffusers.models.embeddings import apply_rotary_emb
+from torch import Tensor
+from torch.nn import functional
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Query, key and value of the joint sequence [text ; video], [batch, head, token, channel] each -> the same."""
+
+
+class ConditionalProcessor:
+    """`CogVideoXAttnProcessor2_0`, with another attention in the conditional half."""
+
+    def __init__(self, attend: Attend, *, halves: int, text: int) -> None:
+        """halves: 2 with classifier-free guidance, otherwise 1.  text: how many text tokens both halves see."""
+        self.attend = attend
+        self.halves = halves
+        self.text = text
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: None = None,
+        image_rotary_emb: Any = None,
+    ) -> tuple[Tensor, Tensor]:
+        texts = encoder_hidden_states.shape[1]
+        joint = torch.cat([encoder_hidden_states, hidden_states], dim=1)
+        query, key, value = (
+            project(joint).unflatten(2, (attn.heads, -1)).transpose(1, 2)
+            for project in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        if attn.norm_q is not None:
+            query, key = attn.norm_q(query), attn.norm_k(key)
+        if image_rotary_emb is not None:  # positions of the video; text has none
+            query[:, :, texts:] = apply_rotary_emb(query[:, :, texts:], image_rotary_emb)
+            key[:, :, texts:] = apply_rotary_emb(key[:, :, texts:], image_rotary_emb)
+        halves = list(zip(*(tensor.chunk(self.halves) for tensor in (query, key, value)), strict=True))
+        outputs = [*(self._stock(half, texts) for half in halves[:-1]), self.attend(*halves[-1])]
+        output = attn.to_out[0](torch.cat(outputs).transpose(1, 2).flatten(2))
+        output = attn.to_out[1](output)
+        return output[:, texts:], output[:, :texts]
+
+    def _stock(self, qkv: tuple[Tensor, Tensor, Tensor], texts: int) -> Tensor:
+        if texts == self.text:
+            return functional.scaled_dot_product_attention(*qkv)
+        query, key, value = (torch.cat([part[:, :, : self.text], part[:, :, texts:]], dim=2) for part in qkv)
+        seen = functional.scaled_dot_product_attention(query, key, value)
+        unseen = seen.new_zeros(*seen.shape[:2], texts - self.text, seen.shape[3])
+        return torch.cat([seen[:, :, : self.text], unseen, seen[:, :, self.text :]], dim=2)
+
+
+@contextmanager
+def borrowed_attention(transformer: Any, processors: dict[int, ConditionalProcessor]) -> Iterator[None]:
+    """Inside, these layers have these processors.  Raises TypeError and ValueError where the network is not stock."""
+    if getattr(transformer, "_parallel_config", None) is not None:
+        raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
+    original = dict(transformer.attn_processors)
+    replaced = dict(original)
+    for layer, processor in processors.items():
+        name = f"transformer_blocks.{layer}.attn1.processor"
+        if type(original[name]) is not CogVideoXAttnProcessor2_0:
+            raise TypeError(f"Got a {type(original[name]).__name__} but expected a CogVideoXAttnProcessor2_0")
+        replaced[name] = processor
+    transformer.set_attn_processor(replaced)
+    try:
+        yield
+    finally:
+        transformer.set_attn_processor(original)
+
+
+@contextmanager
+def appended_text(transformer: Any, text: Tensor) -> Iterator[None]:
+    """Inside, these embeddings, [1, token, channel], follow the prompt's: [prompt ; text ; video].
+
+    The position embeddings of CogVideoX-2B are one table for prompt and video.  Those of text are 0, so the table stays
+    as it is, and the text is put behind the prompt once the positions have been added.
+    """
+
+    def lengthen(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        prompt = kwargs["encoder_hidden_states"]
+        appended = text.to(prompt).expand(len(prompt), -1, -1)
+        return args, kwargs | {"encoder_hidden_states": torch.cat([prompt, appended], dim=1)}
+
+    def take(_module: Any, args: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        embeds, video = args
+        return embeds[:, : -text.shape[1]], video
+
+    def put(module: Any, args: tuple[Tensor, Tensor], joint: Tensor) -> Tensor:
+        prompt = args[0].shape[1]
+        appended = module.text_proj(text.to(args[0])).to(joint.dtype).expand(len(joint), -1, -1)
+        return torch.cat([joint[:, :prompt], appended, joint[:, prompt:]], dim=1)
+
+    hooks = [
+        transformer.register_forward_pre_hook(lengthen, with_kwargs=True),
+        transformer.patch_embed.register_forward_pre_hook(take),
+        transformer.patch_embed.register_forward_hook(put),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def captured_features(transformer: Any, layer: int) -> Iterator[Sequence[Tensor]]:
+    """One for each prediction inside: the video tokens behind this layer, of the conditional half, [N, D], float32."""
+    captured: list[Tensor] = []
+
+    def keep(_module: Any, _args: Any, outputs: tuple[Tensor, Tensor]) -> None:
+        captured.append(outputs[0][-1].detach().float().clone())
+
+    hook = transformer.transformer_blocks[layer].register_forward_hook(keep)
+    try:
+        yield captured
+    finally:
+        hook.remove()
