@@ -22,8 +22,8 @@ from shared.motion_graph import (
 )
 from shared.wire import WireModel
 
-THOUGHTS_CHARACTERS = 240
-THOUGHT_CHARACTERS = 80
+THOUGHTS_CHARACTERS = 200
+THOUGHT_CHARACTERS = 60
 
 Thoughts = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHTS_CHARACTERS)]
 Thought = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHT_CHARACTERS)]

@@ -15,9 +15,9 @@ def missing(instances: Sequence[Instance], expected: Sequence[Instance]) -> tupl
     left = [_nouns(instance) for instance in instances]
     lost = []
     for instance in expected:
-        noun = _noun(instance.name)
         if known(instance.name) is None:
             continue
+        noun = _noun(instance.name)
         counterpart = next((index for index, nouns in enumerate(left) if noun in nouns), None)
         if counterpart is None:
             lost.append(instance)
