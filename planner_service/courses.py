@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from planner_service.arrangements import Arrangement, arrangement_of
-from planner_service.cues import Goal, InstanceCues, Phase, Pickup, Reading, Speed
+from planner_service.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
 from planner_service.kinematics import Course, Leg, Vector, unbounded
 from planner_service.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
@@ -20,6 +21,19 @@ MARGIN = 0.03
 """What travel leaves free at the frame's edges."""
 TOUCH = 0.9
 """How near the centres come, in sums of half sides, where one moves toward another."""
+
+PLACES: dict[Place, Vector] = {
+    Place.UPPER_LEFT: (0.2, 0.25),
+    Place.TOP: (0.5, 0.22),
+    Place.UPPER_RIGHT: (0.8, 0.25),
+    Place.LEFT: (0.2, 0.55),
+    Place.CENTER: (0.5, 0.5),
+    Place.RIGHT: (0.8, 0.55),
+    Place.LOWER_LEFT: (0.2, 0.78),
+    Place.BOTTOM: (0.5, 0.8),
+    Place.LOWER_RIGHT: (0.8, 0.78),
+}
+"""Centres of the named places."""
 
 Boxes = Mapping[str, Box]
 
@@ -90,6 +104,8 @@ def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
             return tx, ty - stacked
         case Goal.BELOW:
             return tx, ty + stacked + 0.01
+        case Goal.PAST:
+            return 2 * tx - x, y
 
 
 def _touching_share(box: Box, target: Box) -> float:
@@ -104,7 +120,10 @@ def _touching_share(box: Box, target: Box) -> float:
 
 
 def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) -> Course:
-    start = starts[cues.instance]
+    start = home = starts[cues.instance]
+    entered = next((phase.enters for phase in cues.phases if phase.enters is not None), None)
+    if entered is not None:
+        start = home.moved(*_to_edge(entered, home))
     reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
     ends = _steps_until(cues, frames)
     legs: list[Leg] = []
@@ -120,19 +139,57 @@ def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) ->
             target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
             meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
             travel = _to_goal(phase.goal, box, target, meeting=meeting)
-        scale = _possible_scale(phase.scale, box, steps)
-        leg = Leg(
-            label=phase.label,
-            steps=steps,
-            travel=travel,
-            pickup=PICKUP[phase.pickup],
-            scale=scale,
-            keyframes=keyframes(phase.manner, steps, share) if phase.manner else (),
-        )
-        legs.append(leg)
-        box = unbounded(Course(start, tuple(legs)))[-1]  # not quite where the cue says: the window lags behind
+        if phase.enters is not None and travel == (0.0, 0.0):
+            travel = home.center[0] - box.center[0], home.center[1] - box.center[1]
+        if phase.leaves is not None:
+            travel = _to_edge(phase.leaves, box)
+        way = _along(phase.path, box, steps) if phase.path else [(travel, steps)]
+        for number, (part, part_steps) in enumerate(way):
+            legs.append(
+                Leg(
+                    label=phase.label,
+                    steps=part_steps,
+                    travel=part,
+                    pickup=PICKUP[phase.pickup],
+                    scale=_possible_scale(phase.scale, box, steps) ** (part_steps / steps),
+                    keyframes=keyframes(phase.manner, part_steps, share * part_steps / steps) if phase.manner else (),
+                    sudden=phase.sudden and number == 0,
+                )
+            )
+        box = unbounded(Course(start, tuple(legs)))[-1]  # not where the cue says where a bound stopped it
         begun = end
     return Course(start, tuple(legs))
+
+
+def _to_edge(edge: Edge, box: Box) -> Vector:
+    """How far it is to where the box touches an edge of the frame."""
+    match edge:
+        case Edge.LEFT:
+            return -box.x0, 0.0
+        case Edge.RIGHT:
+            return 1 - box.x1, 0.0
+        case Edge.TOP:
+            return 0.0, -box.y0
+        case Edge.BOTTOM:
+            return 0.0, 1 - box.y1
+
+
+def _along(path: tuple[Place, ...], box: Box, steps: int) -> list[tuple[Vector, int]]:
+    """The way through the places one after another: each travel with its steps, which are as its length."""
+    stops = [box.center, *(PLACES[place] for place in path)]
+    travels = [(x - a, y - b) for (a, b), (x, y) in pairwise(stops)]
+    lengths = [math.hypot(*travel) for travel in travels]
+    whole = sum(lengths) or 1.0
+    ends = [round(steps * sum(lengths[: number + 1]) / whole) for number in range(len(lengths))]
+    ends[-1] = steps
+    way: list[tuple[Vector, int]] = []
+    begun, waiting = 0, (0.0, 0.0)
+    for travel, end in zip(travels, ends, strict=True):
+        waiting = waiting[0] + travel[0], waiting[1] + travel[1]
+        if end > begun:
+            way.append((waiting, end - begun))
+            begun, waiting = end, (0.0, 0.0)
+    return way
 
 
 def _riding(rider: Course, carrier: Course) -> Course:

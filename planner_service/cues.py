@@ -14,6 +14,7 @@ from shared.motion_graph import Identifier, MotionGraph, MotionLabel, Phrase
 from shared.wire import WireModel
 
 MAXIMUM_PHASES = 4
+MAXIMUM_PATH = 4
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Side = Annotated[float, Field(ge=MINIMUM_SIDE, le=1.0)]
@@ -60,6 +61,7 @@ class Goal(StrEnum):
     ABOVE = "above"
     ONTO = "onto"
     BELOW = "below"
+    PAST = "past"  # ends on the target's other side
 
 
 class Manner(StrEnum):
@@ -84,6 +86,15 @@ class Place(StrEnum):
     LOWER_RIGHT = "lower_right"
 
 
+class Edge(StrEnum):
+    """The frame's edges, through which instances enter and leave."""
+
+    LEFT = "left"
+    TOP = "top"
+    RIGHT = "right"
+    BOTTOM = "bottom"
+
+
 class Size(WireModel):
     """Fractions of the frame's width and of its height."""
 
@@ -101,6 +112,16 @@ class Phase(WireModel):
     target: Identifier | None = None
     goal: Goal | None = None
     """A movement with respect to `target`, in place of a direction."""
+    path: Annotated[tuple[Place, ...], Field(max_length=MAXIMUM_PATH)] = ()
+    """Places of the frame to move through in turn and end at the last of, in place of a direction."""
+    enters: Edge | None = None
+    """The edge of the frame at which this phase begins; what else it says of movement follows from there."""
+    leaves: Edge | None = None
+    """The edge of the frame at which this phase ends, in place of a direction."""
+    absent: bool = False
+    """Nothing of the instance is seen: it has not appeared yet, or has disappeared.  Its box rests meanwhile."""
+    sudden: bool = False
+    """This phase begins at once: it need not take over the velocity of the one before ("suddenly stops")."""
     speed: Speed = Speed.NORMAL
     pickup: Pickup = Pickup.STEADY
     scale: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
@@ -109,7 +130,7 @@ class Phase(WireModel):
 
     @property
     def travels(self) -> bool:
-        return self.direction is not None or self.target is not None
+        return any((self.direction, self.target, self.path, self.enters, self.leaves))
 
     def moving_as(self, other: "Phase") -> "Phase":
         """This one's label and manner with the other's movement and end; what was motionless is then rigid."""
@@ -121,16 +142,18 @@ class Phase(WireModel):
     def _movement_is_one_thing(self) -> Self:
         if (self.target is None) != (self.goal is None):
             raise ValueError("target and goal go together: give both or neither")
-        if self.direction is not None and self.target is not None:
-            raise ValueError("give either a direction or a target, not both")
+        if sum(map(bool, (self.direction, self.target, self.path, self.leaves))) > 1:
+            raise ValueError("give one of direction, target, path and leaves, not more")
         return self
 
     @model_validator(mode="after")
     def _label_allows_the_cues(self) -> Self:
         if self.label is MotionLabel.MOTIONLESS and (self.travels or self.scale != 1.0 or self.manner):
-            raise ValueError("a motionless phase has no direction, target, scale or manner")
+            raise ValueError("a motionless phase has no direction, target, path, enters, leaves, scale or manner")
         if self.label is MotionLabel.RIGID and self.manner:
             raise ValueError("a rigid phase has no manner: only non_rigid ones deform")
+        if self.absent and self.label is not MotionLabel.MOTIONLESS:
+            raise ValueError("an absent phase is motionless")
         return self
 
 
@@ -148,6 +171,17 @@ class InstanceCues(WireModel):
         ends = [phase.until for phase in self.phases]
         if sorted(set(ends)) != ends or ends[-1] != 1.0:
             raise ValueError(f"until must rise from phase to phase and end at 1, but is {', '.join(map(str, ends))}")
+        return self
+
+    @model_validator(mode="after")
+    def _comes_and_goes_once(self) -> Self:
+        shown = [phase for phase in self.phases if not phase.absent]
+        if not shown:
+            raise ValueError(f"'{self.instance}' is absent in all its phases: leave it out")
+        if any(phase.enters for phase in shown[1:]) or any(phase.leaves for phase in shown[:-1]):
+            raise ValueError(
+                f"'{self.instance}' may enter only in the first phase it is seen in, and leave in the last"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ so that a path is the same path at any number of frames.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from shared.geometry import MINIMUM_SIDE, Box
@@ -23,6 +23,8 @@ MAXIMUM_STEP = 0.2
 """The farthest that a centre may move from one frame to the next, a fraction of the frame."""
 MAXIMUM_GROWTH = 1.5
 """The largest ratio of a side in one frame to the same side in the next."""
+PROBE = 1e-3
+"""A travel that no bound cuts, to find out what comes of a cue."""
 EDGE = 1e-6
 """Boxes keep this far from the frame's edges, so that rounding puts none outside."""
 
@@ -54,6 +56,8 @@ class Leg:
     scale: float = 1.0
     """Size at the end over size at the start, the same for both sides."""
     keyframes: tuple[Keyframe, ...] = ()
+    sudden: bool = False
+    """The window forgets the leg before, so that the velocity may change at once."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ def unbounded(course: Course) -> tuple[Box, ...]:
     boxes = [course.start]
     moves: list[Vector] = []
     for leg in course.legs:
+        if leg.sudden:
+            moves = []
         match leg.label:
             case MotionLabel.MOTIONLESS:
                 boxes += motionless(boxes[-1], leg.steps)
@@ -100,8 +106,27 @@ def rigid(box: Box, leg: Leg, window_length: int, before: Sequence[Vector] = ())
 
     `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves; while it is
     empty it says what the cue says.  `before` holds the moves of the leg before.  The size follows the scale cue alone.
+
+    The window lags behind the cue.  The moves are linear in the cue's travel, so one travel can be asked for that makes
+    them add up to the leg's own: a leg ends where its cue says, unless `MAXIMUM_STEP` stops it.
     """
     boxes = [box]
+    for move in _predicted(_calibrated(leg, window_length, before), window_length, before):
+        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.steps)))
+    return boxes[1:]
+
+
+def _calibrated(leg: Leg, window_length: int, before: Sequence[Vector]) -> Leg:
+    """The leg with the travel to ask for: its own, and the shortfall divided by what comes of a unit of travel."""
+    reached = _sum(_predicted(leg, window_length, before))
+    probe = replace(leg, travel=(PROBE, PROBE))
+    response = _sum(_predicted(probe, window_length, [(0.0, 0.0)] * len(before)))[0] / PROBE
+    x, y = leg.travel
+    return replace(leg, travel=(x + (x - reached[0]) / response, y + (y - reached[1]) / response))
+
+
+def _predicted(leg: Leg, window_length: int, before: Sequence[Vector]) -> list[Vector]:
+    """The moves `v_t + a_t / 2` of a leg."""
     moves = list(before)
     for step in range(1, leg.steps + 1):
         v_cue, a_cue = _action_cue(leg, step)
@@ -109,10 +134,8 @@ def rigid(box: Box, leg: Leg, window_length: int, before: Sequence[Vector] = ())
         v_window, a_window = (_mean(window), _slope(window)) if window else (v_cue, a_cue)
         v = _mix(v_window, v_cue)
         a = _mix(a_window, a_cue)
-        move = _bounded((v[0] + a[0] / 2, v[1] + a[1] / 2))
-        moves.append(move)
-        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.steps)))
-    return boxes[1:]
+        moves.append(_bounded((v[0] + a[0] / 2, v[1] + a[1] / 2)))
+    return moves[len(before) :]
 
 
 def non_rigid(box: Box, leg: Leg) -> list[Box]:
@@ -204,6 +227,10 @@ def _action_cue(leg: Leg, step: int) -> tuple[Vector, Vector]:
     velocity = leg.travel[0] / leg.steps * speed, leg.travel[1] / leg.steps * speed
     acceleration = leg.travel[0] * leg.pickup / leg.steps**2, leg.travel[1] * leg.pickup / leg.steps**2
     return velocity, acceleration
+
+
+def _sum(moves: Sequence[Vector]) -> Vector:
+    return sum(x for x, _ in moves), sum(y for _, y in moves)
 
 
 def _mean(window: Sequence[Vector]) -> Vector:

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 
 from planner_service.arrangements import Arrangement, arrangement_of, gap
-from planner_service.courses import MARGIN, carriers_of, goal_center, net_travel, reaches
-from planner_service.cues import Goal, InstanceCues, Place, Reading
+from planner_service.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
+from planner_service.cues import Goal, InstanceCues, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
 from shared.geometry import Box
@@ -37,18 +37,6 @@ CLEARANCE = 1.15
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
 twice (x) and twelve times (y) their square."""
-
-PLACES: dict[Place, Vector] = {
-    Place.UPPER_LEFT: (0.2, 0.25),
-    Place.TOP: (0.5, 0.22),
-    Place.UPPER_RIGHT: (0.8, 0.25),
-    Place.LEFT: (0.2, 0.55),
-    Place.CENTER: (0.5, 0.5),
-    Place.RIGHT: (0.8, 0.55),
-    Place.LOWER_LEFT: (0.2, 0.78),
-    Place.BOTTOM: (0.5, 0.8),
-    Place.LOWER_RIGHT: (0.8, 0.78),
-}
 
 OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
 """Arrangements in which the two may well cover one another."""

@@ -42,25 +42,42 @@ def test_eq_5_a_steady_velocity_divides_the_travel_into_equal_moves():
 
 
 def test_eq_5_adds_half_the_acceleration_and_mixes_the_window_with_the_cue():
-    """travel 0.4 in 2 steps from rest: v = 0, 0.2; a = 0.2.  With lambda = 1 the moves would be 0.1 and 0.3.
+    """travel 0.2 in 2 steps from rest: v = 0, 0.1; a = 0.1.  With lambda = 1 the moves would be 0.05 and 0.15.
 
-    The window holds the first move, 0.1, and no slope yet: v = (0.1 + 0.2) / 2, a = (0 + 0.2) / 2.
+    The window holds the first move, 0.05, and no slope yet: v = (0.05 + 0.1) / 2, a = (0 + 0.1) / 2, a move of 0.1.
+    Together 0.15 of 0.2: so a travel of 0.2 x 4/3 is asked for, and the moves are 0.05 x 4/3 and 0.1 x 4/3.
     """
     assert ACTION_WEIGHT == 0.5
-    leg = Leg(RIGID, steps=2, travel=(0.4, 0.0), pickup=2.0)
+    leg = Leg(RIGID, steps=2, travel=(0.2, 0.0), pickup=2.0)
     boxes = rigid(Box(0.0, 0.4, 0.2, 0.5), leg, window_length=2)
-    assert boxes[0].x0 == pytest.approx(0.0 + 0.1)
-    assert boxes[1].x0 == pytest.approx(0.1 + 0.15 + 0.1 / 2)
+    assert boxes[0].x0 == pytest.approx(0.2 / 3)
+    assert boxes[1].x0 == pytest.approx(0.2)
 
 
 def test_eq_5_the_window_carries_the_velocity_of_the_leg_before():
-    """The cue stops at once, the window does not: 0.1, then half of it, then half of the mean of both."""
+    """The cue stops at once, the window does not: 0.1, then half of it, then half of the mean of both.
+
+    That is 0.075 too far, and of a unit of travel comes 0.25, then 0.375: so -0.12 is asked for.
+    """
     course = Course(BOX, (Leg(RIGID, steps=2, travel=(0.2, 0.0)), Leg(RIGID, steps=2)))
     boxes = unbounded(course)
     moves = [b.x0 - a.x0 for a, b in pairwise(boxes)]
-    assert moves[:3] == pytest.approx([0.1, 0.1, 0.05])
     # window (0.1, 0.05): mean 0.075, slope -0.05; v = 0.0375, a = -0.025
-    assert moves[3] == pytest.approx(0.0375 - 0.0125)
+    assert moves == pytest.approx([0.1, 0.1, 0.05 - 0.25 * 0.12, 0.0375 - 0.0125 - 0.375 * 0.12])
+
+
+def test_a_sudden_leg_forgets_the_velocity_of_the_leg_before():
+    course = Course(BOX, (Leg(RIGID, steps=2, travel=(0.2, 0.0)), Leg(RIGID, steps=2, sudden=True)))
+    assert [box.x0 for box in unbounded(course)] == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.3])
+
+
+@pytest.mark.parametrize("steps", [7, 8, 48, 240])
+@pytest.mark.parametrize("pickup", [-1.5, 0.0, 2.0])
+def test_every_leg_ends_where_its_cue_says(steps, pickup):
+    legs = (Leg(RIGID, steps=steps, travel=(0.3, 0.1), pickup=pickup), Leg(RIGID, steps=steps, travel=(-0.1, 0.2)))
+    boxes = unbounded(Course(BOX, legs))
+    assert boxes[steps] == approximately(BOX.moved(0.3, 0.1))
+    assert boxes[-1] == approximately(BOX.moved(0.2, 0.3))
 
 
 def test_eq_5_a_scale_cue_keeps_centre_and_aspect():

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner_service.arrangements import PHRASES
-from planner_service.cues import Direction, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
+from planner_service.cues import Direction, Edge, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Request, lay_out, plan
 from planner_service.rules import violations
@@ -143,6 +143,21 @@ def test_the_same_path_at_any_number_of_frames() -> None:
     assert many[-1] == pytest.approx(few[-1], abs=0.03)
 
 
+@pytest.mark.parametrize("frames", [8, 49, 241])
+def test_a_path_goes_through_the_named_places_and_ends_at_the_last(frames: int) -> None:
+    phase = Phase(label=MotionLabel.RIGID, path=(Place.UPPER_LEFT, Place.RIGHT))
+    boxes = lay_out(one(phase, place=Place.LOWER_LEFT), Request("x", frames, 720, 480, 0)).tracks[0].boxes
+    assert boxes[0].center == pytest.approx((0.2, 0.78), abs=0.05)
+    assert min(math.dist(box.center, (0.2, 0.25)) for box in boxes) < 0.09
+    assert boxes[-1].center == pytest.approx((0.8, 0.55), abs=0.05)
+
+
+def test_what_enters_begins_at_an_edge_and_what_leaves_ends_at_one() -> None:
+    phase = Phase(label=MotionLabel.RIGID, enters=Edge.LEFT, leaves=Edge.RIGHT)
+    boxes = lay_out(one(phase), Request("x", 17, 720, 480, 0)).tracks[0].boxes
+    assert (boxes[0].x0, boxes[-1].x1) == pytest.approx((0.0, 1.0), abs=1e-5)
+
+
 def test_fast_is_farther_than_slow() -> None:
     def travel(speed: Speed) -> float:
         reading = one(Phase(label=MotionLabel.RIGID, direction=Direction.DOWN, speed=speed))
@@ -216,7 +231,6 @@ def test_what_is_carried_stays_with_what_carries_it(parser: Parser, prompt: str,
 
 
 def test_a_leg_to_a_goal_starts_where_the_leg_before_really_ended() -> None:
-    """The first leg falls short of its cue, for its window lags behind; the second makes up for it."""
     first = Phase(label=MotionLabel.RIGID, until=0.5, direction=Direction.UP, pickup=Pickup.SPEEDING_UP)
     still = Phase(label=MotionLabel.MOTIONLESS, until=0.6)
     back = Phase(label=MotionLabel.RIGID, target="box", goal=Goal.RIGHT_OF)
