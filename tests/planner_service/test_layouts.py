@@ -30,11 +30,17 @@ def phases(draw: st.DrawFn, others: list[str]) -> tuple[Phase, ...]:
             made.append(Phase(label=label, until=until))
             continue
         movement: dict[str, object] = {}
-        kind = draw(st.sampled_from(["none", "direction", "goal"]))
+        kind = draw(st.sampled_from(["none", "direction", "goal", "path", "leaves"]))
         if kind == "direction":
             movement = {"direction": draw(st.sampled_from(Direction))}
         elif kind == "goal" and others:
             movement = {"target": draw(st.sampled_from(others)), "goal": draw(st.sampled_from(Goal))}
+        elif kind == "path":
+            movement = {"path": tuple(draw(st.lists(st.sampled_from(Place), min_size=1, max_size=4)))}
+        elif kind == "leaves" and index == count - 1:
+            movement = {"leaves": draw(st.sampled_from(Edge))}
+        if not made:
+            movement["enters"] = draw(st.sampled_from([None, None, *Edge]))
         made.append(
             Phase(
                 label=label,
@@ -42,6 +48,7 @@ def phases(draw: st.DrawFn, others: list[str]) -> tuple[Phase, ...]:
                 speed=draw(st.sampled_from(Speed)),
                 pickup=draw(st.sampled_from(Pickup)),
                 scale=draw(st.floats(0.25, 4.0)),
+                sudden=draw(st.booleans()),
                 manner=draw(st.sampled_from([None, *Manner])) if label is MotionLabel.NON_RIGID else None,
                 **movement,
             )
