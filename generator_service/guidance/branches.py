@@ -1,0 +1,196 @@
+"""G = G_m + G_r + G_nr of a layout, from the features of the step before.  METHOD of Sec. 3.3.
+
+Each phase of each instance is guided by the branch of its label: queries and keys are of that phase alone.  At the
+first guided step there are no features yet: the whole box is foreground, what is seen agrees with the boxes (Λ = 2),
+and a motionless phase refers to its middle frame.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from generator_service.guidance.clustering import foreground
+from generator_service.guidance.deformation import deformation_penalty
+from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import TokenLayout
+from generator_service.guidance.parameters import Branch, GuidanceParameters
+from generator_service.guidance.reference import anchors, reference_frame
+from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
+from shared.motion_graph import MotionLabel
+
+LEAST_TOKENS = 4
+"""Of a small box in each frame, where small boxes are looked after (Sec. 4.5)."""
+LARGE_AREA = 0.1
+"""Share of the frame from which on an instance needs no more strength than any other."""
+STRONGEST = 3.0
+
+
+@dataclass(frozen=True)
+class PhaseFacts:
+    """What guided one phase of one instance at one step."""
+
+    instance: str
+    branch: Branch
+    tokens: int
+    """Guided queries."""
+    reference_frame: int | None = None
+    """RCG's f*, a token frame."""
+    whole_box: bool = False
+    """GIG's template was given up for the whole box."""
+
+
+@dataclass
+class _Draft:
+    """A field in the making, flat over the tokens."""
+
+    instance: Tensor
+    weight: Tensor
+    anchor: Tensor
+    anchor_weight: Tensor
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One phase of one instance: its frames, and what of the layout is in them."""
+
+    instance: int
+    frames: Tensor
+    """[n], token frames."""
+    boxes: Tensor
+    """[n, 4]"""
+    inside: Tensor
+    """[n, rows, columns], bool: the box."""
+    owned: Tensor
+    """[n, rows, columns], bool: of these, the tokens that are the instance's own."""
+    features: Tensor | None
+    """[n, rows, columns, D]"""
+    strength: float
+
+
+def guidance_field(
+    layout: TokenLayout, features: Tensor | None, parameters: GuidanceParameters
+) -> tuple[GuidanceField, tuple[PhaseFacts, ...]]:
+    """features: [N, D] of the step before, None at the first guided one.  The field lies where the features do.
+
+    Tokens of a box that a nearer instance covers are guided by that one, or, where its foreground leaves them out, by
+    none.
+    """
+    grid = layout.grid
+    device = torch.device("cpu") if features is None else features.device
+    draft = _Draft(
+        instance=torch.zeros(grid.frames, grid.rows * grid.columns, dtype=torch.long, device=device),
+        weight=torch.zeros(grid.frames, grid.rows * grid.columns, grid.frames, device=device),
+        anchor=torch.full((grid.frames, grid.rows * grid.columns), NO_ANCHOR, device=device),
+        anchor_weight=torch.zeros(grid.frames, grid.rows * grid.columns, device=device),
+    )
+    facts = [
+        BRANCHES[branch](_phase(layout, instance, frames, features, parameters), draft, grid, parameters, name)
+        for instance, name in enumerate(layout.names)
+        for label, frames in layout.phases[instance]
+        if (branch := BRANCH_OF[label]) in parameters.branches
+    ]
+    field = GuidanceField(
+        grid,
+        draft.instance.flatten(),
+        draft.weight.flatten(0, 1),
+        draft.anchor.flatten(),
+        draft.anchor_weight.flatten(),
+    )
+    return field, tuple(facts)
+
+
+def _reference(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
+    tokens = phase.inside.flatten(1).any(0)  # the box stands still: the same cells in all frames
+    if phase.features is None:
+        chosen = len(phase.frames) // 2
+    else:
+        chosen = reference_frame(phase.features.flatten(1, 2)[:, tokens])
+    frame = int(phase.frames[chosen])
+    for index, its in enumerate(phase.frames.tolist()):
+        positions = phase.owned[index].flatten().nonzero()[:, 0]
+        draft.anchor[its, positions] = anchors(frame, positions, grid.rows * grid.columns)
+        draft.anchor_weight[its, positions] = phase.strength
+    return PhaseFacts(name, "rcg", int(phase.owned.sum()), reference_frame=frame)
+
+
+def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
+    mask, whole_box = phase.inside, False
+    if phase.features is not None:
+        masks = torch.stack([foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
+        template = shape_template(masks, phase.boxes, parameters.template_threshold)
+        mask, whole_box = warped(template.mask, phase.boxes, phase.inside), template.is_whole_box
+    centers = (phase.boxes[:, :2] + phase.boxes[:, 2:]) / 2
+    penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
+    mask = mask & phase.owned
+    _put(phase, draft, mask, penalty[:, None].expand(-1, mask[0].numel(), -1))
+    return PhaseFacts(name, "gig", int(mask.sum()), whole_box=whole_box)
+
+
+def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
+    mask = phase.inside
+    if phase.features is None:
+        penalty = 2.0 * mask[..., None].expand(*mask.shape, len(mask))
+    else:
+        mask = torch.stack([foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
+        penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
+    mask = mask & phase.owned
+    _put(phase, draft, mask, penalty.flatten(1, 2))
+    return PhaseFacts(name, "sdg", int(mask.sum()))
+
+
+def _put(phase: _Phase, draft: _Draft, mask: Tensor, weight: Tensor) -> None:
+    """mask: [n, rows, columns]; weight: [n, rows · columns, n]."""
+    for index, frame in enumerate(phase.frames.tolist()):
+        positions = mask[index].flatten().nonzero()[:, 0]
+        draft.instance[frame, positions] = 1 + phase.instance
+        rows = torch.zeros(len(positions), draft.weight.shape[2], device=draft.weight.device)
+        rows[:, phase.frames] = phase.strength * weight[index, positions]
+        draft.weight[frame, positions] = rows
+
+
+Build = Callable[[_Phase, _Draft, Grid, GuidanceParameters, str], PhaseFacts]
+
+BRANCH_OF: dict[MotionLabel, Branch] = {
+    MotionLabel.MOTIONLESS: "rcg",
+    MotionLabel.RIGID: "gig",
+    MotionLabel.NON_RIGID: "sdg",
+}
+BRANCHES: dict[Branch, Build] = {"rcg": _reference, "gig": _rigidity, "sdg": _deformation}
+"""A new branch is one more file of equations and its line here."""
+
+
+def area_strength(boxes: Tensor) -> float:
+    """g(area) of the scale-aware strength (ours): √(LARGE_AREA / area), between 1 and STRONGEST.  boxes: [n, 4]."""
+    area = float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).mean())
+    return min(STRONGEST, max(1.0, math.sqrt(LARGE_AREA / area)))
+
+
+def _phase(
+    layout: TokenLayout, instance: int, frames: Tensor, features: Tensor | None, parameters: GuidanceParameters
+) -> _Phase:
+    grid = layout.grid
+    boxes, inside = layout.boxes[instance, frames], layout.inside[instance, frames]
+    phase = _Phase(
+        instance=instance,
+        frames=frames,
+        boxes=boxes,
+        inside=inside,
+        owned=inside & (layout.owner[frames] == 1 + instance),
+        features=None,
+        strength=area_strength(boxes) if parameters.small_boxes else 1.0,
+    )
+    if features is None:
+        return phase
+    here = features.device
+    return replace(
+        phase,
+        frames=frames.to(here),
+        boxes=boxes.to(here),
+        inside=inside.to(here),
+        owned=phase.owned.to(here),
+        features=features.float().view(grid.frames, grid.rows, grid.columns, -1)[frames.to(here)],
+    )

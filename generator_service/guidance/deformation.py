@@ -1,0 +1,60 @@
+"""Spatial-deformation guidance (SDG) of non-rigid instances: parts may move, but as their box does.  Eqs. 12 to 16.
+
+N(i, j) = argmin_(m,n) 1 - cos(φ_f[i, j], φ_g[m, n])        in the box of frame g, grown by a margin    (12)
+D_perc = N(i, j) - (i, j)                                                                               (13)
+D_box = the four corners' displacements from f to g, interpolated bilinearly at (i, j)                  (14)
+Λ[q, g] = exp(-|D_perc - D_box|) + 1        in token cells                                              (15)
+G_nr[q, k] = M[q] M[k] Λ[q, frame(k)]        M: the foreground of each frame                            (16)
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d, normalize
+
+MARGIN = 1
+"""Cells by which the box of the other frame is grown for the search."""
+
+
+def perceived_displacement(features: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
+    """D_perc of Eq. 13 from frame `source` to `target`, [token, 2], (x, y) in cells.
+
+    features: [frame, rows, columns, D], of unit length; inside: [frame, rows, columns], bool, the box.  Tokens are
+    those of the source's box, in order.
+    """
+    start = inside[source].nonzero()
+    ends = grown(inside[target]).nonzero()
+    similarity = features[source][inside[source]] @ features[target][ends[:, 0], ends[:, 1]].T
+    return (ends[similarity.argmax(1)] - start).flip(1).float()
+
+
+def grown(inside: Tensor) -> Tensor:
+    """[rows, columns], bool -> the same with MARGIN cells around it."""
+    return max_pool2d(inside[None, None].float(), 2 * MARGIN + 1, stride=1, padding=MARGIN)[0, 0] > 0
+
+
+def box_displacement(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
+    """D_box of Eq. 14, [token, 2], (x, y) in cells.  boxes: [frame, 4], fractions."""
+    _, rows, columns = inside.shape
+    cells = torch.tensor([columns, rows], device=boxes.device)
+    start, end = boxes[source], boxes[target]
+    corner, size = start[:2] * cells, (start[2:] - start[:2]) * cells
+    new_corner, new_size = end[:2] * cells, (end[2:] - end[:2]) * cells
+    centers = inside[source].nonzero().flip(1) + 0.5
+    share = ((centers - corner) / size).clamp(0, 1)  # (0, 0) at the upper left corner, (1, 1) at the lower right
+    return (new_corner - corner) + share * (new_size - size)
+
+
+def deformation_penalty(features: Tensor, boxes: Tensor, inside: Tensor) -> Tensor:
+    """Λ of Eq. 15, [frame, rows, columns, frame], in (1, 2] inside the box and 0 outside.
+
+    features: [frame, rows, columns, D]; boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool.
+    """
+    unit = normalize(features, dim=3)
+    frames = len(boxes)
+    result = torch.zeros(*inside.shape, frames, device=inside.device)
+    for source in range(frames):
+        for target in range(frames):
+            perceived = perceived_displacement(unit, inside, source, target)
+            expected = box_displacement(boxes, inside, source, target)
+            result[source, ..., target][inside[source]] = torch.exp(-(perceived - expected).norm(dim=1)) + 1
+    return result

@@ -1,0 +1,113 @@
+"""A plan on the grid of video tokens: boxes, phases and which instance each token belongs to.
+
+Token frame 0 is layout frame 0, and with temporal compression r token frame j ≥ 1 stands for layout frames
+r(j-1)+1 … rj; its box is the mean of theirs, its phase the one that most of them are in.  A token lies in a box when
+its cell's centre does; a box without any cell gets the cell nearest to its centre.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from generator_service.guidance.grid import Grid
+from shared.geometry import Box
+from shared.motion_graph import MotionLabel
+from shared.plan import Plan, Track
+
+Span = tuple[MotionLabel, Tensor]
+"""A phase on the grid: its label and its token frames, [n], ascending."""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Instances are counted from 0, in the order of the plan's graph."""
+
+    grid: Grid
+    names: tuple[str, ...]
+    boxes: Tensor
+    """[instance, F, 4]: x0, y0, x1, y1 in fractions."""
+    phases: tuple[tuple[Span, ...], ...]
+    """Of each instance; a phase too short for a token frame of its own is left out."""
+    inside: Tensor
+    """[instance, F, rows, columns], bool: cells in the instance's box, whoever they belong to."""
+    owner: Tensor
+    """[F, rows, columns], long: 1 + the instance a token belongs to, 0 for none."""
+
+
+def layout_on(grid: Grid, plan: Plan, *, least_tokens: int = 1) -> TokenLayout:
+    """least_tokens: of a box in each frame; the cells nearest to its centre make up for what it lacks.
+
+    Raises ValueError for a plan whose frames are not the grid's.
+    """
+    if plan.frames != grid.layout_frames:
+        raise ValueError(f"Got a plan of {plan.frames} frames but expected {grid.layout_frames}")
+    boxes = torch.stack([_mean_boxes(track.boxes, grid) for track in plan.tracks])
+    inside = cells_inside(grid, boxes, least_tokens)
+    owner = torch.zeros(inside.shape[1:], dtype=torch.long)
+    for instance in _farthest_first(plan, boxes):
+        owner[inside[instance]] = 1 + instance
+    phases = tuple(_phases(track, grid) for track in plan.tracks)
+    return TokenLayout(grid, plan.graph.ids, boxes, phases, inside, owner)
+
+
+def cells_inside(grid: Grid, boxes: Tensor, least: int = 1) -> Tensor:
+    """boxes: [instance, F, 4] -> [instance, F, rows, columns], bool."""
+    x = (torch.arange(grid.columns) + 0.5) / grid.columns
+    y = (torch.arange(grid.rows) + 0.5)[:, None] / grid.rows
+    x0, y0, x1, y1 = boxes[..., None, None].unbind(2)
+    inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+    away = ((x - (x0 + x1) / 2) * grid.columns) ** 2 + ((y - (y0 + y1) / 2) * grid.rows) ** 2
+    nearest = away.flatten(2).argsort(dim=2, stable=True)[..., :least]
+    filled = inside.flatten(2).scatter(2, nearest, True).view_as(inside)
+    wanting = inside.sum((2, 3), keepdim=True) < least
+    return torch.where(wanting, filled, inside)
+
+
+def _frames_of(token_frame: int, grid: Grid) -> range:
+    """The layout frames that a token frame stands for."""
+    if token_frame == 0:
+        return range(1)
+    last = grid.compression * token_frame
+    return range(last - grid.compression + 1, last + 1)
+
+
+def _mean_boxes(boxes: tuple[Box, ...], grid: Grid) -> Tensor:
+    """[F, 4]"""
+    whole = torch.tensor(boxes)
+    return torch.stack([whole[list(_frames_of(frame, grid))].mean(0) for frame in range(grid.frames)])
+
+
+def _phases(track: Track, grid: Grid) -> tuple[Span, ...]:
+    phase_of = [index for index, phase in enumerate(track.phases) for _ in range(phase.start, phase.end + 1)]
+    of_token_frame = [
+        Counter(phase_of[frame] for frame in _frames_of(token_frame, grid)).most_common(1)[0][0]
+        for token_frame in range(grid.frames)
+    ]
+    spans = []
+    for index, phase in enumerate(track.phases):
+        frames = [frame for frame, its_phase in enumerate(of_token_frame) if its_phase == index]
+        if frames:
+            spans.append((phase.label, torch.tensor(frames)))
+    return tuple(spans)
+
+
+def _farthest_first(plan: Plan, boxes: Tensor) -> list[int]:
+    """Who is drawn over whom: a child over its parent, then nearer over farther, then smaller over larger."""
+    parents = {instance.id: instance.parent for instance in plan.graph.instances}
+
+    def generation(name: str) -> int:
+        parent = parents[name]
+        return 0 if parent is None else 1 + generation(parent)
+
+    area = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).mean(1).tolist()
+    order = {name: index for index, name in enumerate(plan.graph.ids)}
+    return sorted(
+        order.values(),
+        key=lambda index: (
+            generation(plan.graph.ids[index]),
+            -plan.depth_order.index(plan.graph.ids[index]),
+            -area[index],
+        ),
+    )

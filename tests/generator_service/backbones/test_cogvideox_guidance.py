@@ -1,0 +1,182 @@
+"""Guidance on a tiny CogVideoX: nothing of it is nothing at all, and what is borrowed is handed back."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from generator_service.backbones.base import Setup
+from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
+from generator_service.backbones.specs import COGVIDEOX_2B
+from generator_service.guidance.branches import guidance_field
+from generator_service.guidance.field import GuidanceField
+from generator_service.guidance.layout import TokenLayout, layout_on
+from generator_service.guidance.parameters import GuidanceParameters
+from generator_service.request import RenderSettings
+from generator_service.sampling.guidance import UNGUIDED
+from generator_service.sampling.loop import denoise
+from generator_service.sampling.state import StepState, first_state
+from shared.plan import Plan
+
+STEPS = 4
+WIDTH, HEIGHT = 48, 32
+SETUP = Setup(weights_revision="none", device="cpu", dtype="float32", vae_tiling=False)
+
+
+@pytest.fixture(params=[False, True], ids=["added positions", "rotary positions"])
+def backbone(request: pytest.FixtureRequest, tiny_pipeline: Callable[..., Any]) -> CogVideoX:
+    return CogVideoX(COGVIDEOX_2B, tiny_pipeline("dpm", rotary=request.param), torch.device("cpu"), SETUP)
+
+
+@pytest.fixture(params=[1.0, 6.0], ids=["without CFG", "with CFG"])
+def settings(request: pytest.FixtureRequest) -> RenderSettings:
+    return RenderSettings(
+        backbone="cogvideox-2b",
+        seed=3,
+        steps=STEPS,
+        frames=9,
+        width=WIDTH,
+        height=HEIGHT,
+        fps=8,
+        guidance_scale=request.param,
+    )
+
+
+def motion_of(layout: TokenLayout, **changes: Any) -> MotionGuidance:
+    def field_of(features: Tensor | None) -> GuidanceField:
+        return guidance_field(layout, features, GuidanceParameters())[0]
+
+    return replace(MotionGuidance(field_of, strength=2.0, steps=range(3)), **changes)
+
+
+def regional_of(backbone: CogVideoX, layout: TokenLayout) -> RegionalPrompting:
+    membership = layout.inside.flatten(1)
+    return RegionalPrompting.encode(backbone, ["a car", "a tree"], membership, base_ratio=0.3, steps=range(2))
+
+
+def sampled(
+    backbone: CogVideoX, settings: RenderSettings, motion: MotionGuidance | None, regional: RegionalPrompting | None
+) -> list[StepState]:
+    """The states after each step."""
+    conditioning = backbone.prepare("a car and a tree", settings)
+    states = [first_state(backbone, settings)]
+    guidance = CogVideoXGuidance(backbone, conditioning, motion=motion, regional=regional)
+    denoise(backbone, conditioning, states[0], guidance, states.append)
+    return states
+
+
+def test_no_strength_is_the_plain_sampler_bit_for_bit(
+    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    conditioning = backbone.prepare("a car and a tree", settings)
+    plain = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, lambda state: None)
+    off = sampled(backbone, settings, motion_of(layout, strength=0.0), None)[-1].latents
+    assert torch.equal(off, plain)
+    for motion, regional in ((motion_of(layout), None), (None, regional_of(backbone, layout))):
+        guided = sampled(backbone, settings, motion, regional)[-1].latents
+        assert (guided - plain).abs().max() > 1e-4
+
+
+def test_a_resumed_run_is_the_undisturbed_one(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    motion, regional = motion_of(layout), regional_of(backbone, layout)
+    states = sampled(backbone, settings, motion, regional)
+    assert states[1].guidance is not None
+    assert states[1].guidance.shape == (layout.grid.tokens, 32)
+    assert states[3].guidance is None  # after the last guided step there is nothing to remember
+    for state in states[1:-1]:
+        conditioning = backbone.prepare("a car and a tree", settings)
+        guidance = CogVideoXGuidance(backbone, conditioning, motion=motion, regional=regional)
+        resumed = denoise(backbone, conditioning, state, guidance, lambda state: None)
+        assert torch.equal(resumed, states[-1].latents)
+
+
+def test_the_transformer_leaves_as_it_came_even_when_it_fails(
+    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    transformer = backbone.transformer
+    before = dict(transformer.attn_processors)
+    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in transformer.modules()]
+    guidance = CogVideoXGuidance(
+        backbone,
+        backbone.prepare("a car and a tree", settings),
+        motion=motion_of(layout),
+        regional=regional_of(backbone, layout),
+    )
+
+    def fail() -> None:
+        with guidance.around_prediction(0):
+            assert dict(transformer.attn_processors) != before
+            raise RuntimeError("in the middle of a step")
+
+    with pytest.raises(RuntimeError, match="in the middle of a step"):
+        fail()
+    assert dict(transformer.attn_processors) == before
+    assert hooks == [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in transformer.modules()]
+
+
+def test_outside_the_guided_steps_nothing_is_borrowed(
+    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    transformer = backbone.transformer
+    before = dict(transformer.attn_processors)
+    guidance = CogVideoXGuidance(
+        backbone, backbone.prepare("a car", settings), motion=motion_of(layout, steps=range(1, 2), layers=(1,))
+    )
+    changed = []
+    for step in range(STEPS):
+        with guidance.around_prediction(step):
+            changed.append([name for name, its in transformer.attn_processors.items() if its is not before[name]])
+    assert changed == [[], ["transformer_blocks.1.attn1.processor"], [], []]
+
+
+def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+    if settings.guidance_scale == 1:
+        pytest.skip("there is no unconditional half")
+    layout = layout_on(backbone.grid(settings), plan)
+    conditioning = backbone.prepare("a car and a tree", settings)
+    state = first_state(backbone, settings)
+    timestep = backbone.solver(STEPS).timesteps[0]
+
+    def halves() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            both = backbone.transformer(
+                hidden_states=torch.cat([state.latents] * 2),
+                encoder_hidden_states=conditioning.text,
+                timestep=timestep.expand(2),
+                image_rotary_emb=conditioning.rotary,
+                return_dict=False,
+            )[0]
+        return both[0], both[1]
+
+    stock = halves()
+    guidance = CogVideoXGuidance(
+        backbone, conditioning, motion=motion_of(layout), regional=regional_of(backbone, layout)
+    )
+    with guidance.around_prediction(0):
+        guided = halves()
+    assert torch.equal(guided[0], stock[0])
+    assert not torch.allclose(guided[1], stock[1])
+
+
+def test_a_network_that_is_split_or_not_stock_is_refused(
+    backbone: CogVideoX, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    guidance = CogVideoXGuidance(backbone, backbone.prepare("a car", settings), motion=motion_of(layout))
+    monkeypatch.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
+    with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
+        pass
+
+
+def test_the_grid_of_a_video(backbone: CogVideoX, settings: RenderSettings) -> None:
+    grid = backbone.grid(settings)
+    assert (grid.frames, grid.rows, grid.columns, grid.compression) == (3, 2, 3, 4)
+    assert grid.layout_frames == 9

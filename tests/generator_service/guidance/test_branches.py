@@ -1,0 +1,277 @@
+"""The three branches: by-hand numbers, and the sparse field against G built element by element."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
+from generator_service.guidance.clustering import border_ring, foreground
+from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
+from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import cells_inside, layout_on
+from generator_service.guidance.parameters import GuidanceParameters
+from generator_service.guidance.reference import reference_frame
+from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import Phase, Plan, Track
+
+GRID = Grid(frames=3, rows=6, columns=8, compression=4)
+STILL, RIGID, NON_RIGID = MotionLabel.MOTIONLESS, MotionLabel.RIGID, MotionLabel.NON_RIGID
+
+
+def instance(name: str, label: MotionLabel, parent: str | None = None) -> Instance:
+    return Instance(id=name, name=name, description=f"a {name}", label=label, parent=parent)
+
+
+def plan_of(*tracks: tuple[Instance, tuple[Box, ...]], nearest_first: tuple[str, ...] = ()) -> Plan:
+    """Nine frames, each track of one phase."""
+    instances = tuple(its for its, _ in tracks)
+    return Plan(
+        prompt="a test",
+        graph=MotionGraph(instances=instances),
+        background="nothing",
+        tracks=tuple(
+            Track(instance=its.id, phases=(Phase(label=its.label, start=0, end=8),), boxes=boxes)
+            for its, boxes in tracks
+        ),
+        depth_order=nearest_first or tuple(its.id for its in instances),
+    )
+
+
+def resting(box: Box) -> tuple[Box, ...]:
+    return (box,) * 9
+
+
+def moving(box: Box, dx: float, dy: float = 0.0) -> tuple[Box, ...]:
+    """By dx and dy over the clip."""
+    return tuple(box.moved(dx * frame / 8, dy * frame / 8) for frame in range(9))
+
+
+def cells(mask: Tensor) -> list[list[int]]:
+    return mask.nonzero().tolist()
+
+
+def test_a_token_frame_has_the_mean_box_of_the_layout_frames_it_stands_for() -> None:
+    layout = layout_on(GRID, plan_of((instance("car", RIGID), moving(Box(0.0, 0.5, 0.2, 0.75), 0.8))))
+    # frame 0; frames 1 to 4, mean 2.5; frames 5 to 8, mean 6.5: by 0.1 of the width each
+    assert layout.boxes[0, :, 0].tolist() == pytest.approx([0.0, 0.25, 0.65], abs=1e-6)
+
+
+def test_a_plan_of_other_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match="Got a plan of 9 frames but expected 13"):
+        layout_on(Grid(4, 6, 8, compression=4), plan_of((instance("car", RIGID), resting(Box(0, 0, 0.5, 0.5)))))
+
+
+def test_cells_whose_centres_lie_in_the_box() -> None:
+    inside = cells_inside(GRID, torch.tensor([[[0.25, 0.5, 0.5, 0.8]]]))
+    assert cells(inside[0, 0]) == [[3, 2], [3, 3], [4, 2], [4, 3]]  # rows' centres: …, 0.583, 0.75, 0.917
+
+
+def test_a_box_between_the_centres_gets_the_nearest_cells() -> None:
+    tiny = torch.tensor([[[0.45, 0.45, 0.48, 0.48]]])  # its centre, (3.72, 2.79) in cells, lies in cell (2, 3)
+    assert cells(cells_inside(GRID, tiny)[0, 0]) == [[2, 3]]
+    assert cells(cells_inside(GRID, tiny, least=4)[0, 0]) == [[2, 3], [2, 4], [3, 3], [3, 4]]
+
+
+def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
+    whole, part = Box(0.0, 0.0, 0.5, 1.0), Box(0.25, 0.0, 0.5, 0.5)
+    far = Box(0.25, 0.0, 0.75, 0.5)
+    plan = plan_of(
+        (instance("tree", STILL), resting(whole)),
+        (instance("leaf", STILL, parent="tree"), resting(part)),
+        (instance("house", STILL), resting(far)),
+        nearest_first=("tree", "house", "leaf"),
+    )
+    owner = layout_on(GRID, plan).owner[0]
+    assert owner[0].tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
+    assert owner[5].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
+    angles = torch.tensor([0.0, 0.5, 0.6, 1.5])  # of the features of one token
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
+    costs = [sum(1 - math.cos(a - b) for b in angles.tolist()) for a in angles.tolist()]
+    assert reference_frame(features) == costs.index(min(costs)) == 2
+    assert reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None]) == 2  # lengths say nothing
+
+
+def test_the_displacement_penalty_by_hand() -> None:
+    penalty = displacement_penalty(torch.tensor([[0.1, 0.2], [0.4, 0.6], [0.1, 0.2]]), falloff=2.0)
+    apart = math.exp(-2.0 * 0.5) + 1
+    assert torch.allclose(penalty, torch.tensor([[2, apart, 2], [apart, 2, apart], [2, apart, 2]]), atol=1e-6)
+
+
+def test_the_ring_of_a_region() -> None:
+    inside = torch.zeros(5, 7, dtype=torch.bool)
+    inside[1:5, 2:6] = True
+    ring = border_ring(inside)
+    assert cells(inside & ~ring) == [[2, 3], [2, 4], [3, 3], [3, 4]]  # the lowest row touches the frame's edge
+
+
+def test_the_foreground_is_what_leaves_the_border_alone() -> None:
+    inside = torch.zeros(6, 8, dtype=torch.bool)
+    inside[0:5, 1:7] = True
+    thing = torch.zeros_like(inside)
+    thing[1:4, 2:5] = True
+    thing[4, 3] = True  # touches the border once
+    features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
+    features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(foreground(features, inside), thing)
+
+
+def test_alike_all_over_the_whole_box_is_foreground() -> None:
+    inside = torch.zeros(6, 8, dtype=torch.bool)
+    inside[1:5, 1:7] = True
+    assert torch.equal(foreground(torch.ones(6, 8, 3), inside), inside)
+
+
+def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> None:
+    boxes = torch.tensor([[x, 1 / 6, x + 0.5, 5 / 6] for x in (0.0, 0.25, 0.5)])  # 4 × 4 cells
+    inside = cells_inside(GRID, boxes[None])[0]
+    masks = torch.zeros(3, 6, 8, dtype=torch.bool)
+    for frame, left in enumerate((0, 2, 4)):
+        masks[frame, 2:4, left + 1 : left + 3] = True
+    masks[1, 4, 3] = True  # seen in one frame of three
+    template = shape_template(masks, boxes, threshold=0.5)
+    assert not template.is_whole_box
+    assert cells(template.mask) == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    masks[1, 4, 3] = False
+    assert torch.equal(warped(template.mask, boxes, inside), masks)
+
+
+def test_an_empty_template_gives_way_to_the_whole_box() -> None:
+    template = shape_template(torch.zeros(3, 6, 8, dtype=torch.bool), torch.tensor([[0, 0, 0.5, 0.5]] * 3), 0.5)
+    assert template.is_whole_box
+    assert template.mask.all()
+
+
+def test_displacements_by_hand() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 0.25, 0.5], [0.25, 0.0, 0.75, 0.5], [0.5, 0.5, 0.75, 1.0]])
+    inside = cells_inside(GRID, boxes[None])[0]
+    # from 2 to 4 cells wide, the left edge by 2 cells: column 0 is a quarter, column 1 three quarters across
+    across = box_displacement(boxes, inside, 0, 1)
+    assert torch.equal(across[:2], torch.tensor([[2.5, 0.0], [3.5, 0.0]]))
+    assert torch.equal(box_displacement(boxes, inside, 0, 2), torch.tensor([[4.0, 3.0]]).expand(6, 2))
+
+
+def test_what_moves_with_its_box_is_rewarded_most() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.25, 1 / 3, 0.75, 5 / 6]])
+    inside = cells_inside(GRID, boxes[None])[0]
+    features = torch.randn(2, 6, 8, 16, generator=generator)
+    features[1, 2:5, 2:6] = features[0, 0:3, 0:4]
+    assert torch.equal(
+        perceived_displacement(torch.nn.functional.normalize(features, dim=3), inside, 0, 1),
+        torch.tensor([[2.0, 2.0]]).expand(12, 2),
+    )
+    penalty = deformation_penalty(features, boxes, inside)
+    assert torch.allclose(penalty[inside], torch.tensor(2.0), atol=1e-5)
+    assert (penalty[~inside] == 0).all()
+    features[1, 2, 2], features[1, 2, 3] = features[0, 0, 1], features[0, 0, 0]  # two parts change places, a cell apart
+    penalty = deformation_penalty(features, boxes, inside)
+    assert penalty[0, 0, 0, 1].item() == pytest.approx(math.exp(-1) + 1, abs=1e-5)
+    assert penalty[0, 1, 1, 1].item() == pytest.approx(2, abs=1e-5)
+
+
+def dense(field: GuidanceField) -> Tensor:
+    """G, [N, N], as the field defines it."""
+    frame = torch.arange(field.grid.tokens) // (field.grid.rows * field.grid.columns)
+    same = (field.instance[:, None] == field.instance) & (field.instance[:, None] != 0)
+    G = torch.where(same, field.weight[:, frame], 0.0)
+    rows = (field.anchor != NO_ANCHOR).nonzero()[:, 0]
+    G[rows, field.anchor[rows]] += field.anchor_weight[rows]
+    return G
+
+
+def test_the_field_is_the_sum_of_the_branches_built_element_by_element() -> None:
+    """Before there are features: whole boxes, the middle frame as reference, Λ = 2."""
+    still, car = Box(0.0, 0.0, 0.3, 0.6), Box(0.1, 0.5, 0.4, 0.9)
+    plan = plan_of(
+        (instance("tree", STILL), resting(still)),
+        (instance("car", RIGID), moving(car, 0.5)),
+        (instance("dog", NON_RIGID), moving(Box(0.6, 0.1, 0.95, 0.6), 0.0, 0.3)),
+        nearest_first=("dog", "car", "tree"),
+    )
+    layout = layout_on(GRID, plan)
+    field, facts = guidance_field(layout, None, GuidanceParameters(falloff=1.5))
+    owner = layout.owner.flatten(1)
+    expected = torch.zeros(GRID.tokens, GRID.tokens)
+    centers = (layout.boxes[..., :2] + layout.boxes[..., 2:]) / 2
+    per_frame = GRID.rows * GRID.columns
+    for f in range(3):
+        for p in range(per_frame):
+            who = int(owner[f, p])
+            if who == 1:
+                expected[f * per_frame + p, 1 * per_frame + p] = 1
+            for g in range(3):
+                for r in range(per_frame):
+                    if who > 1 and int(owner[g, r]) == who:
+                        apart = float((centers[who - 1, f] - centers[who - 1, g]).norm())
+                        reward = math.exp(-1.5 * apart) + 1 if who == 2 else 2.0
+                        expected[f * per_frame + p, g * per_frame + r] = reward
+    assert torch.allclose(dense(field), expected, atol=1e-6)
+    assert {fact.instance: fact.tokens for fact in facts} == {
+        name: int((owner == 1 + index).sum()) for index, name in enumerate(plan.graph.ids)
+    }
+
+
+def test_features_narrow_the_masks_and_choose_the_reference() -> None:
+    generator = torch.Generator().manual_seed(1)
+    box = Box(0.25, 1 / 6, 0.75, 5 / 6)
+    plan = plan_of((instance("car", RIGID), resting(box)))
+    layout = layout_on(GRID, plan)
+    thing = torch.zeros(3, 6, 8, dtype=torch.bool)
+    thing[:, 2:4, 3:5] = True
+    features = torch.where(thing[..., None], torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+    features = (features + 0.02 * torch.randn(3, 6, 8, 3, generator=generator)).flatten(0, 2)
+    field, (fact,) = guidance_field(layout, features, GuidanceParameters())
+    assert torch.equal(field.instance.view(3, 6, 8) == 1, thing)
+    assert (fact.tokens, fact.whole_box) == (12, False)
+    half, _ = guidance_field(layout, features.bfloat16(), GuidanceParameters())
+    assert torch.equal(half.instance, field.instance)
+
+
+def test_phases_guide_their_own_frames_alone() -> None:
+    """At rest until layout frame 4, that is in token frames 0 and 1; then deforming."""
+    box = Box(0.25, 0.0, 0.5, 0.5)
+    leaf = instance("leaf", NON_RIGID)
+    track = Track(
+        instance="leaf",
+        phases=(Phase(label=STILL, start=0, end=4), Phase(label=NON_RIGID, start=5, end=8)),
+        boxes=resting(box),
+    )
+    plan = plan_of((leaf, resting(box))).model_copy(update={"tracks": (track,)})
+    field, facts = guidance_field(layout_on(GRID, plan), None, GuidanceParameters())
+    G = dense(field)
+    frame = torch.arange(GRID.tokens) // 48
+    queries, keys = G.nonzero(as_tuple=True)
+    assert {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)} == {(0, 1), (1, 1), (2, 2)}
+    assert [fact.branch for fact in facts] == ["rcg", "sdg"]
+
+
+@pytest.mark.parametrize("label", list(MotionLabel))
+def test_a_branch_that_is_left_out_guides_nothing(label: MotionLabel) -> None:
+    layout = layout_on(GRID, plan_of((instance("thing", label), resting(Box(0.0, 0.0, 0.5, 0.5)))))
+    others = tuple(branch for branch in BRANCH_OF.values() if branch != BRANCH_OF[label])
+    field, facts = guidance_field(layout, None, GuidanceParameters(branches=others))
+    assert not facts
+    assert not dense(field).any()
+
+
+def test_small_boxes_are_guided_more_strongly_within_bounds() -> None:
+    def strength(area: float) -> float:
+        return area_strength(torch.tensor([[0.0, 0.0, area**0.5, area**0.5]]))
+
+    assert strength(0.4) == strength(0.1) == 1.0
+    assert strength(0.025) == pytest.approx(2.0)
+    assert strength(0.0001) == 3.0
+
+
+@pytest.mark.parametrize("changes", [{"strength": -0.1}, {"steps": 1.2}, {"branches": ("gig", "gig")}, {"falloff": 0}])
+def test_parameters_name_what_is_wrong(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        GuidanceParameters.model_validate(changes)
