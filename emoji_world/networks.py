@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -173,10 +174,17 @@ def save_pipeline(
     CogVideoXPipeline(
         tokenizer=tokenizer,
         text_encoder=_half_copy(text_encoder, lambda: T5EncoderModel(text_encoder.config)),
-        vae=_half_copy(vae, lambda: AutoencoderKLCogVideoX.from_config(vae.config)),
-        transformer=_half_copy(transformer, lambda: CogVideoXTransformer3DModel.from_config(transformer.config)),
+        vae=_half_copy(vae, lambda: AutoencoderKLCogVideoX.from_config(_without_origin(vae))),
+        transformer=_half_copy(
+            transformer, lambda: CogVideoXTransformer3DModel.from_config(_without_origin(transformer))
+        ),
         scheduler=make_scheduler(),
     ).save_pretrained(folder)
+
+
+def _without_origin(network: AutoencoderKLCogVideoX | CogVideoXTransformer3DModel) -> dict[str, Any]:
+    """Its configuration, without the folder it was loaded from."""
+    return {key: value for key, value in network.config.items() if key != "_name_or_path"}
 
 
 def _half_copy(module: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:

@@ -91,6 +91,12 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     assert len(before) == 3
     assert train(profile, tmp_path, lines.append) == folder
     assert {file: file.read_bytes() for file in before} == before
+    further = replace(profile, start=folder, transformer=replace(profile.transformer, learning_rate=0.0))
+    again = train(further, tmp_path / "further", lines.append)
+    assert {file.relative_to(again): file.read_bytes() for file in again.rglob("*.safetensors")} == {
+        file.relative_to(folder): content for file, content in before.items()
+    }
+    assert not any("_name_or_path" in file.read_text(encoding="utf-8") for file in again.rglob("*.json"))
 
 
 def test_whitening_evens_the_latents_and_leaves_the_reconstruction() -> None:

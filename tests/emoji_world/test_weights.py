@@ -16,6 +16,11 @@ def test_the_folder_is_small_and_in_half_precision() -> None:
     assert {tensor.dtype for file in files for tensor in load_file(file).values()} == {torch.float16}
 
 
+def test_the_folder_says_nothing_of_the_machine_it_was_made_on() -> None:
+    for file in WEIGHTS.rglob("*.json"):
+        assert "_name_or_path" not in file.read_text(encoding="utf-8"), file
+
+
 def test_it_loads_as_a_stock_pipeline() -> None:
     pipeline = CogVideoXPipeline.from_pretrained(str(WEIGHTS), dtype=torch.float32)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
