@@ -26,11 +26,6 @@ class Track:
     boxes: Tensor
     shape: Shape
 
-    @property
-    def seen(self) -> Tensor:
-        """[frames] bool."""
-        return self.scores > THRESHOLD
-
 
 def track(detector: Detector, video: Tensor, sprites: Sequence[str]) -> list[Track]:
     """video: [frames, 3, height, width] in 0..1 -> one track for each sprite, in their order."""

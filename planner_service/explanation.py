@@ -21,8 +21,6 @@ class About(StrEnum):
     LABEL = "label"
     CUE = "cue"
     RELATION = "relation"
-    BACKGROUND = "background"
-    DEPTH = "depth"
 
 
 class Reason(WireModel):

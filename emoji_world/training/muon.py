@@ -2,7 +2,7 @@
 
     M ← μ M + (1-μ) g        W ← W - η (0.2 √max(rows, columns) · orthogonal((1-μ) g + μ M) + λ W)
 
-torch.optim.Muon iterates in bfloat16, which a CPU without such instructions emulates, 50 times slower; this one
+torch.optim.Muon iterates in bfloat16, which a CPU without such instructions emulates, many times slower; this one
 iterates in float32, all matrices of one shape at once.
 """
 

@@ -18,8 +18,9 @@ from generator_service.backbones.cogvideox_attention import (
     borrowed_attention,
     captured_features,
 )
-from generator_service.guidance.attention import AttentionPlan, Form, guided_attention, plan_attention
+from generator_service.guidance.attention import AttentionPlan, guided_attention, plan_attention
 from generator_service.guidance.field import GuidanceField
+from generator_service.guidance.parameters import Form
 from generator_service.guidance.regional import Regions, regional_attention
 
 FieldOf = Callable[[Tensor | None], GuidanceField]
@@ -28,12 +29,12 @@ FieldOf = Callable[[Tensor | None], GuidanceField]
 
 @dataclass(frozen=True)
 class MotionGuidance:
-    """Eq. 4.  Defaults are the paper's, where it has them."""
+    """Eq. 4."""
 
     field: FieldOf
-    strength: float = 0.15
+    strength: float
     """β; 0 is off."""
-    steps: range = range(10)
+    steps: range
     """Which denoising steps, from 0."""
     layers: tuple[int, ...] | None = None
     """None is all."""

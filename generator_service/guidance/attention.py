@@ -19,19 +19,17 @@ once per denoising step, for all layers.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.parameters import Form
 from generator_service.guidance.partial_attention import Partial, attend, merge
 
-Form = Literal["multiplicative", "additive"]
-
 BLOCK_SHARE = 0.2
-"""An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` is faster (measured)."""
+"""An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 """How many logits `_Block` holds at a time, over all heads: a CPU's cache; a quarter GiB of a GPU."""
 

@@ -22,8 +22,6 @@ from generator_service.guidance.reference import anchors, reference_frame
 from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
 from shared.motion_graph import MotionLabel
 
-LEAST_TOKENS = 4
-"""Of a small box in each frame, where small boxes are looked after (Sec. 4.5)."""
 LARGE_AREA = 0.1
 """Share of the frame from which on an instance needs no more strength than any other."""
 STRONGEST = 3.0

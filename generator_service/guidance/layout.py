@@ -36,15 +36,12 @@ class TokenLayout:
     """[F, rows, columns], long: 1 + the instance a token belongs to, 0 for none."""
 
 
-def layout_on(grid: Grid, plan: Plan, *, least_tokens: int = 1) -> TokenLayout:
-    """least_tokens: of a box in each frame; the cells nearest to its centre make up for what it lacks.
-
-    Raises ValueError for a plan whose frames are not the grid's.
-    """
+def layout_on(grid: Grid, plan: Plan) -> TokenLayout:
+    """Raises ValueError for a plan whose frames are not the grid's."""
     if plan.frames != grid.layout_frames:
         raise ValueError(f"Got a plan of {plan.frames} frames but expected {grid.layout_frames}")
     boxes = torch.stack([_mean_boxes(track.boxes, grid) for track in plan.tracks])
-    inside = cells_inside(grid, boxes, least_tokens)
+    inside = cells_inside(grid, boxes)
     owner = torch.zeros(inside.shape[1:], dtype=torch.long)
     for instance in _farthest_first(plan, boxes):
         owner[inside[instance]] = 1 + instance
@@ -52,17 +49,16 @@ def layout_on(grid: Grid, plan: Plan, *, least_tokens: int = 1) -> TokenLayout:
     return TokenLayout(grid, plan.graph.ids, boxes, phases, inside, owner)
 
 
-def cells_inside(grid: Grid, boxes: Tensor, least: int = 1) -> Tensor:
+def cells_inside(grid: Grid, boxes: Tensor) -> Tensor:
     """boxes: [instance, F, 4] -> [instance, F, rows, columns], bool."""
     x = (torch.arange(grid.columns) + 0.5) / grid.columns
     y = (torch.arange(grid.rows) + 0.5)[:, None] / grid.rows
     x0, y0, x1, y1 = boxes[..., None, None].unbind(2)
     inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
     away = ((x - (x0 + x1) / 2) * grid.columns) ** 2 + ((y - (y0 + y1) / 2) * grid.rows) ** 2
-    nearest = away.flatten(2).argsort(dim=2, stable=True)[..., :least]
+    nearest = away.flatten(2).argmin(2, keepdim=True)
     filled = inside.flatten(2).scatter(2, nearest, True).view_as(inside)
-    wanting = inside.sum((2, 3), keepdim=True) < least
-    return torch.where(wanting, filled, inside)
+    return torch.where(inside.any(3, keepdim=True).any(2, keepdim=True), inside, filled)
 
 
 def _frames_of(token_frame: int, grid: Grid) -> range:

@@ -10,6 +10,10 @@ Branch = Literal["rcg", "gig", "sdg"]
 """Reference-conditioned (motionless), geometric-invariance (rigid) and spatial-deformation guidance (non-rigid)."""
 
 
+Form = Literal["multiplicative", "additive"]
+"""Logits times 1 + β G, as in the paper, or plus β G."""
+
+
 def _each_once(branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
     if len(set(branches)) != len(branches):
         raise ValueError("names a branch twice")
@@ -29,10 +33,7 @@ class GuidanceParameters(WireModel):
     ] = ("rcg", "gig", "sdg")
     strength: Annotated[float, Field(ge=0.0, le=5.0, description="β of Eq. 4; 0 is the stock model.")] = 0.15
     steps: Annotated[Share, Field(description="Share of the denoising steps that are guided, from the first on.")] = 0.2
-    form: Annotated[
-        Literal["multiplicative", "additive"],
-        Field(description="Logits times 1 + β G, as in the paper, or plus β G."),
-    ] = "multiplicative"
+    form: Annotated[Form, Field(description="Logits times 1 + β G, as in the paper, or plus β G.")] = "multiplicative"
     falloff: Annotated[float, Field(gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")] = 1.0
     template_threshold: Annotated[
         Share, Field(description="Share of frames in which a cell must be foreground to belong to a rigid template.")
@@ -40,9 +41,7 @@ class GuidanceParameters(WireModel):
     layers: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | None, Field(description="Guided layers, from 0; null is all.")
     ] = None
-    small_boxes: Annotated[
-        bool, Field(description="Guide instances more strongly the smaller they are, on four tokens a frame at least.")
-    ] = False
+    small_boxes: Annotated[bool, Field(description="Guide instances more strongly the smaller they are.")] = False
     regional: Annotated[bool, Field(description="Regional prompting: each box reads its own description.")] = True
     regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
     base_ratio: Annotated[
