@@ -10,6 +10,7 @@ from torch import Tensor
 
 from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.cogvideox_attention import captured_features
 from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
 from generator_service.backbones.specs import COGVIDEOX_2B
 from generator_service.guidance.branches import guidance_field
@@ -164,6 +165,23 @@ def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings:
         guided = halves()
     assert torch.equal(guided[0], stock[0])
     assert not torch.allclose(guided[1], stock[1])
+
+
+def test_features_are_those_of_the_conditional_half(backbone: CogVideoX, settings: RenderSettings) -> None:
+    conditioning = backbone.prepare("a car and a tree", settings)
+    state = first_state(backbone, settings)
+    timestep = backbone.solver(STEPS).timesteps[0]
+
+    @torch.no_grad()
+    def features(text: Tensor) -> Tensor:
+        with captured_features(backbone.transformer, 0) as captured:
+            backbone.predict(state.latents, timestep, replace(conditioning, text=text))
+        return captured[0]
+
+    conditional = features(conditioning.text[-1:])
+    assert torch.allclose(features(conditioning.text), conditional, atol=1e-5)
+    if settings.guidance_scale > 1:
+        assert not torch.allclose(features(conditioning.text[:1]), conditional, atol=1e-3)
 
 
 def test_a_network_that_is_split_or_not_stock_is_refused(
