@@ -37,12 +37,12 @@ PROFILES: dict[str, Profile] = {
     ),
     "cpu-further": Profile(
         vae=VaeRecipe(Budget(0)),
-        cached_clips=16_384,
+        cached_clips=24_576,
         transformer=TransformerRecipe(
-            Budget(100), stills_until=0, alone_until=0, learning_rate=2e-3, hold=0.4, recognition_until=0.6
+            Budget(70), stills_until=0, alone_until=0, learning_rate=2e-3, hold=0.4, recognition_until=0.6
         ),
         cadence=Cadence(checkpoint=300, report=30),
-        seed=1,
+        seed=2,
         pair_share=0.6,
         start=WEIGHTS,
     ),
