@@ -43,11 +43,26 @@ class Substitution(NamedTuple):
     drawn_as: str
 
 
+class Drawn(NamedTuple):
+    """One object of a caption."""
+
+    noun: str
+    """What the prompt calls it: the name in `vocabulary`, of all sprites, whether or not this world has it."""
+    sprite: str
+    motion: Motion
+
+
 @dataclass(frozen=True)
 class Translation:
-    caption: str
+    objects: tuple[Drawn, ...]
+    background: Background
     substitutions: tuple[Substitution, ...]
     ignored: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        pairs = [(drawn.sprite, drawn.motion) for drawn in self.objects]
+        return grammar.caption(pairs, self.background, grammar.first)
 
 
 @dataclass
@@ -90,25 +105,29 @@ def translate(prompt: str, world: WorldSpec = WORLD) -> Translation:
         motions = [_motion_of(clause) for clause in reading.clauses if clause.verb or clause.direction]
         mentions = [_Mention(noun, UNKNOWN_OBJECT, None, motions[0] if motions else "still")]
     drawn = _cast(mentions, world)
-    objects: list[tuple[str, Motion]] = []
+    objects: list[Drawn] = []
     for mention, sprite in zip(mentions, drawn, strict=True):
         if sprite is None:
             ignored.append(mention.word)
             continue
-        objects.append((sprite, mention.motion or "still"))
+        objects.append(Drawn(mention.names, sprite, mention.motion or "still"))
         own_colour = SPRITES[sprite].colour
         if mention.word and mention.word not in _forms(sprite):
             substitutions.append(Substitution(mention.word, sprite))
         elif mention.colour not in (None, own_colour):
             substitutions.append(Substitution(f"{mention.colour} {mention.word}", f"{own_colour} {sprite}"))
-    word, background = reading.place or ("", USUAL_PLACE[SPRITES[objects[0][0]].kind])
+    word, background = reading.place or ("", USUAL_PLACE[SPRITES[objects[0].sprite].kind])
     if background not in world.backgrounds:
         background = world.backgrounds[0]
     if word and word not in {part for place in grammar.PLACES[background] for part in place.split()}:
         substitutions.append(Substitution(word, grammar.first(grammar.PLACES[background]).split()[-1]))
-    return Translation(
-        grammar.caption(objects, background, grammar.first), tuple(substitutions), tuple(dict.fromkeys(ignored))
-    )
+    return Translation(tuple(objects), background, tuple(substitutions), tuple(dict.fromkeys(ignored)))
+
+
+def noun_of(phrase: str) -> str | None:
+    """The first thing of `vocabulary` that a phrase names, as `Drawn.noun` says it."""
+    mentions = (mention for clause in _read(_words(phrase)).clauses for mention in clause.mentions)
+    return next((mention.names for mention in mentions), None)
 
 
 def _words(prompt: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The captions' grammar: scene → sentence.  Training draws among the wordings, the bridge takes the first of each.
 
-caption = clause [("and" | "while") clause] place
+caption = [clause [("and" | "while") clause]] place
 clause  = article [colour] sprite ["is"] verb [direction]
 """
 
@@ -75,7 +75,7 @@ def clause(sprite: str, motion: Motion, choose: Choose) -> str:
 
 def caption(objects: Sequence[tuple[str, Motion]], background: Background, choose: Choose) -> str:
     clauses = f" {choose(JOINS)} ".join(clause(sprite, motion, choose) for sprite, motion in objects)
-    return f"{clauses} {choose(PLACES[background])}"
+    return f"{clauses} {choose(PLACES[background])}".strip()
 
 
 def words() -> list[str]:

@@ -44,7 +44,7 @@ class Scene:
 
 
 def draw_scene(spec: WorldSpec, rng: Generator, objects: int, *, held_out: bool) -> Scene:
-    """A random scene of one or two objects.  Held out: at least one triple is never trained on; else none is."""
+    """A random scene of no, one or two objects.  Held out: at least one triple is never trained on; else none is."""
     while True:
         sprites = [str(name) for name in rng.choice(spec.sprites, objects, replace=False)]
         motions = [MOTIONS[k] for k in rng.integers(len(MOTIONS), size=objects)]
@@ -65,7 +65,7 @@ def place(spec: WorldSpec, rng: Generator, pairs: Sequence[tuple[str, Motion]]) 
     while True:
         patience = 0.97**attempts  # crowded scenes: a little smaller and slower at every attempt
         placed = tuple(_place_one(spec, rng, sprite, motion, len(pairs), patience) for sprite, motion in pairs)
-        if len(placed) == 1 or _apart(spec, *placed):
+        if len(placed) < 2 or _apart(spec, *placed):
             return placed
         attempts += 1
 

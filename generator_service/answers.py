@@ -23,6 +23,8 @@ class ResultUrls(WireModel):
     """PNG: a film strip with the plan's boxes."""
     manifest: str
     """JSON: what it takes to make the same video again."""
+    report: str
+    """JSON: the job's `diagnostics`."""
 
 
 class Links(WireModel):

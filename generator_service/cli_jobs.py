@@ -17,6 +17,7 @@ from generator_service.cli_options import (
     BackboneName,
     Frames,
     FramesPerSecond,
+    Guidance,
     GuidanceScale,
     Height,
     PlanFile,
@@ -51,6 +52,7 @@ def submit(
     height: Height = None,
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
+    guidance: Guidance = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -73,6 +75,7 @@ def submit(
             height=height,
             fps=fps,
             guidance_scale=guidance_scale,
+            guidance=guidance,
         )
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")

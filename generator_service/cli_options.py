@@ -1,7 +1,8 @@
 """Options that several commands take, written once."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,4 +16,24 @@ Frames = Annotated[int | None, typer.Option(help="Frames of the video.")]
 Width = Annotated[int | None, typer.Option(help="Pixels.")]
 Height = Annotated[int | None, typer.Option(help="Pixels.")]
 FramesPerSecond = Annotated[int | None, typer.Option(help="Frames a second.")]
+
+
+def _guidance(text: str) -> Any:
+    if text == "off":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter(f'Got {text!r} but expected "off" or a JSON object') from None
+
+
+Guidance = Annotated[
+    Any,
+    typer.Option(
+        parser=_guidance,
+        metavar="off|JSON",
+        help='How the plan guides the video: "off", or parameters such as {"strength": 0.3, "branches": ["gig"]}; '
+        "what is left out is the backbone's default.",
+    ),
+]
 GuidanceScale = Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")]

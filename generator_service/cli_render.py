@@ -1,6 +1,5 @@
 """`python -m generator_service render`: one video in this process, without queue or services."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,6 +13,7 @@ from generator_service.cli_options import (
     BackboneName,
     Frames,
     FramesPerSecond,
+    Guidance,
     GuidanceScale,
     Height,
     PlanFile,
@@ -32,17 +32,13 @@ if TYPE_CHECKING:
     from generator_service.sampling.state import StepState
 
 
-class Guidance(StrEnum):
-    OFF = "off"
-
-
 def render_command(
     out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
     prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
     plan: PlanFile = None,
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
-    guidance: Annotated[Guidance, typer.Option(help="What steers the video by its plan.")] = Guidance.OFF,
+    guidance: Guidance = None,
     steps: Steps = None,
     frames: Frames = None,
     width: Width = None,
@@ -51,10 +47,11 @@ def render_command(
     guidance_scale: GuidanceScale = None,
     preview: Annotated[Path | None, typer.Option(help="A film strip to write, as PNG.", dir_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="How it was made, to write as JSON.", dir_okay=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="What guidance did, to write as JSON.", dir_okay=False)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")] = None,
 ) -> None:
-    """Render a video in this process.
+    """Render a video in this process, guided by a plan if there is one.
 
     What is left out is the backbone's own default; how it is loaded may also stand in the environment, as for a
     render worker (GENERATOR_RENDER_…).
@@ -72,6 +69,7 @@ def render_command(
             height=height,
             fps=fps,
             guidance_scale=guidance_scale,
+            guidance=guidance,
         )
         options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
         worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
@@ -83,8 +81,13 @@ def render_command(
 
     for note in rendered.diagnostics.notes:
         console.print(note, style="yellow")
-    record = rendered.manifest.model_dump_json(indent=2).encode()
-    for path, content in ((out, rendered.video), (preview, rendered.preview), (manifest, record)):
+    files = {
+        out: rendered.video,
+        preview: rendered.preview,
+        manifest: rendered.manifest.model_dump_json(indent=2).encode(),
+        report: rendered.diagnostics.model_dump_json(indent=2).encode(),
+    }
+    for path, content in files.items():
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

@@ -72,7 +72,7 @@ class Client:
                 raise invalid_request(error) from error
         elif fields:
             raise TypeError("give either a request or its fields")
-        body = request.model_dump_json(exclude_none=True)
+        body = request.model_dump_json(exclude_none=True, exclude_unset=True)
         return _read(JobView, self._ask("POST", "/jobs", content=body, headers={"Content-Type": "application/json"}))
 
     def get(self, job_id: str) -> JobView:

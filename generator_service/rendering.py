@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from generator_service.backbones.base import AnyBackbone, Frames
+from generator_service.backbones.guidance import UNGUIDED
 from generator_service.jobs.record import Diagnostics
 from generator_service.jobs.states import Stage
 from generator_service.request import RenderSettings
-from generator_service.sampling.guidance import UNGUIDED
 from generator_service.sampling.loop import denoise
+from generator_service.sampling.meter import StepMeter
 from generator_service.sampling.state import OnStep, first_state
 from generator_service.storage.manifest import Manifest
 from generator_service.storage.preview import draw_preview
@@ -54,16 +55,21 @@ def render(
     with _reproducible(), _memory_errors_as_ours(settings):
         on_stage(Stage.SAMPLING)
         with _timed("sampling", seconds):
-            caption = backbone.caption(prompt)
+            caption = backbone.caption(prompt, plan)
+            staged = None if plan is None else backbone.staged(plan)
             conditioning = backbone.prepare(caption.text, settings)
-            latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, on_step)
+            guidance = UNGUIDED if staged is None else backbone.guidance(staged, conditioning, settings)
+            meter = StepMeter(backbone.device)
+            start = first_state(backbone, settings)
+            latents = denoise(backbone, conditioning, start, guidance, meter.around(on_step))
         on_stage(Stage.DECODING)
         with _timed("decoding", seconds):
             frames = backbone.decode(latents, settings)
+        adherence = None if staged is None else backbone.adherence(frames, staged)
 
     with _timed("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
-        preview = draw_preview(frames, prompt, plan)
+        preview = draw_preview(frames, prompt, staged)
 
     setup = backbone.setup
     manifest = Manifest(
@@ -71,7 +77,6 @@ def render(
         caption=caption.text,
         plan_hash=None if plan is None else plan.content_hash,
         settings=settings,
-        guidance="off",
         weights_revision=setup.weights_revision,
         device=setup.device,
         dtype=setup.dtype,
@@ -79,8 +84,14 @@ def render(
         encoding=encoding,
         seconds=seconds,
     )
+    report = guidance.report()
     diagnostics = Diagnostics(
-        caption=caption.text if caption.text != prompt else None, notes=caption.notes, seconds=seconds
+        caption=caption.text if caption.text != prompt else None,
+        notes=caption.notes,
+        seconds=seconds,
+        guidance=report,
+        cost=None if report is None else meter.cost(report.steps),
+        adherence=adherence,
     )
     return Rendered(frames, video, preview, manifest, diagnostics)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, Positive
+from generator_service.guidance.parameters import OFF, GuidanceParameters, GuidanceWish
 from shared.errors import InvalidRequest, Violation
 from shared.plan import Plan, Prompt
 from shared.wire import WireModel
@@ -43,6 +44,8 @@ class RenderSettings(WireModel):
     height: Positive
     fps: Positive
     guidance_scale: GuidanceScale
+    guidance: GuidanceParameters = OFF
+    """How the plan guides the video."""
 
 
 class JobRequest(WireModel):
@@ -60,6 +63,14 @@ class JobRequest(WireModel):
     fps: Annotated[Positive | None, Field(le=60, description="Frames a second of the MP4.", examples=[8])] = None
     guidance_scale: Annotated[
         GuidanceScale | None, Field(description="Classifier-free guidance; 1 turns it off.", examples=[3.0])
+    ] = None
+    guidance: Annotated[
+        GuidanceWish | None,
+        Field(
+            description='How the plan guides the video, or "off".  Fields left out, and all of them if this is absent, '
+            "are the backbone's own defaults: see GET /backbones.",
+            examples=[{"branches": ["rcg", "gig"]}, "off"],
+        ),
     ] = None
     metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(
         default_factory=dict
@@ -99,8 +110,9 @@ class JobRequest(WireModel):
             height=self.height or defaults.height,
             fps=self.fps or defaults.fps,
             guidance_scale=self.guidance_scale or defaults.guidance_scale,
+            guidance=spec.guidance if self.guidance is None else self.guidance.over(spec.guidance),
         )
-        violations = _beyond(spec, settings)
+        violations = [*_beyond(spec, settings), *_beyond_layers(spec, settings)]
         if self.plan is not None and self.plan.frames != frames:
             violations.append(
                 Violation(field="plan.tracks", message=f"the plan has {self.plan.frames} frames, the video {frames}")
@@ -119,6 +131,16 @@ def _beyond(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
     if settings.steps > spec.maximum_steps:
         found.append(Violation(field="steps", message=f"at most {spec.maximum_steps}, not {settings.steps}"))
     return found
+
+
+def _beyond_layers(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
+    guidance = settings.guidance
+    asked = {"layers": max(guidance.layers or (0,)), "feature_layer": guidance.feature_layer or 0}
+    return [
+        Violation(field=f"guidance.{name}", message=f"{spec.name} has layers 0 to {spec.layers - 1}, not {layer}")
+        for name, layer in asked.items()
+        if layer >= spec.layers
+    ]
 
 
 def _invalid(violations: list[Violation]) -> InvalidRequest:

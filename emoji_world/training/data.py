@@ -13,6 +13,8 @@ from emoji_world.world import Clip, make_clip
 
 PAIR_SHARE = 0.3
 """Share of clips with two objects, unless asked otherwise."""
+EMPTY_SHARE = 0.06
+"""Share of clips that show a place and nothing in it: what is around the things of a video can be described alone."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ def noise_source(*seed: int) -> torch.Generator:
 def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, pair_share: float = PAIR_SHARE) -> Clip:
     """Clip of this seed from the training split; `still` keeps one random frame."""
     rng = np.random.default_rng([*seed, 1])
-    objects = 1 + int(rng.random() < pair_share)
+    drawn = rng.random()
+    objects = 0 if drawn > 1 - EMPTY_SHARE else 1 + int(drawn < pair_share)
     frame = int(rng.integers(spec.frames))
     return make_clip(spec, [*seed, 2], objects, frames=[frame] if still else None)
 

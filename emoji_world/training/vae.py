@@ -85,7 +85,9 @@ class VaeTraining:
         decoded = reconstruct(self.trainee.average, videos.to(self.device)).cpu()
         error = ((decoded - videos) / 2) ** 2
         whole = -10 * error.mean((1, 2, 3, 4)).log10().mean()
-        boxes = -10 * ((error * inside).sum((1, 2, 3, 4)) / (3 * inside.sum((1, 2, 3, 4)))).log10().mean()
+        boxes = (
+            -10 * ((error * inside).sum((1, 2, 3, 4)) / (3 * inside.sum((1, 2, 3, 4)))).log10().nanmean()
+        )  # some show nothing
         pairs = torch.stack([videos, decoded], dim=1).flatten(0, 1).transpose(1, 2) / 2 + 0.5
         film_strip(pairs, ["", "reconstruction"] * len(videos)).save(strip)
         return f"PSNR {whole:.2f} dB, in boxes {boxes:.2f} dB"

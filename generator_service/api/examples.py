@@ -47,5 +47,16 @@ REQUESTS: Final[dict[str, Any]] = {
             "metadata": {"order": "1234"},
         },
     },
+    "guidance": {
+        "summary": "Guidance of one's own: rigid things only, more strongly",
+        "value": {
+            "prompt": "a red car drives to the right while a tree stands still",
+            "guidance": {"branches": ["gig"], "strength": 0.3},
+        },
+    },
+    "plain": {
+        "summary": "The same without guidance",
+        "value": {"prompt": "a red car drives to the right while a tree stands still", "guidance": "off"},
+    },
     "plan": {"summary": "A plan of your own: planning is skipped", "value": {"plan": _PLAN, "seed": 7}},
 }

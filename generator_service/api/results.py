@@ -1,4 +1,4 @@
-"""What a job has made: the video, the preview and the manifest from object storage, the plan from its record."""
+"""What a job has made: video, preview, manifest and report from object storage, the plan from its record."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +40,12 @@ def preview(job_id: KnownJob, parts: UseParts) -> Response:
 def manifest(job_id: KnownJob, parts: UseParts) -> Response:
     """JSON: what it takes to make the same video again."""
     return _file(parts, job_id, lambda results: results.manifest, JSON_TYPE)
+
+
+@router.get("/report", summary="What guidance did", response_class=Response, responses=_described(JSON_TYPE))
+def report(job_id: KnownJob, parts: UseParts) -> Response:
+    """JSON: the job's `diagnostics`: what guided each instance, what that cost, and what of the plan is seen."""
+    return _file(parts, job_id, lambda results: results.report, JSON_TYPE)
 
 
 @router.get("/plan", summary="The plan", responses=problem_responses(NotFound, Conflict))

@@ -57,6 +57,7 @@ class Viewer:
             plan=None if results.plan is None else url(results.plan, "plan"),
             preview=url(results.preview, "preview"),
             manifest=url(results.manifest, "manifest"),
+            report=url(results.report, "report"),
         )
 
 

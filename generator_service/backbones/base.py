@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from generator_service.backbones.adherence import Adherence
+from generator_service.backbones.guidance import Guidance
 from generator_service.backbones.specs import BackboneSpec
 from generator_service.request import RenderSettings
+from shared.plan import Plan
 
 Frames = NDArray[np.uint8]
 """[frame, height, width, 3], RGB, 0 to 255."""
@@ -65,10 +69,15 @@ class Backbone(ABC, Generic[C]):
 
     spec: BackboneSpec
     setup: Setup
+    device: torch.device
 
-    def caption(self, prompt: str) -> Caption:
-        """The text that this backbone understands for the prompt."""
+    def caption(self, prompt: str, plan: Plan | None = None) -> Caption:
+        """The text that this backbone understands for the prompt, whose plan may be known."""
         return Caption(prompt)
+
+    def staged(self, plan: Plan) -> Plan:
+        """The plan as this backbone can draw it: what guides the video, and what the video is held against."""
+        return plan
 
     @abstractmethod
     def prepare(self, caption: str, settings: RenderSettings) -> C:
@@ -89,7 +98,18 @@ class Backbone(ABC, Generic[C]):
         """
 
     @abstractmethod
+    def guidance(self, plan: Plan, conditioning: C, settings: RenderSettings) -> Guidance:
+        """What `settings.guidance` asks for, for one video.  plan: as from `staged`."""
+
+    @abstractmethod
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames: ...
+
+    def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...] | None:
+        """What of the plan is seen in the video; None where this backbone's things cannot be found.
+
+        plan: as from `staged`.
+        """
+        return None
 
 
 AnyBackbone = Backbone[Any]

@@ -16,12 +16,16 @@ from torch import Generator, Tensor
 from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Backbone, Caption, Frames, Setup, Solver
+from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
+from generator_service.backbones.guidance import UNGUIDED, Guidance
 from generator_service.backbones.specs import BackboneSpec
 from generator_service.backbones.weights import find_weights
 from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import layout_on
 from generator_service.request import RenderSettings
 from generator_service.settings import WorkerSettings
+from shared.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         length: int = self.transformer.config.max_text_seq_length
         return length
 
-    def caption(self, prompt: str) -> Caption:
+    def caption(self, prompt: str, plan: Plan | None = None) -> Caption:
         """The prompt itself; a note says what of it is too long to be read."""
         tokenizer = self.pipeline.tokenizer
         tokens = tokenizer(prompt).input_ids
@@ -127,6 +131,25 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
             return prediction
         unconditional, conditional = prediction.chunk(2)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
+
+    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
+        """What each instance's box is to show, in the plan's order, and what is around them."""
+        return tuple(instance.description for instance in plan.graph.instances), plan.background
+
+    def guidance(self, plan: Plan, conditioning: CogVideoXConditioning, settings: RenderSettings) -> Guidance:
+        parameters = settings.guidance
+        if parameters.is_off:
+            return UNGUIDED
+        layout = layout_on(self.grid(settings), plan)
+        regional_steps = range(round(parameters.regional_steps * settings.steps)) if parameters.regional else range(0)
+        regional = None
+        if regional_steps:
+            captions, background = self.region_captions(plan)
+            regional = RegionalPrompting.encode(
+                self, layout, captions, background, base_ratio=parameters.base_ratio, steps=regional_steps
+            )
+        motion = MotionGuidance(parameters, range(round(parameters.steps * settings.steps)))
+        return CogVideoXGuidance(self, conditioning, layout, motion=motion, regional=regional)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:

@@ -3,15 +3,15 @@
 Outside these steps, and with a strength of 0, the transformer is the stock one, processors and all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from generator_service.backbones.cogvideox import CogVideoX, CogVideoXConditioning
 from generator_service.backbones.cogvideox_attention import (
     ConditionalProcessor,
     appended_text,
@@ -19,34 +19,35 @@ from generator_service.backbones.cogvideox_attention import (
     captured_features,
 )
 from generator_service.guidance.attention import AttentionPlan, guided_attention, plan_attention
-from generator_service.guidance.field import GuidanceField
-from generator_service.guidance.parameters import Form
+from generator_service.guidance.branches import guidance_field
+from generator_service.guidance.layout import TokenLayout
+from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.guidance.regional import Regions, regional_attention
+from generator_service.guidance.report import GuidanceReport, PhaseFacts, RegionReport, phase_reports
 
-FieldOf = Callable[[Tensor | None], GuidanceField]
-"""The field of a step, from the features of the step before: [N, D], float32; None at the first guided step."""
+if TYPE_CHECKING:
+    from generator_service.backbones.cogvideox import CogVideoX, CogVideoXConditioning
 
 
 @dataclass(frozen=True)
 class MotionGuidance:
     """Eq. 4."""
 
-    field: FieldOf
-    strength: float
-    """β; 0 is off."""
+    parameters: GuidanceParameters
     steps: range
     """Which denoising steps, from 0."""
-    layers: tuple[int, ...] | None = None
-    """None is all."""
-    form: Form = "multiplicative"
-    feature_layer: int | None = None
-    """Behind which layer features are read; None is the middle one."""
+
+    @property
+    def is_on(self) -> bool:
+        return self.parameters.strength != 0 and bool(self.parameters.branches) and len(self.steps) > 0
 
 
 @dataclass(frozen=True)
 class RegionalPrompting:
     """R&P, in all layers; see `guidance.regional`."""
 
+    captions: tuple[tuple[str | None, str], ...]
+    """Of each region its instance, None for what is outside all boxes, and its description."""
     text: Tensor
     """[1, R · tokens of a text, channel]: the descriptions, each encoded on its own."""
     regions: Regions
@@ -56,19 +57,28 @@ class RegionalPrompting:
     @classmethod
     @torch.no_grad()
     def encode(
-        cls, backbone: CogVideoX, captions: Sequence[str], membership: Tensor, *, base_ratio: float, steps: range
+        cls,
+        backbone: "CogVideoX",
+        layout: TokenLayout,
+        captions: Sequence[str],
+        background: str,
+        *,
+        base_ratio: float,
+        steps: range,
     ) -> "RegionalPrompting":
-        """captions: R, each as from `backbone.caption`.  membership: [R, N], bool.  Raises ValueError."""
-        if not captions or len(captions) != len(membership):
-            raise ValueError(f"Got {len(captions)} captions for {len(membership)} regions but expected one for each")
+        """captions: of each instance, in words that the backbone knows; background: of what is outside all boxes."""
+        texts = (*captions, background)
         encoded, _ = backbone.pipeline.encode_prompt(
-            list(captions),
+            list(texts),
             do_classifier_free_guidance=False,
             max_sequence_length=backbone.text_tokens,
             device=backbone.device,
         )
+        inside = layout.inside.flatten(1)  # [instance, N]
+        membership = torch.cat([inside, ~inside.any(0, keepdim=True)])
         regions = Regions.of(membership, backbone.text_tokens, backbone.device)
-        return cls(encoded.flatten(0, 1)[None], regions, base_ratio, steps)
+        names = zip((*layout.names, None), texts, strict=True)
+        return cls(tuple(names), encoded.flatten(0, 1)[None], regions, base_ratio, steps)
 
 
 class CogVideoXGuidance:
@@ -76,8 +86,9 @@ class CogVideoXGuidance:
 
     def __init__(
         self,
-        backbone: CogVideoX,
-        conditioning: CogVideoXConditioning,
+        backbone: "CogVideoX",
+        conditioning: "CogVideoXConditioning",
+        layout: TokenLayout,
         *,
         motion: MotionGuidance | None = None,
         regional: RegionalPrompting | None = None,
@@ -86,9 +97,12 @@ class CogVideoXGuidance:
         self.device = backbone.device
         self.text = backbone.text_tokens
         self.halves = conditioning.text.shape[0]
-        self.motion = motion if motion is not None and motion.strength != 0 else None
+        self.layout = layout
+        self.motion = motion if motion is not None and motion.is_on else None
         self.regional = regional
         self.memory: Tensor | None = None
+        self.facts: list[tuple[PhaseFacts, ...]] = []
+        """Of each step that motion guided."""
 
     def resume(self, memory: Tensor | None) -> None:
         self.memory = memory
@@ -111,20 +125,33 @@ class CogVideoXGuidance:
             yield
         self.memory = features[-1] if features else None
 
+    def report(self) -> GuidanceReport:
+        captions = self.regional.captions if self.regional is not None else ()
+        parts = (self.motion, self.regional)
+        return GuidanceReport(
+            steps=max((len(part.steps) for part in parts if part is not None), default=0),
+            video_tokens=self.layout.grid.tokens,
+            regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
+            phases=phase_reports(self.facts),
+        )
+
     def _plan(self, step: int, regional: RegionalPrompting | None) -> AttentionPlan | None:
         motion = self.motion
         if motion is None or step not in motion.steps:
             return None
+        parameters = motion.parameters
+        field, facts = guidance_field(self.layout, self.memory, parameters)
+        self.facts.append(facts)
         text = self.text if regional is None else 0
-        field = motion.field(self.memory)
-        return plan_attention(field, motion.strength, text=text, form=motion.form, device=self.device)
+        return plan_attention(field, parameters.strength, text=text, form=parameters.form, device=self.device)
 
     def _processors(
         self, plan: AttentionPlan | None, regional: RegionalPrompting | None
     ) -> dict[int, ConditionalProcessor]:
         """Of the layers that motion guides; with descriptions in the sequence, of all."""
         layers = range(len(self.transformer.transformer_blocks))
-        guided = layers if self.motion is None or self.motion.layers is None else self.motion.layers
+        chosen = self.motion.parameters.layers if self.motion is not None else None
+        guided = layers if chosen is None else chosen
         processors = {}
         for layer in layers:
             layer_plan = plan if layer in guided else None
@@ -141,4 +168,5 @@ class CogVideoXGuidance:
 
     def _feature_layer(self, motion: MotionGuidance) -> int:
         middle = len(self.transformer.transformer_blocks) // 2
-        return middle if motion.feature_layer is None else motion.feature_layer
+        chosen = motion.parameters.feature_layer
+        return middle if chosen is None else chosen

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from generator_service.guidance.parameters import GuidanceParameters
 from shared.wire import WireModel
 
 Positive = Annotated[int, Field(ge=1)]
@@ -65,7 +66,11 @@ class BackboneSpec(WireModel):
     width: SizeRule
     height: SizeRule
     maximum_steps: Positive
+    layers: Positive
+    """Of the denoising network, as `guidance.layers` counts them."""
     defaults: Defaults
+    guidance: GuidanceParameters = GuidanceParameters()
+    """Unless a job says otherwise; the class's own defaults are the paper's."""
 
 
 EMOJI_WORLD = BackboneSpec(
@@ -78,6 +83,7 @@ EMOJI_WORLD = BackboneSpec(
     width=SizeRule(minimum=64, maximum=64, step=8),
     height=SizeRule(minimum=48, maximum=48, step=8),
     maximum_steps=200,
+    layers=6,
     defaults=Defaults(frames=9, width=64, height=48, fps=8, steps=25, guidance_scale=3.0),
 )
 
@@ -91,6 +97,7 @@ COGVIDEOX_2B = BackboneSpec(
     width=SizeRule(minimum=720, maximum=720, step=16),
     height=SizeRule(minimum=480, maximum=480, step=16),
     maximum_steps=200,
+    layers=30,
     defaults=Defaults(frames=49, width=720, height=480, fps=8, steps=50, guidance_scale=6.0),
 )
 

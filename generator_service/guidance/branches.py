@@ -19,26 +19,13 @@ from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.parameters import Branch, GuidanceParameters
 from generator_service.guidance.reference import anchors, reference_frame
+from generator_service.guidance.report import PhaseFacts
 from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
 from shared.motion_graph import MotionLabel
 
 LARGE_AREA = 0.1
 """Share of the frame from which on an instance needs no more strength than any other."""
 STRONGEST = 3.0
-
-
-@dataclass(frozen=True)
-class PhaseFacts:
-    """What guided one phase of one instance at one step."""
-
-    instance: str
-    branch: Branch
-    tokens: int
-    """Guided queries."""
-    reference_frame: int | None = None
-    """RCG's f*, a token frame."""
-    whole_box: bool = False
-    """GIG's template was given up for the whole box."""
 
 
 @dataclass

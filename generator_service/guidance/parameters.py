@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.wire import WireModel
 
@@ -41,9 +41,35 @@ class GuidanceParameters(WireModel):
     layers: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | None, Field(description="Guided layers, from 0; null is all.")
     ] = None
+    feature_layer: Annotated[
+        int | None, Field(ge=0, description="Layer behind which features are read, from 0; null is the middle one.")
+    ] = None
     small_boxes: Annotated[bool, Field(description="Guide instances more strongly the smaller they are.")] = False
     regional: Annotated[bool, Field(description="Regional prompting: each box reads its own description.")] = True
     regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
     base_ratio: Annotated[
         Share, Field(description="Weight of the whole prompt against a region's description inside its box.")
     ] = 0.3
+
+    @property
+    def is_off(self) -> bool:
+        motion = self.strength > 0 and self.steps > 0 and bool(self.branches)
+        return not motion and not (self.regional and self.regional_steps > 0)
+
+    def over(self, defaults: "GuidanceParameters") -> "GuidanceParameters":
+        """The fields that were given here, and those of `defaults` for the rest."""
+        return defaults.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+
+
+OFF = GuidanceParameters(strength=0.0, regional=False)
+"""The plain sampler."""
+
+
+def _in_full(given: object) -> object:
+    return OFF if given == "off" else given
+
+
+GuidanceWish = Annotated[
+    GuidanceParameters, BeforeValidator(_in_full, json_schema_input_type=GuidanceParameters | Literal["off"])
+]
+"""Parameters, or "off"."""

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from generator_service.backbones.adherence import Adherence
+from generator_service.guidance.report import GuidanceCost, GuidanceReport
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import Metadata, PlannerChoice, RenderSettings
 from shared.errors import ServiceError
@@ -34,10 +36,11 @@ class Results(WireModel):
     """None for a video rendered without a plan."""
     preview: str
     manifest: str
+    report: str
 
 
 class Diagnostics(WireModel):
-    """What a person should know about how the video came to be."""
+    """What a person should know about how the video came to be; stored beside it as report.json."""
 
     caption: str | None = None
     """The text the backbone was given, where it is not the prompt itself."""
@@ -45,6 +48,12 @@ class Diagnostics(WireModel):
     """Such as "'puppy' is drawn as 'sheep'"."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """By stage."""
+    guidance: Annotated[GuidanceReport | None, Field(description="What guidance did; null for a plain video.")] = None
+    cost: Annotated[GuidanceCost | None, Field(description="What guidance cost; null where nothing compares.")] = None
+    adherence: Annotated[
+        tuple[Adherence, ...] | None,
+        Field(description="What of the plan is seen; null for backbones whose things cannot be found."),
+    ] = None
 
 
 class JobRecord(WireModel):

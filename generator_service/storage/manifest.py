@@ -1,7 +1,7 @@
 """`manifest.json`: what it takes to make the same video again, and to know how it was made."""
 
 from importlib.metadata import version
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -25,7 +25,6 @@ class Manifest(WireModel):
     plan_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
     """`Plan.content_hash`; None for a video without a plan."""
     settings: RenderSettings
-    guidance: Literal["off"]
     weights_revision: str
     """The hub's commit, or "sha256:" and the hash of the local files."""
     device: str

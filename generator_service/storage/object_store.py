@@ -1,6 +1,6 @@
 """Where videos are kept: one port over S3 (and whatever speaks its protocol), a folder, or this process's memory.
 
-jobs/{id}/video.mp4 · plan.json · preview.png · manifest.json
+jobs/{id}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 """
 
 import os
@@ -63,6 +63,10 @@ class JobKeys:
     @property
     def manifest(self) -> str:
         return f"{self.prefix}manifest.json"
+
+    @property
+    def report(self) -> str:
+        return f"{self.prefix}report.json"
 
 
 class ObjectStore:

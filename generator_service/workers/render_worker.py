@@ -86,6 +86,7 @@ class RenderWorker:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
         self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
         self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
+        self.objects.put(keys.report, rendered.diagnostics.model_dump_json(indent=2).encode(), JSON_TYPE)
         if plan is not None:
             self.objects.put(keys.plan, plan.model_dump_json().encode(), JSON_TYPE)
         return Results(
@@ -93,6 +94,7 @@ class RenderWorker:
             plan=None if plan is None else keys.plan,
             preview=keys.preview,
             manifest=keys.manifest,
+            report=keys.report,
         )
 
     def _discard(self, keys: JobKeys) -> None:

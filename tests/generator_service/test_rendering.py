@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 
 from generator_service.backbones.base import AnyBackbone
+from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.specs import EMOJI_WORLD
 from generator_service.jobs.states import Stage
 from generator_service.rendering import Rendered, render
 from generator_service.request import JobRequest, RenderSettings
-from generator_service.sampling.state import Cancelled, StepState
+from generator_service.sampling.loop import denoise
+from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
 from generator_service.settings import WorkerSettings
 from shared.errors import OutOfMemory
 from shared.plan import Plan
@@ -84,7 +86,26 @@ def test_a_plan_is_drawn_in_the_preview_and_named_in_the_manifest(
     without, with_plan = rendered(backbone, settings), rendered(backbone, settings, plan)
     assert with_plan.manifest.plan_hash == plan.content_hash
     assert with_plan.preview != without.preview
-    assert with_plan.video == without.video  # no guidance yet: a plan changes no pixel of the video
+
+
+def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, plan: Plan) -> None:
+    def with_guidance(guidance: object) -> Rendered:
+        request = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": guidance})
+        return render(backbone, plan.prompt, plan, request.settings(), on_step=ignore, on_stage=lambda stage: None)
+
+    plain = with_guidance("off")
+    conditioning = backbone.prepare(backbone.caption(plan.prompt).text, plain.manifest.settings)
+    start = first_state(backbone, plain.manifest.settings)
+    stock = backbone.decode(denoise(backbone, conditioning, start, UNGUIDED, ignore), plain.manifest.settings)
+    assert np.array_equal(plain.frames, stock)
+    assert (plain.diagnostics.guidance, plain.diagnostics.cost) == (None, None)
+
+    guided = with_guidance({"steps": 0.5, "strength": 1.0})
+    assert not np.array_equal(guided.frames, plain.frames)
+    assert guided.manifest.settings.guidance.strength == 1.0
+    report = guided.diagnostics.guidance
+    assert report is not None
+    assert {(phase.instance, phase.branch) for phase in report.phases} == {("car", "gig"), ("tree", "rcg")}
 
 
 def test_a_callback_can_cancel_in_every_stage(backbone: AnyBackbone, settings: RenderSettings) -> None:

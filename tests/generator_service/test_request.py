@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from generator_service.backbones.specs import BACKBONES, EMOJI_WORLD, FrameRule, SizeRule
 from generator_service.request import MAXIMUM_SEED, JobRequest
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, violations_of
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import MAXIMUM_PROMPT_CHARACTERS, Phase, Plan, Track
 
@@ -36,7 +36,51 @@ def test_holes_are_filled_with_the_backbones_defaults() -> None:
         "backbone": "emoji-world",
         "seed": 7,
         **EMOJI_WORLD.defaults.model_dump(),
+        "guidance": EMOJI_WORLD.guidance.model_dump(),
     }
+
+
+def test_guidance_is_the_backbones_own_but_for_what_is_given() -> None:
+    given = JobRequest.model_validate({"prompt": "a tree", "guidance": {"strength": 0.7, "branches": ["gig"]}})
+    expected = EMOJI_WORLD.guidance.model_copy(update={"strength": 0.7, "branches": ("gig",)})
+    assert given.settings().guidance == expected
+    assert JobRequest(prompt="a tree", guidance={}).settings().guidance == EMOJI_WORLD.guidance
+    again = JobRequest.model_validate_json(given.model_dump_json(exclude_unset=True))  # as the client sends it
+    assert again.settings().guidance == expected
+
+
+def test_guidance_can_be_off() -> None:
+    off = JobRequest.model_validate({"prompt": "a tree", "guidance": "off"}).settings().guidance
+    assert off.is_off
+    assert not EMOJI_WORLD.guidance.is_off
+    assert off.model_copy(update={"regional": True, "regional_steps": 0.2}).is_off is False
+    assert off.model_copy(update={"strength": 0.1, "branches": ()}).is_off
+
+
+@pytest.mark.parametrize(
+    ("guidance", "field"),
+    [
+        ({"strength": -0.1}, "guidance.strength"),
+        ({"strength": 6}, "guidance.strength"),
+        ({"branches": ["rcg", "rcg"]}, "guidance.branches"),
+        ({"branches": ["abc"]}, "guidance.branches.0"),
+        ({"steps": 1.5}, "guidance.steps"),
+        ({"stepps": 0.5}, "guidance.stepps"),
+        ("on", "guidance"),
+        (3, "guidance"),
+    ],
+)
+def test_bad_guidance_is_refused_by_its_field(guidance: object, field: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        JobRequest.model_validate({"prompt": "a tree", "guidance": guidance})
+    assert [violation.field for violation in violations_of(refusal.value)] == [field]
+
+
+def test_layers_that_the_network_lacks_are_named() -> None:
+    request = JobRequest.model_validate({"prompt": "a tree", "guidance": {"layers": [0, 6], "feature_layer": 7}})
+    assert refused_fields(request) == {"guidance.layers", "guidance.feature_layer"}
+    with pytest.raises(InvalidRequest, match="emoji-world has layers 0 to 5, not 6"):
+        request.settings()
 
 
 def test_a_missing_seed_is_drawn_and_kept() -> None:

@@ -86,10 +86,11 @@ class LiveApi:
         self.parts.objects.put(keys.video, VIDEO, VIDEO_TYPE)
         self.parts.objects.put(keys.preview, b"\x89PNG strip", PREVIEW_TYPE)
         self.parts.objects.put(keys.manifest, b'{"seed": 7}', JSON_TYPE)
+        self.parts.objects.put(keys.report, b'{"notes": []}', JSON_TYPE)
         if with_plan:
             self.parts.objects.put(keys.plan, b"{}", JSON_TYPE)
         plan = keys.plan if with_plan else None
-        results = Results(video=keys.video, plan=plan, preview=keys.preview, manifest=keys.manifest)
+        results = Results(video=keys.video, plan=plan, preview=keys.preview, manifest=keys.manifest, report=keys.report)
         return self.parts.store.succeed(job_id, results=results, diagnostics=Diagnostics(notes=notes))
 
     def beat(self, kind: str, backbone: str | None = None) -> None:

@@ -11,7 +11,7 @@ from generator_service.settings import StorageSettings
 from shared.errors import RenderingFailed
 from shared.plan import Plan
 
-PARTS = ("content", "preview", "manifest")
+PARTS = ("content", "preview", "manifest", "report")
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def done(api, **options) -> str:
     [
         ("content", "video/mp4", b"\x00\x00\x00\x18ftyp"),
         ("preview", "image/png", b"\x89PNG"),
-        ("manifest", "application/json", b"{"),
+        ("manifest", "application/json", b'{"seed'),
+        ("report", "application/json", b'{"notes'),
     ],
 )
 def test_a_redirect_leads_to_the_bytes(s3_api, part, media_type, begin):
@@ -55,7 +56,7 @@ def test_a_redirect_leads_to_the_bytes(s3_api, part, media_type, begin):
 
 def test_urls_in_the_job_lead_to_the_bytes_and_are_signed(s3_api):
     urls = s3_api.http.get(f"/jobs/{done(s3_api)}").json()["urls"]
-    assert set(urls) == {"video", "plan", "preview", "manifest"}
+    assert set(urls) == {"video", "plan", "preview", "manifest", "report"}
     for url in urls.values():
         assert "X-Amz-Signature" in url
         assert httpx.get(url, trust_env=False).status_code == 200
@@ -72,7 +73,7 @@ def test_storage_that_cannot_sign_is_served_by_the_api(serve, redis_url, tmp_pat
         assert len(answer.content) == 100_012
         urls = api.http.get(f"/jobs/{job}").json()["urls"]
         assert urls["video"] == f"{api.url}/jobs/{job}/content"
-        for part in ("video", "preview", "manifest"):
+        for part in ("video", "preview", "manifest", "report"):
             assert api.http.get(urls[part]).status_code == 200
 
 

@@ -12,13 +12,11 @@ from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.cogvideox_attention import captured_features
 from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
+from generator_service.backbones.guidance import UNGUIDED, Guidance
 from generator_service.backbones.specs import COGVIDEOX_2B
-from generator_service.guidance.branches import guidance_field
-from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
 from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.request import RenderSettings
-from generator_service.sampling.guidance import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import StepState, first_state
 from shared.plan import Plan
@@ -47,25 +45,25 @@ def settings(request: pytest.FixtureRequest) -> RenderSettings:
     )
 
 
-def motion_of(layout: TokenLayout, **changes: Any) -> MotionGuidance:
-    def field_of(features: Tensor | None) -> GuidanceField:
-        return guidance_field(layout, features, GuidanceParameters())[0]
-
-    return replace(MotionGuidance(field_of, strength=2.0, steps=range(3)), **changes)
+def motion_of(steps: range = range(3), **changes: Any) -> MotionGuidance:
+    return MotionGuidance(GuidanceParameters(**({"strength": 2.0} | changes)), steps)
 
 
 def regional_of(backbone: CogVideoX, layout: TokenLayout) -> RegionalPrompting:
-    membership = layout.inside.flatten(1)
-    return RegionalPrompting.encode(backbone, ["a car", "a tree"], membership, base_ratio=0.3, steps=range(2))
+    return RegionalPrompting.encode(backbone, layout, ["a car", "a tree"], "a street", base_ratio=0.3, steps=range(2))
 
 
 def sampled(
-    backbone: CogVideoX, settings: RenderSettings, motion: MotionGuidance | None, regional: RegionalPrompting | None
+    backbone: CogVideoX,
+    settings: RenderSettings,
+    layout: TokenLayout,
+    motion: MotionGuidance | None,
+    regional: RegionalPrompting | None,
 ) -> list[StepState]:
     """The states after each step."""
     conditioning = backbone.prepare("a car and a tree", settings)
     states = [first_state(backbone, settings)]
-    guidance = CogVideoXGuidance(backbone, conditioning, motion=motion, regional=regional)
+    guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
     denoise(backbone, conditioning, states[0], guidance, states.append)
     return states
 
@@ -76,23 +74,23 @@ def test_no_strength_is_the_plain_sampler_bit_for_bit(
     layout = layout_on(backbone.grid(settings), plan)
     conditioning = backbone.prepare("a car and a tree", settings)
     plain = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, lambda state: None)
-    off = sampled(backbone, settings, motion_of(layout, strength=0.0), None)[-1].latents
+    off = sampled(backbone, settings, layout, motion_of(strength=0.0), None)[-1].latents
     assert torch.equal(off, plain)
-    for motion, regional in ((motion_of(layout), None), (None, regional_of(backbone, layout))):
-        guided = sampled(backbone, settings, motion, regional)[-1].latents
+    for motion, regional in ((motion_of(), None), (None, regional_of(backbone, layout))):
+        guided = sampled(backbone, settings, layout, motion, regional)[-1].latents
         assert (guided - plain).abs().max() > 1e-4
 
 
 def test_a_resumed_run_is_the_undisturbed_one(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    motion, regional = motion_of(layout), regional_of(backbone, layout)
-    states = sampled(backbone, settings, motion, regional)
+    motion, regional = motion_of(), regional_of(backbone, layout)
+    states = sampled(backbone, settings, layout, motion, regional)
     assert states[1].guidance is not None
     assert states[1].guidance.shape == (layout.grid.tokens, 32)
     assert states[3].guidance is None  # after the last guided step there is nothing to remember
     for state in states[1:-1]:
         conditioning = backbone.prepare("a car and a tree", settings)
-        guidance = CogVideoXGuidance(backbone, conditioning, motion=motion, regional=regional)
+        guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
         resumed = denoise(backbone, conditioning, state, guidance, lambda state: None)
         assert torch.equal(resumed, states[-1].latents)
 
@@ -107,7 +105,8 @@ def test_the_transformer_leaves_as_it_came_even_when_it_fails(
     guidance = CogVideoXGuidance(
         backbone,
         backbone.prepare("a car and a tree", settings),
-        motion=motion_of(layout),
+        layout,
+        motion=motion_of(),
         regional=regional_of(backbone, layout),
     )
 
@@ -129,7 +128,7 @@ def test_outside_the_guided_steps_nothing_is_borrowed(
     transformer = backbone.transformer
     before = dict(transformer.attn_processors)
     guidance = CogVideoXGuidance(
-        backbone, backbone.prepare("a car", settings), motion=motion_of(layout, steps=range(1, 2), layers=(1,))
+        backbone, backbone.prepare("a car", settings), layout, motion=motion_of(steps=range(1, 2), layers=(1,))
     )
     changed = []
     for step in range(STEPS):
@@ -159,7 +158,7 @@ def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings:
 
     stock = halves()
     guidance = CogVideoXGuidance(
-        backbone, conditioning, motion=motion_of(layout), regional=regional_of(backbone, layout)
+        backbone, conditioning, layout, motion=motion_of(), regional=regional_of(backbone, layout)
     )
     with guidance.around_prediction(0):
         guided = halves()
@@ -188,7 +187,7 @@ def test_a_network_that_is_split_or_not_stock_is_refused(
     backbone: CogVideoX, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    guidance = CogVideoXGuidance(backbone, backbone.prepare("a car", settings), motion=motion_of(layout))
+    guidance = CogVideoXGuidance(backbone, backbone.prepare("a car", settings), layout, motion=motion_of())
     monkeypatch.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
     with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
         pass
@@ -198,3 +197,40 @@ def test_the_grid_of_a_video(backbone: CogVideoX, settings: RenderSettings) -> N
     grid = backbone.grid(settings)
     assert (grid.frames, grid.rows, grid.columns, grid.compression) == (3, 2, 3, 4)
     assert grid.layout_frames == 9
+
+
+def test_a_jobs_parameters_become_what_guides_it(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+    def guidance(**parameters: Any) -> Guidance:
+        asked = settings.model_copy(update={"guidance": GuidanceParameters(**parameters)})
+        return backbone.guidance(plan, backbone.prepare("a car and a tree", asked), asked)
+
+    assert backbone.guidance(plan, backbone.prepare("a car", settings), settings) is UNGUIDED
+    both = guidance(strength=2.0, steps=0.5, regional_steps=0.75)  # of 4 steps
+    assert isinstance(both, CogVideoXGuidance)
+    assert (both.motion.steps, both.regional.steps) == (range(2), range(3))
+    assert both.regional.captions == (("car", "a red car"), ("tree", "a green tree"), (None, "a street"))
+    for off in ({"strength": 0.0}, {"steps": 0.1}, {"branches": ()}):
+        assert guidance(**off).motion is None
+    for off in ({"regional": False}, {"regional_steps": 0.1}):
+        assert guidance(**off).regional is None
+
+
+def test_the_report_tells_what_was_done(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+    asked = settings.model_copy(update={"guidance": GuidanceParameters(strength=2.0, steps=0.75, regional_steps=0.5)})
+    conditioning = backbone.prepare("a car and a tree", asked)
+    guidance = backbone.guidance(plan, conditioning, asked)
+    denoise(backbone, conditioning, first_state(backbone, asked), guidance, lambda state: None)
+    report = guidance.report()
+    assert report is not None
+    assert (report.steps, report.video_tokens) == (3, 18)
+    assert [(region.instance, region.text) for region in report.regions] == [
+        ("car", "a red car"),
+        ("tree", "a green tree"),
+        (None, "a street"),
+    ]
+    car, tree = report.phases
+    assert (car.instance, car.branch, car.steps, car.reference_frame) == ("car", "gig", 3, None)
+    assert (tree.instance, tree.branch, tree.steps, tree.tokens) == ("tree", "rcg", 3, 3.0)
+    assert tree.reference_frame in range(3)
+    assert 1 <= car.tokens <= 3
+    assert 0 <= car.whole_box_steps <= 2  # the first step has no features, and guides the whole box as it should

@@ -7,16 +7,17 @@ import torch
 
 from generator_service import backbones
 from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import FAMILIES, load_backbone
 from generator_service.backbones.specs import COGVIDEOX_2B, EMOJI_WORLD, BackboneSpec
 from generator_service.request import RenderSettings
-from generator_service.sampling.guidance import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed
 
-COMMON = {"__init__", "base", "cogvideox_attention", "cogvideox_guidance", "device", "load", "specs", "weights"}
+COMMON = {"__init__", "adherence", "base", "cogvideox_attention", "cogvideox_guidance", "device", "emoji_staging"}
+COMMON |= {"guidance", "load", "specs", "weights"}
 """What is no family."""
 
 

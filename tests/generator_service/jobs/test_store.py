@@ -19,7 +19,7 @@ from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
 
-RESULTS = Results(video="v", plan="p", preview="w", manifest="m")
+RESULTS = Results(video="v", plan="p", preview="w", manifest="m", report="r")
 UNKNOWN = "f" * 32
 
 Move = Callable[[JobStore, str, Plan], JobRecord]

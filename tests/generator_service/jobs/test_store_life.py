@@ -14,7 +14,7 @@ from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, RenderingFailed
 from shared.plan import Plan
 
-RESULTS = Results(video="v", plan=None, preview="w", manifest="m")
+RESULTS = Results(video="v", plan=None, preview="w", manifest="m", report="r")
 
 
 def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], JobRecord], plan: Plan) -> None:

@@ -21,7 +21,6 @@ def manifest(plan: Plan) -> Manifest:
         caption="a red car drives right",
         plan_hash=plan.content_hash,
         settings=settings,
-        guidance="off",
         weights_revision="sha256:00",
         device="cpu",
         dtype="float32",

@@ -62,7 +62,6 @@ class FakeRender:
             caption=prompt,
             plan_hash=None if plan is None else plan.content_hash,
             settings=settings,
-            guidance="off",
             weights_revision="sha256:0",
             device="cpu",
             dtype="float32",
@@ -137,7 +136,7 @@ def test_a_job_without_plan_stores_none(
     results = store.get(job).results
     assert results is not None
     assert results.plan is None
-    assert stored(objects, job) == {results.video, results.preview, results.manifest}
+    assert stored(objects, job) == {results.video, results.preview, results.manifest, results.report}
 
 
 def test_progress_rises_through_the_stages(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:

@@ -1,12 +1,14 @@
 """Where guidance enters the denoising loop: the two places that published methods use.
 
-A method of guidance is made for one video, with whatever it needs of plan and backbone, and used for that video only.
+A method of guidance is made by a backbone for one video (`Backbone.guidance`), and used for that video only.
 """
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from torch import Tensor
+
+from generator_service.guidance.report import GuidanceReport
 
 
 class Guidance(Protocol):
@@ -27,6 +29,10 @@ class Guidance(Protocol):
         """Entered for one prediction.  Attention methods borrow the network's processors here and hand them back."""
         ...
 
+    def report(self) -> GuidanceReport | None:
+        """What was done so far; None where there is nothing to tell."""
+        ...
+
 
 class _Unguided:
     memory: Tensor | None = None
@@ -39,6 +45,9 @@ class _Unguided:
 
     def around_prediction(self, step: int) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def report(self) -> None:
+        return None
 
 
 UNGUIDED: Guidance = _Unguided()

@@ -1,0 +1,156 @@
+"""A plan becomes one that the emoji world can draw: cast, motions, sizes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from emoji_world.spec import WORLD
+from generator_service.backbones.emoji_staging import PAIR_EDGE_PX, STRETCH, staged
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
+from shared.plan import Phase, Plan, Track
+
+FRAMES = 9
+
+
+def plan_of(prompt: str, *things: tuple[str, MotionLabel, Sequence[Box]], **changes: Any) -> Plan:
+    """things: name, label and boxes; ids are a, b, c, …"""
+    ids = "abcdef"[: len(things)]
+    return Plan(
+        prompt=prompt,
+        graph=MotionGraph(
+            instances=tuple(
+                Instance(id=its, name=name, description=name, label=label, parent=changes.get("parents", {}).get(its))
+                for its, (name, label, _) in zip(ids, things, strict=True)
+            ),
+            relations=changes.get("relations", ()),
+        ),
+        background="a place",
+        tracks=tuple(
+            Track(instance=its, phases=(Phase(label=label, start=0, end=FRAMES - 1),), boxes=tuple(boxes))
+            for its, (_, label, boxes) in zip(ids, things, strict=True)
+        ),
+        depth_order=tuple(ids),
+    )
+
+
+def still(x: float = 0.5, y: float = 0.5, width: float = 0.1, height: float = 0.1) -> tuple[Box, ...]:
+    return (Box.around(x, y, width, height),) * FRAMES
+
+
+def moving(dx: float, dy: float) -> tuple[Box, ...]:
+    return tuple(Box.around(0.5 + dx * k / 8, 0.5 + dy * k / 8, 0.2, 0.2) for k in range(FRAMES))
+
+
+def test_each_object_of_the_caption_gets_the_instance_of_its_name() -> None:
+    plan = plan_of(
+        "a big tree, a puppy and two cars on the road",
+        ("tree", MotionLabel.MOTIONLESS, still(0.2)),
+        ("puppy", MotionLabel.MOTIONLESS, still(0.4)),
+        ("car", MotionLabel.MOTIONLESS, still(0.6)),
+        ("car", MotionLabel.MOTIONLESS, still(0.8)),
+        relations=(
+            Relation(source="a", target="c", kind=RelationKind.SPATIAL, phrase="next to"),
+            Relation(source="a", target="b", kind=RelationKind.SPATIAL, phrase="next to"),
+        ),
+    )
+    scene = staged(plan)
+    assert scene.plan.graph.ids == ("a", "c")  # two at most, what the world has before what it has a stand-in for
+    assert [drawn.sprite for drawn in scene.objects] == ["tree", "car"]
+    assert scene.plan.depth_order == ("a", "c")
+    assert [relation.target for relation in scene.plan.graph.relations] == ["c"]
+    assert scene.translation.ignored == ("big", "two", "puppy")
+
+
+def test_a_thing_that_the_world_has_no_word_for_is_the_one_that_stands_in() -> None:
+    scene = staged(plan_of("a teapot", ("teapot", MotionLabel.MOTIONLESS, still())))
+    assert [(drawn.noun, drawn.sprite) for drawn in scene.objects] == [("ball", "ball")]
+
+
+def test_something_is_always_drawn() -> None:
+    scene = staged(plan_of("a car", ("zebra", MotionLabel.MOTIONLESS, still())))
+    assert scene.plan.graph.ids == ("a",)
+    assert scene.objects[0].sprite == "car"
+
+
+@pytest.mark.parametrize(
+    ("label", "boxes", "motion"),
+    [
+        (MotionLabel.RIGID, moving(0.3, 0.1), "right"),
+        (MotionLabel.RIGID, moving(-0.3, 0.1), "left"),
+        (MotionLabel.RIGID, moving(0.1, 0.3), "down"),
+        (MotionLabel.NON_RIGID, moving(0.1, -0.3), "up"),
+        (MotionLabel.RIGID, moving(0.05, 0.05), "still"),  # 3 px: it has not moved
+        (MotionLabel.MOTIONLESS, still(), "still"),
+    ],
+)
+def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[Box], motion: str) -> None:
+    scene = staged(plan_of("a sheep", ("sheep", label, boxes)))
+    assert scene.objects[0].motion == motion
+    assert scene.translation.objects == scene.objects
+
+
+def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None:
+    taller = tuple(Box.around(0.5, 0.5, 0.2, 0.2 + 0.02 * (k % 2)) for k in range(FRAMES))
+    wider = tuple(Box.around(0.5, 0.5, 0.2 + 0.02 * (k % 2), 0.2) for k in range(FRAMES))
+    for prompt, boxes, motion in (
+        ("a sheep bounces", wider, "squash"),
+        ("a sheep", wider, "sway"),
+        ("a sheep", taller, "squash"),
+    ):
+        assert staged(plan_of(prompt, ("sheep", MotionLabel.NON_RIGID, boxes))).objects[0].motion == motion
+
+
+def edges(box: Box) -> float:
+    return max(box.width * WORLD.width, box.height * WORLD.height)
+
+
+def test_sizes_become_the_worlds_own() -> None:
+    small = staged(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).plan.tracks[0].boxes
+    assert [edges(box) for box in small] == pytest.approx([WORLD.single_px[0]] * FRAMES)
+    large = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).plan.tracks[0].boxes
+    assert edges(large[0]) == pytest.approx(WORLD.single_px[1])
+    pair = plan_of("a car and a pig", *((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
+    assert {round(edges(track.boxes[0]), 6) for track in staged(pair).plan.tracks} == {PAIR_EDGE_PX[0]}
+
+
+def test_centres_stay_where_they_are_planned_as_far_as_the_frame_allows() -> None:
+    middle = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.5, 0.4)))).plan.tracks[0].boxes[0]
+    assert middle.center == pytest.approx((0.5, 0.4))
+    corner = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).plan.tracks[0].boxes[0]
+    assert (corner.x1, corner.y0) == (1.0, 0.0)
+
+
+def test_only_what_deforms_changes_its_size_and_not_beyond_what_the_world_does() -> None:
+    boxes = tuple(Box.around(0.5, 0.5, 0.2, height) for height in (0.2,) * 8 + (0.4,))  # mean 0.2222
+    deformed = staged(plan_of("a sheep", ("sheep", MotionLabel.NON_RIGID, boxes))).plan.tracks[0].boxes
+    assert deformed[8].height / deformed[0].height == pytest.approx(STRETCH[1] / 0.9)
+    assert deformed[8].width == pytest.approx(deformed[0].width)
+
+
+def test_a_part_whose_whole_is_not_drawn_moves_by_itself() -> None:
+    plan = plan_of(
+        "a car and a tree",
+        ("tree", MotionLabel.MOTIONLESS, still(0.2)),
+        ("bus", MotionLabel.RIGID, moving(0.3, 0.0)),
+        ("car", MotionLabel.MOTIONLESS, moving(0.3, 0.0)),
+        parents={"c": "b"},
+    )
+    scene = staged(plan)
+    assert scene.plan.graph.ids == ("a", "c")
+    assert scene.plan.graph["c"].parent is None
+    assert scene.plan.tracks[1].phases[0].label is MotionLabel.RIGID
+
+
+def test_a_staged_plan_is_staged() -> None:
+    plan = plan_of(
+        "a car drives past a tree",
+        ("car", MotionLabel.RIGID, moving(0.3, 0)),
+        ("tree", MotionLabel.MOTIONLESS, still(0.8)),
+    )
+    once = staged(plan)
+    twice = staged(once.plan)
+    assert twice.objects == once.objects
+    for one, other in zip(once.plan.tracks, twice.plan.tracks, strict=True):
+        assert [value for box in one.boxes for value in box] == pytest.approx([v for box in other.boxes for v in box])
