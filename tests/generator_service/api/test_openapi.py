@@ -80,7 +80,7 @@ def test_examples_of_a_request_are_valid_together(document):
 
 def test_the_examples_of_post_jobs_are_accepted(document, api):
     examples = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
-    assert set(examples) == {"prompt", "settings", "plan"}
+    assert set(examples) == {"prompt", "settings", "guidance", "plain", "plan"}
     for example in examples.values():
         assert api.http.post("/jobs", json=example["value"]).status_code == 202
 
