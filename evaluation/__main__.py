@@ -1,0 +1,68 @@
+"""python -m evaluation ablation | compare"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evaluation.ablation import run, setting_of
+from evaluation.prompts import Half
+from evaluation.strips import side_by_side
+from evaluation.table import markdown
+from generator_service.backbones.specs import EMOJI_WORLD
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+QUICK_PROMPTS = 12
+
+Backbone = Annotated[str, typer.Option(help="Whose things can be found in its videos: emoji-world.")]
+HalfOption = Annotated[Half, typer.Option(help="tune: to choose defaults on; report: for figures that are told.")]
+
+
+@app.callback()
+def about() -> None:
+    """Benchmarks of the guidance."""
+
+
+@app.command()
+def ablation(
+    out: Annotated[Path, typer.Option(help="The JSON to write; clips are kept beside it, to go on from.")],
+    backbone: Backbone = EMOJI_WORLD.name,
+    prompts: Annotated[int, typer.Option(min=2, help="How many.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK_PROMPTS} prompts, one seed.")] = False,
+    half: HalfOption = "report",
+    processes: Annotated[int, typer.Option(min=1, help="Of one thread each.")] = os.cpu_count() or 1,
+) -> None:
+    """What each part of guidance does: the rows of the paper's Table 3, with 95 % intervals, paired against plain."""
+    console = Console(stderr=True)
+    if backbone != EMOJI_WORLD.name:
+        raise typer.BadParameter(f"Got {backbone!r} but expected {EMOJI_WORLD.name}", param_hint="--backbone")
+    setting = setting_of(backbone, half, QUICK_PROMPTS if quick else prompts, 1 if quick else seeds)
+    columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("")
+        try:
+            result = run(setting, out, processes, lambda done, total: progress.update(bar, completed=done, total=total))
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--out") from error
+    typer.echo(markdown(result))
+
+
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    rows: Annotated[str, typer.Option(help="Rows of the ablation, commas between.")] = "plain,R&P,all",
+    seed: Annotated[int, typer.Option(help="Of every video.")] = 0,
+    half: HalfOption = "report",
+) -> None:
+    """Film strips side by side: the same prompts, plans and seed."""
+    side_by_side(half, prompts, rows.split(","), seed).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    app()
