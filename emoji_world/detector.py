@@ -7,7 +7,7 @@ For a template T with opacity w, laid over the pixels P of a window before the b
 The first term, over all colour channels at once, knows the drawing, the second its colours; the third refuses windows
 that show nothing but background.  Every sprite is tried at several sizes and mirrored; the best window of a frame is
 its box there, and of two sprites found in the same place the better one keeps it.
-`python -m emoji_world evaluate` prints the detector's own error rates.
+`python -m emoji_world detector-errors` prints its error rates.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.fft import irfft2, rfft2
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import conv2d, interpolate, pad
 
 from emoji_world.backgrounds import background_image
 from emoji_world.spec import Background, WorldSpec
@@ -40,6 +39,9 @@ class Detections:
 
     scores: Tensor
     boxes: Tensor
+
+    def of(self, clips: slice) -> "Detections":
+        return Detections(self.scores[clips], self.boxes[clips])
 
     def distinct(self) -> Tensor:
         """[clip, sprite]: mean score over the frames, minus infinity where a better sprite is in the same place."""
@@ -92,6 +94,7 @@ class _Bank:
             layers += [pad(each, (0, size - width, 0, size - height)) for each in (drawn, drawn.flip(-1))]
             extents += [(width, height)] * 2
         self.extents = torch.tensor(extents)
+        self.spare = (size - self.extents.amin(0)).tolist()  # px a window may leave the frame by: empty in a template
         self.opacity = torch.stack(layers)[:, 3:]  # [template, 1, size, size]
         self.weighted = torch.stack(layers)[:, :3]  # [template, 3, size, size], premultiplied
         self.mass = 3 * self.opacity.sum((1, 2, 3))
@@ -102,10 +105,11 @@ class _Bank:
     def search(self, images: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
         """images: [image, 3, height, width], difference from the background: [image, 1, height, width]
         -> best score [image, sprite] and its box [image, sprite, 4] in px."""
-        best, where = self._scores(images, difference).flatten(2).max(2)  # [image, template]
+        scores = self._scores(images, difference)
+        best, where = scores.flatten(2).max(2)  # [image, template]
         best, mirrored = best.unflatten(1, (-1, 2)).max(2)
         where = where.unflatten(1, (-1, 2)).gather(2, mirrored[..., None])[..., 0]
-        x, y = where % images.shape[3], where // images.shape[3]
+        x, y = where % scores.shape[3], where // scores.shape[3]
         extents = self.extents[::2]
         return best, torch.stack([x, y, x + extents[:, 0], y + extents[:, 1]], dim=-1).float()
 
@@ -123,18 +127,14 @@ class _Bank:
         scores = (products - mean * total) / (spread * variance).sqrt()
         scores = scores - COLOUR_WEIGHT * (squares - 2 * products + square) / mass
         scores = scores - PRESENCE_WEIGHT * (LEAST_DIFFERENCE - presence).clamp(min=0)
-        inside_x = torch.arange(width) <= width - self.extents[:, :1]
-        inside_y = torch.arange(height) <= height - self.extents[:, 1:]
+        inside_x = torch.arange(scores.shape[3]) <= width - self.extents[:, :1]
+        inside_y = torch.arange(scores.shape[2]) <= height - self.extents[:, 1:]
         return scores.masked_fill(~(inside_y[:, :, None] & inside_x[:, None, :]), -torch.inf)
 
     def _correlate(self, images: Tensor, kernels: Tensor) -> Tensor:
         """images [image, channel, height, width], kernels [template, channel, size, size] -> sums over the window at
-        each top left corner, [image, template, height, width], zeros beyond the frame; by Fourier transform."""
-        height, width = images.shape[2:]
-        size = (height + self.size, width + self.size)
-        spectrum = torch.einsum("ichw,kchw->ikhw", rfft2(images, s=size), rfft2(kernels, s=size).conj())
-        sums: Tensor = irfft2(spectrum, s=size)
-        return sums[..., :height, :width]
+        each top left corner, [image, template, top, left], zeros beyond the frame."""
+        return conv2d(pad(images, (0, self.spare[0], 0, self.spare[1])), kernels)
 
 
 def _shared(one: Tensor, other: Tensor) -> Tensor:
