@@ -117,7 +117,8 @@ def _windows(edges: Tensor, world: WorldSpec) -> tuple[Tensor, Tensor, Tensor]:
     y [track, frame, row], px, and their weights [track, frame, row, column]: 1 in the frame and within MARGIN_PX of
     the box."""
     axes, near = [], []
-    for low, high, size in ((*edges[..., ::2].unbind(2), world.width), (*edges[..., 1::2].unbind(2), world.height)):
+    for axis, size in enumerate((world.width, world.height)):
+        low, high = edges[..., axis], edges[..., axis + 2]
         length = int((high - low).max()) + 2 * MARGIN_PX + 1
         middles = (low - MARGIN_PX).floor()[..., None] + torch.arange(length) + 0.5
         inside = (middles > low[..., None] - MARGIN_PX) & (middles < high[..., None] + MARGIN_PX)

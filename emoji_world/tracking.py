@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from emoji_world.detector import Detections, Detector
 from emoji_world.shape import Shape, fit_shapes
@@ -68,7 +67,7 @@ def centres(boxes: Tensor) -> Tensor:
 
 def centre_error(boxes: Tensor, planned: Tensor) -> Tensor:
     """Mean distance of the centres over the frames."""
-    return vector_norm(centres(boxes) - centres(planned), dim=-1).mean(-1)
+    return _length(centres(boxes) - centres(planned)).mean(-1)
 
 
 def velocities(boxes: Tensor) -> Tensor:
@@ -78,16 +77,20 @@ def velocities(boxes: Tensor) -> Tensor:
 
 def velocity_error(boxes: Tensor, planned: Tensor) -> Tensor:
     """Mean length of the difference of the steps."""
-    return vector_norm(velocities(boxes) - velocities(planned), dim=-1).mean(-1)
+    return _length(velocities(boxes) - velocities(planned)).mean(-1)
 
 
 def velocity_correlation(boxes: Tensor, planned: Tensor) -> Tensor:
     """Cosine of all steps of the clip, taken as one vector: 1 the same way at the same pace or a multiple of it, -1 the
     opposite way, NaN where either stands still.  (Steps without their mean would leave nothing of a steady motion.)"""
     one, other = (velocities(each).flatten(-2) for each in (boxes, planned))
-    return (one * other).sum(-1) / (vector_norm(one, dim=-1) * vector_norm(other, dim=-1))
+    return (one * other).sum(-1) / (_length(one) * _length(other))
 
 
 def drift(boxes: Tensor) -> Tensor:
     """Range of the centre over the frames, the larger of both axes."""
     return (centres(boxes).amax(-2) - centres(boxes).amin(-2)).amax(-1)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(-1).sqrt()
