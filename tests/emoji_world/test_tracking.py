@@ -90,6 +90,7 @@ def test_distances_by_hand() -> None:
     assert float(centre_error(RIGHTWARD, DOWNWARD)) == pytest.approx(2**0.5 * 0.1)
     assert float(drift(RIGHTWARD)) == pytest.approx(0.2)
     assert float(drift(RIGHTWARD[[0, 2, 0]])) == pytest.approx(0.2)  # there and back
+    assert float(drift(DOWNWARD)) == pytest.approx(0.2)
     assert float(drift(STANDING)) == 0
 
 
