@@ -16,7 +16,7 @@ from emoji_world.spec import WorldSpec
 
 THRESHOLD = 0.4
 """Least score of a sprite that is there; chosen on true clips of trained captions through the VAE, where one absent
-sprite in a hundred exceeds it."""
+sprite in a hundred exceeded it."""
 
 
 @dataclass(frozen=True)
