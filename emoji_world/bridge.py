@@ -9,6 +9,7 @@ its first object usually is.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from emoji_world import grammar
@@ -34,6 +35,7 @@ from emoji_world.spec import WORLD, Background, Motion, WorldSpec
 from emoji_world.vocabulary import SPRITES
 
 MAX_OBJECTS = 2
+ARTICLES = frozenset({"a", "an", "the", "this", "that"})
 UNKNOWN_OBJECT = "ball"
 """Drawn where a prompt names nothing that this world has or has a relative of."""
 
@@ -116,7 +118,7 @@ def translate(prompt: str, world: WorldSpec = WORLD) -> Translation:
             substitutions.append(Substitution(mention.word, sprite))
         elif mention.colour not in (None, own_colour):
             substitutions.append(Substitution(f"{mention.colour} {mention.word}", f"{own_colour} {sprite}"))
-    word, background = reading.place or ("", USUAL_PLACE[SPRITES[objects[0].sprite].kind])
+    word, background = reading.place or ("", USUAL_PLACE[SPRITES[objects[0].noun].kind])
     if background not in world.backgrounds:
         background = world.backgrounds[0]
     if word and word not in {part for place in grammar.PLACES[background] for part in place.split()}:
@@ -131,7 +133,8 @@ def noun_of(phrase: str) -> str | None:
 
 
 def _words(prompt: str) -> list[str]:
-    text = " ".join(re.findall(r"[a-z]+(?:'[a-z]+)?|[,.;]", prompt.lower()))
+    plain = re.sub(r"['’]s\b", "", prompt.lower()).replace("’", "'")  # "a pig's tail" is about the pig
+    text = " ".join(re.findall(r"[a-z]+(?:'[a-z]+)?|[,.;]", plain))
     for phrase, replacement in PHRASES.items():
         text = re.sub(rf"\b{phrase}\b", replacement, text)
     return text.split()
@@ -144,7 +147,7 @@ def _read(words: Sequence[str]) -> _Reading:
     for index, word in enumerate(words):
         clause = reading.clauses[-1]
         following = words[index + 1] if index + 1 < len(words) else ""
-        if word in CLAUSE_ENDS or word in ",.;":
+        if word in CLAUSE_ENDS or word in ",.;" or _opens_clause(words, index):
             clause.end = word
             reading.clauses.append(_Clause())
             colour = None
@@ -157,7 +160,7 @@ def _read(words: Sequence[str]) -> _Reading:
         elif word in DIRECTION_WORDS:
             if _is_direction(words, index):
                 clause.direction = clause.direction or DIRECTION_WORDS[word]
-        elif (names := _names(word)) or _place(word):
+        elif ((names := _names(word)) or _place(word)) and not _is_predicate(words, index, clause):
             if _names(following):  # "beach ball", "fire truck": the last noun is the thing
                 modifier = f"{modifier} {word}".strip()
                 continue
@@ -177,22 +180,42 @@ def _read(words: Sequence[str]) -> _Reading:
 
 
 def _is_direction(words: Sequence[str], index: int) -> bool:
-    """ "to the left" is a direction; "on the left", "left of", "the left car" are places."""
+    """ "to the left" is a direction; "on the left", "left of", "the left car" are places, "down the street" a way."""
     before = words[max(0, index - 2) : index]
     following = words[index + 1] if index + 1 < len(words) else ""
-    if following in {"of", "side", "corner", "half"} or _names(following):
+    if following == "of" or _names(following):
         return False
-    return not (before[-1:] == ["the"] and before[:1] != ["to"] and before[:1] != ["towards"])
+    if following in ARTICLES and any(_place(word) == "road" for word in words[index + 2 : index + 4]):
+        return False
+    to = before[-1:] == ["the"] and before[:1] in (["to"], ["towards"], ["toward"])
+    if following in {"side", "corner", "half"}:
+        return to
+    return to or before[-1:] != ["the"]
+
+
+def _is_predicate(words: Sequence[str], index: int, clause: _Clause) -> bool:
+    """ "a flag waves": a place's name, but right after the clause's first object, and a verb too."""
+    return bool(clause.mentions and clause.verb is None and index and _names(words[index - 1]) and _verb(words[index]))
+
+
+def _opens_clause(words: Sequence[str], index: int) -> bool:
+    """ "with a blue bird flying": what follows has a verb of its own."""
+    if words[index] != "with":
+        return False
+    for noun, verb in pairwise(words[index + 1 : index + 5]):
+        if _names(noun):
+            return verb.endswith("ing") and _verb(verb) is not None
+    return False
 
 
 def _settle_motions(clauses: Sequence[_Clause]) -> None:
     """Give every mention the motion its clause states."""
     for index, clause in enumerate(clauses):
         source = clause
-        if not (clause.verb or clause.direction) and clause.end in SHARING_ENDS and index + 1 < len(clauses):
-            source = clauses[index + 1]
-            if not source.mentions:
-                source = clause
+        for following in clauses[index + 1 :]:  # "a pig and a cat run", "a cat, which is yellow, sits"
+            if source.verb or source.direction or source.end not in SHARING_ENDS:
+                break
+            source = following
         for rank, mention in enumerate(clause.mentions):
             mention.motion = _motion_of(source)
             if rank and clause.verb not in DRAGGING and not clause.mutual:  # "drives past a tree"

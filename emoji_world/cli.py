@@ -1,23 +1,27 @@
-"""python -m emoji_world train | evaluate | show | translate | sprites"""
+"""python -m emoji_world train | evaluate | detector-errors | show | translate | sprites"""
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import diffusers
 import torch
 import torch.distributed as dist
-import transformers
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emoji_world.bridge import translate as translate_prompt
+from emoji_world.detector_errors import detector_errors as measure_detector
+from emoji_world.detector_errors import markdown as error_table
+from emoji_world.evaluation import as_json, markdown, results
 from emoji_world.evaluation import evaluate as evaluate_model
-from emoji_world.evaluation import markdown, results
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import WEIGHTS
+from emoji_world.processes import quiet
 from emoji_world.sampling import GUIDANCE_SCALE, STEPS, draw_videos, load_pipeline
 from emoji_world.spec import WORLD
 from emoji_world.sprites import ATLAS, render_atlas
@@ -30,16 +34,16 @@ console = Console(highlight=False)
 
 
 @app.callback()
-def quiet() -> None:
+def main() -> None:
     """A small text-to-video model and its world."""
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()
+    quiet()
 
 
 Weights = Annotated[Path, typer.Option(help="A CogVideoXPipeline folder.")]
 Steps = Annotated[int, typer.Option(help="Denoising steps.")]
 Guidance = Annotated[float, typer.Option(help="Classifier-free guidance scale.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.")]
+Processes = Annotated[int, typer.Option(min=1, help="Each of one thread; the figures are the same for any number.")]
 
 
 @app.command()
@@ -68,22 +72,51 @@ def train(
 
 @app.command()
 def evaluate(
-    captions: Annotated[int, typer.Option(help="How many held-out captions.")] = 300,
+    captions: Annotated[int, typer.Option(min=4, help="How many held-out captions.")] = 300,
     weights: Weights = WEIGHTS,
     steps: Steps = STEPS,
     guidance: Guidance = GUIDANCE_SCALE,
     strip: Annotated[Path | None, typer.Option(help="Draw the first 16 clips into this PNG.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file.")] = None,
-    threads: Threads = 1,
+    processes: Processes = os.cpu_count() or 1,
 ) -> None:
     """Count, on captions never trained on, what the model draws right; print it beside ceiling and chance."""
-    torch.set_num_threads(threads)
-    result = evaluate_model(load_pipeline(weights), WORLD, captions, steps=steps, guidance_scale=guidance)
-    console.print(markdown(result), soft_wrap=True)
+    with _progress("captions", captions) as report:
+        evaluation = evaluate_model(
+            weights, WORLD, captions, steps=steps, guidance_scale=guidance, processes=processes, report=report
+        )
+    rows = results(evaluation)
+    console.print(markdown(rows), soft_wrap=True)
     if json_file is not None:
-        json_file.write_text(json.dumps(results(result), indent=2) + "\n")
+        json_file.write_text(json.dumps(as_json(rows), indent=2) + "\n")
     if strip is not None:
-        film_strip(result.videos[:16], result.captions[:16]).quantize(256).save(strip, optimize=True)
+        videos = torch.from_numpy(evaluation.videos[:16]).float() / 255
+        film_strip(videos, evaluation.captions[:16]).quantize(256).save(strip, optimize=True)
+
+
+@app.command()
+def detector_errors(
+    clips: Annotated[int, typer.Option(min=2, help="How many true clips, one and two objects in turn.")] = 300,
+    weights: Annotated[Path, typer.Option(help="A CogVideoXPipeline folder, for its VAE.")] = WEIGHTS,
+    processes: Processes = os.cpu_count() or 1,
+) -> None:
+    """Count what the evaluator itself gets wrong, on clips whose objects, boxes and motions are known."""
+    with _progress("clips", clips) as report:
+        measured = measure_detector(weights, WORLD, clips, processes=processes, report=report)
+    console.print(error_table(measured), soft_wrap=True)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, or a line for each report where there is no terminal."""
+    bars = Console(stderr=True, highlight=False)
+    if not bars.is_terminal:
+        yield lambda done: bars.print(f"{datetime.now():%H:%M:%S}  {done} of {total} {what}")
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=bars, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 @app.command()

@@ -2,12 +2,13 @@
 
 For a template T with opacity w, laid over the pixels P of a window before the background B:
 
-    score = cov_w(P, T) / √(var_w(P) var_w(T)) - 3 mean_w (P - T)² - 8 max(0, 0.08 - mean_w |P - B|)
+    score = cov_w(P, T) / √(var_w(P) var_w(T)) - 3 mean_w (P - T)² - 8 max(0, 0.08 - mean_w |P - B|) - 2 mean_r |P - B|
 
 The first term, over all colour channels at once, knows the drawing, the second its colours; the third refuses windows
-that show nothing but background.  Every sprite is tried at several sizes and mirrored; the best window of a frame is
+that show nothing but background, and the fourth, over a ring r around the drawing, those that show only a part of
+something larger.  Every sprite is tried at several sizes and mirrored; the best window of a frame is
 its box there, and of two sprites found in the same place the better one keeps it.
-`python -m emoji_world evaluate` prints the detector's own error rates.
+`python -m emoji_world detector-errors` prints its error rates.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.fft import irfft2, rfft2
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import conv2d, interpolate, max_pool2d, pad
 
 from emoji_world.backgrounds import background_image
 from emoji_world.spec import Background, WorldSpec
@@ -28,8 +28,13 @@ COLOUR_WEIGHT = 3.0
 PRESENCE_WEIGHT = 8.0
 LEAST_DIFFERENCE = 0.08
 """Between an object and the background behind it, mean over pixels and channels."""
+RING_WEIGHT = 2.0
+RING_PX = (1, 3)
+"""The ring lies between these distances from the drawing; blurred edges do not reach into it."""
 LEAST_VARIANCE = 1e-3
 """Of a window's colours: below it, a window counts as plain."""
+VISIBLE = 0.3
+"""Least opacity of what a template shows."""
 SAME_PLACE = 0.5
 """Two boxes that share this much of the smaller one are in the same place."""
 
@@ -40,6 +45,9 @@ class Detections:
 
     scores: Tensor
     boxes: Tensor
+
+    def of(self, clips: slice) -> "Detections":
+        return Detections(self.scores[clips], self.boxes[clips])
 
     def distinct(self) -> Tensor:
         """[clip, sprite]: mean score over the frames, minus infinity where a better sprite is in the same place."""
@@ -92,8 +100,11 @@ class _Bank:
             layers += [pad(each, (0, size - width, 0, size - height)) for each in (drawn, drawn.flip(-1))]
             extents += [(width, height)] * 2
         self.extents = torch.tensor(extents)
+        self.spare = (size - self.extents.amin(0)).tolist()  # px a window may leave the frame by: empty in a template
         self.opacity = torch.stack(layers)[:, 3:]  # [template, 1, size, size]
         self.weighted = torch.stack(layers)[:, :3]  # [template, 3, size, size], premultiplied
+        inner, outer = (self._within(distance) for distance in RING_PX)
+        self.ring = (outer - inner) / (outer - inner).sum((2, 3), keepdim=True)
         self.mass = 3 * self.opacity.sum((1, 2, 3))
         self.mean = self.weighted.sum((1, 2, 3)) / self.mass
         self.square = (self.weighted**2 / self.opacity.clamp(min=1e-3)).sum((1, 2, 3))
@@ -102,10 +113,11 @@ class _Bank:
     def search(self, images: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
         """images: [image, 3, height, width], difference from the background: [image, 1, height, width]
         -> best score [image, sprite] and its box [image, sprite, 4] in px."""
-        best, where = self._scores(images, difference).flatten(2).max(2)  # [image, template]
+        scores = self._scores(images, difference)
+        best, where = scores.flatten(2).max(2)  # [image, template]
         best, mirrored = best.unflatten(1, (-1, 2)).max(2)
         where = where.unflatten(1, (-1, 2)).gather(2, mirrored[..., None])[..., 0]
-        x, y = where % images.shape[3], where // images.shape[3]
+        x, y = where % scores.shape[3], where // scores.shape[3]
         extents = self.extents[::2]
         return best, torch.stack([x, y, x + extents[:, 0], y + extents[:, 1]], dim=-1).float()
 
@@ -123,18 +135,20 @@ class _Bank:
         scores = (products - mean * total) / (spread * variance).sqrt()
         scores = scores - COLOUR_WEIGHT * (squares - 2 * products + square) / mass
         scores = scores - PRESENCE_WEIGHT * (LEAST_DIFFERENCE - presence).clamp(min=0)
-        inside_x = torch.arange(width) <= width - self.extents[:, :1]
-        inside_y = torch.arange(height) <= height - self.extents[:, 1:]
+        scores = scores - RING_WEIGHT * self._correlate(difference, self.ring, around=RING_PX[1])
+        inside_x = torch.arange(scores.shape[3]) <= width - self.extents[:, :1]
+        inside_y = torch.arange(scores.shape[2]) <= height - self.extents[:, 1:]
         return scores.masked_fill(~(inside_y[:, :, None] & inside_x[:, None, :]), -torch.inf)
 
-    def _correlate(self, images: Tensor, kernels: Tensor) -> Tensor:
-        """images [image, channel, height, width], kernels [template, channel, size, size] -> sums over the window at
-        each top left corner, [image, template, height, width], zeros beyond the frame; by Fourier transform."""
-        height, width = images.shape[2:]
-        size = (height + self.size, width + self.size)
-        spectrum = torch.einsum("ichw,kchw->ikhw", rfft2(images, s=size), rfft2(kernels, s=size).conj())
-        sums: Tensor = irfft2(spectrum, s=size)
-        return sums[..., :height, :width]
+    def _within(self, distance: int) -> Tensor:
+        """[template, 1, size + 2 around, size + 2 around], 1 at most `distance` px from what a template shows."""
+        shown = pad((self.opacity > VISIBLE).float(), (RING_PX[1],) * 4)
+        return max_pool2d(shown, 2 * distance + 1, stride=1, padding=distance)
+
+    def _correlate(self, images: Tensor, kernels: Tensor, around: int = 0) -> Tensor:
+        """images [image, channel, height, width], kernels [template, channel, edge, edge] -> sums over the window at
+        each top left corner, [image, template, top, left], zeros beyond the frame; edge = size + 2 around."""
+        return conv2d(pad(images, (around, around + self.spare[0], around, around + self.spare[1])), kernels)
 
 
 def _shared(one: Tensor, other: Tensor) -> Tensor:

@@ -1,46 +1,37 @@
 """What does the model draw right?  Counted on captions whose combinations were never trained on.
 
 Each rate stands between two others, taken in the same way: the ceiling (the true clip through the VAE, the best that
-any transformer could do, and so the evaluator's own error rate) and chance (the true clip of another caption).
+any transformer could do, and so the evaluator's own error rate) and chance (the same of another caption's true clip).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import CogVideoXPipeline
 from torch import Tensor
 
-from emoji_world.detector import Detector, nearest_background
+from emoji_world.detector import Detections, Detector, nearest_background
+from emoji_world.estimates import Estimate, Rate, mean_of_shares, share
 from emoji_world.precision import mixed_precision
-from emoji_world.sampling import DRAWN_AT_ONCE, draw_videos
+from emoji_world.processes import over_processes
+from emoji_world.sampling import DRAWN_AT_ONCE, draw_videos, load_pipeline
 from emoji_world.scene import Scene, draw_scene
 from emoji_world.spec import MOTIONS, NON_RIGID, STEP, Motion, WorldSpec
 from emoji_world.tracking import THRESHOLD, Track, box_overlaps, track_found
 from emoji_world.world import render
 
 SEED = 4242
+AT_ONCE = 12
+"""Captions that one process judges in one go: a constant, because mixed precision rounds otherwise in other batches."""
+OTHER = 3
+"""Captions from one to the other whose clip stands for chance: both are of as many objects."""
 MOVING_PX = 4.0
 """A centre that moves less between first and last frame stands still."""
 STAYS_IOU = 0.7
-
-
-@dataclass
-class Rate:
-    hits: int = 0
-    of: int = 0
-
-    def count(self, hit: bool) -> None:
-        self.hits += hit
-        self.of += 1
-
-    @property
-    def share(self) -> float:
-        return self.hits / self.of if self.of else float("nan")
-
-    def __str__(self) -> str:
-        return f"{self.share:.0%}" if self.of else "-"
 
 
 @dataclass
@@ -57,6 +48,10 @@ class Judgement:
     both: Rate = field(default_factory=Rate)
     pair_directions: Rate = field(default_factory=Rate)
     absent: Rate = field(default_factory=Rate)
+
+    def __add__(self, other: "Judgement") -> "Judgement":
+        names = [each.name for each in fields(self)]
+        return Judgement(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 QUESTIONS: dict[str, str] = {
@@ -77,45 +72,74 @@ COLUMNS = ("model", "ceiling", "chance")
 
 @dataclass(frozen=True)
 class Evaluation:
+    """videos: [caption, frames, 3, height, width], uint8, what the model drew."""
+
     model: Judgement
     ceiling: Judgement
     chance: Judgement
     captions: list[str]
-    videos: Tensor
+    videos: np.ndarray
 
 
 def evaluate(
-    pipeline: CogVideoXPipeline, world: WorldSpec, captions: int, *, steps: int, guidance_scale: float
+    weights: Path,
+    world: WorldSpec,
+    captions: int,
+    *,
+    steps: int,
+    guidance_scale: float,
+    processes: int,
+    report: Callable[[int], None],
 ) -> Evaluation:
-    """Scenes as in `held_out_scenes`."""
-    scenes = held_out_scenes(world, captions)
-    texts = [scene.caption for scene in scenes]
-    drawn = draw_videos(pipeline, texts, range(captions), steps=steps, guidance_scale=guidance_scale)
-    truth = torch.stack([render(world, scene).video for scene in scenes]).float() / 255
-    others = truth.roll(3, dims=0)  # three on: with the same number of objects
+    """Of this many captions, the scenes of `held_out_scene`; report: told how many are judged, as they are.
+    The same whatever the number of processes."""
+    judge_part = partial(
+        _evaluate_part, weights=weights, world=world, captions=captions, steps=steps, guidance_scale=guidance_scale
+    )
+    parts = [range(start, min(start + AT_ONCE, captions)) for start in range(0, captions, AT_ONCE)]
+    results = []
+    for part, result in over_processes(judge_part, parts, processes):
+        results.append(result)
+        report(part.stop)
     return Evaluation(
-        model=judge(drawn, scenes, world),
-        ceiling=judge(through_vae(pipeline, truth), scenes, world),
-        chance=judge(others, scenes, world),
-        captions=texts,
-        videos=drawn,
+        model=sum((each.model for each in results), Judgement()),
+        ceiling=sum((each.ceiling for each in results), Judgement()),
+        chance=sum((each.chance for each in results), Judgement()),
+        captions=[caption for each in results for caption in each.captions],
+        videos=np.concatenate([each.videos for each in results]),
     )
 
 
-def held_out_scenes(world: WorldSpec, count: int) -> list[Scene]:
+def _evaluate_part(
+    part: range, *, weights: Path, world: WorldSpec, captions: int, steps: int, guidance_scale: float
+) -> Evaluation:
+    pipeline, detector = load_pipeline(weights), Detector(world)
+    around = [held_out_scene(world, index % captions) for index in range(part.start - OTHER, part.stop)]
+    scenes = around[OTHER:]
+    texts = [scene.caption for scene in scenes]
+    drawn = draw_videos(pipeline, texts, part, steps=steps, guidance_scale=guidance_scale)
+    truth = through_vae(pipeline, torch.stack([render(world, scene).video for scene in around]).float() / 255)
+    found = detector.detect(truth)
+    own, others = slice(OTHER, None), slice(None, -OTHER)
+    return Evaluation(
+        model=judge(drawn, detector.detect(drawn), scenes, world),
+        ceiling=judge(truth[own], found.of(own), scenes, world),
+        chance=judge(truth[others], found.of(others), scenes, world),
+        captions=texts,
+        videos=(drawn * 255).round().to(torch.uint8).numpy(),
+    )
+
+
+def held_out_scene(world: WorldSpec, index: int) -> Scene:
     """One object in two of three, every motion in its turn; two objects, of any motions, in the third."""
-    scenes = []
-    for index in range(count):
-        rng = np.random.default_rng([SEED, index])
-        if index % 3 == 2:
-            scenes.append(draw_scene(world, rng, 2, held_out=True))
-            continue
-        motion = MOTIONS[(index - index // 3) % len(MOTIONS)]
+    rng = np.random.default_rng([SEED, index])
+    if index % 3 == 2:
+        return draw_scene(world, rng, 2, held_out=True)
+    motion = MOTIONS[(index - index // 3) % len(MOTIONS)]
+    scene = draw_scene(world, rng, 1, held_out=True)
+    while scene.objects[0].motion != motion:
         scene = draw_scene(world, rng, 1, held_out=True)
-        while scene.objects[0].motion != motion:
-            scene = draw_scene(world, rng, 1, held_out=True)
-        scenes.append(scene)
-    return scenes
+    return scene
 
 
 @torch.no_grad()
@@ -129,14 +153,11 @@ def through_vae(pipeline: CogVideoXPipeline, videos: Tensor) -> Tensor:
     return (torch.cat(decoded).transpose(1, 2) / 2 + 0.5).clamp(0, 1)
 
 
-def judge(videos: Tensor, scenes: Sequence[Scene], world: WorldSpec) -> Judgement:
-    """videos: [clip, frames, 3, height, width] in 0..1, one for each scene."""
-    detector = Detector(world)
+def judge(videos: Tensor, found: Detections, scenes: Sequence[Scene], world: WorldSpec) -> Judgement:
+    """videos: [clip, frames, 3, height, width] in 0..1, one for each scene, and what the detector found in them."""
     judgement = Judgement()
-    for video, scene in zip(videos, scenes, strict=True):
-        found = detector.detect(video[None])
-        scores = found.distinct()[0]
-        tracks = track_found(found, video, [placed.sprite for placed in scene.objects], world)
+    clips = track_found(found, videos, [[placed.sprite for placed in scene.objects] for scene in scenes], world)
+    for video, scores, tracks, scene in zip(videos, found.distinct(), clips, scenes, strict=True):
         asked = [world.sprites.index(each.sprite) for each in tracks]
         ranked = scores.argsort(descending=True)[: len(asked)].tolist()
         seen = [index in ranked and each.present for index, each in zip(asked, tracks, strict=True)]
@@ -180,22 +201,34 @@ def direction(boxes: Tensor, world: WorldSpec) -> Motion:
     return "down" if y > 0 else "up"
 
 
-def results(result: Evaluation) -> dict[str, dict[str, float | int]]:
-    """Per question the three shares and the count, and "non_rigid": deformation present where asked and absent where
-    not, the mean of both shares, so that the few deforming captions count as much as the many others."""
-    rows: dict[str, dict[str, float | int]] = {}
-    for each in fields(Judgement):
-        rates: list[Rate] = [getattr(side, each.name) for side in (result.model, result.ceiling, result.chance)]
-        rows[each.name] = {name: rate.share for name, rate in zip(COLUMNS, rates, strict=True)} | {"of": rates[0].of}
-    parts = rows["deforms"], rows["keeps_shape"]
-    rows["non_rigid"] = {name: sum(part[name] for part in parts) / 2 for name in COLUMNS}
-    rows["non_rigid"]["of"] = sum(int(part["of"]) for part in parts)
+def results(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
+    """Per question and column a rate with its interval, which takes the objects and absent sprites of one clip for
+    independent; "non_rigid" is the mean of two shares, so that the few deforming captions count as much as the many
+    others."""
+    sides = {column: getattr(evaluation, column) for column in COLUMNS}
+    rows = {
+        each.name: {column: share(getattr(side, each.name)) for column, side in sides.items()}
+        for each in fields(Judgement)
+    }
+    rows["non_rigid"] = {column: mean_of_shares([side.deforms, side.keeps_shape]) for column, side in sides.items()}
     return rows
 
 
-def markdown(result: Evaluation) -> str:
-    lines = ["| | model | ceiling | chance | of |", "| --- | --- | --- | --- | --- |"]
-    for name, row in results(result).items():
-        shares = " | ".join(f"{row[column]:.0%}" if row[column] == row[column] else "-" for column in COLUMNS)
-        lines.append(f"| {QUESTIONS[name]} | {shares} | {row['of']} |")
+def as_json(rows: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, dict[str, float | int]]]:
+    """What nothing was observed of has no value: only "of", 0."""
+    return {
+        name: {column: asdict(cell) if cell.of else {"of": 0} for column, cell in row.items()}
+        for name, row in rows.items()
+    }
+
+
+def markdown(rows: dict[str, dict[str, Estimate]]) -> str:
+    lines = [f"| | {' | '.join(COLUMNS)} |", "| --- | --- | --- | --- |"]
+    lines += [f"| {QUESTIONS[name]} | {' | '.join(map(_cell, row.values()))} |" for name, row in rows.items()]
     return "\n".join(lines)
+
+
+def _cell(rate: Estimate) -> str:
+    if not rate.of:
+        return "-"
+    return f"{rate.value:.0%} ({100 * rate.low:.0f}–{100 * rate.high:.0f}) of {rate.of}"

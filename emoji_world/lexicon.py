@@ -40,7 +40,7 @@ SYNONYMS: dict[str, str] = _by_word(
         "sheep": "lamb goat ram ewe alpaca llama",
         "elephant": "rhino rhinoceros mammoth",
         "tiger": "lion leopard cheetah panther jaguar lynx",
-        "rabbit": "bunny hare hamster mouse rat squirrel guinea",
+        "rabbit": "bunny hare hamster mouse rat squirrel guinea kangaroo",
         "monkey": "ape gorilla chimpanzee chimp",
         "bear": "teddy koala",
         "chicken": "hen rooster turkey chick",
@@ -50,7 +50,7 @@ SYNONYMS: dict[str, str] = _by_word(
         "eagle": "hawk falcon vulture",
         "butterfly": "moth dragonfly",
         "bee": "wasp mosquito ladybug insect bug",
-        "fish": "goldfish salmon trout carp",
+        "fish": "goldfish salmon trout carp jellyfish squid",
         "whale": "orca",
         "dolphin": "porpoise seal",
         "crab": "lobster shrimp octopus",
@@ -127,17 +127,18 @@ VERBS: dict[str, Motion | Move] = _by_word(
     {
         MOVE: "drive move run walk fly swim roll slide go travel ride sail race speed cross jog gallop follow chase "
         "rush float drift crawl march glide zoom pass approach head come leave enter pull push trot sprint steer "
-        "cruise flee escape hurry wander stroll pace stride sneak paddle row hover accelerate turn",
+        "cruise flee escape hurry wander stroll pace stride sneak paddle row hover accelerate turn overtake kick throw "
+        "carry drag tow",
         "up": "rise climb ascend soar lift launch",
         "down": "fall drop descend dive sink land plunge",
         "still": "stand park sit lie rest stay wait stop sleep watch look stare stationary motionless still idle "
-        "anchor freeze remain pause nap perch unmoving",
+        "anchor freeze remain pause nap perch unmoving graze eat drink",
         "sway": "sway dance flutter wave wiggle shake rock swing wobble tremble twirl flap shiver bend waltz lean "
         "swirl quiver",
         "squash": "bounce squash jump hop pulse breathe squeeze stretch jiggle leap bob deform",
     }
 )
-DRAGGING = frozenset({"chase", "follow", "pull", "push"})
+DRAGGING = frozenset({"chase", "follow", "pull", "push", "ride", "kick", "throw", "carry", "drag", "tow", "overtake"})
 """Verbs whose object moves along with the subject."""
 DIRECTION_WORDS: dict[str, Motion] = _by_word(
     {
@@ -154,12 +155,15 @@ PHRASES: dict[str, str] = {
     "side to side": "swaying",
     "left and right": "swaying",
     "back and forth": "swaying",
-    "from left to right": "rightwards",
-    "from right to left": "leftwards",
-    "from top to bottom": "downwards",
-    "from bottom to top": "upwards",
     "from the left to the right": "rightwards",
     "from the right to the left": "leftwards",
+    "left to right": "rightwards",
+    "right to left": "leftwards",
+    "top to bottom": "downwards",
+    "bottom to top": "upwards",
+    "from the left( side)?": "rightwards",
+    "from the right( side)?": "leftwards",
+    "in opposite directions": "away one_another",
     "takes off": "ascends",
     "taking off": "ascending",
     "does not move": "still",
@@ -169,7 +173,7 @@ PHRASES: dict[str, str] = {
     "each other": "one_another",
     "one another": "one_another",
 }
-"""Wordings of several words, replaced before anything else."""
+"""Wordings of several words (regular expressions), replaced before anything else, in this order."""
 
 COLOURS = _words("red green blue yellow white black gray grey pink orange brown purple golden silver beige")
 CLAUSE_ENDS = _words("while whereas and as but when then")

@@ -6,11 +6,12 @@ P is the video, B the background, s and a the sprite's colours and opacity as dr
 centre, a lean and a press for each frame; both mirrorings are tried and the better one is kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, interpolate, pad
 
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import nearest_background
@@ -19,6 +20,8 @@ from emoji_world.sprites import texture
 
 STEPS = 60
 RATE = 0.05
+START = 0.01
+"""Of every parameter: at 0 pixels lie on texels, where the gradient jumps and rounding would choose its side."""
 MARGIN_PX = 4
 """Pixels this far around the boxes still count: a leaning object leaves the box of the upright one."""
 SWAYED = 0.6
@@ -37,68 +40,101 @@ class Shape:
     error: float
 
     @property
+    def lean_range(self) -> float:
+        """Over the clip, half widths."""
+        return float(self.lean.max() - self.lean.min())
+
+    @property
+    def press_range(self) -> float:
+        """Over the clip, shares of the height."""
+        return float(self.press.max() - self.press.min())
+
+    @property
     def deformation(self) -> Motion | None:
         """The deformation that exceeds its threshold by more, or none."""
-        sway, squash = (float(each.max() - each.min()) for each in (self.lean, self.press))
-        if max(sway / SWAYED, squash / SQUASHED) < 1:
+        sway, squash = self.lean_range / SWAYED, self.press_range / SQUASHED
+        if max(sway, squash) < 1:
             return None
-        return "sway" if sway / SWAYED > squash / SQUASHED else "squash"
+        return "sway" if sway > squash else "squash"
 
 
-def fit_shape(video: Tensor, sprite: str, boxes: Tensor, world: WorldSpec) -> Shape:
-    """video: [frames, 3, height, width] in 0..1; boxes: [frames, 4], where the sprite was found, fractions."""
-    behind = background_image(world, nearest_background(video, world))
-    image = texture(sprite)
+def fit_shapes(videos: Tensor, sprites: Sequence[str], boxes: Tensor, world: WorldSpec) -> list[Shape]:
+    """videos: [track, frames, 3, height, width] in 0..1; boxes: [track, frames, 4], where each track's sprite was
+    found in its video, fractions -> one shape for each track.  All are fitted at once, none influences another."""
     edges = boxes * torch.tensor([world.width, world.height, world.width, world.height])
-    weights = _near(edges, world)
-    half = ((edges[:, 2:] - edges[:, :2]) / 2).median(0).values
-    centre = torch.stack([edges[:, [0, 2]].mean(1), edges[:, 3] - half[1]], dim=1)
-    layouts = torch.zeros(2, len(video), 5)  # mirrored, frame, (shift x, shift y, lean, press, size), all near 0
-    layouts.requires_grad_()
+    drawing = _Drawing(videos, sprites, edges, world)
+    # [track, mirrored, frame, (shift x, shift y, lean, press, size)], all near 0
+    layouts = torch.full((len(videos), 2, videos.shape[1], 5), START, requires_grad=True)
     optimizer = torch.optim.Adam([layouts], lr=RATE)
     with torch.enable_grad():
         for _ in range(STEPS):
-            errors = _errors(layouts, video, behind, image, centre, half, weights)
             optimizer.zero_grad()
-            errors.sum().backward()
+            drawing.errors(layouts).sum().backward()
             optimizer.step()
     with torch.no_grad():
-        means = _errors(layouts, video, behind, image, centre, half, weights).mean(1)
-    best = int(means.argmin())
-    return Shape(layouts[best, :, 2].detach(), layouts[best, :, 3].detach(), float(means[best]))
+        errors, mirrored = drawing.errors(layouts).mean(2).min(1)
+    best = layouts.detach()[torch.arange(len(videos)), mirrored]
+    return [Shape(layout[:, 2], layout[:, 3], float(error)) for layout, error in zip(best, errors, strict=True)]
 
 
-def _errors(
-    layouts: Tensor, video: Tensor, behind: Tensor, image: Tensor, centre: Tensor, half: Tensor, weights: Tensor
-) -> Tensor:
-    """[mirrored, frame]: the mean squared difference between video and drawing."""
-    height, width = video.shape[2:]
-    shift_x, shift_y, lean, press, size = layouts[..., None, None].unbind(2)
-    scale = size.mean(1, keepdim=True).exp()  # one for the clip
-    half_x, half_y = half[0] * scale, half[1] * scale
-    u = (torch.arange(width) + 0.5 - centre[:, :1, None] - shift_x * half[0]) / half_x
-    v = (torch.arange(height)[:, None] + 0.5 - centre[:, 1:, None] - shift_y * half[1]) / half_y
-    u, v = torch.broadcast_tensors(u, v)
-    u, v = (u + lean * (v - 1) / 2) / (1 + press / 3), (v - 1) / (1 - press) + 1
-    u = u * torch.tensor([1.0, -1.0])[:, None, None, None]
-    grid = torch.stack([u, v], dim=-1).flatten(0, 1)
-    coarse = torch.nn.functional.interpolate(
-        image[None],
-        size=[max(2, round(2 * float(half[1]))), max(2, round(2 * float(half[0])))],
-        mode="bilinear",
-        antialias=True,
-    )
-    layer = grid_sample(coarse.expand(len(grid), -1, -1, -1), grid, padding_mode="zeros", align_corners=False)
-    drawn = layer[:, :3] + behind * (1 - layer[:, 3:])
-    squares = (drawn.unflatten(0, layouts.shape[:2]) - video).square().mean(2)
-    means: Tensor = (squares * weights).sum((2, 3)) / weights.sum((1, 2))
-    return means
+class _Drawing:
+    """What is compared: each track's video, and its sprite drawn before the background, in a window of each frame."""
+
+    def __init__(self, videos: Tensor, sprites: Sequence[str], edges: Tensor, world: WorldSpec) -> None:
+        """edges: the boxes [track, frame, 4] in px."""
+        self.x, self.y, self.weights = _windows(edges, world)
+        self.half = ((edges[..., 2:] - edges[..., :2]) / 2).median(1).values  # [track, 2]
+        self.centre = torch.stack([edges[..., [0, 2]].mean(2), edges[..., 3] - self.half[:, 1:]], dim=2)
+        self.sizes, self.textures = _textures(sprites, self.half)
+        x, y = self.x.long().clamp(0, world.width - 1), self.y.long().clamp(0, world.height - 1)
+        x, y = x[:, :, None, :], y[:, :, :, None]
+        track, frame = torch.arange(len(videos))[:, None, None, None], torch.arange(videos.shape[1])[:, None, None]
+        backgrounds = torch.stack([background_image(world, nearest_background(video, world)) for video in videos])
+        self.video = videos[track, frame, :, y, x].movedim(-1, 1)[:, :, None]  # [track, 3, mirrored, frame, y, x]
+        self.behind = backgrounds[track, :, y, x].movedim(-1, 1)[:, :, None]
+
+    def errors(self, layouts: Tensor) -> Tensor:
+        """[track, mirrored, frame]: the mean squared difference between video and drawing."""
+        shift_x, shift_y, lean, press, size = layouts[..., None, None].unbind(3)
+        scale = size.mean(2, keepdim=True).exp()  # one for the clip
+        half_x, half_y = self.half[:, :, None, None, None, None].unbind(1)
+        centre_x, centre_y = self.centre[:, None, :, :, None, None].unbind(3)
+        u = (self.x[:, None, :, None, :] - centre_x - shift_x * half_x) / (half_x * scale)
+        v = (self.y[:, None, :, :, None] - centre_y - shift_y * half_y) / (half_y * scale)
+        u, v = (u + lean * (v - 1) / 2) / (1 + press / 3), (v - 1) / (1 - press) + 1
+        u = u * torch.tensor([1.0, -1.0])[:, None, None, None]
+        grid = (torch.stack([u, v.expand_as(u)], dim=-1) + 1) * self.sizes[:, None, None, None, None] - 1
+        layer = grid_sample(self.textures, grid.flatten(1, 3), padding_mode="zeros", align_corners=False)
+        layer = layer.unflatten(2, grid.shape[1:4])  # [track, 4, mirrored, frame, y, x]
+        drawn = layer[:, :3] + self.behind * (1 - layer[:, 3:])
+        squares = (drawn - self.video).square().mean(1) * self.weights[:, None]
+        means: Tensor = squares.sum((3, 4)) / self.weights.sum((2, 3))[:, None]
+        return means
 
 
-def _near(edges: Tensor, world: WorldSpec) -> Tensor:
-    """edges: [frames, 4], px -> [frames, height, width], 1 within MARGIN_PX of the box."""
-    x, y = torch.arange(world.width) + 0.5, torch.arange(world.height) + 0.5
-    left, top, right, bottom = edges.unbind(1)
-    across = (x > left[:, None] - MARGIN_PX) & (x < right[:, None] + MARGIN_PX)
-    down = (y > top[:, None] - MARGIN_PX) & (y < bottom[:, None] + MARGIN_PX)
-    return (down[:, :, None] & across[:, None, :]).float()
+def _windows(edges: Tensor, world: WorldSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """edges: [track, frame, 4], px -> for a window around each box the pixels' middles x [track, frame, column] and
+    y [track, frame, row], px, and their weights [track, frame, row, column]: 1 in the frame and within MARGIN_PX of
+    the box."""
+    axes, near = [], []
+    for axis, size in enumerate((world.width, world.height)):
+        low, high = edges[..., axis], edges[..., axis + 2]
+        length = int((high - low).max()) + 2 * MARGIN_PX + 1
+        middles = (low - MARGIN_PX).floor()[..., None] + torch.arange(length) + 0.5
+        inside = (middles > low[..., None] - MARGIN_PX) & (middles < high[..., None] + MARGIN_PX)
+        axes.append(middles)
+        near.append(inside & (middles > 0) & (middles < size))
+    return axes[0], axes[1], (near[1][..., :, None] & near[0][..., None, :]).float()
+
+
+def _textures(sprites: Sequence[str], half: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sprite at its track's size (half: [track, 2], px), in the corner of one common format
+    -> the shares (x, y) of the format that they fill [track, 2], and textures [track, 4, height, width]."""
+    images = []
+    for sprite, (half_x, half_y) in zip(sprites, half.tolist(), strict=True):
+        size = [max(2, round(2 * half_y)), max(2, round(2 * half_x))]
+        images.append(interpolate(texture(sprite)[None], size=size, mode="bilinear", antialias=True)[0])
+    sizes = torch.tensor([[image.shape[2], image.shape[1]] for image in images])
+    width, height = sizes.amax(0).tolist()
+    padded = [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
+    return sizes / torch.tensor([width, height]), torch.stack(padded)

@@ -16,5 +16,5 @@ class Adherence(WireModel):
     drawn_as: str
     detected: Annotated[bool, Field(description="Whether it is seen at all.")]
     mean_iou: Annotated[float, Field(description="Of found and planned box, mean over the frames.")]
-    center_error: Annotated[float, Field(description="Mean distance of the centres, shares of the frame's edges.")]
+    centre_error: Annotated[float, Field(description="Mean distance of the centres, shares of the frame's edges.")]
     boxes: Annotated[tuple[Box, ...], Field(description="Where it was found, the best guess where it is not seen.")]

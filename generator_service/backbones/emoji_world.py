@@ -3,11 +3,20 @@
 It knows a few dozen words.  A prompt is put into those first; every word that is drawn as something else is noted.
 """
 
+from functools import cached_property
+
+import torch
+
 from emoji_world import grammar
+from emoji_world.adherence import measure_adherence
 from emoji_world.bridge import translate
-from generator_service.backbones.base import Caption
+from emoji_world.detector import Detector
+from emoji_world.spec import WORLD
+from generator_service.backbones.adherence import Adherence
+from generator_service.backbones.base import Caption, Frames
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_staging import staged
+from shared.geometry import Box
 from shared.plan import Plan
 
 
@@ -27,3 +36,25 @@ class EmojiWorld(CogVideoX):
         place = scene.translation.background
         each = (grammar.caption([(drawn.sprite, drawn.motion)], place, grammar.first) for drawn in scene.objects)
         return tuple(each), grammar.first(grammar.PLACES[place])
+
+    def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...]:
+        video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        planned = torch.tensor([track.boxes for track in plan.tracks])
+        objects = staged(plan).objects
+        motions = [drawn.motion for drawn in objects]
+        found = measure_adherence(self._detector, video, [drawn.sprite for drawn in objects], planned, motions)
+        return tuple(
+            Adherence(
+                instance=track.instance,
+                drawn_as=its.sprite,
+                detected=its.detected,
+                mean_iou=round(its.mean_iou, 3),
+                centre_error=round(its.centre_error, 3),
+                boxes=tuple(Box(*(round(edge, 4) for edge in box)) for box in its.boxes.tolist()),
+            )
+            for track, its in zip(plan.tracks, found, strict=True)
+        )
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return Detector(WORLD)

@@ -47,6 +47,36 @@ from emoji_world.spec import WORLD, WorldSpec
         ("a tree sways in the desert", "a green tree is swaying in the desert"),
         ("trees dancing", "a green tree is swaying on the grass"),
         ("", "an orange ball is lying still on the grass"),
+        ("a robot waves its hand", "a gray robot is swaying on the road"),
+        ("a bird flies over the waves", "a blue bird is flying to the right in the sea"),
+        ("a pig's tail wiggles", "a pink pig is swaying on the grass"),
+        ("a robot walks down a busy street", "a gray robot is walking to the right on the road"),
+        ("a ball rolls down a hill", "an orange ball is rolling down on the grass"),
+        ("a cat walks to the left side of the road", "a yellow cat is walking to the left on the road"),
+        ("a sheep enters from the right", "a white sheep is walking to the left on the grass"),
+        ("a car moves left to right", "a red car is driving to the right on the road"),
+        ("a balloon goes up", "an orange ball is rolling up in the sky"),
+        ("the ball, which is orange, falls", "an orange ball is rolling down on the grass"),
+        (
+            "a cat, walking left, and a robot, standing still",
+            "a yellow cat is walking to the left while a gray robot is standing still on the grass",
+        ),
+        (
+            "a motionless tree with a blue bird flying past it to the left",
+            "a green tree is standing still while a blue bird is flying to the left on the grass",
+        ),
+        (
+            "a robot with a ball walks left",
+            "a gray robot is walking to the left while an orange ball is lying still on the road",
+        ),
+        (
+            "a car and a robot move in opposite directions",
+            "a red car is driving to the left while a gray robot is walking to the right on the road",
+        ),
+        (
+            "a robot kicks a ball to the left",
+            "a gray robot is walking to the left while an orange ball is rolling to the left on the road",
+        ),
     ],
 )
 def test_worked_examples(prompt: str, expected: str) -> None:
