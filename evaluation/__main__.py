@@ -1,4 +1,4 @@
-"""python -m evaluation ablation | compare"""
+"""python -m evaluation ablation | compare | attention"""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evaluation import attention_mass
 from evaluation.ablation import run, setting_of
 from evaluation.prompts import Half
 from evaluation.strips import side_by_side
@@ -62,6 +63,15 @@ def compare(
 ) -> None:
     """Film strips side by side: the same prompts, plans and seed."""
     side_by_side(half, prompts, rows.split(","), seed).save(out, optimize=True)
+
+
+@app.command()
+def attention(
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    half: HalfOption = "tune",
+) -> None:
+    """How much attention each branch moves in each layer, and in which direction."""
+    typer.echo(attention_mass.markdown(attention_mass.look(EMOJI_WORLD.name, half, prompts)))
 
 
 if __name__ == "__main__":

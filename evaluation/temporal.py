@@ -7,13 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generator_service.backbones.base import Frames
+from shared.geometry import Box
 
 FASTEST_SHARE = 0.05
 """VBench's dynamic degree looks at the 5 % of pixels that move most."""
 
 
-def flicker(frames: Frames) -> float:
-    """Mean absolute difference of neighbouring frames, 0 to 1.  VBench reports 1 minus it as temporal flickering."""
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+def flicker(frames: Frames, box: Box = WHOLE) -> float:
+    """Mean absolute difference of neighbouring frames in a box, 0 to 1.  VBench's temporal flickering is 1 minus it."""
+    _, height, width, _ = frames.shape
+    rows = slice(int(box.y0 * height), max(int(box.y0 * height) + 1, round(box.y1 * height)))
+    columns = slice(int(box.x0 * width), max(int(box.x0 * width) + 1, round(box.x1 * width)))
+    frames = frames[:, rows, columns]
     return float(np.abs(np.diff(frames.astype(np.float32), axis=0)).mean() / 255)
 
 

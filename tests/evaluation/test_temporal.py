@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evaluation.temporal import dynamic_degree, flicker
+from shared.geometry import Box
 
 
 def moving_square(step: int) -> np.ndarray:
@@ -23,6 +24,14 @@ def test_flicker_by_hand() -> None:
     frames = np.zeros((3, 2, 4, 3), dtype=np.uint8)
     frames[1] = 51  # up by a fifth of the range, then down again
     assert flicker(frames) == pytest.approx(0.2)
+
+
+def test_flicker_inside_a_box_by_hand() -> None:
+    frames = np.zeros((2, 4, 8, 3), dtype=np.uint8)
+    frames[1, 2:, :2] = 255  # the lower left eighth
+    assert flicker(frames, Box(0.0, 0.5, 0.5, 1.0)) == pytest.approx(0.5)
+    assert flicker(frames, Box(0.5, 0.0, 1.0, 1.0)) == 0
+    assert flicker(frames, Box(0.1, 0.6, 0.11, 0.61)) == 1  # less than a pixel is one
 
 
 def test_the_dynamic_degree_is_about_the_speed_of_what_moves() -> None:
