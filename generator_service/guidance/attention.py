@@ -10,8 +10,8 @@ those of the guided instances, at few keys, those of the same instance.  So each
 - over those inside, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the same
   for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
 - the two merged by their log-sum-exp;
-- an anchor moves one logit of a row from s to s + δ, which is a correction of rank one:
-  r = exp(s - l) (exp δ - 1),  o ← (o + r v_anchor) / (1 + r).
+- an anchor moves one logit of a row from s to s', which is a correction of rank one, with m = max(l, s'):
+  r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
 
 All other rows are one more group, over all keys.  Which token is where does not depend on q, k and v: it is planned
 once per denoising step, for all layers.
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.parameters import Form
-from generator_service.guidance.partial_attention import Partial, attend, merge
+from generator_service.guidance.partial_attention import Partial, attend, merge, some_heads_at_a_time
 
 BLOCK_SHARE = 0.2
 """An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
@@ -56,7 +56,7 @@ class _Block:
             part = slice(start, min(start + size, rows))
             logits = (query[:, :, part].float() / math.sqrt(channels)) @ keys
             change = self.weight[part].index_select(1, self.frame)
-            logits = logits.mul_(1 + change) if self.form == "multiplicative" else logits.add_(change)
+            logits = logits.mul_(change.add_(1)) if self.form == "multiplicative" else logits.add_(change)
             lse[:, :, part] = highest = logits.amax(dim=-1)
             weights = logits.sub_(highest[..., None]).exp_()
             total = weights.sum(dim=-1)
@@ -105,16 +105,17 @@ class _Anchors:
         query = query.index_select(2, self.rows).float()
         plain = (query * key.index_select(2, self.keys).float()).sum(dim=-1) / math.sqrt(query.shape[3])
         if self.form == "multiplicative":
-            logit, change = plain * (1 + self.inside), plain * self.weight
+            before, after = plain * (1 + self.inside), plain * (1 + self.inside + self.weight)
         else:
-            logit, change = plain + self.inside, self.weight
+            before, after = plain + self.inside, plain + self.inside + self.weight
         output, lse = partial.at(self.rows)
-        r = (logit - lse).exp() * torch.expm1(change)
-        output = (output.float() + r[..., None] * value.index_select(2, self.keys).float()) / (1 + r)[..., None]
-        return Partial(
-            partial.output.index_copy(2, self.rows, output.to(partial.output.dtype)),
-            partial.lse.index_copy(2, self.rows, lse + torch.log1p(r)),
-        )
+        highest = torch.maximum(lse, after)  # a large change overflows else
+        kept, more = (lse - highest).exp(), (after - highest).exp() - (before - highest).exp()
+        output = output.float() * kept[..., None] + more[..., None] * value.index_select(2, self.keys).float()
+        output /= (kept + more)[..., None]
+        partial.output.index_copy_(2, self.rows, output.to(partial.output.dtype))
+        partial.lse.index_copy_(2, self.rows, highest + (kept + more).log())
+        return partial
 
 
 @dataclass(frozen=True)
@@ -216,4 +217,4 @@ def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionP
     """
     if plan is None:
         return functional.scaled_dot_product_attention(query, key, value)
-    return guided_partial(query, key, value, plan).output
+    return some_heads_at_a_time(lambda *heads: guided_partial(*heads, plan).output, query, key, value)

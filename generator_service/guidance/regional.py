@@ -22,12 +22,13 @@ from video to video, is computed once for base and regional.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from generator_service.guidance.attention import AttentionPlan, guided_partial
-from generator_service.guidance.partial_attention import attend, merge
+from generator_service.guidance.partial_attention import attend, merge, some_heads_at_a_time
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,13 @@ def regional_attention(
     query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
 ) -> Tensor:
     """[batch, head, texts + N, channel] each -> the same.  `plan` is of the video alone (`text` = 0)."""
+    attend_to_regions = partial(_some_heads, regions=regions, plan=plan, base_ratio=base_ratio)
+    return some_heads_at_a_time(attend_to_regions, query, key, value)
 
+
+def _some_heads(
+    query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
+) -> Tensor:
     def part(start: int, end: int | None) -> tuple[Tensor, Tensor, Tensor]:
         return query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
 
