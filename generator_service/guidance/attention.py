@@ -19,6 +19,7 @@ once per denoising step, for all layers.
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -30,8 +31,10 @@ from generator_service.guidance.partial_attention import Partial, attend, merge,
 
 BLOCK_SHARE = 0.2
 """An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
-BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """How many logits `_Block` holds at a time, over all heads: a CPU's cache; a quarter GiB of a GPU."""
+KEYS_AT_A_TIME = 2**12
+"""How many of the keys outside an instance are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,7 @@ class _ByFrame:
     form: Form
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
-        parts = (self._attend_frame(frame, keys, query, key, value) for frame, keys in self.keys)
-        whole = next(parts)
-        for part in parts:
-            whole = merge(whole, part)
-        return whole
+        return reduce(merge, (self._attend_frame(frame, keys, query, key, value) for frame, keys in self.keys))
 
     def _attend_frame(self, frame: int, keys: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Partial:
         key, value = key.index_select(2, keys), value.index_select(2, keys)
@@ -122,8 +121,8 @@ class _Anchors:
 class _Group:
     rows: Tensor
     """[row]."""
-    outside: Tensor | None
-    """The keys outside the instance; None where the rows see all keys alike."""
+    outside: tuple[Tensor, ...] | None
+    """The keys outside the instance, some at a time; None where the rows see all keys alike."""
     inside: _Block | _ByFrame | None
     anchors: _Anchors | None
 
@@ -131,8 +130,8 @@ class _Group:
         if self.outside is None or self.inside is None:
             partial = attend(query, key, value)
         else:
-            outside = attend(query, key.index_select(2, self.outside), value.index_select(2, self.outside))
-            partial = merge(outside, self.inside.attend(query, key, value))
+            outside = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
+            partial = reduce(merge, outside, self.inside.attend(query, key, value))
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
@@ -188,7 +187,7 @@ def plan_attention(
         else:
             by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
             inside = _ByFrame(tuple(by_frame), weight[rows], form)
-        groups.append(_Group(rows + text, outside.nonzero()[:, 0], inside, anchors(rows)))
+        groups.append(_Group(rows + text, outside.nonzero()[:, 0].split(KEYS_AT_A_TIME), inside, anchors(rows)))
 
     rest = (~guided).nonzero()[:, 0]
     if text + len(rest) > 0:
@@ -202,12 +201,7 @@ def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPla
     if plan is None:
         return attend(query, key, value)
     output = torch.empty_like(query)
-    lse = torch.empty(query.shape[:3], device=query.device)
-    for group in plan.groups:
-        partial = group.attend(query.index_select(2, group.rows), key, value)
-        output.index_copy_(2, group.rows, partial.output.to(query.dtype))
-        lse.index_copy_(2, group.rows, partial.lse)
-    return Partial(output, lse)
+    return Partial(output, _attend_by_groups(query, key, value, plan, output))
 
 
 def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Tensor:
@@ -217,4 +211,17 @@ def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionP
     """
     if plan is None:
         return functional.scaled_dot_product_attention(query, key, value)
-    return some_heads_at_a_time(lambda *heads: guided_partial(*heads, plan).output, query, key, value)
+    output = torch.empty_like(query)
+    for heads in some_heads_at_a_time(query):
+        _attend_by_groups(query[:, heads], key[:, heads], value[:, heads], plan, output[:, heads])
+    return output
+
+
+def _attend_by_groups(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, output: Tensor) -> Tensor:
+    """Fills the output, and returns the LSE."""
+    lse = torch.empty(query.shape[:3], device=query.device)
+    for group in plan.groups:
+        partial = group.attend(query.index_select(2, group.rows), key, value)
+        output.index_copy_(2, group.rows, partial.output.to(output.dtype))
+        lse.index_copy_(2, group.rows, partial.lse)
+    return lse

@@ -7,14 +7,13 @@ This is how FlashAttention (Dao et al., 2022, arXiv:2205.14135) adds up its bloc
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-HEADS_ELEMENTS = {"cpu": 2**21, "cuda": 2**26}
-"""How many elements of a query are attended to at a time."""
+HEADS_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
+"""About how many elements of a query are attended to at a time: on a CPU, what its cache holds with keys and values."""
 
 
 class Partial(NamedTuple):
@@ -67,15 +66,8 @@ def merge(one: Partial, other: Partial) -> Partial:
     return Partial(output.addcmul_(other.output.float(), (other.lse - lse).exp()[..., None]), lse)
 
 
-def some_heads_at_a_time(
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor], query: Tensor, key: Tensor, value: Tensor
-) -> Tensor:
-    """The same as of all heads together, in less memory: what is copied and held in between is of few of them."""
-    size = max(1, HEADS_ELEMENTS.get(query.device.type, HEADS_ELEMENTS["cpu"]) * query.shape[1] // query.numel())
-    if size >= query.shape[1]:
-        return attend(query, key, value)
-    output = torch.empty_like(query)
-    for start in range(0, query.shape[1], size):
-        heads = slice(start, start + size)
-        output[:, heads] = attend(query[:, heads], key[:, heads], value[:, heads])
-    return output
+def some_heads_at_a_time(query: Tensor) -> list[slice]:
+    """Slices of the heads: what is copied and held in between is then of few of them."""
+    parts = round(query.numel() / HEADS_ELEMENTS.get(query.device.type, HEADS_ELEMENTS["cpu"]))
+    heads = torch.arange(query.shape[1]).chunk(max(1, parts))
+    return [slice(int(some[0]), int(some[-1]) + 1) for some in heads]

@@ -22,7 +22,6 @@ from video to video, is computed once for base and regional.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -65,20 +64,30 @@ def regional_attention(
     query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
 ) -> Tensor:
     """[batch, head, texts + N, channel] each -> the same.  `plan` is of the video alone (`text` = 0)."""
-    attend_to_regions = partial(_some_heads, regions=regions, plan=plan, base_ratio=base_ratio)
-    return some_heads_at_a_time(attend_to_regions, query, key, value)
+    output = torch.empty_like(query)
+    for heads in some_heads_at_a_time(query):
+        some = (query[:, heads], key[:, heads], value[:, heads])
+        _attend_by_regions(*some, regions, plan, base_ratio, output[:, heads])
+    return output
 
 
-def _some_heads(
-    query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
-) -> Tensor:
+def _attend_by_regions(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    regions: Regions,
+    plan: AttentionPlan | None,
+    base_ratio: float,
+    output: Tensor,
+) -> None:
+    """Fills the output."""
+
     def part(start: int, end: int | None) -> tuple[Tensor, Tensor, Tensor]:
         return query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
 
     text = regions.text
     q_base, k_base, v_base = part(0, text)
     q_video, k_video, v_video = part(regions.texts, None)
-    output = torch.empty_like(query)
 
     output[:, :, :text] = merge(attend(q_base, k_base, v_base), attend(q_base, k_video, v_video)).output
     for index, tokens in enumerate(regions.tokens):
@@ -95,4 +104,3 @@ def _some_heads(
         rows = tokens + regions.texts
         base = output.index_select(2, rows)
         output.index_copy_(2, rows, (base_ratio * base + (1 - base_ratio) * regional).to(output.dtype))
-    return output
