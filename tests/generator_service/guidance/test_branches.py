@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.clustering import border_ring, foreground
+from generator_service.guidance.clustering import border_ring, foreground, two_means
 from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
@@ -120,6 +120,14 @@ def test_the_foreground_is_what_leaves_the_border_alone() -> None:
     features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
     features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(foreground(features, inside), thing)
+    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(foreground(features * lengths, inside), thing)
+
+
+def test_two_means_by_hand() -> None:
+    """From 0 and 1.4: first 0 | 1, 2, 10 with means 0 and 4⅓, then 0, 1, 2 | 10."""
+    points = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
+    assert two_means(points, torch.tensor([[0.0], [1.4]])).tolist() == [0, 0, 0, 1]
 
 
 def test_alike_all_over_the_whole_box_is_foreground() -> None:
@@ -143,6 +151,27 @@ def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> N
     masks[1, 4, 3] = False
     assert torch.equal(warped(template.mask, boxes, inside), masks)
     assert torch.equal(warped(torch.ones(4, 4, dtype=torch.bool), boxes, inside), inside)
+
+
+def test_a_template_is_as_fine_as_the_largest_box() -> None:
+    """Of 3 × 2 and 6 × 4 cells: the right half of the one is the right half of the other."""
+    boxes = torch.tensor([[0.0, 0.0, 0.25, 0.5], [0.0, 0.0, 0.5, 1.0]])
+    masks = torch.zeros(2, 6, 8, dtype=torch.bool)
+    masks[0, :3, 1] = masks[1, :, 2:4] = True
+    mask = shape_template(masks, boxes, threshold=1.0).mask
+    assert mask.shape == (6, 4)
+    assert mask[:, 2:].all()
+    assert not mask[:, :2].any()
+    assert torch.equal(warped(mask, boxes, cells_inside(GRID, boxes[None])[0, :2]), masks)
+
+
+def test_a_template_of_next_to_nothing_gives_way_to_the_whole_box() -> None:
+    masks = torch.zeros(3, 6, 8, dtype=torch.bool)
+    masks[:, 1, 1:3] = True
+    boxes = torch.tensor([[0, 0, 0.5, 4 / 6]] * 3)
+    assert shape_template(masks, boxes, 0.5).is_whole_box  # 2 of 16 cells
+    masks[:, 2, 1] = True
+    assert not shape_template(masks, boxes, 0.5).is_whole_box
 
 
 def test_an_empty_template_gives_way_to_the_whole_box() -> None:
@@ -205,14 +234,15 @@ def dense(field: GuidanceField) -> Tensor:
     return G
 
 
-def test_the_field_is_the_sum_of_the_branches_built_element_by_element() -> None:
+@pytest.mark.parametrize("nearest_first", [("dog", "car", "tree"), ("tree", "car", "dog")])
+def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_first: tuple[str, ...]) -> None:
     """Before there are features: whole boxes, the middle frame as reference, Λ = 2."""
     still, car = Box(0.0, 0.0, 0.3, 0.6), Box(0.1, 0.5, 0.4, 0.9)
     plan = plan_of(
         (instance("tree", STILL), resting(still)),
         (instance("car", RIGID), moving(car, 0.5)),
         (instance("dog", NON_RIGID), moving(Box(0.6, 0.1, 0.95, 0.6), 0.0, 0.3)),
-        nearest_first=("dog", "car", "tree"),
+        nearest_first=nearest_first,
     )
     layout = layout_on(GRID, plan)
     field, facts = guidance_field(layout, None, GuidanceParameters(falloff=1.5))
@@ -237,20 +267,34 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element() -> None
     }
 
 
-def test_features_narrow_the_masks_and_choose_the_reference() -> None:
+def test_the_centre_of_what_comes_nearer_stays() -> None:
+    boxes = tuple(Box.around(0.5, 0.4, width, width) for width in (0.2 + 0.05 * frame for frame in range(9)))
+    field, _ = guidance_field(layout_on(GRID, plan_of((instance("car", RIGID), boxes))), None, GuidanceParameters())
+    G = dense(field)
+    assert torch.allclose(G[G != 0], torch.tensor(2.0))
+    assert field.instance.view(3, -1).any(1).all()
+
+
+@pytest.mark.parametrize("label", [RIGID, NON_RIGID])
+def test_features_narrow_the_masks(label: MotionLabel) -> None:
+    """A cell that is seen in one frame of three belongs to what deforms, but not to what keeps its shape."""
     generator = torch.Generator().manual_seed(1)
-    box = Box(0.25, 1 / 6, 0.75, 5 / 6)
-    plan = plan_of((instance("car", RIGID), resting(box)))
+    plan = plan_of((instance("thing", label), resting(Box(0.25, 1 / 6, 0.75, 5 / 6))))
     layout = layout_on(GRID, plan)
     thing = torch.zeros(3, 6, 8, dtype=torch.bool)
     thing[:, 2:4, 3:5] = True
-    features = torch.where(thing[..., None], torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+    seen = thing.clone()
+    seen[1, 1, 3] = True
+    features = torch.where(seen[..., None], torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
     features = (features + 0.02 * torch.randn(3, 6, 8, 3, generator=generator)).flatten(0, 2)
     field, (fact,) = guidance_field(layout, features, GuidanceParameters())
-    assert torch.equal(field.instance.view(3, 6, 8) == 1, thing)
-    assert (fact.tokens, fact.whole_box) == (12, False)
+    assert torch.equal(field.instance.view(3, 6, 8) == 1, thing if label is RIGID else seen)
+    assert (fact.tokens, fact.whole_box) == (12 if label is RIGID else 13, False)
     half, _ = guidance_field(layout, features.bfloat16(), GuidanceParameters())
     assert torch.equal(half.instance, field.instance)
+    if label is RIGID:
+        strict, (fact,) = guidance_field(layout, features, GuidanceParameters(template_threshold=0.3))
+        assert torch.equal(strict.instance.view(3, 6, 8)[0] == 1, seen[1])
 
 
 REST_THEN_DEFORM = (Phase(label=STILL, start=0, end=4), Phase(label=NON_RIGID, start=5, end=8))
@@ -288,6 +332,17 @@ def test_phases_guide_their_own_frames_alone(
     else:
         assert seen == pairs
     assert [fact.branch for fact in facts] == branches
+
+
+def test_a_token_frame_is_of_the_phase_that_most_of_its_layout_frames_are_in() -> None:
+    """Token frame 1 stands for layout frames 1 to 4."""
+    leaf = instance("leaf", NON_RIGID)
+    for last, rest in ((1, [0]), (3, [0, 1])):
+        phases = (Phase(label=STILL, start=0, end=last), Phase(label=NON_RIGID, start=last + 1, end=8))
+        track = Track(instance="leaf", phases=phases, boxes=resting(Box(0.0, 0.0, 0.5, 0.5)))
+        plan = plan_of((leaf, track.boxes)).model_copy(update={"tracks": (track,)})
+        ((_, frames), _) = layout_on(GRID, plan).phases[0]
+        assert frames.tolist() == rest
 
 
 def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> None:
