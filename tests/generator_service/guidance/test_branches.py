@@ -78,7 +78,7 @@ def test_a_box_between_the_centres_gets_the_nearest_cell() -> None:
 
 def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
     whole, part = Box(0.0, 0.0, 0.5, 1.0), Box(0.25, 0.0, 0.5, 0.5)
-    far = Box(0.25, 0.0, 0.75, 0.5)
+    far = Box(0.25, 0.0, 0.75, 1.0)
     plan = plan_of(
         (instance("tree", STILL), resting(whole)),
         (instance("leaf", STILL, parent="tree"), resting(part)),
@@ -87,7 +87,7 @@ def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
     )
     owner = layout_on(GRID, plan).owner[0]
     assert owner[0].tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
-    assert owner[5].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert owner[5].tolist() == [1, 1, 1, 1, 3, 3, 0, 0]
 
 
 def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
@@ -313,16 +313,17 @@ def test_phases_guide_their_own_frames_alone(
     phases: tuple[Phase, ...], branches: list[str], pairs: set[tuple[int, int]], with_features: bool
 ) -> None:
     """The change is at layout frame 5, that is at token frame 2.  The features are alike in frames 1 and 2."""
-    box = Box(0.25, 0.0, 0.5, 0.5)
+    box = Box(0.125, 0.0, 0.625, 0.7)
     leaf = instance("leaf", NON_RIGID)
     track = Track(instance="leaf", phases=phases, boxes=resting(box))
     plan = plan_of((leaf, resting(box))).model_copy(update={"tracks": (track,)})
     features = torch.randn(3, 48, 8, generator=torch.Generator().manual_seed(0))
     features[1] = features[2]
-    features[0] = features[1] + 0.1 * features[0]
-    field, facts = guidance_field(
-        layout_on(GRID, plan), features.flatten(0, 1) if with_features else None, GuidanceParameters()
-    )
+    layout = layout_on(GRID, plan)
+    field, facts = guidance_field(layout, features.flatten(0, 1) if with_features else None, GuidanceParameters())
+    if with_features and phases is REST_THEN_DEFORM:
+        thing = foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
+        assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
     G = dense(field)
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
