@@ -93,6 +93,11 @@ format: $(VENV)/installed-dev ## mend style and format
 emoji-world: $(VENV)/installed ## train the emoji world from nothing: about two hours on two cores, into var/emoji-world
 	$(BIN)/python -m emoji_world train --profile cpu --out var/emoji-world
 
+.PHONY: bench-attention
+bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; some minutes
+	$(BIN)/python benchmarks/guided_attention.py
+	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
+
 .PHONY: constraints
 constraints: ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt

@@ -10,8 +10,8 @@ those of the guided instances, at few keys, those of the same instance.  So each
 - over those inside, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the same
   for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
 - the two merged by their log-sum-exp;
-- an anchor moves one logit of a row from s to s + δ, which is a correction of rank one:
-  r = exp(s - l) (exp δ - 1),  o ← (o + r v_anchor) / (1 + r).
+- an anchor moves one logit of a row from s to s', which is a correction of rank one, with m = max(l, s'):
+  r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
 
 All other rows are one more group, over all keys.  Which token is where does not depend on q, k and v: it is planned
 once per denoising step, for all layers.
@@ -19,6 +19,7 @@ once per denoising step, for all layers.
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -26,12 +27,14 @@ from torch.nn import functional
 
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.parameters import Form
-from generator_service.guidance.partial_attention import Partial, attend, merge
+from generator_service.guidance.partial_attention import Partial, attend, merge, some_heads_at_a_time
 
 BLOCK_SHARE = 0.2
 """An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
-BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """How many logits `_Block` holds at a time, over all heads: a CPU's cache; a quarter GiB of a GPU."""
+KEYS_AT_A_TIME = 2**12
+"""How many of the keys outside an instance are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class _Block:
             part = slice(start, min(start + size, rows))
             logits = (query[:, :, part].float() / math.sqrt(channels)) @ keys
             change = self.weight[part].index_select(1, self.frame)
-            logits = logits.mul_(1 + change) if self.form == "multiplicative" else logits.add_(change)
+            logits = logits.mul_(change.add_(1)) if self.form == "multiplicative" else logits.add_(change)
             lse[:, :, part] = highest = logits.amax(dim=-1)
             weights = logits.sub_(highest[..., None]).exp_()
             total = weights.sum(dim=-1)
@@ -74,11 +77,7 @@ class _ByFrame:
     form: Form
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
-        parts = (self._attend_frame(frame, keys, query, key, value) for frame, keys in self.keys)
-        whole = next(parts)
-        for part in parts:
-            whole = merge(whole, part)
-        return whole
+        return reduce(merge, (self._attend_frame(frame, keys, query, key, value) for frame, keys in self.keys))
 
     def _attend_frame(self, frame: int, keys: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Partial:
         key, value = key.index_select(2, keys), value.index_select(2, keys)
@@ -105,24 +104,25 @@ class _Anchors:
         query = query.index_select(2, self.rows).float()
         plain = (query * key.index_select(2, self.keys).float()).sum(dim=-1) / math.sqrt(query.shape[3])
         if self.form == "multiplicative":
-            logit, change = plain * (1 + self.inside), plain * self.weight
+            before, after = plain * (1 + self.inside), plain * (1 + self.inside + self.weight)
         else:
-            logit, change = plain + self.inside, self.weight
+            before, after = plain + self.inside, plain + self.inside + self.weight
         output, lse = partial.at(self.rows)
-        r = (logit - lse).exp() * torch.expm1(change)
-        output = (output.float() + r[..., None] * value.index_select(2, self.keys).float()) / (1 + r)[..., None]
-        return Partial(
-            partial.output.index_copy(2, self.rows, output.to(partial.output.dtype)),
-            partial.lse.index_copy(2, self.rows, lse + torch.log1p(r)),
-        )
+        highest = torch.maximum(lse, after)  # a large change overflows else
+        kept, more = (lse - highest).exp(), (after - highest).exp() - (before - highest).exp()
+        output = output.float() * kept[..., None] + more[..., None] * value.index_select(2, self.keys).float()
+        output /= (kept + more)[..., None]
+        partial.output.index_copy_(2, self.rows, output.to(partial.output.dtype))
+        partial.lse.index_copy_(2, self.rows, highest + (kept + more).log())
+        return partial
 
 
 @dataclass(frozen=True)
 class _Group:
     rows: Tensor
     """[row]."""
-    outside: Tensor | None
-    """The keys outside the instance; None where the rows see all keys alike."""
+    outside: tuple[Tensor, ...] | None
+    """The keys outside the instance, some at a time; None where the rows see all keys alike."""
     inside: _Block | _ByFrame | None
     anchors: _Anchors | None
 
@@ -130,8 +130,8 @@ class _Group:
         if self.outside is None or self.inside is None:
             partial = attend(query, key, value)
         else:
-            outside = attend(query, key.index_select(2, self.outside), value.index_select(2, self.outside))
-            partial = merge(outside, self.inside.attend(query, key, value))
+            outside = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
+            partial = reduce(merge, outside, self.inside.attend(query, key, value))
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
@@ -187,7 +187,7 @@ def plan_attention(
         else:
             by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
             inside = _ByFrame(tuple(by_frame), weight[rows], form)
-        groups.append(_Group(rows + text, outside.nonzero()[:, 0], inside, anchors(rows)))
+        groups.append(_Group(rows + text, outside.nonzero()[:, 0].split(KEYS_AT_A_TIME), inside, anchors(rows)))
 
     rest = (~guided).nonzero()[:, 0]
     if text + len(rest) > 0:
@@ -201,12 +201,7 @@ def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPla
     if plan is None:
         return attend(query, key, value)
     output = torch.empty_like(query)
-    lse = torch.empty(query.shape[:3], device=query.device)
-    for group in plan.groups:
-        partial = group.attend(query.index_select(2, group.rows), key, value)
-        output.index_copy_(2, group.rows, partial.output.to(query.dtype))
-        lse.index_copy_(2, group.rows, partial.lse)
-    return Partial(output, lse)
+    return Partial(output, _attend_by_groups(query, key, value, plan, output))
 
 
 def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Tensor:
@@ -216,4 +211,17 @@ def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionP
     """
     if plan is None:
         return functional.scaled_dot_product_attention(query, key, value)
-    return guided_partial(query, key, value, plan).output
+    output = torch.empty_like(query)
+    for heads in some_heads_at_a_time(query):
+        _attend_by_groups(query[:, heads], key[:, heads], value[:, heads], plan, output[:, heads])
+    return output
+
+
+def _attend_by_groups(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, output: Tensor) -> Tensor:
+    """Fills the output, and returns the LSE."""
+    lse = torch.empty(query.shape[:3], device=query.device)
+    for group in plan.groups:
+        partial = group.attend(query.index_select(2, group.rows), key, value)
+        output.index_copy_(2, group.rows, partial.output.to(output.dtype))
+        lse.index_copy_(2, group.rows, partial.lse)
+    return lse

@@ -18,7 +18,7 @@ from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.parameters import Branch, GuidanceParameters
-from generator_service.guidance.reference import anchors, reference_frame
+from generator_service.guidance.reference import reference_frame, same_places
 from generator_service.guidance.report import PhaseFacts
 from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
 from shared.motion_graph import MotionLabel
@@ -89,16 +89,20 @@ def guidance_field(
 
 
 def _reference(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
-    tokens = phase.inside.flatten(1).any(0)  # the box stands still: the same cells in all frames
+    frames = range(len(phase.frames))
     if phase.features is None:
         chosen = len(phase.frames) // 2
     else:
-        chosen = reference_frame(phase.features.flatten(1, 2)[:, tokens])
+        places = (same_places(phase.boxes, phase.inside, 0, index) for index in frames)
+        tokens = zip(phase.features.flatten(1, 2), places, strict=True)
+        chosen = reference_frame(torch.stack([features[its] for features, its in tokens]))
     frame = int(phase.frames[chosen])
-    for index, its in enumerate(phase.frames.tolist()):
-        positions = phase.owned[index].flatten().nonzero()[:, 0]
-        draft.anchor[its, positions] = anchors(frame, positions, grid.rows * grid.columns)
-        draft.anchor_weight[its, positions] = phase.strength
+    for index in frames:
+        owned = phase.owned[index][phase.inside[index]]
+        positions = phase.inside[index].flatten().nonzero()[owned, 0]
+        anchors = same_places(phase.boxes, phase.inside, index, chosen)[owned]
+        draft.anchor[phase.frames[index], positions] = frame * grid.rows * grid.columns + anchors
+        draft.anchor_weight[phase.frames[index], positions] = phase.strength
     return PhaseFacts(name, "rcg", int(phase.owned.sum()), reference_frame=frame)
 
 

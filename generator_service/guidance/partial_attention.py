@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+HEADS_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
+"""About how many elements of a query are attended to at a time: on a CPU, what its cache holds with keys and values."""
+
 
 class Partial(NamedTuple):
     output: Tensor
@@ -61,3 +64,10 @@ def merge(one: Partial, other: Partial) -> Partial:
     lse = torch.logaddexp(one.lse, other.lse)
     output = one.output.float() * (one.lse - lse).exp()[..., None]
     return Partial(output.addcmul_(other.output.float(), (other.lse - lse).exp()[..., None]), lse)
+
+
+def some_heads_at_a_time(query: Tensor) -> list[slice]:
+    """Slices of the heads: what is copied and held in between is then of few of them."""
+    parts = round(query.numel() / HEADS_ELEMENTS.get(query.device.type, HEADS_ELEMENTS["cpu"]))
+    heads = torch.arange(query.shape[1]).chunk(max(1, parts))
+    return [slice(int(some[0]), int(some[-1]) + 1) for some in heads]

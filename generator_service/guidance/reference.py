@@ -3,12 +3,15 @@
     f* = argmin_f Σ_g D(φ_f, φ_g)        D: mean cosine distance over the tokens of the box             (7)
     G_m[q, k] = 1 where frame(k) = f*, pos(k) = pos(q) and q lies in the box, else 0                    (8)
 
-(8) is one key for each query, its anchor: the token at the same place in the reference frame.
+(8) is one key for each query, its anchor: the token at the same place in the reference frame.  A motionless part of
+something that moves has a box that moves along: there pos is the place in the box (ours; the paper's boxes rest).
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from generator_service.guidance.deformation import box_displacement
 
 
 def reference_frame(features: Tensor) -> int:
@@ -18,6 +21,11 @@ def reference_frame(features: Tensor) -> int:
     return int((1 - similarity).sum(1).argmin())
 
 
-def anchors(frame: int, positions: Tensor, cells: int) -> Tensor:
-    """Of queries at these places within their frames, [n]: the tokens at the same places in `frame`, [n]."""
-    return frame * cells + positions
+def same_places(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
+    """Where the tokens of the box of frame `source` are in frame `target`: [token], cells counted row by row.
+
+    boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool, the box.
+    """
+    _, rows, columns = inside.shape
+    moved = inside[source].nonzero() + box_displacement(boxes, inside, source, target).flip(1).round().long()
+    return moved[:, 0].clamp(0, rows - 1) * columns + moved[:, 1].clamp(0, columns - 1)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from generator_service.guidance.attention import AttentionPlan, guided_partial
-from generator_service.guidance.partial_attention import attend, merge
+from generator_service.guidance.partial_attention import attend, merge, some_heads_at_a_time
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ def regional_attention(
     query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
 ) -> Tensor:
     """[batch, head, texts + N, channel] each -> the same.  `plan` is of the video alone (`text` = 0)."""
+    output = torch.empty_like(query)
+    for heads in some_heads_at_a_time(query):
+        some = (query[:, heads], key[:, heads], value[:, heads])
+        _attend_by_regions(*some, regions, plan, base_ratio, output[:, heads])
+    return output
+
+
+def _attend_by_regions(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    regions: Regions,
+    plan: AttentionPlan | None,
+    base_ratio: float,
+    output: Tensor,
+) -> None:
+    """Fills the output."""
 
     def part(start: int, end: int | None) -> tuple[Tensor, Tensor, Tensor]:
         return query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
@@ -71,7 +88,6 @@ def regional_attention(
     text = regions.text
     q_base, k_base, v_base = part(0, text)
     q_video, k_video, v_video = part(regions.texts, None)
-    output = torch.empty_like(query)
 
     output[:, :, :text] = merge(attend(q_base, k_base, v_base), attend(q_base, k_video, v_video)).output
     for index, tokens in enumerate(regions.tokens):
@@ -88,4 +104,3 @@ def regional_attention(
         rows = tokens + regions.texts
         base = output.index_select(2, rows)
         output.index_copy_(2, rows, (base_ratio * base + (1 - base_ratio) * regional).to(output.dtype))
-    return output

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from generator_service.guidance import attention
+from generator_service.guidance import attention, partial_attention
 from generator_service.guidance.attention import guided_attention, guided_partial, plan_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.parameters import Form
-from generator_service.guidance.partial_attention import attend, attend_explicitly, merge
+from generator_service.guidance.partial_attention import attend, attend_explicitly, merge, some_heads_at_a_time
 
 GRIDS = [Grid(3, 4, 7), Grid(5, 6, 5), Grid(1, 3, 4), Grid(4, 1, 9)]
 FORMS = get_args(Form)
@@ -26,9 +26,11 @@ def one_thread() -> None:
 
 @pytest.fixture(params=["block", "by frame"])
 def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the sizes would choose, and a block of few rows at a time."""
+    """Whatever the sizes would choose, and few rows, keys and heads at a time."""
     monkeypatch.setattr(attention, "BLOCK_SHARE", 1.0 if request.param == "block" else 0.0)
     monkeypatch.setattr(attention, "BLOCK_ELEMENTS", {"cpu": 1000})
+    monkeypatch.setattr(attention, "KEYS_AT_A_TIME", 30)
+    monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": 1000})
 
 
 def dense(field: GuidanceField) -> Tensor:
@@ -104,7 +106,7 @@ def test_equals_the_dense_form(grid: Grid, form: Form, text: int) -> None:
         exact = slow(q, k, v, dense(field), 0.4, form, text)
         fast = guided_attention(q, k, v, plan_attention(field, 0.4, text=text, form=form))
         assert fast.dtype == torch.float32
-        assert relative_error(fast, exact) < 2e-6
+        assert relative_error(fast, exact) < 5e-6
         assert relative_error(guided_attention(q, k, v, None), exact) > 1e-2  # the field does change something
 
 
@@ -139,6 +141,47 @@ def test_one_anchored_row_by_hand(form: Form) -> None:
     plain = (e(1) + 2 * e(2) + 4 * e(3)) / (e(1) + e(2) + e(3))
     guided = (e(1) + 2 * e(anchor) + 4 * e(3)) / (e(1) + e(anchor) + e(3))
     assert fast.flatten().tolist() == pytest.approx([plain, plain, guided])
+
+
+@pytest.mark.usefixtures("_either_way")
+@pytest.mark.parametrize("form", FORMS)
+def test_one_guided_row_by_hand(form: Form) -> None:
+    """Two frames of one row and two columns, and a token of text; tokens 0, 2 and 3 are an instance's.
+
+    The row of token 0 has W = (1, 2), and β is 0.5.  All logits are 1 (d = 1): those of the instance become
+    1 (1 + 0.5 W) = 1 + 0.5 W, so 1.5 in the first frame and 2 in the second, in either form.
+    """
+    grid = Grid(2, 1, 2)
+    field = unguided_field(grid)
+    field.instance[[0, 2, 3]] = 7
+    field.weight[0] = torch.tensor([1.0, 2.0])
+    ones, v = torch.ones(1, 1, 5, 1), torch.tensor([16.0, 1.0, 2.0, 4.0, 8.0])
+    fast = guided_attention(ones, ones, v[None, None, :, None], plan_attention(field, 0.5, text=1, form=form))
+    e = math.exp
+    guided = (e(1) * (16 + 2) + e(1.5) * 1 + e(2) * (4 + 8)) / (2 * e(1) + e(1.5) + 2 * e(2))
+    plain = (16 + 1 + 2 + 4 + 8) / 5
+    assert fast.flatten().tolist() == pytest.approx([plain, guided, plain, plain, plain])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_largest_strength_and_large_logits_do_not_overflow(form: Form) -> None:
+    grid = GRIDS[0]
+    field = random_field(grid, 0)
+    q, k, v = random_qkv(grid.tokens)
+    q = 5 * q
+    fast = guided_attention(q, k, v, plan_attention(field, 5.0, text=0, form=form))
+    assert relative_error(fast, slow(q, k, v, dense(field), 5.0, form, 0)) < 1e-4  # logits of some hundreds, in float32
+
+
+def test_every_head_is_in_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": 200})
+    shares = {heads: some_heads_at_a_time(torch.zeros(1, heads, 10, 10)) for heads in (1, 2, 3, 7)}
+    assert shares == {
+        1: [slice(0, 1)],
+        2: [slice(0, 2)],
+        3: [slice(0, 2), slice(2, 3)],
+        7: [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 7)],
+    }
 
 
 def test_the_paths_are_chosen_by_size() -> None:

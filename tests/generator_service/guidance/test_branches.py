@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.clustering import border_ring, foreground
+from generator_service.guidance.clustering import border_ring, foreground, two_means
 from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
@@ -78,7 +78,7 @@ def test_a_box_between_the_centres_gets_the_nearest_cell() -> None:
 
 def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
     whole, part = Box(0.0, 0.0, 0.5, 1.0), Box(0.25, 0.0, 0.5, 0.5)
-    far = Box(0.25, 0.0, 0.75, 0.5)
+    far = Box(0.25, 0.0, 0.75, 1.0)
     plan = plan_of(
         (instance("tree", STILL), resting(whole)),
         (instance("leaf", STILL, parent="tree"), resting(part)),
@@ -87,7 +87,7 @@ def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
     )
     owner = layout_on(GRID, plan).owner[0]
     assert owner[0].tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
-    assert owner[5].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert owner[5].tolist() == [1, 1, 1, 1, 3, 3, 0, 0]
 
 
 def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
@@ -120,6 +120,14 @@ def test_the_foreground_is_what_leaves_the_border_alone() -> None:
     features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
     features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(foreground(features, inside), thing)
+    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(foreground(features * lengths, inside), thing)
+
+
+def test_two_means_by_hand() -> None:
+    """From 0 and 1.4: first 0 | 1, 2, 10 with means 0 and 4⅓, then 0, 1, 2 | 10."""
+    points = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
+    assert two_means(points, torch.tensor([[0.0], [1.4]])).tolist() == [0, 0, 0, 1]
 
 
 def test_alike_all_over_the_whole_box_is_foreground() -> None:
@@ -138,8 +146,32 @@ def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> N
     template = shape_template(masks, boxes, threshold=0.5)
     assert not template.is_whole_box
     assert cells(template.mask) == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    half = shape_template(masks[:2], boxes[:2], threshold=0.5)
+    assert cells(half.mask) == [[1, 1], [1, 2], [2, 1], [2, 2], [3, 1]]  # in one of two: half is enough
     masks[1, 4, 3] = False
     assert torch.equal(warped(template.mask, boxes, inside), masks)
+    assert torch.equal(warped(torch.ones(4, 4, dtype=torch.bool), boxes, inside), inside)
+
+
+def test_a_template_is_as_fine_as_the_largest_box() -> None:
+    """Of 3 × 2 and 6 × 4 cells: the right half of the one is the right half of the other."""
+    boxes = torch.tensor([[0.0, 0.0, 0.25, 0.5], [0.0, 0.0, 0.5, 1.0]])
+    masks = torch.zeros(2, 6, 8, dtype=torch.bool)
+    masks[0, :3, 1] = masks[1, :, 2:4] = True
+    mask = shape_template(masks, boxes, threshold=1.0).mask
+    assert mask.shape == (6, 4)
+    assert mask[:, 2:].all()
+    assert not mask[:, :2].any()
+    assert torch.equal(warped(mask, boxes, cells_inside(GRID, boxes[None])[0, :2]), masks)
+
+
+def test_a_template_of_next_to_nothing_gives_way_to_the_whole_box() -> None:
+    masks = torch.zeros(3, 6, 8, dtype=torch.bool)
+    masks[:, 1, 1:3] = True
+    boxes = torch.tensor([[0, 0, 0.5, 4 / 6]] * 3)
+    assert shape_template(masks, boxes, 0.5).is_whole_box  # 2 of 16 cells
+    masks[:, 2, 1] = True
+    assert not shape_template(masks, boxes, 0.5).is_whole_box
 
 
 def test_an_empty_template_gives_way_to_the_whole_box() -> None:
@@ -167,13 +199,29 @@ def test_what_moves_with_its_box_is_rewarded_most() -> None:
         perceived_displacement(torch.nn.functional.normalize(features, dim=3), inside, 0, 1),
         torch.tensor([[2.0, 2.0]]).expand(12, 2),
     )
-    penalty = deformation_penalty(features, boxes, inside)
+    lengths = 0.1 + 10 * torch.rand(2, 6, 8, 1, generator=generator)
+    penalty = deformation_penalty(features * lengths, boxes, inside)
     assert torch.allclose(penalty[inside], torch.tensor(2.0), atol=1e-5)
     assert (penalty[~inside] == 0).all()
     features[1, 2, 2], features[1, 2, 3] = features[0, 0, 1], features[0, 0, 0]  # two parts change places, a cell apart
     penalty = deformation_penalty(features, boxes, inside)
     assert penalty[0, 0, 0, 1].item() == pytest.approx(math.exp(-1) + 1, abs=1e-5)
     assert penalty[0, 1, 1, 1].item() == pytest.approx(2, abs=1e-5)
+
+
+def test_the_search_looks_one_cell_around_the_box() -> None:
+    """A box at rest, columns 2 to 5 and rows 2 to 4; what was in three of its corners has moved out of it."""
+    inside = cells_inside(GRID, torch.tensor([[[0.25, 1 / 3, 0.75, 5 / 6]] * 2]))[0]
+    features = torch.randn(2, 6, 8, 16, generator=torch.Generator().manual_seed(0))
+    features[1, inside[1]] = features[0, inside[0]]
+    for (row, column), (new_row, new_column) in {(2, 2): (1, 4), (4, 2): (4, 1), (4, 5): (4, 7)}.items():
+        features[1, row, column] = torch.randn(16, generator=torch.Generator().manual_seed(row + column))
+        features[1, new_row, new_column] = features[0, row, column]
+    displacement = perceived_displacement(torch.nn.functional.normalize(features, dim=3), inside, 0, 1)
+    assert displacement[0].tolist() == [2, -1]
+    assert displacement[8].tolist() == [-1, 0]
+    assert displacement[11].tolist() != [2, 0]  # two cells from the box
+    assert displacement[1:8].abs().max() == displacement[9:11].abs().max() == 0
 
 
 def dense(field: GuidanceField) -> Tensor:
@@ -186,14 +234,15 @@ def dense(field: GuidanceField) -> Tensor:
     return G
 
 
-def test_the_field_is_the_sum_of_the_branches_built_element_by_element() -> None:
+@pytest.mark.parametrize("nearest_first", [("dog", "car", "tree"), ("tree", "car", "dog")])
+def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_first: tuple[str, ...]) -> None:
     """Before there are features: whole boxes, the middle frame as reference, Λ = 2."""
     still, car = Box(0.0, 0.0, 0.3, 0.6), Box(0.1, 0.5, 0.4, 0.9)
     plan = plan_of(
         (instance("tree", STILL), resting(still)),
         (instance("car", RIGID), moving(car, 0.5)),
         (instance("dog", NON_RIGID), moving(Box(0.6, 0.1, 0.95, 0.6), 0.0, 0.3)),
-        nearest_first=("dog", "car", "tree"),
+        nearest_first=nearest_first,
     )
     layout = layout_on(GRID, plan)
     field, facts = guidance_field(layout, None, GuidanceParameters(falloff=1.5))
@@ -218,38 +267,116 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element() -> None
     }
 
 
-def test_features_narrow_the_masks_and_choose_the_reference() -> None:
+def test_the_centre_of_what_comes_nearer_stays() -> None:
+    boxes = tuple(Box.around(0.5, 0.4, width, width) for width in (0.2 + 0.05 * frame for frame in range(9)))
+    field, _ = guidance_field(layout_on(GRID, plan_of((instance("car", RIGID), boxes))), None, GuidanceParameters())
+    G = dense(field)
+    assert torch.allclose(G[G != 0], torch.tensor(2.0))
+    assert field.instance.view(3, -1).any(1).all()
+
+
+@pytest.mark.parametrize("label", [RIGID, NON_RIGID])
+def test_features_narrow_the_masks(label: MotionLabel) -> None:
+    """A cell that is seen in one frame of three belongs to what deforms, but not to what keeps its shape."""
     generator = torch.Generator().manual_seed(1)
-    box = Box(0.25, 1 / 6, 0.75, 5 / 6)
-    plan = plan_of((instance("car", RIGID), resting(box)))
+    plan = plan_of((instance("thing", label), resting(Box(0.25, 1 / 6, 0.75, 5 / 6))))
     layout = layout_on(GRID, plan)
     thing = torch.zeros(3, 6, 8, dtype=torch.bool)
     thing[:, 2:4, 3:5] = True
-    features = torch.where(thing[..., None], torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+    seen = thing.clone()
+    seen[1, 1, 3] = True
+    features = torch.where(seen[..., None], torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
     features = (features + 0.02 * torch.randn(3, 6, 8, 3, generator=generator)).flatten(0, 2)
     field, (fact,) = guidance_field(layout, features, GuidanceParameters())
-    assert torch.equal(field.instance.view(3, 6, 8) == 1, thing)
-    assert (fact.tokens, fact.whole_box) == (12, False)
+    assert torch.equal(field.instance.view(3, 6, 8) == 1, thing if label is RIGID else seen)
+    assert (fact.tokens, fact.whole_box) == (12 if label is RIGID else 13, False)
     half, _ = guidance_field(layout, features.bfloat16(), GuidanceParameters())
     assert torch.equal(half.instance, field.instance)
+    if label is RIGID:
+        strict, (fact,) = guidance_field(layout, features, GuidanceParameters(template_threshold=0.3))
+        assert torch.equal(strict.instance.view(3, 6, 8)[0] == 1, seen[1])
 
 
-def test_phases_guide_their_own_frames_alone() -> None:
-    """At rest until layout frame 4, that is in token frames 0 and 1; then deforming."""
-    box = Box(0.25, 0.0, 0.5, 0.5)
+REST_THEN_DEFORM = (Phase(label=STILL, start=0, end=4), Phase(label=NON_RIGID, start=5, end=8))
+DEFORM_THEN_REST = (Phase(label=NON_RIGID, start=0, end=4), Phase(label=STILL, start=5, end=8))
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+@pytest.mark.parametrize(
+    ("phases", "branches", "pairs"),
+    [
+        (REST_THEN_DEFORM, ["rcg", "sdg"], {(0, 1), (1, 1), (2, 2)}),
+        (DEFORM_THEN_REST, ["sdg", "rcg"], {(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)}),
+    ],
+)
+def test_phases_guide_their_own_frames_alone(
+    phases: tuple[Phase, ...], branches: list[str], pairs: set[tuple[int, int]], with_features: bool
+) -> None:
+    """The change is at layout frame 5, that is at token frame 2.  The features are alike in frames 1 and 2."""
+    box = Box(0.125, 0.0, 0.625, 0.7)
     leaf = instance("leaf", NON_RIGID)
-    track = Track(
-        instance="leaf",
-        phases=(Phase(label=STILL, start=0, end=4), Phase(label=NON_RIGID, start=5, end=8)),
-        boxes=resting(box),
-    )
+    track = Track(instance="leaf", phases=phases, boxes=resting(box))
     plan = plan_of((leaf, resting(box))).model_copy(update={"tracks": (track,)})
-    field, facts = guidance_field(layout_on(GRID, plan), None, GuidanceParameters())
+    features = torch.randn(3, 48, 8, generator=torch.Generator().manual_seed(0))
+    features[1] = features[2]
+    layout = layout_on(GRID, plan)
+    field, facts = guidance_field(layout, features.flatten(0, 1) if with_features else None, GuidanceParameters())
+    if with_features and phases is REST_THEN_DEFORM:
+        thing = foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
+        assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
     G = dense(field)
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
-    assert {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)} == {(0, 1), (1, 1), (2, 2)}
-    assert [fact.branch for fact in facts] == ["rcg", "sdg"]
+    seen = {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)}
+    if with_features and phases is REST_THEN_DEFORM:
+        assert seen == {(0, 0), (1, 0), (2, 2)}  # of two frames none is more like the other: the first
+    else:
+        assert seen == pairs
+    assert [fact.branch for fact in facts] == branches
+
+
+def test_a_token_frame_is_of_the_phase_that_most_of_its_layout_frames_are_in() -> None:
+    """Token frame 1 stands for layout frames 1 to 4."""
+    leaf = instance("leaf", NON_RIGID)
+    for last, rest in ((1, [0]), (3, [0, 1])):
+        phases = (Phase(label=STILL, start=0, end=last), Phase(label=NON_RIGID, start=last + 1, end=8))
+        track = Track(instance="leaf", phases=phases, boxes=resting(Box(0.0, 0.0, 0.5, 0.5)))
+        plan = plan_of((leaf, track.boxes)).model_copy(update={"tracks": (track,)})
+        ((_, frames), _) = layout_on(GRID, plan).phases[0]
+        assert frames.tolist() == rest
+
+
+def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> None:
+    """Two columns of two rows; by 2 cells to the right and 1 up from frame 0 to 1, and by 3 and 1 to frame 2."""
+    boxes = moving(Box(0.0, 0.5, 0.25, 0.8), 0.72, -0.4)
+    plan = plan_of(
+        (instance("car", RIGID), boxes),
+        (instance("door", STILL, parent="car"), boxes),
+    )
+    layout = layout_on(GRID, plan)
+    corners = [(0, 3, 0), (1, 2, 2), (2, 1, 5)]  # frame, row, column
+    assert [cells(layout.inside[1, frame])[0] for frame in range(3)] == [[row, column] for _, row, column in corners]
+
+    def token(frame: int, row: int, column: int) -> int:
+        return frame * 48 + row * 8 + column
+
+    def features() -> Tensor:
+        """The door is most like the others in frame 2; where it was in frame 0 is alike in frames 1 and 2."""
+        angle = torch.full((3, 6, 8), 2.0)
+        for (frame, row, column), its in zip(corners, (0.0, 1.0, 0.9), strict=True):
+            angle[frame, row : row + 2, column : column + 2] = its
+        return torch.stack([angle.cos(), angle.sin()], dim=-1).flatten(0, 2)
+
+    for given, reference in ((None, 1), (features(), 2)):
+        field, facts = guidance_field(layout, given, GuidanceParameters(branches=("rcg",)))
+        assert [fact.reference_frame for fact in facts] == [reference]
+        _, top, left = corners[reference]
+        for frame, row, column in corners:
+            for down in (0, 1):
+                for across in (0, 1):
+                    anchor = int(field.anchor[token(frame, row + down, column + across)])
+                    assert anchor == token(reference, top + down, left + across)
+        assert (field.anchor != NO_ANCHOR).sum() == 12
 
 
 @pytest.mark.parametrize("label", list(MotionLabel))
@@ -268,6 +395,16 @@ def test_small_boxes_are_guided_more_strongly_within_bounds() -> None:
     assert strength(0.4) == strength(0.1) == 1.0
     assert strength(0.025) == pytest.approx(2.0)
     assert strength(0.0001) == 3.0
+
+
+@pytest.mark.parametrize("label", list(MotionLabel))
+def test_all_of_a_small_boxs_guidance_is_stronger(label: MotionLabel) -> None:
+    layout = layout_on(GRID, plan_of((instance("thing", label), resting(Box(0.5, 0.5, 0.75, 0.6)))))
+    plain, strong = (
+        guidance_field(layout, None, GuidanceParameters(small_boxes=small_boxes))[0] for small_boxes in (False, True)
+    )
+    assert torch.allclose(dense(strong), 2 * dense(plain))  # area 1/40
+    assert dense(plain).any()
 
 
 @pytest.mark.parametrize("changes", [{"strength": -0.1}, {"steps": 1.2}, {"branches": ("gig", "gig")}, {"falloff": 0}])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from generator_service.guidance import partial_attention
 from generator_service.guidance.attention import plan_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
@@ -71,9 +72,13 @@ def slow(q: Tensor, k: Tensor, v: Tensor, base_ratio: float, strength: float) ->
     return base_ratio * base + (1 - base_ratio) * regional
 
 
+@pytest.mark.parametrize("elements", [1, 2**18])
 @pytest.mark.parametrize("strength", [0.0, 0.3])
 @pytest.mark.parametrize("base_ratio", [0.0, 0.3, 1.0])
-def test_equals_two_masked_attentions(base_ratio: float, strength: float) -> None:
+def test_equals_two_masked_attentions(
+    base_ratio: float, strength: float, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": elements})  # one head or all at a time
     plan = plan_attention(field(), strength, text=0)
     assert (plan is None) == (strength == 0)
     for seed in range(5):

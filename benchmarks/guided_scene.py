@@ -1,0 +1,208 @@
+"""Three instances on a quarter of every frame, one of each branch (anchor, rigid, non-rigid), and ways to attend to it.
+
+Names of methods are "plain", torch's own; and "guided", "regional" (guided, and reading a description of each instance
+besides), "naive" (with the whole matrix G) and "FlexAttention", each with the form of the guidance behind a comma.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
+
+from generator_service.guidance.attention import guided_attention, plan_attention
+from generator_service.guidance.branches import guidance_field
+from generator_service.guidance.field import NO_ANCHOR
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import layout_on
+from generator_service.guidance.parameters import Form, GuidanceParameters
+from generator_service.guidance.regional import Regions, regional_attention
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import Phase, Plan, Track
+
+PARAMETERS = GuidanceParameters()
+BETA = PARAMETERS.strength
+CHANNELS = 64
+LARGE = 5000
+"""Of more tokens the naive method does not fit, every eighth row is compared to the reference, and rounds are fewer."""
+
+FORMS = get_args(Form)
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+Qkv = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Size:
+    grid: Grid
+    text: int
+
+    @property
+    def tokens(self) -> int:
+        return self.text + self.grid.tokens
+
+
+SIZES = {
+    size.tokens: size
+    for size in (
+        Size(Grid(8, 8, 16), 32),
+        Size(Grid(8, 16, 16), 32),
+        Size(Grid(8, 16, 32), 32),
+        Size(Grid(13, 30, 45, compression=4), 226),  # CogVideoX-2B's
+    )
+}
+TINY = Size(Grid(3, 7, 10), 5)
+
+
+def scene(frames: int) -> Plan:
+    """A motionless, a rigid and a non-rigid instance on a quarter of each frame."""
+    boxes = {
+        MotionLabel.MOTIONLESS: (Box(1 / 16, 1 / 8, 6 / 16, 3 / 8), 0.0),
+        MotionLabel.RIGID: (Box(1 / 16, 4 / 8, 6 / 16, 6 / 8), 0.3),
+        MotionLabel.NON_RIGID: (Box(7 / 16, 1 / 8, 13 / 16, 3 / 8), 1 / 8),
+    }
+    return Plan(
+        prompt="a scene",
+        graph=MotionGraph(instances=tuple(Instance(id=its, name=its, description=its, label=its) for its in boxes)),
+        background="none",
+        tracks=tuple(
+            Track(
+                instance=label,
+                phases=(Phase(label=label, start=0, end=frames - 1),),
+                boxes=tuple(box.moved(distance * frame / (frames - 1), 0.0) for frame in range(frames)),
+            )
+            for label, (box, distance) in boxes.items()
+        ),
+        depth_order=tuple(boxes),
+    )
+
+
+def changed(logits: Tensor, change: Tensor, form: Form) -> Tensor:
+    return logits + change if form == "additive" else logits * (1 + change)
+
+
+class Case:
+    """The scene on a grid, and the methods to attend to it."""
+
+    def __init__(self, size: Size, device: str) -> None:
+        self.size, self.device = size, device
+        layout = layout_on(size.grid, scene(size.grid.layout_frames))
+        self.area = float((layout.owner > 0).float().mean())
+        self.membership = layout.inside.flatten(1)
+        self.field, _ = guidance_field(layout, None, PARAMETERS)
+
+    def texts(self, name: str) -> int:
+        """How many text tokens the method has before the video's."""
+        return self.size.text * (1 + len(self.membership) * name.startswith("regional"))
+
+    def qkv(self, name: str, heads: int, dtype: torch.dtype) -> Qkv:
+        """As projections leave them: token before head."""
+        shape = (1, self.texts(name) + self.size.grid.tokens, heads, CHANNELS)
+        generator = torch.Generator(self.device).manual_seed(0)
+        query, key, value = (
+            torch.randn(shape, generator=generator, device=self.device, dtype=dtype).transpose(1, 2) for _ in range(3)
+        )
+        return query, key, value
+
+    def names(self, *, flex: bool) -> list[str]:
+        names = ["plain", *(f"{kind}, {form}" for kind in ("guided", "regional") for form in FORMS)]
+        if self.size.tokens <= LARGE:
+            names.append("naive, multiplicative")
+        return [*names, "FlexAttention, multiplicative"] if flex else names
+
+    def method(self, name: str) -> Method:
+        if name == "plain":
+            return functional.scaled_dot_product_attention
+        kind, form = name.split(", ")
+        if kind == "naive":
+            return self._naive(form)
+        if kind == "FlexAttention":
+            return self._flex(form)
+        regional = kind == "regional"
+        text = 0 if regional else self.size.text
+        plan = plan_attention(self.field, BETA, text=text, form=form, device=self.device)
+        if not regional:
+            return partial(guided_attention, plan=plan)
+        regions = Regions.of(self.membership, self.size.text, self.device)
+        return partial(regional_attention, regions=regions, plan=plan, base_ratio=PARAMETERS.base_ratio)
+
+    def _naive(self, form: str) -> Method:
+        """With G at hand."""
+        every = torch.arange(self.size.tokens, device=self.device)
+        change = BETA * self.dense(every, self.size.text)
+
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            logits = query @ key.transpose(2, 3) / math.sqrt(CHANNELS)
+            return changed(logits, change, form).softmax(dim=-1).to(value.dtype) @ value
+
+        return attend
+
+    def _flex(self, form: str) -> Method:
+        identity, weight, frame, anchor, anchor_weight = self._joint(self.size.text)
+
+        def score(logit: Tensor, batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            G = torch.where((identity[q] == identity[k]) & (identity[q] != 0), weight[q, frame[k]], 0.0)
+            return changed(logit, BETA * (G + torch.where(anchor[q] == k, anchor_weight[q], 0.0)), form)
+
+        # uncompiled, as on the CPU, it holds all logits
+        function = torch.compile(flex_attention, dynamic=False) if self.device == "cuda" else flex_attention
+        return partial(function, score_mod=score)
+
+    def _joint(self, texts: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The field's tensors and each token's frame, of the joint sequence."""
+        frame = torch.arange(self.size.grid.tokens) // (self.size.grid.rows * self.size.grid.columns)
+        anchor = torch.where(self.field.anchor == NO_ANCHOR, NO_ANCHOR, self.field.anchor + texts)
+        return (
+            functional.pad(self.field.instance, (texts, 0)).to(self.device),
+            functional.pad(self.field.weight, (0, 0, texts, 0)).to(self.device),
+            functional.pad(frame, (texts, 0)).to(self.device),
+            functional.pad(anchor, (texts, 0), value=NO_ANCHOR).to(self.device),
+            functional.pad(self.field.anchor_weight, (texts, 0)).to(self.device),
+        )
+
+    def dense(self, rows: Tensor, texts: int) -> Tensor:
+        """G in these rows, [row, texts + N]."""
+        identity, weight, frame, anchor, anchor_weight = self._joint(texts)
+        same = (identity[rows, None] == identity) & (identity != 0)
+        at_anchor = anchor[rows, None] == torch.arange(len(frame), device=self.device)
+        return torch.where(same, weight[rows][:, frame], 0.0) + torch.where(at_anchor, anchor_weight[rows, None], 0.0)
+
+    def error(self, name: str, heads: int, dtype: torch.dtype) -> float:
+        query, key, value = self.qkv(name, heads, dtype)
+        result = self.method(name)(query, key, value)
+        query, key, value = query.double(), key.double(), value.double()
+        rows = torch.arange(0, query.shape[2], 8 if self.size.tokens > LARGE else 1, device=self.device)
+        largest = difference = 0.0
+        for some in rows.split(256):
+            change = BETA * (name != "plain") * self.dense(some, self.texts(name)).double()
+            logits = changed(
+                query[:, :, some] @ key.transpose(2, 3) / math.sqrt(CHANNELS), change, name.split(", ")[-1]
+            )
+            exact = sum(
+                share * logits.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ value
+                for share, seen in self._seen(name, some)
+            )
+            largest = max(largest, float(exact.abs().max()))
+            difference = max(difference, float((result[:, :, some] - exact).abs().max()))
+        return difference / largest
+
+    def _seen(self, name: str, rows: Tensor) -> list[tuple[float, Tensor]]:
+        """Which keys these rows see, [row, texts + N], and the share of each such attention in the result."""
+        texts, video = self.texts(name), self.size.grid.tokens
+        if not name.startswith("regional"):
+            return [(1.0, torch.ones(len(rows), texts + video, dtype=torch.bool, device=self.device))]
+        text_of = functional.pad(torch.arange(texts) // self.size.text, (0, video), value=-1).to(self.device)
+        lies_in = functional.pad(self.membership, (texts, 0, 1, 0)).to(self.device)  # [text, texts + N]
+        lies_in[0, texts:] = True
+        to_text = text_of[rows, None] == text_of  # text sees itself, video sees video
+        of_text = to_text | lies_in[text_of[rows].clamp(min=0)]
+        is_text = (text_of[rows] >= 0)[:, None]
+        base = torch.where(is_text, of_text, to_text | (text_of == 0))
+        described = to_text | (lies_in[:, rows][text_of.clamp(min=0)].T & (text_of > 0))
+        regional = torch.where(is_text | ~lies_in[1:, rows].any(0)[:, None], base, described)
+        return [(PARAMETERS.base_ratio, base), (1 - PARAMETERS.base_ratio, regional)]
