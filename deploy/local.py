@@ -56,7 +56,7 @@ def demo(
             raise typer.Exit(1)
         for label, path in (("video", files.video), ("plan", files.plan), ("preview", files.preview)):
             console.print(f"{label:8} {path}")
-        for note in job.diagnostics.notes:
+        for note in job.diagnostics.remarks:
             console.print(f"{'note':8} {note}", style="yellow")
         video_seconds = time.monotonic() - begin - start_seconds
         took = f"{start_seconds:.0f} s to start, {video_seconds:.0f} s for the video"

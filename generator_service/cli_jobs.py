@@ -80,7 +80,7 @@ def submit(
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")
         job = _watched(client, job, console)
-        for note in job.diagnostics.notes:
+        for note in job.diagnostics.remarks:
             _say(console, note)
         if job.status is not JobStatus.SUCCEEDED:
             if as_json:
@@ -105,7 +105,7 @@ def status(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
     typer.echo(f"{describe(job)}  {job.progress:.0%}  {time_left(job)}".rstrip())
     if job.error is not None:
         typer.echo(f"{job.error.code}: {job.error.message}")
-    for note in job.diagnostics.notes:
+    for note in job.diagnostics.remarks:
         typer.echo(note)
     if job.urls is not None:
         typer.echo(job.urls.video)

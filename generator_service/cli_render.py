@@ -79,7 +79,7 @@ def render_command(
     except ServiceError as error:
         _refuse(console, error)
 
-    for note in rendered.diagnostics.notes:
+    for note in rendered.diagnostics.remarks:
         console.print(note, style="yellow")
     files = {
         out: rendered.video,

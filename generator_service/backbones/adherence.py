@@ -18,3 +18,8 @@ class Adherence(WireModel):
     mean_iou: Annotated[float, Field(description="Of found and planned box, mean over the frames.")]
     centre_error: Annotated[float, Field(description="Mean distance of the centres, shares of the frame's edges.")]
     boxes: Annotated[tuple[Box, ...], Field(description="Where it was found, the best guess where it is not seen.")]
+
+    def __str__(self) -> str:
+        if not self.detected:
+            return f"{self.instance}: not seen"
+        return f"{self.instance}: seen, IoU {self.mean_iou:.2f} with its planned box"

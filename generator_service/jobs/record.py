@@ -55,6 +55,11 @@ class Diagnostics(WireModel):
         Field(description="What of the plan is seen; null for backbones whose things cannot be found."),
     ] = None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """For people: the notes, and what of the plan is seen."""
+        return self.notes + tuple(str(its) for its in self.adherence or ())
+
 
 class JobRecord(WireModel):
     id: JobId

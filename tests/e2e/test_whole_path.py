@@ -65,6 +65,27 @@ def video(http: httpx.Client, finished: JobView) -> bytes:
     return httpx.get(redirect.headers["location"]).raise_for_status().content
 
 
+def test_the_plan_guided_the_video_and_the_report_says_how(http: httpx.Client, finished: JobView) -> None:
+    report = finished.diagnostics.guidance
+    assert report is not None
+    assert {phase.instance for phase in report.phases} == {"car", "tree"}
+    assert [region.text for region in report.regions][-1] == "on the road"
+    seen = finished.diagnostics.adherence
+    assert seen is not None
+    assert [(its.instance, its.drawn_as, len(its.boxes)) for its in seen] == [("car", "car", 9), ("tree", "tree", 9)]
+    redirect = http.get(f"/jobs/{finished.id}/report")
+    assert httpx.get(redirect.headers["location"]).json() | {"seconds": {}} == json.loads(
+        finished.diagnostics.model_copy(update={"seconds": {}}).model_dump_json()
+    )
+
+
+def test_the_same_job_without_guidance_is_another_video(client: Client, http: httpx.Client, video: bytes) -> None:
+    job = client.submit(prompt=PROMPT, seed=SEED, steps=STEPS, guidance="off")
+    assert client.wait(job.id).diagnostics.guidance is None
+    plain = httpx.get(http.get(f"/jobs/{job.id}/content").headers["location"]).content
+    assert not np.array_equal(frames_of(plain), frames_of(video))
+
+
 def test_the_stack_is_ready(http: httpx.Client) -> None:
     parts = http.get("/ready").raise_for_status().json()["parts"]
     assert sorted(parts) == ["plan_worker", "planner", "redis", "render_worker", "storage"]

@@ -148,3 +148,18 @@ def test_frames_of_the_file_are_the_frames(backbone: AnyBackbone, settings: Rend
         pictures = np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
     middles = pictures[:, 2::5, 2::5].astype(float)  # the middle of each enlarged pixel
     assert np.abs(middles - result.frames).mean() < 6
+
+
+def test_what_is_seen_of_the_plan_is_told(backbone: AnyBackbone, plan: Plan) -> None:
+    settings = JobRequest(plan=plan, seed=3, steps=2).settings()
+    diagnostics = rendered(backbone, settings, plan).diagnostics
+    assert diagnostics.adherence is not None
+    assert [(its.instance, its.drawn_as, len(its.boxes)) for its in diagnostics.adherence] == [
+        ("car", "car", 9),
+        ("tree", "tree", 9),
+    ]
+    car = diagnostics.adherence[0].model_copy(update={"detected": True, "mean_iou": 0.625})
+    tree = diagnostics.adherence[1].model_copy(update={"detected": False})
+    told = diagnostics.model_copy(update={"notes": ("a note",), "adherence": (car, tree)}).remarks
+    assert told == ("a note", "car: seen, IoU 0.62 with its planned box", "tree: not seen")
+    assert rendered(backbone, settings).diagnostics.adherence is None
