@@ -1,7 +1,8 @@
 """The plan: motion graph and layout, the contract between the planner and the generator.
 
 Whatever passes validation can be rendered: every instance has one box in every frame, inside the frame; every frame
-of a track belongs to one phase; what a label promises of an instance (Sec. 3.2) holds.
+of a track belongs to one phase, which says whether the instance is there; what a label promises of an instance
+(Sec. 3.2) holds.  A box is the whole instance's: what comes in or goes out is absent while an edge would cut it.
 """
 
 import hashlib
@@ -30,6 +31,15 @@ class Phase(WireModel):
     label: MotionLabel
     start: Annotated[int, Field(ge=0)]
     end: Annotated[int, Field(ge=0)]
+    absent: bool = False
+    """The instance is not there: it has yet to appear or come in, or is gone.  Its box rests where it is seen next, or
+    was seen last, and guides nothing."""
+
+    @model_validator(mode="after")
+    def _what_is_absent_does_not_move(self) -> Self:
+        if self.absent and self.label is not MotionLabel.MOTIONLESS:
+            raise ValueError("an absent phase is motionless")
+        return self
 
 
 class Track(WireModel):
@@ -38,6 +48,11 @@ class Track(WireModel):
     instance: Identifier
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        """For each frame, whether the instance is there."""
+        return tuple(not phase.absent for phase in self.phases for _ in range(phase.start, phase.end + 1))
 
     @model_validator(mode="after")
     def _phases_cover_the_frames(self) -> Self:
@@ -53,6 +68,12 @@ class Track(WireModel):
             raise ValueError(
                 f"track '{self.instance}': the phases span {expected} frames, but there are {len(self.boxes)} boxes"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_there_at_some_time(self) -> Self:
+        if all(phase.absent for phase in self.phases):
+            raise ValueError(f"track '{self.instance}': absent in every frame; leave the instance out")
         return self
 
 
