@@ -11,15 +11,15 @@ from itertools import pairwise
 from planner_service.arrangements import Arrangement, arrangement_of, holds
 from planner_service.courses import carriers_of
 from planner_service.cues import Reading
-from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_STEP
+from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_SPEED
 from shared.errors import Violation
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import MotionLabel, Relation, RelationKind
 from shared.plan import ASPECT_TOLERANCE, Track
 
 ROUNDING = 1e-6
-DEFORMATION_STEP = 0.15
-"""What a deformation may add to `MAXIMUM_STEP`, a fraction of the frame."""
+DEFORMATION_STEP = 0.25
+"""How far a deformation may move a centre from one frame to the next, a fraction of the frame."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,20 @@ def no_box_is_too_thin(layout: Layout) -> Iterator[Violation]:
 
 
 def nothing_jumps(layout: Layout) -> Iterator[Violation]:
+    """From frame to frame no centre moves farther than the greatest speed and a deformation allow, and no side grows or
+    shrinks by more than `MAXIMUM_GROWTH`.  A part moves with its whole and besides."""
+    step_allowed = MAXIMUM_SPEED / max(1, layout.frames - 1) + DEFORMATION_STEP
     for index, track in enumerate(layout.tracks):
+        allowed = step_allowed * (1 + layout.reading.graph.generation(track.instance))
         for frame, (a, b) in enumerate(pairwise(track.boxes), start=1):
             step = max(abs(p - q) for p, q in zip(a.center, b.center, strict=True))
             sides = ((a.width, b.width), (a.height, b.height))
             growth = max(max(p, q) / max(min(p, q), MINIMUM_SIDE) for p, q in sides)
-            if step > MAXIMUM_STEP + DEFORMATION_STEP or growth > MAXIMUM_GROWTH + ROUNDING:
+            if step > allowed + ROUNDING or growth > MAXIMUM_GROWTH + ROUNDING:
                 yield Violation(
                     field=f"tracks.{index}.boxes.{frame}",
                     message=f"'{track.instance}' moves by {step:.2f} and grows by {growth:.2f} from frame "
-                    f"{frame - 1} to {frame}; at most {MAXIMUM_STEP + DEFORMATION_STEP:.2f} and {MAXIMUM_GROWTH}",
+                    f"{frame - 1} to {frame}; at most {allowed:.2f} and {MAXIMUM_GROWTH}",
                 )
 
 

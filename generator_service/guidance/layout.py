@@ -101,18 +101,12 @@ def _present(phases: tuple[tuple[Span, ...], ...], grid: Grid) -> Tensor:
 
 def _farthest_first(plan: Plan, boxes: Tensor) -> list[int]:
     """Who is drawn over whom: a child over its parent, then nearer over farther, then smaller over larger."""
-    parents = {instance.id: instance.parent for instance in plan.graph.instances}
-
-    def generation(name: str) -> int:
-        parent = parents[name]
-        return 0 if parent is None else 1 + generation(parent)
-
     area = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).mean(1).tolist()
     order = {name: index for index, name in enumerate(plan.graph.ids)}
     return sorted(
         order.values(),
         key=lambda index: (
-            generation(plan.graph.ids[index]),
+            plan.graph.generation(plan.graph.ids[index]),
             -plan.depth_order.index(plan.graph.ids[index]),
             -area[index],
         ),
