@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from planner_service.arrangements import Arrangement, arrangement_of
 from planner_service.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
-from planner_service.kinematics import MAXIMUM_SPEED, TICKS, Course, Leg, Vector
+from planner_service.kinematics import TICKS, Course, Leg, Vector
 from planner_service.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import MotionLabel, RelationKind
@@ -15,8 +15,9 @@ from shared.motion_graph import MotionLabel, RelationKind
 DISTANCE = {Speed.SLOW: 0.3, Speed.NORMAL: 0.45, Speed.FAST: 0.6}
 """How far an instance travels in a whole clip, a fraction of the frame."""
 PICKUP = {Pickup.STEADY: 0.0, Pickup.SPEEDING_UP: 1.5, Pickup.SLOWING_DOWN: -1.5}
-MEAN_SPEED = MAXIMUM_SPEED / 2
-"""The fastest that a leg travels on average, fractions of the frame a clip: what speeds up ends nearly twice as fast."""
+MEAN_SPEED = 1.5
+"""The fastest that a leg travels on average, fractions of the frame a clip; in the middle, or at the end where it speeds
+up, it is faster, but not beyond `MAXIMUM_SPEED`."""
 SCALE_RATE = 2.2
 """The most that a scale cue grows or shrinks an instance in a clip: 1.12 from frame to frame of the shortest layout, to
 which a deformation may add."""
@@ -44,10 +45,14 @@ Boxes = Mapping[str, Box]
 
 
 class Way(NamedTuple):
-    """How far a phase goes."""
+    """How far a phase goes, and when."""
 
+    coming: int
+    """Ticks at its beginning in which the instance is absent, since an edge of the frame would cut it."""
     parts: list[tuple[Vector, int]]
     """Travels, fractions of the frame, and how many ticks each takes."""
+    going: int
+    """Likewise at its end."""
     scale: float
     """Size at the end over size at the start."""
 
@@ -170,10 +175,16 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, lis
             travel = home.center[0] - box.center[0], home.center[1] - box.center[1]
         if phase.leaves is not None:
             travel = _to_edge(phase.leaves, box)
-        parts = _along(phase.path, box, ticks) if phase.path else [(travel, ticks)]
+        crossing = min(CROSSING, ticks // 3)
+        coming = crossing if phase.enters is not None and not ways else 0
+        going = crossing if phase.leaves is not None and len(ways) == len(cues.phases) - 1 else 0
+        seen = ticks - coming - going
+        parts = _along(phase.path, box, seen) if phase.path else [(travel, seen)]
         way = Way(
+            coming=coming,
             parts=[(_possible(part, part_ticks), part_ticks) for part, part_ticks in parts],
-            scale=1.0 if is_part else _possible_scale(phase.scale, box, ticks),
+            going=going,
+            scale=1.0 if is_part else _possible_scale(phase.scale, box, seen),
         )
         ways.append(way)
         for part, _ in way.parts:
@@ -183,33 +194,28 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, lis
 
 
 def _course(cues: InstanceCues, start: Box, ways: list[Way]) -> Course:
-    """The legs of an instance's ways; while an edge of the frame would cut it, it is absent."""
+    """The legs of an instance's phases and ways."""
     legs: list[Leg] = []
-    last = len(ways) - 1
-    for index, (phase, way) in enumerate(zip(cues.phases, ways, strict=True)):
+    for phase, way in zip(cues.phases, ways, strict=True):
         parts = [(travel, ticks) for travel, ticks in way.parts if ticks]
         whole = sum(ticks for _, ticks in parts)
-        crossing = min(CROSSING, whole // 3)
-        coming = crossing if phase.enters is not None and index == 0 else 0
-        going = crossing if phase.leaves is not None and index == last else 0
-        if coming:
-            legs.append(Leg(MotionLabel.MOTIONLESS, coming, absent=True))
+        if way.coming:
+            legs.append(Leg(MotionLabel.MOTIONLESS, way.coming, absent=True))
         for number, (travel, ticks) in enumerate(parts):
-            seen = ticks - (coming if number == 0 else 0) - (going if number == len(parts) - 1 else 0)
             legs.append(
                 Leg(
                     label=phase.label,
-                    ticks=seen,
+                    ticks=ticks,
                     travel=travel,
                     pickup=PICKUP[phase.pickup],
                     scale=way.scale ** (ticks / whole),
-                    keyframes=keyframes(phase.manner, seen / TICKS) if phase.manner else (),
+                    keyframes=keyframes(phase.manner, ticks / TICKS) if phase.manner else (),
                     sudden=phase.sudden and number == 0,
                     absent=phase.absent,
                 )
             )
-        if going:
-            legs.append(Leg(MotionLabel.MOTIONLESS, going, absent=True))
+        if way.going:
+            legs.append(Leg(MotionLabel.MOTIONLESS, way.going, absent=True))
     return Course(start, tuple(legs))
 
 

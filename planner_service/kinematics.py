@@ -24,11 +24,11 @@ TICKS = MAXIMUM_FRAMES - 1
 ACTION_WEIGHT = 0.5
 """lambda of Eq. (5): how much of velocity and acceleration the action cue decides, and not the window."""
 WINDOW = TICKS // 24
-"""K of Eq. (5), the sliding window, in ticks."""
+"""K of Eq. (5), the sliding window, in ticks, at most a sixth of the leg: shorter than its ramps."""
 RAMP = TICKS // 12
 """How many ticks a change of velocity takes, at most a third of its leg."""
-MAXIMUM_SPEED = 3.0
-"""The fastest that anything travels, fractions of the frame a clip."""
+MAXIMUM_SPEED = 4.0
+"""The fastest that anything ever travels, fractions of the frame a clip."""
 MAXIMUM_GROWTH = 1.5
 """The largest ratio of a side in one frame to the same side in the next."""
 EDGE = 1e-6
@@ -100,7 +100,7 @@ def unbounded(course: Course) -> Path:
         match leg.label:
             case MotionLabel.MOTIONLESS:
                 resting += motionless(box, leg.ticks)
-                boxes += resting[-leg.ticks :]
+                boxes += motionless(boxes[-1], leg.ticks)
             case MotionLabel.RIGID:
                 resting += rigid(box, leg, begin, end, moves)
                 boxes += resting[-leg.ticks :]
@@ -135,19 +135,20 @@ def rigid(
 ) -> list[Box]:
     """Eq. (5): `B_t = B_{t-1} + v_t + a_t / 2`.
 
-    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before` holds
-    those of the legs before).  The size follows the scale cue alone.
+    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before`
+    holds those of the legs before).  The size follows the scale cue alone.
 
     The window rounds the cue's corners, and so may come out short or far.  Moves are linear in the cue's travel, so one
     travel can be asked for with which they add up to the leg's own: a leg ends where its cue says.
     """
     axes = []
+    window = max(2, min(WINDOW, leg.ticks // 6))
     for axis in (0, 1):
         first, last = _along(begin, axis), _along(end, axis)
-        travel, past = leg.travel[axis], [move[axis] for move in before[-WINDOW:]]
-        moves = predicted(action_cue(travel, leg, first, last), past)
+        travel, past = leg.travel[axis], [move[axis] for move in before[-window:]]
+        moves = predicted(action_cue(travel, leg, first, last), past, window)
         unit = action_cue(1.0, leg, None if first is None else 0.0, None if last is None else 0.0)
-        response = predicted(unit, [0.0] * len(past))
+        response = predicted(unit, [0.0] * len(past), window)
         asked = (travel - sum(moves)) / sum(response)
         axes.append([move + asked * more for move, more in zip(moves, response, strict=True)])
     boxes = [box]
@@ -156,23 +157,23 @@ def rigid(
     return boxes[1:]
 
 
-def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float]) -> list[float]:
-    """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and the window of moves so far.
+def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], length: int) -> list[float]:
+    """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and a window of `length` moves.
 
     `a_window` is the change from move to move over the window, `v_window` its mean carried on by `a_window` from the
     window's middle to now.  What a window is too short to say it says as the cue does.
     """
-    moves = list(before)
-    total = sum(moves)
+    moves = list(before[-length:])
+    total, begun = sum(moves), len(moves)
     for v_cue, a_cue in cue:
-        window = min(len(moves), WINDOW)
-        a_window = (moves[-1] - moves[-window]) / (window - 1) if window > 1 else a_cue
-        v_window = total / window + a_window * window / 2 if window else v_cue
+        held = min(len(moves), length)
+        a_window = (moves[-1] - moves[-held]) / (held - 1) if held > 1 else a_cue
+        v_window = total / held + a_window * held / 2 if held else v_cue
         v = (1 - ACTION_WEIGHT) * v_window + ACTION_WEIGHT * v_cue
         a = (1 - ACTION_WEIGHT) * a_window + ACTION_WEIGHT * a_cue
         moves.append(v + a / 2)
-        total += moves[-1] - (moves[-window - 1] if window == WINDOW else 0.0)
-    return moves[len(before) :]
+        total += moves[-1] - (moves[-length - 1] if held == length else 0.0)
+    return moves[begun:]
 
 
 def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) -> list[tuple[float, float]]:
@@ -210,8 +211,8 @@ def drifting(box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None
 def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
     """Eq. (6): `B_t = B_{t-1} + Delta_t`, one displacement for each boundary: left, top, right, bottom.
 
-    `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`, from
-    before the leg's first tick on).
+    `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`,
+    from before the leg's first tick on).
     """
     boxes = [box]
     before = (0.0, 0.0, 0.0, 0.0)
@@ -240,8 +241,8 @@ def displacement(keyframes: Sequence[Keyframe], time: float, resting: Box) -> tu
 def attached(part: Path, whole: Path) -> Path:
     """A part's path: its whole's movement and scale, and its own.
 
-    The part hangs at one point of its whole, moves with that, and what it moves by itself is measured in its whole's box
-    as others' movement is in the frame; the point stays in the whole's box.
+    The part hangs at one point of its whole and moves with that.  What it moves by itself is measured in its whole's
+    box, as others' movement is in the frame, and the point stays in that box.
     """
     first, home = part.resting[0], whole.boxes[0]
     hung = [_share(c, low, high) for c, low, high in zip(first.center, home[:2], home[2:], strict=True)]
