@@ -16,8 +16,8 @@ DISTANCE = {Speed.SLOW: 0.3, Speed.NORMAL: 0.45, Speed.FAST: 0.6}
 """How far an instance travels in a whole clip, a fraction of the frame."""
 PICKUP = {Pickup.STEADY: 0.0, Pickup.SPEEDING_UP: 1.5, Pickup.SLOWING_DOWN: -1.5}
 MEAN_SPEED = 1.5
-"""The fastest that a leg travels on average, fractions of the frame a clip; in the middle, or at the end where it speeds
-up, it is faster, but not beyond `MAXIMUM_SPEED`."""
+"""The fastest that a leg travels on average, fractions of the frame a clip; for a while it may be faster, up to
+`MAXIMUM_SPEED`."""
 SCALE_RATE = 2.2
 """The most that a scale cue grows or shrinks an instance in a clip: 1.12 from frame to frame of the shortest layout, to
 which a deformation may add."""
@@ -158,10 +158,10 @@ def _touching_share(box: Box, target: Box) -> float:
 def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, list[Way]]:
     """Where an instance begins, and how it goes on from there: one way for each phase."""
     home = starts[cues.instance]
-    entered = next((phase.enters for phase in cues.phases if phase.enters is not None), None)
+    is_part = reading.graph[cues.instance].parent is not None  # which comes, goes and grows with its whole alone
+    entered = next((phase.enters for phase in cues.phases if phase.enters is not None and not is_part), None)
     start = home if entered is None else home.moved(*_to_edge(entered, home))
     reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
-    is_part = reading.graph[cues.instance].parent is not None
     ways: list[Way] = []
     box = start
     for (phase, share), ticks in zip(_shares(cues), _ticks(cues), strict=True):
@@ -173,9 +173,9 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, lis
             travel = _to_goal(phase.goal, box, target, meeting=meeting)
         if phase.enters is not None and travel == (0.0, 0.0):
             travel = home.center[0] - box.center[0], home.center[1] - box.center[1]
-        if phase.leaves is not None:
+        if phase.leaves is not None and not is_part:
             travel = _to_edge(phase.leaves, box)
-        crossing = min(CROSSING, ticks // 3)
+        crossing = 0 if is_part else min(CROSSING, ticks // 3)
         coming = crossing if phase.enters is not None and not ways else 0
         going = crossing if phase.leaves is not None and len(ways) == len(cues.phases) - 1 else 0
         seen = ticks - coming - going

@@ -238,13 +238,14 @@ def displacement(keyframes: Sequence[Keyframe], time: float, resting: Box) -> tu
     return (0.0, 0.0, 0.0, 0.0)
 
 
-def attached(part: Path, whole: Path) -> Path:
+def attached(part: Path, whole: Path, home: Box) -> Path:
     """A part's path: its whole's movement and scale, and its own.
 
     The part hangs at one point of its whole and moves with that.  What it moves by itself is measured in its whole's
-    box, as others' movement is in the frame, and the point stays in that box.
+    box, as others' movement is in the frame, and the point stays in that box.  `home`: the whole's box that the part
+    was placed on.
     """
-    first, home = part.resting[0], whole.boxes[0]
+    first = part.resting[0]
     hung = [_share(c, low, high) for c, low, high in zip(first.center, home[:2], home[2:], strict=True)]
     boxes, resting = [], []
     for own, calm, theirs, rested in zip(part.boxes, part.resting, whole.boxes, whole.resting, strict=True):

@@ -7,13 +7,15 @@ preferred by where such a thing usually is, and by how little it covers of what 
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 
-from planner_service.arrangements import Arrangement, arrangement_of, gap
+from planner_service.arrangements import Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
 from planner_service.cues import Goal, InstanceCues, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
+from planner_service.parts import UNKNOWN, Part, part_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
@@ -34,11 +36,19 @@ SMALLEST_SIDE = 0.03
 CLEARANCE = 1.15
 """By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
 
+COVERED_BEHIND = 0.6
+"""How much of what is behind something may be covered in the first frame."""
+STEP_BACK = 0.02
+"""How much higher in the picture what is behind something stands at least, a fraction of the frame."""
+FARTHER = 0.85
+"""How much smaller things are that are behind something."""
+
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
 twice (x) and twelve times (y) their square."""
 
-OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
+DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
+OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
 """Arrangements in which the two may well cover one another."""
 
 Sizes = dict[str, tuple[float, float]]
@@ -64,6 +74,8 @@ class _Stage:
         self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
         self.names = {instance.id: instance.name for instance in reading.graph.instances}
         self.edges = _edges(reading)
+        self.hangs = hanging(reading)
+        self.passed = _passed(reading)
         self.carriers = carriers_of(reading)
         self.sizes = sizes
         self.seed = seed
@@ -77,6 +89,9 @@ class _Stage:
     def fill(self, *, insist: bool) -> dict[str, Box] | None:
         """All boxes; None where one finds no place and `insist` asks for one."""
         for name in self._order():
+            if (hung := self._hung(name)) is not None:
+                self.boxes[name], self.ways[name] = hung, self._way(name, hung)
+                continue
             candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
             if not candidates and insist:
                 return None
@@ -85,6 +100,14 @@ class _Stage:
             self.ways[name] = self._way(name, self.boxes[name])
         return {name: self.boxes[name] for name in self.cues}
 
+    def _hung(self, name: str) -> Box | None:
+        """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
+        part, parent = self.hangs.get(name), self.parents[name]
+        if part is None or parent not in self.boxes:
+            return None
+        whole = self.boxes[parent]
+        return Box.around(whole.x0 + part.x * whole.width, whole.y0 + part.y * whole.height, *self.sizes[name])
+
     def _order(self) -> list[str]:
         """What others are placed by comes first."""
         ordered: list[str] = []
@@ -92,7 +115,7 @@ class _Stage:
         def visit(name: str, visiting: tuple[str, ...]) -> None:
             if name in ordered or name in visiting:
                 return
-            needed = [target for _, target in self.edges[name]]
+            needed = [target for _, target in self.edges[name]] + self.passed[name]
             needed += [phase.target for phase in self.cues[name].phases if phase.target is not None]
             parent = self.parents[name]
             for other in [*needed, *([parent] if parent else [])]:
@@ -164,7 +187,8 @@ class _Stage:
         parent = self.parents[name]
         if parent is not None and parent in self.boxes:
             whole = self.boxes[parent]
-            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in PLACES.values()]
+            places = [(UNKNOWN.x, UNKNOWN.y), *PLACES.values()]
+            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in places]
         for center in centers:
             yield Box.around(*center, *size)
 
@@ -176,6 +200,11 @@ class _Stage:
         for arrangement, target in self.edges[name]:
             if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
                 return None
+        for target in self.passed[name]:
+            if target in self.ways:
+                begin, _, end = self.ways[target]
+                if not passes((way[0], begin), (way[-1], end)):
+                    return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
         cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
@@ -218,14 +247,26 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
         arrangement = arrangement_of(relation.phrase)
-        if relation.kind is RelationKind.SPATIAL and arrangement is not None:
+        attached = is_attachment(reading.graph, relation)
+        if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
     return edges
+
+
+def _passed(reading: Reading) -> dict[str, list[str]]:
+    """What each instance passes, of those that travel."""
+    passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
+    travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
+    for relation in reading.graph.relations:
+        if arrangement_of(relation.phrase) is Arrangement.PAST and travels[relation.source]:
+            passed[relation.source].append(relation.target)
+    return passed
 
 
 def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
     """Width and height of each instance, fractions of the frame."""
     sizes: Sizes = {}
+    farther = _behind_something(reading)
     for instance, cues in zip(reading.graph.instances, reading.cues, strict=True):
         if cues.size is not None:
             sizes[instance.id] = cues.size.width, cues.size.height
@@ -233,11 +274,17 @@ def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
         noun = noun_of(instance.name)
         width, height = noun.height * noun.aspect / frame_aspect, noun.height
         fit = min(1.0, 0.85 / width, 0.9 / height) * _end_room(cues)
+        fit *= FARTHER if instance.id in farther else 1.0
         sizes[instance.id] = width * fit, height * fit
     whole = [instance for instance in reading.graph.instances if instance.parent is None]
     covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)
     fit = min(1.0, math.sqrt(COVERED / covered)) if len(whole) > 1 else 1.0
     sizes = {name: (width * fit, height * fit) for name, (width, height) in sizes.items()}
+    hangs = hanging(reading)
+    given = {cues.instance for cues in reading.cues if cues.size is not None}
+    for instance in sorted(reading.graph.instances, key=lambda instance: reading.graph.generation(instance.id)):
+        if instance.parent is not None and instance.id not in given:
+            sizes[instance.id] = _part_size(hangs[instance.id], sizes[instance.id], sizes[instance.parent])
     for name, edges in _edges(reading).items():
         for arrangement, target in edges:
             if arrangement is Arrangement.IN:
@@ -245,6 +292,37 @@ def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
                 fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
                 sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
     return {name: _at_least(*size) for name, size in sizes.items()}
+
+
+def _behind_something(reading: Reading) -> set[str]:
+    behind = set()
+    for relation in reading.graph.relations:
+        depth = arrangement_of(relation.phrase) if relation.kind is RelationKind.SPATIAL else None
+        if depth in DEPTH:
+            behind.add(relation.source if depth is Arrangement.BEHIND else relation.target)
+    return behind
+
+
+def hanging(reading: Reading) -> dict[str, Part | None]:
+    """Where each part hangs on its whole, None where the table does not say; every second of a kind is mirrored."""
+    hangs: dict[str, Part | None] = {}
+    kinds: Counter[tuple[str, Part]] = Counter()
+    for instance in reading.graph.instances:
+        if instance.parent is None:
+            continue
+        part = part_of(instance.name)
+        hangs[instance.id] = part
+        if part is not None:
+            kinds[instance.parent, part] += 1
+            hangs[instance.id] = part if kinds[instance.parent, part] % 2 else part.mirrored
+    return hangs
+
+
+def _part_size(part: Part | None, size: tuple[float, float], whole: tuple[float, float]) -> tuple[float, float]:
+    if part is not None:
+        return part.width * whole[0], part.height * whole[1]
+    fit = min(1.0, UNKNOWN.width * whole[0] / size[0], UNKNOWN.height * whole[1] / size[1])
+    return size[0] * fit, size[1] * fit
 
 
 def _end_room(cues: InstanceCues) -> float:
@@ -286,7 +364,7 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> 
         case Arrangement.BEHIND | Arrangement.IN_FRONT_OF:
             nearer = 0.04 if arrangement is Arrangement.IN_FRONT_OF else -0.04
             return [(x + side * 0.6 * beside, level + nearer) for side in (-1, 1)]
-        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
             return []
 
 
@@ -311,10 +389,12 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
         case Arrangement.NEXT_TO:
             return gap(a, b) <= 0.12 and abs(dx) > beside
         case Arrangement.BEHIND:
-            return 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 + 0.02
+            shown = a.overlap(b) < COVERED_BEHIND * a.area
+            return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK
         case Arrangement.IN_FRONT_OF:
-            return abs(dx) < 1.3 * beside and a.y1 >= b.y1 - 0.02
-        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+            shown = a.overlap(b) < COVERED_BEHIND * b.area
+            return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
             return True
 
 

@@ -14,8 +14,9 @@ from planner_service.courses import courses
 from planner_service.cues import Reading
 from planner_service.explanation import Explained, ExplainedPlan
 from planner_service.kinematics import TICKS, Course, Path, attached, integrate, sampled, unbounded
+from planner_service.layout import Layout
 from planner_service.placement import place
-from planner_service.rules import Layout, violations
+from planner_service.rules import violations
 from shared.errors import PlanningFailed, Violation
 from shared.motion_graph import MotionLabel
 from shared.plan import Phase, Plan, Track
@@ -101,7 +102,7 @@ def lay_out(reading: Reading, request: Request) -> Layout:
         if parent is None:
             paths[name] = integrate(by_instance[name])
         else:
-            paths[name] = attached(unbounded(by_instance[name]), paths[parent])
+            paths[name] = attached(unbounded(by_instance[name]), paths[parent], starts[parent])
             phases[name] = _while_there(phases[name], phases[parent])
     tracks = tuple(
         Track.model_construct(instance=name, phases=phases[name], boxes=sampled(paths[name].boxes, request.frames))

@@ -202,25 +202,27 @@ def path_of(*boxes: Box) -> Path:
 def test_a_part_moves_with_its_whole():
     whole = path_of(BOX, BOX.moved(0.1, 0.05), BOX.moved(0.2, 0.1))
     part = path_of(*[Box(0.15, 0.42, 0.20, 0.44)] * 3)
-    assert attached(part, whole).boxes[2] == pytest.approx((0.35, 0.52, 0.40, 0.54))
+    assert attached(part, whole, BOX).boxes[2] == pytest.approx((0.35, 0.52, 0.40, 0.54))
 
 
 def test_a_part_grows_with_its_whole_around_where_it_hangs():
     """The whole is 0.2 by 0.1 and doubles; the part's centre hangs a quarter of the way from its left to its right."""
-    part = attached(path_of(*[Box(0.14, 0.44, 0.16, 0.46)] * 2), path_of(BOX, BOX.scaled(2.0)))
+    part = attached(path_of(*[Box(0.14, 0.44, 0.16, 0.46)] * 2), path_of(BOX, BOX.scaled(2.0)), BOX)
     assert part.boxes[1] == approximately(Box.around(0.0 + 0.25 * 0.4, 0.35 + 0.5 * 0.2, 0.04, 0.04))
 
 
 def test_a_part_hangs_at_the_boundary_that_deforms_and_keeps_its_size():
     stretched = Path((BOX, Box(0.10, 0.40, 0.40, 0.50)), (BOX, BOX))
-    part = attached(path_of(*[Box(0.26, 0.42, 0.34, 0.48)] * 2), stretched)
+    part = attached(path_of(*[Box(0.26, 0.42, 0.34, 0.48)] * 2), stretched, BOX)
     assert part.boxes[1] == approximately(Box(0.36, 0.42, 0.44, 0.48))  # at the right end of 0.2, then of 0.3
 
 
 def test_a_part_does_not_leave_its_whole():
     """Its own travel of 0.6 is 0.6 of the whole's width, which from the middle is too far by 0.1."""
     part = Box(0.19, 0.44, 0.21, 0.46)
-    assert attached(path_of(part, part.moved(0.6, 0.0)), path_of(BOX, BOX)).boxes[1].center[0] == pytest.approx(0.3)
+    assert attached(path_of(part, part.moved(0.6, 0.0)), path_of(BOX, BOX), BOX).boxes[1].center[0] == pytest.approx(
+        0.3
+    )
 
 
 def test_a_clip_has_a_tick_for_every_frame_of_the_longest_layout():

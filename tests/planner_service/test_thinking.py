@@ -209,7 +209,7 @@ def test_a_plan_that_breaks_a_rule_goes_back_as_movements(server, planner, repli
     assert len(server.requests) == 3
     returned, reasons = server.requests[2]["messages"][2:]
     assert json.loads(returned["content"]) == away
-    assert "relations_hold: 'car' is not 'moves toward' 'tree'" in reasons["content"]
+    assert "dynamic_relations_hold: 'car' is not 'moves toward' 'tree'" in reasons["content"]
 
     server.requests.clear()
     server.replies = replies(scene, away)
