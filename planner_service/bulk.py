@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_service import reasoning
-from planner_service.drawing import draw_plan
+from planner_service.drawing.picture import draw_plan
 from planner_service.reasoning import Planner
 from shared.errors import ServiceError
 from shared.plan import Plan

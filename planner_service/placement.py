@@ -32,6 +32,11 @@ LEAST_WAY = 0.18
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
 ATTEMPTS = 9
+TRIES = 4
+"""How many sizes are tried to make room, the largest first."""
+CROWDED = 0.2
+SHRINK_COST = 0.1
+"""How much room a smaller size must make to be worth it."""
 SMALLEST_SIDE = 0.03
 CLEARANCE = 1.15
 """By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
@@ -58,12 +63,21 @@ Edge = tuple[Arrangement, str]
 def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     """The first box of each instance.  `frame_aspect`: the frame's width over its height, in pixels."""
     sizes = _sizes(reading, frame_aspect)
+    sizes_are_ours = all(cues.size is None for cues in reading.cues)
+    best: _Stage | None = None
+    placed = 0
     for attempt in range(ATTEMPTS):
         shrunk = {name: _at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
-        boxes = _Stage(reading, shrunk, seed).fill(insist=attempt < ATTEMPTS - 1)
-        if boxes is not None:
-            return boxes
-    raise AssertionError("the last attempt places everything")
+        stage = _Stage(reading, shrunk, seed)
+        if not stage.fill(insist=attempt < ATTEMPTS - 1):
+            continue
+        if best is None or stage.crowding + SHRINK_COST < best.crowding:
+            best = stage
+        placed += 1
+        if best.crowding < CROWDED or placed == TRIES or not sizes_are_ours:
+            break
+    assert best is not None  # noqa: S101  # the last attempt places everything
+    return {name: best.boxes[name] for name in best.cues}
 
 
 class _Stage:
@@ -85,20 +99,24 @@ class _Stage:
         self.travels = {name: net_travel(self.cues[name], self.reach[name]) for name in self.cues}
         self.boxes: dict[str, Box] = {}
         self.ways: dict[str, list[Box]] = {}
+        self.crowding = 0.0
+        """How much instances cover one another without need: shares of the smaller one, the most of three moments."""
 
-    def fill(self, *, insist: bool) -> dict[str, Box] | None:
-        """All boxes; None where one finds no place and `insist` asks for one."""
+    def fill(self, *, insist: bool) -> bool:
+        """Place all; False where one finds no place and `insist` asks for one."""
         for name in self._order():
             if (hung := self._hung(name)) is not None:
                 self.boxes[name], self.ways[name] = hung, self._way(name, hung)
                 continue
             candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
             if not candidates and insist:
-                return None
+                return False
             fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
             self.boxes[name] = min(candidates)[1] if candidates else fallback
-            self.ways[name] = self._way(name, self.boxes[name])
-        return {name: self.boxes[name] for name in self.cues}
+            way = self._way(name, self.boxes[name])
+            self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            self.ways[name] = way
+        return True
 
     def _hung(self, name: str) -> Box | None:
         """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
@@ -207,13 +225,14 @@ class _Stage:
                     return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
         cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
+        return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
+        """For each other that it should not cover: how much of the smaller one it does, at each of three moments."""
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
         for other, others_way in self.ways.items():
-            if other in arranged or other == self.parents[name]:
-                continue
-            for mine, theirs in zip(way, others_way, strict=True):
-                cost += OVERLAP_COST * mine.overlap(theirs) / min(mine.area, theirs.area)
-        return cost
+            if other not in arranged and other != self.parents[name]:
+                yield [a.overlap(b) / min(a.area, b.area) for a, b in zip(way, others_way, strict=True)]
 
     def _way(self, name: str, box: Box) -> list[Box]:
         """The box at the beginning, in the middle and at the end of the clip."""

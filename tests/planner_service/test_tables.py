@@ -6,13 +6,10 @@ from importlib.resources import files
 
 import pytest
 
-from planner_service import manners
+from planner_service import manners, parts
 from planner_service.cues import Manner
-from planner_service.drawing import COLORS, draw_plan
 from planner_service.nouns import Habitat, Kind, known, noun_of, singular, table
 from planner_service.parser.lexicon import lexicon
-from planner_service.reasoning import Request, plan
-from shared.motion_graph import MotionLabel
 
 
 @pytest.mark.parametrize(
@@ -93,15 +90,15 @@ def test_forms_of_verbs_are_found():
     assert words.verb_form("table") is None
 
 
-def test_a_picture_shows_every_label_in_its_colour(parser):
-    prompt = "a car drives past a tree while a woman dances"
-    picture = draw_plan(plan(parser, Request(prompt, 16, 720, 480, 0)), 1.5)
-    colors = {color for _, color in picture.getcolors(maxcolors=1 << 20)}
-    for label in MotionLabel:
-        assert tuple(bytes.fromhex(COLORS[label][1:])) in colors
+def test_every_part_is_smaller_than_its_whole_and_hangs_on_it():
+    for name, part in parts.table().items():
+        assert 0 < part.width < 1, name
+        assert 0 < part.height < 1, name
+        assert 0 <= part.x <= 1, name
+        assert 0 <= part.y <= 1, name
 
 
-def test_a_picture_of_the_most_instances(parser):
-    made = plan(parser, Request("eight dogs and eight cats run to the left", 8, 480, 720, 0))
-    assert len(made.tracks) == 16
-    assert draw_plan(made, 480 / 720).height > 400
+def test_parts_are_known_by_their_heads_and_have_another_side():
+    assert parts.part_of("her long flowing skirts") == parts.part_of("skirt") is not None
+    assert parts.part_of("quux") is None
+    assert parts.part_of("arm").mirrored.x == pytest.approx(1 - parts.part_of("arm").x)
