@@ -90,11 +90,11 @@ class Provenance(WireModel):
     instead_of: Phrase | None = None
     """The planner that was asked first and was unavailable."""
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    """`Plan.content_hash` of the plan as it left the planner, which must be this one."""
+    """`Plan.content_hash` of the plan as it left the planner."""
 
 
 class Plan(WireModel):
-    """A motion graph and its layout.  A plan without provenance was written by hand, or edited: editing ends it."""
+    """A motion graph and its layout.  A plan without provenance was written by hand."""
 
     prompt: Prompt
     graph: MotionGraph
@@ -114,6 +114,11 @@ class Plan(WireModel):
         """SHA-256 of the plan's canonical JSON, provenance left out: equal plans hash alike, whoever made them."""
         content = self.model_dump(mode="json", exclude={"provenance"})
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether it has been changed since it left its planner."""
+        return self.provenance is not None and self.provenance.hash != self.content_hash
 
     def signed(self, *, planner: str, model: str, version: str, seed: int, instead_of: str | None = None) -> "Plan":
         """The same plan with its provenance."""
@@ -149,12 +154,6 @@ class Plan(WireModel):
                 f"depth_order must name every instance once ({', '.join(self.graph.ids)}), "
                 f"but it names: {', '.join(self.depth_order) or 'none'}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _provenance_is_of_this_plan(self) -> Self:
-        if self.provenance is not None and self.provenance.hash != self.content_hash:
-            raise ValueError("provenance.hash is not this plan's hash: leave provenance out after editing")
         return self
 
     @model_validator(mode="after")

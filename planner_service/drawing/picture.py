@@ -37,7 +37,7 @@ def compose(plan: Plan, aspect: float) -> Canvas:
         canvas.text((MARGIN, MARGIN + (row + 0.4) * TITLE_LINE), line, TITLE, INK)
     details = f"{plan.frames} frames  ·  {plan.background}"
     if plan.provenance is not None:
-        details += f"  ·  planned by {plan.provenance.planner}"
+        details += f"  ·  planned by {plan.provenance.planner}{', then edited' if plan.is_edited else ''}"
     legend = _legend_width()
     y = MARGIN + len(title) * TITLE_LINE + 8
     canvas.text((MARGIN, y), shortened(details, DETAILS, width - 2 * MARGIN - legend - 20), DETAILS, FAINT)

@@ -62,13 +62,11 @@ def test_zero_has_one_sign():
     assert plans[0].content_hash == plans[1].content_hash
 
 
-def test_an_edited_plan_is_refused_until_its_provenance_is_left_out():
+def test_an_edited_plan_keeps_its_provenance_and_can_be_told():
     plan = Plan.model_validate(CONTENT).signed(planner="parser", model="m", version="1", seed=4)
-    edited = plan.model_dump(mode="json") | {"background": "a lane"}
-    with pytest.raises(ValidationError, match="leave provenance out after editing"):
-        Plan.model_validate(edited)
-    del edited["provenance"]
-    assert Plan.model_validate(edited).background == "a lane"
+    edited = Plan.model_validate(plan.model_dump(mode="json") | {"background": "a lane"})
+    assert edited.provenance == plan.provenance
+    assert (plan.is_edited, edited.is_edited, Plan.model_validate(CONTENT).is_edited) == (False, True, False)
 
 
 @pytest.mark.parametrize(
