@@ -4,6 +4,7 @@ The 2-D ones are those of T2V-CompBench's spatial metric: "left of" means that t
 than in y, and so on.  Depth is a matter of order first; boxes show it where the farther one is partly covered.
 """
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from shared.geometry import Box
@@ -117,6 +118,23 @@ def is_attachment(graph: MotionGraph, relation: Relation) -> bool:
     return arrangement_of(relation.phrase) in (Arrangement.ON, Arrangement.IN) and (
         relation.target == ends[0] or relation.source == ends[1]
     )
+
+
+def depths(relations: Sequence[Relation]) -> Iterator[tuple[int, str, str]]:
+    """What the relations say of depth: index, which is farther, and than which."""
+    for index, relation in enumerate(relations):
+        match arrangement_of(relation.phrase):
+            case Arrangement.BEHIND:
+                yield index, relation.source, relation.target
+            case Arrangement.IN_FRONT_OF:
+                yield index, relation.target, relation.source
+
+
+def misordered(relations: Sequence[Relation], depth_order: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Those of `depths` that an order from near to far contradicts."""
+    for index, far, near in depths(relations):
+        if depth_order.index(far) < depth_order.index(near):
+            yield index, far, near
 
 
 def passes(before: tuple[Box, Box], after: tuple[Box, Box]) -> bool:

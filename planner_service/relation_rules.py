@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner_service.arrangements import Arrangement, arrangement_of, holds, is_attachment, passes
+from planner_service.arrangements import Arrangement, arrangement_of, holds, is_attachment, misordered, passes
 from planner_service.courses import carriers_of
 from planner_service.layout import Layout
 from shared.errors import Violation
@@ -47,14 +47,13 @@ def depth_is_shown(layout: Layout) -> Iterator[Violation]:
 
     A spatial relation is looked at where it begins, a dynamic one where it ends.
     """
-    order = layout.reading.depth_order
+    reading = layout.reading
+    wrong = {index for index, _, _ in misordered(reading.graph.relations, reading.depth_order)}
     for edge in _edges(layout):
         if edge.arrangement not in DEPTH or not edge.frames:
             continue
-        relation = edge.relation
-        is_farther = order.index(relation.source) > order.index(relation.target)
-        frame = edge.frames[0 if relation.kind is RelationKind.SPATIAL else -1]
-        if is_farther is not (edge.arrangement is Arrangement.BEHIND):
+        frame = edge.frames[0 if edge.relation.kind is RelationKind.SPATIAL else -1]
+        if edge.index in wrong:
             yield edge.violation("by depth_order")
         elif not holds(edge.arrangement, *edge.boxes(frame)):
             yield edge.violation(f"to be seen in frame {frame}")
