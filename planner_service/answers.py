@@ -106,9 +106,7 @@ def scene_violations(scene: Scene) -> tuple[Violation, ...]:
     if sorted(scene.depth_order) != sorted(graph.ids):
         return (Violation(field="depth_order", message=f"must name every instance once: {', '.join(graph.ids)}"),)
     return tuple(
-        Violation(
-            field="depth_order", message=f"relation {index} says that '{far}' is farther than '{near}': name it later"
-        )
+        Violation(field="depth_order", message=f"'{far}' is farther than '{near}' by relation {index}: name it later")
         for index, far, near in misordered(graph.relations, scene.depth_order)
     )
 

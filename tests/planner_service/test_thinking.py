@@ -219,9 +219,8 @@ def test_a_plan_that_breaks_a_rule_goes_back_as_movements(server, planner, repli
 
 
 def test_an_order_that_contradicts_behind_is_the_scenes_to_mend(server, planner, replies, scene, movements):
-    scene["relations"] = [
-        {"source": "car", "target": "tree", "kind": "spatial", "phrase": "behind"}
-    ]  # but it is nearer
+    """The car comes first in it, as if it were nearer."""
+    scene["relations"] = [{"source": "car", "target": "tree", "kind": "spatial", "phrase": "behind"}]
     standing = spoilt(movements, "movements", 0, "cues", "phases", [{"label": "rigid"}])
     server.replies = replies(scene, scene | {"depth_order": ["tree", "car"]}, standing)
     assert plan(planner, REQUEST).depth_order == ("tree", "car")
