@@ -2,7 +2,7 @@
 
 import math
 import os
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -421,3 +421,34 @@ def test_a_leg_to_a_goal_starts_where_the_leg_before_really_ended() -> None:
     )
     ball, box = (track.boxes[-1] for track in lay_out(reading, Request("x", 25, 720, 480, 0)).tracks)
     assert ball.y1 == pytest.approx(box.y1, abs=0.002)
+
+
+@pytest.mark.parametrize("prompt", ["three dogs run to the left on a beach", "four cats walk to the right"])
+def test_a_group_on_its_way_is_made_smaller_rather_than_piled_up(parser: Parser, prompt: str) -> None:
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    for a, b in combinations([track.boxes for track in made.tracks], 2):
+        assert all(p.overlap(q) < 0.35 * min(p.area, q.area) for p, q in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [{"path": (Place.UPPER_LEFT, Place.RIGHT)}, {"enters": Edge.LEFT}, {"direction": Direction.RIGHT, "scale": 1.3}],
+)
+def test_a_rider_goes_the_way_of_what_carries_it(way: dict[str, object]) -> None:
+    phase = Phase(label=MotionLabel.RIGID, **way)
+    instances = tuple(Instance(id=name, name=name, description=name, label=phase.label) for name in ("bird", "truck"))
+    on = Relation(source="bird", target="truck", kind=RelationKind.SPATIAL, phrase="on")
+    reading = Reading(
+        graph=MotionGraph(instances=instances, relations=(on,)),
+        background="a road",
+        cues=tuple(InstanceCues(instance=name, phases=(phase,)) for name in ("bird", "truck")),
+        depth_order=("bird", "truck"),
+    )
+    bird, truck = lay_out(reading, Request("x", 17, 720, 480, 0)).tracks
+    assert bird.present == truck.present
+    ways = [
+        [(p.center[0] - own[0].center[0], p.center[1] - own[0].center[1]) for p in own]
+        for own in (bird.boxes, truck.boxes)
+    ]
+    for one_step, other_step in zip(*ways, strict=True):
+        assert one_step == pytest.approx(other_step, abs=0.05)

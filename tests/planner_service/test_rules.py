@@ -132,6 +132,14 @@ def test_relations_on_a_layout(kind, phrase, boxes, good):
     assert (broken(layout(boxes, relation=(kind, phrase))) == set()) is good
 
 
+@pytest.mark.parametrize("parent", ["b", None])
+def test_a_part_hangs_on_its_whole_wherever_that_is(parent):
+    """A skirt is below the middle of its dancer, and on her all the same; a stranger would not be."""
+    below = Box(0.15, 0.8, 0.45, 0.88)
+    checked = layout([below, below], relation=(RelationKind.SPATIAL, "on"), parent=parent)
+    assert broken(checked) == (set() if parent else {"spatial_relations_hold"})
+
+
 @pytest.mark.parametrize(
     ("bird", "good"),
     [
