@@ -1,15 +1,15 @@
 """The picture of a plan: every label in its colour, every relation and name said, no text over another."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 
 from planner_service.cues import InstanceCues, Phase, Reading
 from planner_service.drawing.canvas import COLORS, shortened, text_width, wrapped
 from planner_service.drawing.picture import compose, draw_plan
-from planner_service.explanation import Explained
-from planner_service.reasoning import Request, plan
+from planner_service.reasoning import Request, lay_out, plan
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
+from shared.plan import Plan
 
 PROMPTS = {
     1: "a red car drives to the right",
@@ -52,37 +52,55 @@ def test_a_picture_shows_every_label_in_its_colour(parser):
         assert tuple(bytes.fromhex(COLORS[label][1:])) in colors
 
 
-class Stage:
-    """A singer and her hat, and a curtain that is there in the second half."""
+STILL = Phase(label=MotionLabel.MOTIONLESS)
 
-    name = model = version = "stage"
 
-    def read(self, prompt, seed, rejected) -> Explained:
-        still = Phase(label=MotionLabel.MOTIONLESS)
-        hidden = still.model_copy(update={"until": 0.5, "absent": True})
-        phases = {"singer": (still,), "hat": (still,), "curtain": (hidden, still)}
-        instances = tuple(
-            Instance(
-                id=name, name=name, description=name, label=still.label, parent="singer" if name == "hat" else None
-            )
-            for name in phases
-        )
-        pulls = Relation(source="singer", target="curtain", kind=RelationKind.DYNAMIC, phrase="pulls")
-        graph = MotionGraph(instances=instances, relations=(pulls,))
-        cues = tuple(InstanceCues(instance=name, phases=its) for name, its in phases.items())
-        return Explained(Reading(graph=graph, background="a stage", cues=cues, depth_order=tuple(phases)))
-
-    def check(self) -> None: ...
+def staged(
+    phases: dict[str, tuple[Phase, ...]], relations: list[tuple[str, str, str]], parents: dict[str, str]
+) -> Plan:
+    """Motionless things on a stage, in 17 frames."""
+    instances = tuple(
+        Instance(id=name, name=name, description=name, label=STILL.label, parent=parents.get(name)) for name in phases
+    )
+    edges = tuple(
+        Relation(source=source, target=target, kind=RelationKind.DYNAMIC, phrase=phrase)
+        for source, phrase, target in relations
+    )
+    reading = Reading(
+        graph=MotionGraph(instances=instances, relations=edges),
+        background="a stage",
+        cues=tuple(InstanceCues(instance=name, phases=its) for name, its in phases.items()),
+        depth_order=tuple(phases),
+    )
+    layout = lay_out(reading, Request("on stage", 17, 720, 480, 0))
+    return Plan(
+        prompt="on stage",
+        graph=reading.graph,
+        background=reading.background,
+        tracks=layout.tracks,
+        depth_order=reading.depth_order,
+    )
 
 
 def test_what_is_absent_is_in_no_frame_and_a_part_is_tied_to_its_whole():
     """Of the frames 0, 3, 6, 10, 13 and 16 the curtain is there in the last three: from after frame 8 on."""
-    canvas = compose(plan(Stage(), Request("a singer", 17, 720, 480, 0)), 1.5)
+    hidden = STILL.model_copy(update={"until": 0.5, "absent": True})
+    phases = {"singer": (STILL,), "hat": (STILL,), "curtain": (hidden, STILL)}
+    canvas = compose(staged(phases, [("singer", "pulls", "curtain")], {"hat": "singer"}), 1.5)
     said = [text for text, _ in canvas.texts]
     assert said.count("1 singer") == 6
     assert said.count("3 curtain") == 3
     assert said.count("absent") == said.count("part of") == said.count("pulls") == 1
     assert overlapping(canvas) == []
+
+
+def test_phrases_of_crossing_arrows_stand_apart():
+    """Everybody looks at everybody else, so six pairs of opposite arrows cross in the middle."""
+    names = ("a", "b", "c", "d")
+    relations = [(x, f"looks closely at {y}", y) for x, y in permutations(names, 2)]
+    canvas = compose(staged({name: (STILL,) for name in names}, relations, {}), 1.5)
+    assert overlapping(canvas) == []
+    assert sum("looks closely" in text for text, _ in canvas.texts) == len(relations)
 
 
 def test_text_is_fitted_by_its_width():
