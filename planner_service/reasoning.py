@@ -13,8 +13,10 @@ from typing import Protocol
 from planner_service.courses import courses
 from planner_service.cues import Reading
 from planner_service.explanation import Explained, ExplainedPlan
-from planner_service.kinematics import TICKS, Course, Path, attached, integrate, sampled, unbounded
+from planner_service.framing import sampled
+from planner_service.kinematics import TICKS, Course, Path, integrate, unbounded
 from planner_service.layout import Layout
+from planner_service.parts import attached
 from planner_service.placement import place
 from planner_service.rules import violations
 from shared.errors import PlanningFailed, Violation

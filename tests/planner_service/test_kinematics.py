@@ -1,4 +1,4 @@
-"""Eqs. (1), (5) and (6) by hand."""
+"""Eqs. (1), (5) and (6) by hand; the path in the frame and at its frames; parts."""
 
 from itertools import pairwise
 
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner_service.framing import fitted, sampled
 from planner_service.kinematics import (
     ACTION_WEIGHT,
     RAMP,
@@ -15,18 +16,16 @@ from planner_service.kinematics import (
     Leg,
     Path,
     action_cue,
-    attached,
     displacement,
     drifting,
-    fitted,
     joined,
     motionless,
     non_rigid,
     predicted,
     rigid,
-    sampled,
     unbounded,
 )
+from planner_service.parts import attached
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 
