@@ -33,6 +33,8 @@ class Arrangement(StrEnum):
     PAST = "past"
 
 
+DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
+
 PHRASES: dict[str, Arrangement] = {
     "left of": Arrangement.LEFT_OF,
     "left side of": Arrangement.LEFT_OF,

@@ -1,21 +1,21 @@
 """Where everything is in the first frame.
 
-Sizes come from the cues or from the table of typical sizes.  Then one instance after another, what others refer to
-first, takes the best of a grid of places: those where its relations hold and its travel stays inside the frame,
-preferred by where such a thing usually is, and by how little it covers of what is already placed.
+One instance after another, what others refer to first, takes the best of a grid of places: those where its relations
+hold and its travel stays inside the frame, preferred by where such a thing usually is, and by how little it covers of
+what is already placed.  Where they crowd, everything is tried smaller.
 """
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator
 
-from planner_service.arrangements import Arrangement, arrangement_of, gap, is_attachment, passes
+from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
-from planner_service.cues import Goal, InstanceCues, Reading
+from planner_service.cues import Goal, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
-from planner_service.parts import UNKNOWN, Part, part_of
+from planner_service.parts import UNKNOWN
+from planner_service.sizes import Edge, Sizes, at_least, hanging, sizes_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
@@ -23,8 +23,6 @@ GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
 AIR = 0.28
 WATER = 0.62
-COVERED = 0.42
-"""How much of the frame all instances together may cover before they are made smaller."""
 PARTING = 0.4
 """How much nearer to the middle than others those begin that move away from something."""
 LEAST_WAY = 0.18
@@ -37,7 +35,6 @@ TRIES = 4
 CROWDED = 0.2
 SHRINK_COST = 0.1
 """How much room a smaller size must make to be worth it."""
-SMALLEST_SIDE = 0.03
 CLEARANCE = 1.15
 """By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
 
@@ -45,29 +42,22 @@ COVERED_BEHIND = 0.6
 """How much of what is behind something may be covered in the first frame."""
 STEP_BACK = 0.02
 """How much higher in the picture what is behind something stands at least, a fraction of the frame."""
-FARTHER = 0.85
-"""How much smaller things are that are behind something."""
-
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
 twice (x) and twelve times (y) their square."""
 
-DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
 OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
 """Arrangements in which the two may well cover one another."""
-
-Sizes = dict[str, tuple[float, float]]
-Edge = tuple[Arrangement, str]
 
 
 def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     """The first box of each instance.  `frame_aspect`: the frame's width over its height, in pixels."""
-    sizes = _sizes(reading, frame_aspect)
+    sizes = sizes_of(reading, _edges(reading), frame_aspect)
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
     placed = 0
     for attempt in range(ATTEMPTS):
-        shrunk = {name: _at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
+        shrunk = {name: at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
         stage = _Stage(reading, shrunk, seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
@@ -280,79 +270,6 @@ def _passed(reading: Reading) -> dict[str, list[str]]:
         if arrangement_of(relation.phrase) is Arrangement.PAST and travels[relation.source]:
             passed[relation.source].append(relation.target)
     return passed
-
-
-def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
-    """Width and height of each instance, fractions of the frame."""
-    sizes: Sizes = {}
-    farther = _behind_something(reading)
-    for instance, cues in zip(reading.graph.instances, reading.cues, strict=True):
-        if cues.size is not None:
-            sizes[instance.id] = cues.size.width, cues.size.height
-            continue
-        noun = noun_of(instance.name)
-        width, height = noun.height * noun.aspect / frame_aspect, noun.height
-        fit = min(1.0, 0.85 / width, 0.9 / height) * _end_room(cues)
-        fit *= FARTHER if instance.id in farther else 1.0
-        sizes[instance.id] = width * fit, height * fit
-    whole = [instance for instance in reading.graph.instances if instance.parent is None]
-    covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)
-    fit = min(1.0, math.sqrt(COVERED / covered)) if len(whole) > 1 else 1.0
-    sizes = {name: (width * fit, height * fit) for name, (width, height) in sizes.items()}
-    hangs = hanging(reading)
-    given = {cues.instance for cues in reading.cues if cues.size is not None}
-    for instance in sorted(reading.graph.instances, key=lambda instance: reading.graph.generation(instance.id)):
-        if instance.parent is not None and instance.id not in given:
-            sizes[instance.id] = _part_size(hangs[instance.id], sizes[instance.id], sizes[instance.parent])
-    for name, edges in _edges(reading).items():
-        for arrangement, target in edges:
-            if arrangement is Arrangement.IN:
-                container = sizes[target]
-                fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
-                sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
-    return {name: _at_least(*size) for name, size in sizes.items()}
-
-
-def _behind_something(reading: Reading) -> set[str]:
-    behind = set()
-    for relation in reading.graph.relations:
-        depth = arrangement_of(relation.phrase) if relation.kind is RelationKind.SPATIAL else None
-        if depth in DEPTH:
-            behind.add(relation.source if depth is Arrangement.BEHIND else relation.target)
-    return behind
-
-
-def hanging(reading: Reading) -> dict[str, Part | None]:
-    """Where each part hangs on its whole, None where the table does not say; every second of a kind is mirrored."""
-    hangs: dict[str, Part | None] = {}
-    kinds: Counter[tuple[str, Part]] = Counter()
-    for instance in reading.graph.instances:
-        if instance.parent is None:
-            continue
-        part = part_of(instance.name)
-        hangs[instance.id] = part
-        if part is not None:
-            kinds[instance.parent, part] += 1
-            hangs[instance.id] = part if kinds[instance.parent, part] % 2 else part.mirrored
-    return hangs
-
-
-def _part_size(part: Part | None, size: tuple[float, float], whole: tuple[float, float]) -> tuple[float, float]:
-    if part is not None:
-        return part.width * whole[0], part.height * whole[1]
-    fit = min(1.0, UNKNOWN.width * whole[0] / size[0], UNKNOWN.height * whole[1] / size[1])
-    return size[0] * fit, size[1] * fit
-
-
-def _end_room(cues: InstanceCues) -> float:
-    """Smaller at first for what grows later, and for what travels far."""
-    growth = math.prod(phase.scale for phase in cues.phases)
-    return min(1.0, 1 / math.sqrt(growth)) if growth > 1 else 1.0
-
-
-def _at_least(width: float, height: float) -> tuple[float, float]:
-    factor = max(1.0, SMALLEST_SIDE / min(width, height))
-    return min(0.98, width * factor), min(0.98, height * factor)
 
 
 def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner_service.arrangements import Arrangement, arrangement_of, holds, is_attachment, misordered, passes
+from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, holds, is_attachment, misordered, passes
 from planner_service.courses import carriers_of
 from planner_service.layout import Layout
 from shared.errors import Violation
@@ -12,7 +12,6 @@ from shared.geometry import Box
 from shared.motion_graph import Relation, RelationKind
 from shared.plan import Track
 
-DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
 CHANGES = (Arrangement.TOWARD, Arrangement.AWAY_FROM, Arrangement.PAST)
 """What is no matter of one frame, whatever the planner calls it."""
 

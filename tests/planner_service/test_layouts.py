@@ -12,9 +12,9 @@ from planner_service.arrangements import PHRASES, gap
 from planner_service.cues import Direction, Edge, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.explanation import Explained
 from planner_service.parser.planner import Parser
-from planner_service.placement import FARTHER
 from planner_service.reasoning import Rejected, Request, lay_out, plan
 from planner_service.rules import violations
+from planner_service.sizes import FARTHER
 from shared.errors import PlanningFailed
 from shared.geometry import MINIMUM_SIDE
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
