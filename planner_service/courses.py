@@ -99,10 +99,14 @@ def carriers_of(reading: Reading) -> dict[str, str]:
     return carriers
 
 
-def net_travel(cues: InstanceCues, reach: float) -> Vector:
-    """What the directions alone add up to, goals left out."""
-    moves = [_directed(phase, share, reach) for phase, share in _shares(cues)]
-    return sum(x for x, _ in moves), sum(y for _, y in moves)
+def net_travel(cues: InstanceCues, reach: float, until: float = 1.0) -> Vector:
+    """What the directions alone add up to, goals left out, up to a share of the clip."""
+    x = y = begun = 0.0
+    for phase, share in _shares(cues):
+        done = max(0.0, min(1.0, (until - begun) / share))
+        dx, dy = _directed(phase, share, reach)
+        x, y, begun = x + dx * done, y + dy * done, begun + share
+    return x, y
 
 
 def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -168,7 +172,7 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, lis
         travel = _directed(phase, share, reach[cues.instance])
         if phase.target is not None and phase.goal is not None:
             theirs = next(other for other in reading.cues if other.instance == phase.target)
-            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
+            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target], phase.until))
             meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
             travel = _to_goal(phase.goal, box, target, meeting=meeting)
         if phase.enters is not None and travel == (0.0, 0.0):

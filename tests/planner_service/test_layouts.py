@@ -452,3 +452,25 @@ def test_a_rider_goes_the_way_of_what_carries_it(way: dict[str, object]) -> None
     ]
     for one_step, other_step in zip(*ways, strict=True):
         assert one_step == pytest.approx(other_step, abs=0.05)
+
+
+def test_a_goal_is_where_its_target_is_by_then() -> None:
+    """A dog walks to a ball in the first half; in the second the ball rolls away to the right."""
+    still = Phase(label=MotionLabel.MOTIONLESS)
+    first_still = still.model_copy(update={"until": 0.5})
+    toward = Phase(label=MotionLabel.RIGID, until=0.5, target="ball", goal=Goal.TOWARD)
+    away = Phase(label=MotionLabel.RIGID, direction=Direction.RIGHT)
+    instances = tuple(Instance(id=name, name=name, description=name, label=away.label) for name in ("dog", "ball"))
+    reading = Reading(
+        graph=MotionGraph(instances=instances),
+        background="a lawn",
+        cues=(
+            InstanceCues(instance="dog", place=Place.LEFT, phases=(toward, still)),
+            InstanceCues(instance="ball", phases=(first_still, away)),
+        ),
+        depth_order=("dog", "ball"),
+    )
+    dog, ball = (track.boxes for track in lay_out(reading, Request("x", 17, 720, 480, 0)).tracks)
+    assert ball[-1].x0 - ball[8].x0 > 0.1
+    assert gap(dog[8], ball[8]) < 0.01
+    assert gap(dog[-1], ball[-1]) > 0.1
