@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
+from planner_service.arrangements import misordered
 from planner_service.cues import InstanceCues, Reading
 from planner_service.explanation import About, Reason
 from shared.errors import Violation, violations_of
@@ -96,14 +97,18 @@ def _with_identifiers(schema: Any, ids: list[str]) -> Any:
 
 
 def scene_violations(scene: Scene) -> tuple[Violation, ...]:
-    """What the schema could not forbid: repeated nodes, edges to nothing, an order that leaves something out."""
+    """What the schema could not forbid: repeated nodes, edges to nothing, an order that leaves something out or that
+    contradicts a relation."""
     try:
         graph = scene.graph
     except ValidationError as error:
         return violations_of(error)
     if sorted(scene.depth_order) != sorted(graph.ids):
         return (Violation(field="depth_order", message=f"must name every instance once: {', '.join(graph.ids)}"),)
-    return ()
+    return tuple(
+        Violation(field="depth_order", message=f"'{far}' is farther than '{near}' by relation {index}: name it later")
+        for index, far, near in misordered(graph.relations, scene.depth_order)
+    )
 
 
 def reading_of(scene: Scene, movements: Movements) -> Reading:

@@ -1,17 +1,21 @@
 """Relations that boxes can show: from an edge's phrase to something that can be checked.
 
 The 2-D ones are those of T2V-CompBench's spatial metric: "left of" means that the centres are farther apart in x
-than in y, and so on.  Depth is a matter of `depth_order`, not of boxes.
+than in y, and so on.  Depth is a matter of order first; boxes show it where the farther one is partly covered.
 """
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from shared.geometry import Box
+from shared.motion_graph import MotionGraph, Relation
 
 TOUCHING = 0.06
 """How far apart "on" may be, a fraction of the frame's height."""
 NEAR = 0.25
-"""How far apart "next to" may be, a fraction of the frame."""
+"""How far apart "next to", "behind" and "in front of" may be, a fraction of the frame."""
+HIDDEN = 0.9
+"""How much of what is behind may be covered by what is in front of it."""
 
 
 class Arrangement(StrEnum):
@@ -26,7 +30,10 @@ class Arrangement(StrEnum):
     IN_FRONT_OF = "in front of"
     TOWARD = "toward"
     AWAY_FROM = "away from"
+    PAST = "past"
 
+
+DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
 
 PHRASES: dict[str, Arrangement] = {
     "left of": Arrangement.LEFT_OF,
@@ -62,6 +69,14 @@ PHRASES: dict[str, Arrangement] = {
     "toward": Arrangement.TOWARD,
     "towards": Arrangement.TOWARD,
     "away from": Arrangement.AWAY_FROM,
+    "past": Arrangement.PAST,
+    "pass": Arrangement.PAST,
+    "passes": Arrangement.PAST,
+    "passing": Arrangement.PAST,
+    "passes by": Arrangement.PAST,
+    "passing by": Arrangement.PAST,
+    "pass by": Arrangement.PAST,
+    "overtakes": Arrangement.PAST,
 }
 
 
@@ -73,7 +88,7 @@ def arrangement_of(phrase: str) -> Arrangement | None:
 
 
 def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
-    """Whether `a` is so placed with respect to `b`; depth and movement are not a matter of one frame's boxes."""
+    """Whether `a` is so placed with respect to `b`; depth order and movement are not a matter of one frame's boxes."""
     (ax, ay), (bx, by) = a.center, b.center
     dx, dy = ax - bx, ay - by
     match arrangement:
@@ -91,8 +106,51 @@ def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
             return b.x0 <= ax <= b.x1 and b.y0 <= ay <= b.y1
         case Arrangement.NEXT_TO:
             return gap(a, b) <= NEAR
-        case Arrangement.BEHIND | Arrangement.IN_FRONT_OF | Arrangement.TOWARD | Arrangement.AWAY_FROM:
+        case Arrangement.BEHIND:
+            return _shows_depth(far=a, near=b)
+        case Arrangement.IN_FRONT_OF:
+            return _shows_depth(far=b, near=a)
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
             return True
+
+
+def is_attachment(graph: MotionGraph, relation: Relation) -> bool:
+    """Whether it says of a part and its whole that one is on or in the other, which is what being a part means."""
+    ends = (graph[relation.source].parent, graph[relation.target].parent)
+    return arrangement_of(relation.phrase) in (Arrangement.ON, Arrangement.IN) and (
+        relation.target == ends[0] or relation.source == ends[1]
+    )
+
+
+def depths(relations: Sequence[Relation]) -> Iterator[tuple[int, str, str]]:
+    """What the relations say of depth: index, which is farther, and than which."""
+    for index, relation in enumerate(relations):
+        match arrangement_of(relation.phrase):
+            case Arrangement.BEHIND:
+                yield index, relation.source, relation.target
+            case Arrangement.IN_FRONT_OF:
+                yield index, relation.target, relation.source
+
+
+def misordered(relations: Sequence[Relation], depth_order: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Those of `depths` that an order from near to far contradicts."""
+    for index, far, near in depths(relations):
+        if depth_order.index(far) < depth_order.index(near):
+            yield index, far, near
+
+
+def passes(before: tuple[Box, Box], after: tuple[Box, Box]) -> bool:
+    """Whether the order of the two changes along the axis on which they move most against one another."""
+    (a, b), (c, d) = before, after
+    apart = [p - q for p, q in zip(a.center, b.center, strict=True)]
+    later = [p - q for p, q in zip(c.center, d.center, strict=True)]
+    axis = max((0, 1), key=lambda axis: abs(later[axis] - apart[axis]))
+    return apart[axis] * later[axis] < 0
+
+
+def _shows_depth(far: Box, near: Box) -> bool:
+    """They are together, and enough of the farther one is to be seen."""
+    return gap(far, near) <= NEAR and far.overlap(near) <= HIDDEN * far.area
 
 
 def gap(a: Box, b: Box) -> float:

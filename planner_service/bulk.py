@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_service import reasoning
-from planner_service.drawing import draw_plan
+from planner_service.drawing.picture import draw_plan
 from planner_service.reasoning import Planner
 from shared.errors import ServiceError
 from shared.plan import Plan
@@ -32,7 +32,7 @@ def plan_all(planner: Planner, prompts: Iterable[str], request: reasoning.Reques
 
 
 def flat(plan: Plan) -> dict[str, Any]:
-    """The layout alone, frame by frame."""
+    """The layout alone, frame by frame; what is not there in a frame rests in its box and is marked as absent."""
     names = {instance.id: instance.name for instance in plan.graph.instances}
     return {
         "prompt": plan.prompt,
@@ -42,6 +42,7 @@ def flat(plan: Plan) -> dict[str, Any]:
                     "id": track.instance,
                     "name": names[track.instance],
                     "box": [round(side, 6) for side in track.boxes[frame]],
+                    **({} if track.present[frame] else {"absent": True}),
                 }
                 for track in plan.tracks
             ]

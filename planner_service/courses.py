@@ -2,21 +2,27 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from planner_service.arrangements import Arrangement, arrangement_of
 from planner_service.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
-from planner_service.kinematics import Course, Leg, Vector, unbounded
+from planner_service.kinematics import TICKS, Course, Leg, Vector
 from planner_service.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
-from shared.motion_graph import RelationKind
+from shared.motion_graph import MotionLabel, RelationKind
 
 DISTANCE = {Speed.SLOW: 0.3, Speed.NORMAL: 0.45, Speed.FAST: 0.6}
 """How far an instance travels in a whole clip, a fraction of the frame."""
 PICKUP = {Pickup.STEADY: 0.0, Pickup.SPEEDING_UP: 1.5, Pickup.SLOWING_DOWN: -1.5}
-SCALE_STEP = 1.2
-"""The fastest that a scale cue may grow or shrink an instance from frame to frame; a deformation may add to it."""
+MEAN_SPEED = 1.5
+"""The fastest that a leg travels on average, fractions of the frame a clip; for a while it may be faster, up to
+`MAXIMUM_SPEED`."""
+SCALE_RATE = 2.2
+"""The most that a scale cue grows or shrinks an instance in a clip: 1.12 from frame to frame of the shortest layout, to
+which a deformation may add."""
+CROSSING = TICKS // 8
+"""How many ticks an edge of the frame takes to cut what comes in or goes out, at most a third of the phase."""
 MARGIN = 0.03
 """What travel leaves free at the frame's edges."""
 TOUCH = 0.9
@@ -38,11 +44,41 @@ PLACES: dict[Place, Vector] = {
 Boxes = Mapping[str, Box]
 
 
-def courses(reading: Reading, starts: Boxes, frames: int) -> dict[str, Course]:
+class Way(NamedTuple):
+    """How far a phase goes, and when."""
+
+    coming: int
+    """Ticks at its beginning in which the instance is absent, since an edge of the frame would cut it."""
+    parts: list[tuple[Vector, int]]
+    """Travels, fractions of the frame, and how many ticks each takes."""
+    going: int
+    """Likewise at its end."""
+    scale: float
+    """Size at the end over size at the start."""
+
+
+def courses(reading: Reading, starts: Boxes) -> dict[str, Course]:
     """One course for each instance, from its first box on; a rider goes as far as what carries it."""
-    own = {cues.instance: _course(reading, cues, starts, frames) for cues in reading.cues}
+    cues = {own.instance: own for own in reading.cues}
+    ways = {name: _ways(reading, own, starts) for name, own in cues.items()}
+    made: dict[str, Course] = {}
     carriers = carriers_of(reading)
-    return {name: _riding(course, own[carriers[name]]) if name in carriers else course for name, course in own.items()}
+    for name, (start, its) in ways.items():
+        carrier = _last_carrier(name, carriers)
+        if carrier != name:
+            begun, its = ways[carrier]
+            home, base = starts[name], starts[carrier]
+            start = home.moved(begun.x0 - base.x0, begun.y0 - base.y0)
+        made[name] = _course(cues[name], start, its)
+    return made
+
+
+def _last_carrier(name: str, carriers: Mapping[str, str]) -> str:
+    """What carries what carries it, and so on; of those that carry one another the one before the circle closes."""
+    seen = [name]
+    while (carrier := carriers.get(seen[-1])) is not None and carrier not in seen:
+        seen.append(carrier)
+    return seen[-1]
 
 
 def carriers_of(reading: Reading) -> dict[str, str]:
@@ -63,10 +99,14 @@ def carriers_of(reading: Reading) -> dict[str, str]:
     return carriers
 
 
-def net_travel(cues: InstanceCues, reach: float) -> Vector:
-    """What the directions alone add up to, goals left out."""
-    moves = [_directed(phase, share, reach) for phase, share in _shares(cues)]
-    return sum(x for x, _ in moves), sum(y for _, y in moves)
+def net_travel(cues: InstanceCues, reach: float, until: float = 1.0) -> Vector:
+    """What the directions alone add up to, goals left out, up to a share of the clip."""
+    x = y = begun = 0.0
+    for phase, share in _shares(cues):
+        done = max(0.0, min(1.0, (until - begun) / share))
+        dx, dy = _directed(phase, share, reach)
+        x, y, begun = x + dx * done, y + dy * done, begun + share
+    return x, y
 
 
 def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -119,45 +159,67 @@ def _touching_share(box: Box, target: Box) -> float:
     return TOUCH * min(shares) if shares else 1.0
 
 
-def _course(reading: Reading, cues: InstanceCues, starts: Boxes, frames: int) -> Course:
-    start = home = starts[cues.instance]
-    entered = next((phase.enters for phase in cues.phases if phase.enters is not None), None)
-    if entered is not None:
-        start = home.moved(*_to_edge(entered, home))
+def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, list[Way]]:
+    """Where an instance begins, and how it goes on from there: one way for each phase."""
+    home = starts[cues.instance]
+    is_part = reading.graph[cues.instance].parent is not None  # which comes, goes and grows with its whole alone
+    entered = next((phase.enters for phase in cues.phases if phase.enters is not None and not is_part), None)
+    start = home if entered is None else home.moved(*_to_edge(entered, home))
     reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
-    ends = _steps_until(cues, frames)
-    legs: list[Leg] = []
+    ways: list[Way] = []
     box = start
-    begun = 0
-    for (phase, share), end in zip(_shares(cues), ends, strict=True):
-        steps = end - begun
-        if steps == 0:
-            continue
+    for (phase, share), ticks in zip(_shares(cues), _ticks(cues), strict=True):
         travel = _directed(phase, share, reach[cues.instance])
         if phase.target is not None and phase.goal is not None:
             theirs = next(other for other in reading.cues if other.instance == phase.target)
-            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target]))
+            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target], phase.until))
             meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
             travel = _to_goal(phase.goal, box, target, meeting=meeting)
         if phase.enters is not None and travel == (0.0, 0.0):
             travel = home.center[0] - box.center[0], home.center[1] - box.center[1]
-        if phase.leaves is not None:
+        if phase.leaves is not None and not is_part:
             travel = _to_edge(phase.leaves, box)
-        way = _along(phase.path, box, steps) if phase.path else [(travel, steps)]
-        for number, (part, part_steps) in enumerate(way):
+        crossing = 0 if is_part else min(CROSSING, ticks // 3)
+        coming = crossing if phase.enters is not None and not ways else 0
+        going = crossing if phase.leaves is not None and len(ways) == len(cues.phases) - 1 else 0
+        seen = ticks - coming - going
+        parts = _along(phase.path, box, seen) if phase.path else [(travel, seen)]
+        way = Way(
+            coming=coming,
+            parts=[(_possible(part, part_ticks), part_ticks) for part, part_ticks in parts],
+            going=going,
+            scale=1.0 if is_part else _possible_scale(phase.scale, box, seen),
+        )
+        ways.append(way)
+        for part, _ in way.parts:
+            box = box.moved(*part)
+        box = box.scaled(way.scale)
+    return start, ways
+
+
+def _course(cues: InstanceCues, start: Box, ways: list[Way]) -> Course:
+    """The legs of an instance's phases and ways."""
+    legs: list[Leg] = []
+    for phase, way in zip(cues.phases, ways, strict=True):
+        parts = [(travel, ticks) for travel, ticks in way.parts if ticks]
+        whole = sum(ticks for _, ticks in parts)
+        if way.coming:
+            legs.append(Leg(MotionLabel.MOTIONLESS, way.coming, absent=True))
+        for number, (travel, ticks) in enumerate(parts):
             legs.append(
                 Leg(
                     label=phase.label,
-                    steps=part_steps,
-                    travel=part,
+                    ticks=ticks,
+                    travel=travel,
                     pickup=PICKUP[phase.pickup],
-                    scale=_possible_scale(phase.scale, box, steps) ** (part_steps / steps),
-                    keyframes=keyframes(phase.manner, part_steps, share * part_steps / steps) if phase.manner else (),
+                    scale=way.scale ** (ticks / whole),
+                    keyframes=keyframes(phase.manner, ticks / TICKS) if phase.manner else (),
                     sudden=phase.sudden and number == 0,
+                    absent=phase.absent,
                 )
             )
-        box = unbounded(Course(start, tuple(legs)))[-1]  # not where the cue says where a bound stopped it
-        begun = end
+        if way.going:
+            legs.append(Leg(MotionLabel.MOTIONLESS, way.going, absent=True))
     return Course(start, tuple(legs))
 
 
@@ -174,14 +236,14 @@ def _to_edge(edge: Edge, box: Box) -> Vector:
             return 0.0, 1 - box.y1
 
 
-def _along(path: tuple[Place, ...], box: Box, steps: int) -> list[tuple[Vector, int]]:
-    """The way through the places one after another: each travel with its steps, which are as its length."""
+def _along(path: tuple[Place, ...], box: Box, ticks: int) -> list[tuple[Vector, int]]:
+    """The way through the places one after another: each travel with its ticks, which are as its length."""
     stops = [box.center, *(PLACES[place] for place in path)]
     travels = [(x - a, y - b) for (a, b), (x, y) in pairwise(stops)]
     lengths = [math.hypot(*travel) for travel in travels]
     whole = sum(lengths) or 1.0
-    ends = [round(steps * sum(lengths[: number + 1]) / whole) for number in range(len(lengths))]
-    ends[-1] = steps
+    ends = [round(ticks * sum(lengths[: number + 1]) / whole) for number in range(len(lengths))]
+    ends[-1] = ticks
     way: list[tuple[Vector, int]] = []
     begun, waiting = 0, (0.0, 0.0)
     for travel, end in zip(travels, ends, strict=True):
@@ -190,11 +252,6 @@ def _along(path: tuple[Place, ...], box: Box, steps: int) -> list[tuple[Vector, 
             way.append((waiting, end - begun))
             begun, waiting = end, (0.0, 0.0)
     return way
-
-
-def _riding(rider: Course, carrier: Course) -> Course:
-    legs = [replace(mine, travel=theirs.travel) for mine, theirs in zip(rider.legs, carrier.legs, strict=True)]
-    return replace(rider, legs=tuple(legs))
 
 
 def _to_goal(goal: Goal, box: Box, target: Box, *, meeting: bool) -> Vector:
@@ -210,25 +267,32 @@ def _shares(cues: InstanceCues) -> list[tuple[Phase, float]]:
     return [(phase, phase.until - begin) for phase, begin in zip(cues.phases, begins, strict=True)]
 
 
-def _steps_until(cues: InstanceCues, frames: int) -> list[int]:
-    """The step with which each phase ends, in the same shares at any number of frames."""
-    return [round(phase.until * (frames - 1)) for phase in cues.phases]
+def _ticks(cues: InstanceCues) -> list[int]:
+    """How many ticks each phase takes."""
+    ends = [round(phase.until * TICKS) for phase in cues.phases]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def _directed(phase: Phase, share: float, reach: float) -> Vector:
     if phase.direction is None:
         return (0.0, 0.0)
     x, y = phase.direction.unit
-    distance = min(DISTANCE[phase.speed] * max(share, 0.5), reach)
+    distance = min(DISTANCE[phase.speed] * max(share, 0.5), reach, MEAN_SPEED * share)
     if x and y:
         distance /= math.sqrt(2)
     return x * distance, y * distance
 
 
-def _possible_scale(scale: float, box: Box, steps: int) -> float:
-    """The scale cue as far as frame, minimum side and growth a frame allow."""
+def _possible(travel: Vector, ticks: int) -> Vector:
+    """As much of a travel as there is time for."""
+    farthest = MEAN_SPEED * ticks / TICKS
+    factor = min(1.0, farthest / (max(map(abs, travel)) or 1.0))
+    return travel[0] * factor, travel[1] * factor
+
+
+def _possible_scale(scale: float, box: Box, ticks: int) -> float:
+    """The scale cue as far as frame, minimum side and time allow."""
     smallest = MINIMUM_SIDE / min(box.width, box.height)
     largest = 0.95 / max(box.width, box.height)
-    slowest = SCALE_STEP**-steps
-    fastest = SCALE_STEP**steps
-    return max(min(1.0, smallest), slowest, min(scale, largest, fastest)) if scale != 1.0 else 1.0
+    fastest = SCALE_RATE ** (ticks / TICKS)
+    return max(min(1.0, smallest), 1 / fastest, min(scale, largest, fastest)) if scale != 1.0 else 1.0

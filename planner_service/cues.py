@@ -115,9 +115,10 @@ class Phase(WireModel):
     path: Annotated[tuple[Place, ...], Field(max_length=MAXIMUM_PATH)] = ()
     """Places of the frame to move through in turn and end at the last of, in place of a direction."""
     enters: Edge | None = None
-    """The edge of the frame at which this phase begins; what else it says of movement follows from there."""
+    """The edge of the frame at which this phase begins; what else it says of movement follows from there.  Where the
+    clip begins with this phase, the instance is absent for its first moments, while the edge would cut it."""
     leaves: Edge | None = None
-    """The edge of the frame at which this phase ends, in place of a direction."""
+    """The edge of the frame at which this phase ends, in place of a direction; likewise absent at the clip's end."""
     absent: bool = False
     """Nothing of the instance is seen: it has not appeared yet, or has disappeared.  Its box rests meanwhile."""
     sudden: bool = False
@@ -125,7 +126,8 @@ class Phase(WireModel):
     speed: Speed = Speed.NORMAL
     pickup: Pickup = Pickup.STEADY
     scale: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
-    """Size at the end over size at the start: above 1 approaches the camera, below 1 recedes."""
+    """Size at the end over size at the start: above 1 approaches the camera, below 1 recedes.  Of a part ignored: it
+    grows with its whole."""
     manner: Manner | None = None
 
     @property

@@ -1,32 +1,37 @@
 """From cues to boxes: Eqs. (1), (5) and (6) of Sec. 3.2.  Pure.
 
-A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame; one step of time is one
-layout frame, so velocities are fractions of the frame a frame.  Cues are given for whole legs and not by frame,
-so that a path is the same path at any number of frames.
+A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame.  Time is counted in ticks,
+`TICKS` a clip, whatever the number of frames: a layout is the path sampled at its frames (`sampled`), so any number of
+frames shows the same path.  Velocities are fractions of the frame a tick.
+
+The velocity is continuous where legs join: each leg begins and ends at a velocity that both sides can have
+(`joined`), rest included, unless the next one is sudden or the instance is absent on one side.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
-from shared.geometry import MINIMUM_SIDE, Box
+from planner_service.framing import fitted
+from shared.geometry import Box
 from shared.motion_graph import MotionLabel
+from shared.plan import MAXIMUM_FRAMES
 
 Vector = tuple[float, float]
 
+TICKS = MAXIMUM_FRAMES - 1
+"""Of a clip: a tick is a frame of the longest layout."""
 ACTION_WEIGHT = 0.5
 """lambda of Eq. (5): how much of velocity and acceleration the action cue decides, and not the window."""
-WINDOW_SHARE = 1 / 12
-"""K of Eq. (5), the sliding window, as a share of the clip."""
-MAXIMUM_STEP = 0.2
-"""The farthest that a centre may move from one frame to the next, a fraction of the frame."""
+WINDOW = TICKS // 24
+"""K of Eq. (5), the sliding window, in ticks, at most a sixth of the leg: shorter than its ramps."""
+RAMP = TICKS // 12
+"""How many ticks a change of velocity takes, at most a third of its leg."""
+MAXIMUM_SPEED = 4.0
+"""The fastest that anything ever travels, fractions of the frame a clip."""
 MAXIMUM_GROWTH = 1.5
 """The largest ratio of a side in one frame to the same side in the next."""
-PROBE = 1e-3
-"""A travel that no bound cuts, to find out what comes of a cue."""
-EDGE = 1e-6
-"""Boxes keep this far from the frame's edges, so that rounding puts none outside."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,10 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Leg:
-    """`steps` steps of one label.  The first leg's steps are one fewer than its frames."""
+    """`ticks` ticks of one label."""
 
     label: MotionLabel
-    steps: int
+    ticks: int
     travel: Vector = (0.0, 0.0)
     """The centre's displacement over the leg, fractions of the frame."""
     pickup: float = 0.0
@@ -58,6 +63,8 @@ class Leg:
     keyframes: tuple[Keyframe, ...] = ()
     sudden: bool = False
     """The window forgets the leg before, so that the velocity may change at once."""
+    absent: bool = False
+    """The instance is not there, so that nobody sees how its velocity changes."""
 
 
 @dataclass(frozen=True)
@@ -65,94 +72,154 @@ class Course:
     start: Box
     legs: tuple[Leg, ...]
 
-    @property
-    def frames(self) -> int:
-        return 1 + sum(leg.steps for leg in self.legs)
+
+@dataclass(frozen=True)
+class Path:
+    """A course integrated: a box for each tick, the first included."""
+
+    boxes: tuple[Box, ...]
+    resting: tuple[Box, ...]
+    """The same without deformation."""
 
 
-def integrate(course: Course) -> tuple[Box, ...]:
-    """The course's boxes, one a frame, inside the frame."""
-    return fitted(unbounded(course))
+def integrate(course: Course) -> Path:
+    """The course's path, its boxes inside the frame."""
+    path = unbounded(course)
+    return Path(fitted(path.boxes), path.resting)
 
 
-def unbounded(course: Course) -> tuple[Box, ...]:
-    """The course's boxes by Eqs. (1), (5) and (6), wherever they lead."""
-    window_length = max(2, round(WINDOW_SHARE * course.frames))
-    boxes = [course.start]
+def unbounded(course: Course) -> Path:
+    """The course's path by Eqs. (1), (5) and (6), wherever it leads."""
+    boxes, resting = [course.start], [course.start]
     moves: list[Vector] = []
-    for leg in course.legs:
-        if leg.sudden:
+    for leg, (begin, end) in zip(course.legs, joined(course.legs), strict=True):
+        if begin is None:
             moves = []
+        box = resting[-1]
         match leg.label:
             case MotionLabel.MOTIONLESS:
-                boxes += motionless(boxes[-1], leg.steps)
-                moves = []
+                resting += motionless(box, leg.ticks)
+                boxes += motionless(boxes[-1], leg.ticks)
             case MotionLabel.RIGID:
-                boxes += rigid(boxes[-1], leg, window_length, moves)
-                moves = _moves(boxes[-leg.steps - 1 :])
+                resting += rigid(box, leg, begin, end, moves)
+                boxes += resting[-leg.ticks :]
             case MotionLabel.NON_RIGID:
-                boxes += non_rigid(boxes[-1], leg)
-                moves = []
-    return tuple(boxes)
+                resting += drifting(box, leg, begin, end)
+                boxes += non_rigid(boxes[-1], leg, resting[-leg.ticks - 1 :])
+        moves += [_move(a, b) for a, b in pairwise(resting[-leg.ticks - 1 :])]
+    return Path(tuple(boxes), tuple(resting))
 
 
-def motionless(box: Box, steps: int) -> list[Box]:
+def joined(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
+    """The velocity at which each leg begins and ends; None where it need not be anybody else's.
+
+    Where two legs join it is, along each axis, the slower of the two if both go the same way, and else zero: so no leg
+    swings back or beyond its end.
+    """
+    joints: list[Vector | None] = [None]
+    for a, b in pairwise(legs):
+        free = b.sudden or a.absent or b.absent
+        slower = [_slower(p * (1 + a.pickup / 2) / a.ticks, q * (1 - b.pickup / 2) / b.ticks) for p, q in _axes(a, b)]
+        joints.append(None if free else (slower[0], slower[1]))
+    return list(pairwise([*joints, None]))
+
+
+def motionless(box: Box, ticks: int) -> list[Box]:
     """Eq. (1): `B_t = B_1` for all t."""
-    return [box] * steps
+    return [box] * ticks
 
 
-def rigid(box: Box, leg: Leg, window_length: int, before: Sequence[Vector] = ()) -> list[Box]:
+def rigid(
+    box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None, before: Sequence[Vector] = ()
+) -> list[Box]:
     """Eq. (5): `B_t = B_{t-1} + v_t + a_t / 2`.
 
-    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves; while it is
-    empty it says what the cue says.  `before` holds the moves of the leg before.  The size follows the scale cue alone.
+    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before`
+    holds those of the legs before).  The size follows the scale cue alone.
 
-    The window lags behind the cue.  The moves are linear in the cue's travel, so one travel can be asked for that makes
-    them add up to the leg's own: a leg ends where its cue says, unless `MAXIMUM_STEP` stops it.
+    The window rounds the cue's corners, and so may come out short or far.  Moves are linear in the cue's travel, so one
+    travel can be asked for with which they add up to the leg's own: a leg ends where its cue says.
     """
+    axes = []
+    window = max(2, min(WINDOW, leg.ticks // 6))
+    for axis in (0, 1):
+        first, last = _along(begin, axis), _along(end, axis)
+        travel, past = leg.travel[axis], [move[axis] for move in before[-window:]]
+        moves = predicted(action_cue(travel, leg, first, last), past, window)
+        unit = action_cue(1.0, leg, None if first is None else 0.0, None if last is None else 0.0)
+        response = predicted(unit, [0.0] * len(past), window)
+        asked = (travel - sum(moves)) / sum(response)
+        axes.append([move + asked * more for move, more in zip(moves, response, strict=True)])
     boxes = [box]
-    for move in _predicted(_calibrated(leg, window_length, before), window_length, before):
-        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.steps)))
+    for move in zip(*axes, strict=True):
+        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.ticks)))
     return boxes[1:]
 
 
-def _calibrated(leg: Leg, window_length: int, before: Sequence[Vector]) -> Leg:
-    """The leg with the travel to ask for: its own, and the shortfall divided by what comes of a unit of travel."""
-    reached = _sum(_predicted(leg, window_length, before))
-    probe = replace(leg, travel=(PROBE, PROBE))
-    response = _sum(_predicted(probe, window_length, [(0.0, 0.0)] * len(before)))[0] / PROBE
-    x, y = leg.travel
-    return replace(leg, travel=(x + (x - reached[0]) / response, y + (y - reached[1]) / response))
+def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], length: int) -> list[float]:
+    """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and a window of `length` moves.
+
+    `a_window` is the change from move to move over the window, `v_window` its mean carried on by `a_window` from the
+    window's middle to now.  What a window is too short to say it says as the cue does.
+    """
+    moves = list(before[-length:])
+    total, begun = sum(moves), len(moves)
+    for v_cue, a_cue in cue:
+        held = min(len(moves), length)
+        a_window = (moves[-1] - moves[-held]) / (held - 1) if held > 1 else a_cue
+        v_window = total / held + a_window * held / 2 if held else v_cue
+        v = (1 - ACTION_WEIGHT) * v_window + ACTION_WEIGHT * v_cue
+        a = (1 - ACTION_WEIGHT) * a_window + ACTION_WEIGHT * a_cue
+        moves.append(v + a / 2)
+        total += moves[-1] - (moves[-length - 1] if held == length else 0.0)
+    return moves[begun:]
 
 
-def _predicted(leg: Leg, window_length: int, before: Sequence[Vector]) -> list[Vector]:
-    """The moves `v_t + a_t / 2` of a leg."""
-    moves = list(before)
-    for step in range(1, leg.steps + 1):
-        v_cue, a_cue = _action_cue(leg, step)
-        window = moves[-window_length:]
-        v_window, a_window = (_mean(window), _slope(window)) if window else (v_cue, a_cue)
-        v = _mix(v_window, v_cue)
-        a = _mix(a_window, a_cue)
-        moves.append(_bounded((v[0] + a[0] / 2, v[1] + a[1] / 2)))
-    return moves[len(before) :]
+def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) -> list[tuple[float, float]]:
+    """Velocity at the beginning of each tick, and acceleration during it, along one axis: they add up to the travel.
+
+    From `begin` to the leg's own speed in `RAMP` ticks, on with its pickup, and to `end` in as many.
+    """
+    ramp = min(RAMP, leg.ticks // 3)
+    first, last = (0 if begin is None else ramp), (0 if end is None else ramp)
+    slow, fast = 1 - leg.pickup / 2, 1 + leg.pickup / 2
+    before, after = begin or 0.0, end or 0.0
+    steady = leg.ticks - first - last
+    speed = (travel - (first * before + last * after) / 2) / (steady + (first * slow + last * fast) / 2)
+
+    def velocity(tick: int) -> float:
+        if tick < first:
+            return before + (speed * slow - before) * tick / first
+        if tick > leg.ticks - last:
+            return after + (speed * fast - after) * (leg.ticks - tick) / last
+        return speed * (slow + (fast - slow) * (tick - first) / steady)
+
+    velocities = [velocity(tick) for tick in range(leg.ticks + 1)]
+    return [(v, following - v) for v, following in pairwise(velocities)]
 
 
-def non_rigid(box: Box, leg: Leg) -> list[Box]:
+def drifting(box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> list[Box]:
+    """Where a non-rigid instance would be if it did not deform: the action cue's own movement and scale."""
+    boxes = [box]
+    axes = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
+    for (vx, ax), (vy, ay) in zip(*axes, strict=True):
+        boxes.append(boxes[-1].moved(vx + ax / 2, vy + ay / 2).scaled(leg.scale ** (1 / leg.ticks)))
+    return boxes[1:]
+
+
+def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
     """Eq. (6): `B_t = B_{t-1} + Delta_t`, one displacement for each boundary: left, top, right, bottom.
 
-    `Delta_t` is what the keyframes, interpolated, change from frame t-1 to t, and the drift and scale of the whole.
+    `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`,
+    from before the leg's first tick on).
     """
     boxes = [box]
-    resting = box
     before = (0.0, 0.0, 0.0, 0.0)
-    for step in range(1, leg.steps + 1):
-        v, a = _action_cue(leg, step)
-        drifted = resting.moved(*_bounded((v[0] + a[0] / 2, v[1] + a[1] / 2))).scaled(leg.scale ** (1 / leg.steps))
-        after = displacement(leg.keyframes, step / leg.steps, drifted)
-        delta = [new - old + q - p for p, q, old, new in zip(resting, drifted, before, after, strict=True)]
+    for tick, (was, now) in enumerate(pairwise(resting), start=1):
+        after = displacement(leg.keyframes, tick / leg.ticks, now)
+        delta = [new - old + q - p for p, q, old, new in zip(was, now, before, after, strict=True)]
         boxes.append(Box(*(side + change for side, change in zip(boxes[-1], delta, strict=True))))
-        resting, before = drifted, after
+        before = after
     return boxes[1:]
 
 
@@ -170,95 +237,17 @@ def displacement(keyframes: Sequence[Keyframe], time: float, resting: Box) -> tu
     return (0.0, 0.0, 0.0, 0.0)
 
 
-def fitted(boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """The same path inside the frame: smaller where too large, travel shortened where too long, and shifted as a whole.
-
-    Shortening multiplies every displacement of the centre, hence every `v_t` and `a_t`, by one factor for each axis;
-    a box that does not move stays one that does not move, and a constant aspect stays constant.
-    """
-    room = 1 - 2 * EDGE
-    shrink = min(1.0, room / max(max(box.width, box.height) for box in boxes))
-    grow = max(1.0, MINIMUM_SIDE / min(min(box.width, box.height) for box in boxes))
-    sizes = [(min(room, box.width * shrink * grow), min(room, box.height * shrink * grow)) for box in boxes]
-    xs = _fitted_axis([box.center[0] for box in boxes], [width for width, _ in sizes])
-    ys = _fitted_axis([box.center[1] for box in boxes], [height for _, height in sizes])
-    return tuple(Box.around(x, y, *size) for x, y, size in zip(xs, ys, sizes, strict=True))
+def _along(velocity: Vector | None, axis: int) -> float | None:
+    return None if velocity is None else velocity[axis]
 
 
-def carried(boxes: Sequence[Box], parent: Sequence[Box]) -> tuple[Box, ...]:
-    """A part's boxes: its own movement and its parent's, from the parent's first box on; no faster than may be."""
-    moved = [boxes[0]]
-    for before, now, whole_before, whole in zip(boxes, boxes[1:], parent, parent[1:], strict=False):
-        own, theirs = _move(before, now), _move(whole_before, whole)
-        move = _bounded((own[0] + theirs[0], own[1] + theirs[1]))
-        x, y = moved[-1].center
-        moved.append(Box.around(x + move[0], y + move[1], now.width, now.height))
-    return fitted(moved)
+def _slower(a: float, b: float) -> float:
+    """Of two velocities along an axis; zero where they are opposed."""
+    return 0.0 if a * b <= 0 else min(a, b, key=abs)
 
 
-def _fitted_axis(centers: list[float], sizes: list[float]) -> list[float]:
-    """Centres along one axis such that `center ± size / 2` stays within [EDGE, 1 - EDGE]."""
-    first = centers[0]
-    offsets = [center - first for center in centers]
-
-    def extent(factor: float) -> tuple[float, float]:
-        low = min(factor * offset - size / 2 for offset, size in zip(offsets, sizes, strict=True))
-        high = max(factor * offset + size / 2 for offset, size in zip(offsets, sizes, strict=True))
-        return low, high
-
-    room = 1 - 2 * EDGE
-    factor = 1.0
-    low, high = extent(factor)
-    if high - low > room:
-        fits, too_long = 0.0, 1.0  # the extent is convex in the factor and fits at 0
-        for _ in range(50):
-            middle = (fits + too_long) / 2
-            low, high = extent(middle)
-            fits, too_long = (middle, too_long) if high - low <= room else (fits, middle)
-        factor = fits
-        low, high = extent(factor)
-    base = min(max(first, EDGE - low), 1 - EDGE - high)
-    return [base + factor * offset for offset in offsets]
-
-
-def _action_cue(leg: Leg, step: int) -> tuple[Vector, Vector]:
-    """Velocity at the beginning of a step, and acceleration, such that the steps add up to the leg's travel."""
-    speed = 1 + leg.pickup * ((step - 1) / leg.steps - 0.5)
-    velocity = leg.travel[0] / leg.steps * speed, leg.travel[1] / leg.steps * speed
-    acceleration = leg.travel[0] * leg.pickup / leg.steps**2, leg.travel[1] * leg.pickup / leg.steps**2
-    return velocity, acceleration
-
-
-def _sum(moves: Sequence[Vector]) -> Vector:
-    return sum(x for x, _ in moves), sum(y for _, y in moves)
-
-
-def _mean(window: Sequence[Vector]) -> Vector:
-    return sum(x for x, _ in window) / len(window), sum(y for _, y in window) / len(window)
-
-
-def _slope(window: Sequence[Vector]) -> Vector:
-    """The change of the move from frame to frame."""
-    if len(window) < 2:
-        return (0.0, 0.0)
-    intervals = len(window) - 1
-    return (window[-1][0] - window[0][0]) / intervals, (window[-1][1] - window[0][1]) / intervals
-
-
-def _mix(window: Vector, cue: Vector) -> Vector:
-    return (
-        (1 - ACTION_WEIGHT) * window[0] + ACTION_WEIGHT * cue[0],
-        (1 - ACTION_WEIGHT) * window[1] + ACTION_WEIGHT * cue[1],
-    )
-
-
-def _bounded(move: Vector) -> Vector:
-    x, y = move
-    return max(-MAXIMUM_STEP, min(MAXIMUM_STEP, x)), max(-MAXIMUM_STEP, min(MAXIMUM_STEP, y))
-
-
-def _moves(boxes: Sequence[Box]) -> list[Vector]:
-    return [_move(a, b) for a, b in pairwise(boxes)]
+def _axes(a: Leg, b: Leg) -> list[tuple[float, float]]:
+    return list(zip(a.travel, b.travel, strict=True))
 
 
 def _move(a: Box, b: Box) -> Vector:

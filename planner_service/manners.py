@@ -8,10 +8,8 @@ from typing import NamedTuple
 from planner_service.cues import Manner
 from planner_service.kinematics import Keyframe
 
-STEPS_PER_CYCLE = 8
-"""With fewer, frames would miss keyframes, and what moves would jump; so there are fewer cycles in a short leg."""
-FULL_STEPS = 6
-"""A leg shorter than these many steps deforms in proportion less."""
+MAXIMUM_CYCLES = 3
+"""In a whole clip: the shortest layout has seven steps from frame to frame, of which a cycle needs more than two."""
 
 
 class Cycle(NamedTuple):
@@ -29,11 +27,11 @@ def table() -> dict[Manner, Cycle]:
     }
 
 
-def keyframes(manner: Manner, steps: int, share: float) -> tuple[Keyframe, ...]:
-    """The manner's keyframes over a leg of `steps` steps that takes `share` of the clip."""
+def keyframes(manner: Manner, share: float) -> tuple[Keyframe, ...]:
+    """The manner's keyframes over a leg that takes `share` of the clip; one too short for a cycle deforms less."""
     cycle = table()[manner]
-    repeats = max(1, min(round(cycle.cycles * share), steps // STEPS_PER_CYCLE))
-    strength = min(1.0, steps / FULL_STEPS)
+    repeats = max(1, round(cycle.cycles * share))
+    strength = min(1.0, MAXIMUM_CYCLES * share / repeats)
     return tuple(
         Keyframe(
             (repeat + key.time) / repeats,

@@ -4,6 +4,7 @@
     a relation to what is no instance, or to itself      is left out
     a parent that is no instance                         is left out
     an order that repeats, invents or leaves out ids     those it has right, then the rest in the graph's order
+    an order that contradicts "behind", "in front of"    the farther one waits for the nearer one
     an instance that only the parser has seen            is added as the parser describes it
     no movement for what is motionless                   it stays where it is
     a movement of what is no instance                    is left out
@@ -11,11 +12,12 @@
 Everything else stays as it is, and wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from planner_service.answers import Movement, Movements, Scene, Seen
+from planner_service.arrangements import depths
 from planner_service.cues import InstanceCues, Phase
-from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel
+from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel, Relation
 
 BY_RULE = "repaired by rule"
 
@@ -34,7 +36,8 @@ def mended_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
     )
     ordered = [identifier for identifier in dict.fromkeys(scene.depth_order) if identifier in ids]
     rest = [identifier for identifier in dict.fromkeys(ids) if identifier not in ordered]
-    return scene.model_copy(update={"instances": whole, "relations": relations, "depth_order": (*ordered, *rest)})
+    order = _farther_later(relations, [*ordered, *rest])
+    return scene.model_copy(update={"instances": whole, "relations": relations, "depth_order": tuple(order)})
 
 
 def mended_movements(movements: Movements, scene: Scene) -> Movements:
@@ -50,6 +53,16 @@ def mended_movements(movements: Movements, scene: Scene) -> Movements:
             still = InstanceCues(instance=node.id, phases=(Phase(label=MotionLabel.MOTIONLESS),))
             kept.append(Movement(why=f"{BY_RULE}: it is motionless", cues=still))
     return movements.model_copy(update={"movements": tuple(kept)})
+
+
+def _farther_later(relations: Sequence[Relation], order: Sequence[str]) -> Iterator[str]:
+    """The same order, but that each waits for what is nearer; where all wait for one another the first does not."""
+    nearer = {(near, far) for _, far, near in depths(relations)}
+    waiting = list(order)
+    while waiting:
+        free = [name for name in waiting if not any((other, name) in nearer for other in waiting)]
+        yield (free or waiting)[0]
+        waiting.remove((free or waiting)[0])
 
 
 def _without_parent(seen: Seen) -> Seen:

@@ -1,19 +1,21 @@
 """Where everything is in the first frame.
 
-Sizes come from the cues or from the table of typical sizes.  Then one instance after another, what others refer to
-first, takes the best of a grid of places: those where its relations hold and its travel stays inside the frame,
-preferred by where such a thing usually is, and by how little it covers of what is already placed.
+One instance after another, what others refer to first, takes the best of a grid of places: those where its relations
+hold and its travel stays inside the frame, preferred by where such a thing usually is, and by how little it covers of
+what is already placed.  Where they crowd, everything is tried smaller.
 """
 
 import hashlib
 import math
 from collections.abc import Iterator
 
-from planner_service.arrangements import Arrangement, arrangement_of, gap
+from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
-from planner_service.cues import Goal, InstanceCues, Reading
+from planner_service.cues import Goal, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
+from planner_service.parts import UNKNOWN
+from planner_service.sizes import Edge, Sizes, at_least, hanging, sizes_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
@@ -21,8 +23,6 @@ GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
 AIR = 0.28
 WATER = 0.62
-COVERED = 0.42
-"""How much of the frame all instances together may cover before they are made smaller."""
 PARTING = 0.4
 """How much nearer to the middle than others those begin that move away from something."""
 LEAST_WAY = 0.18
@@ -30,30 +30,44 @@ LEAST_WAY = 0.18
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
 ATTEMPTS = 9
-SMALLEST_SIDE = 0.03
+TRIES = 4
+"""How many sizes are tried to make room, the largest first."""
+CROWDED = 0.2
+SHRINK_COST = 0.1
+"""How much room a smaller size must make to be worth it."""
 CLEARANCE = 1.15
 """By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
 
+COVERED_BEHIND = 0.6
+"""How much of what is behind something may be covered in the first frame."""
+STEP_BACK = 0.02
+"""How much higher in the picture what is behind something stands at least, a fraction of the frame."""
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
 twice (x) and twelve times (y) their square."""
 
-OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
+OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
 """Arrangements in which the two may well cover one another."""
-
-Sizes = dict[str, tuple[float, float]]
-Edge = tuple[Arrangement, str]
 
 
 def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     """The first box of each instance.  `frame_aspect`: the frame's width over its height, in pixels."""
-    sizes = _sizes(reading, frame_aspect)
+    sizes = sizes_of(reading, _edges(reading), frame_aspect)
+    sizes_are_ours = all(cues.size is None for cues in reading.cues)
+    best: _Stage | None = None
+    placed = 0
     for attempt in range(ATTEMPTS):
-        shrunk = {name: _at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
-        boxes = _Stage(reading, shrunk, seed).fill(insist=attempt < ATTEMPTS - 1)
-        if boxes is not None:
-            return boxes
-    raise AssertionError("the last attempt places everything")
+        shrunk = {name: at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
+        stage = _Stage(reading, shrunk, seed)
+        if not stage.fill(insist=attempt < ATTEMPTS - 1):
+            continue
+        if best is None or stage.crowding + SHRINK_COST < best.crowding:
+            best = stage
+        placed += 1
+        if best.crowding < CROWDED or placed == TRIES or not sizes_are_ours:
+            break
+    assert best is not None  # noqa: S101  # the last attempt places everything
+    return {name: best.boxes[name] for name in best.cues}
 
 
 class _Stage:
@@ -64,6 +78,8 @@ class _Stage:
         self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
         self.names = {instance.id: instance.name for instance in reading.graph.instances}
         self.edges = _edges(reading)
+        self.hangs = hanging(reading)
+        self.passed = _passed(reading)
         self.carriers = carriers_of(reading)
         self.sizes = sizes
         self.seed = seed
@@ -73,17 +89,32 @@ class _Stage:
         self.travels = {name: net_travel(self.cues[name], self.reach[name]) for name in self.cues}
         self.boxes: dict[str, Box] = {}
         self.ways: dict[str, list[Box]] = {}
+        self.crowding = 0.0
+        """How much instances cover one another without need: shares of the smaller one, the most of three moments."""
 
-    def fill(self, *, insist: bool) -> dict[str, Box] | None:
-        """All boxes; None where one finds no place and `insist` asks for one."""
+    def fill(self, *, insist: bool) -> bool:
+        """Place all; False where one finds no place and `insist` asks for one."""
         for name in self._order():
+            if (hung := self._hung(name)) is not None:
+                self.boxes[name], self.ways[name] = hung, self._way(name, hung)
+                continue
             candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
             if not candidates and insist:
-                return None
+                return False
             fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
             self.boxes[name] = min(candidates)[1] if candidates else fallback
-            self.ways[name] = self._way(name, self.boxes[name])
-        return {name: self.boxes[name] for name in self.cues}
+            way = self._way(name, self.boxes[name])
+            self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            self.ways[name] = way
+        return True
+
+    def _hung(self, name: str) -> Box | None:
+        """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
+        part, parent = self.hangs.get(name), self.parents[name]
+        if part is None or parent not in self.boxes:
+            return None
+        whole = self.boxes[parent]
+        return Box.around(whole.x0 + part.x * whole.width, whole.y0 + part.y * whole.height, *self.sizes[name])
 
     def _order(self) -> list[str]:
         """What others are placed by comes first."""
@@ -92,7 +123,7 @@ class _Stage:
         def visit(name: str, visiting: tuple[str, ...]) -> None:
             if name in ordered or name in visiting:
                 return
-            needed = [target for _, target in self.edges[name]]
+            needed = [target for _, target in self.edges[name]] + self.passed[name]
             needed += [phase.target for phase in self.cues[name].phases if phase.target is not None]
             parent = self.parents[name]
             for other in [*needed, *([parent] if parent else [])]:
@@ -164,7 +195,8 @@ class _Stage:
         parent = self.parents[name]
         if parent is not None and parent in self.boxes:
             whole = self.boxes[parent]
-            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in PLACES.values()]
+            places = [(UNKNOWN.x, UNKNOWN.y), *PLACES.values()]
+            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in places]
         for center in centers:
             yield Box.around(*center, *size)
 
@@ -176,15 +208,21 @@ class _Stage:
         for arrangement, target in self.edges[name]:
             if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
                 return None
+        for target in self.passed[name]:
+            if target in self.ways:
+                begin, _, end = self.ways[target]
+                if not passes((way[0], begin), (way[-1], end)):
+                    return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
         cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
+        return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
+        """For each other that it should not cover: how much of the smaller one it does, at each of three moments."""
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
         for other, others_way in self.ways.items():
-            if other in arranged or other == self.parents[name]:
-                continue
-            for mine, theirs in zip(way, others_way, strict=True):
-                cost += OVERLAP_COST * mine.overlap(theirs) / min(mine.area, theirs.area)
-        return cost
+            if other not in arranged and other != self.parents[name]:
+                yield [a.overlap(b) / min(a.area, b.area) for a, b in zip(way, others_way, strict=True)]
 
     def _way(self, name: str, box: Box) -> list[Box]:
         """The box at the beginning, in the middle and at the end of the clip."""
@@ -218,44 +256,20 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
         arrangement = arrangement_of(relation.phrase)
-        if relation.kind is RelationKind.SPATIAL and arrangement is not None:
+        attached = is_attachment(reading.graph, relation)
+        if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
     return edges
 
 
-def _sizes(reading: Reading, frame_aspect: float) -> Sizes:
-    """Width and height of each instance, fractions of the frame."""
-    sizes: Sizes = {}
-    for instance, cues in zip(reading.graph.instances, reading.cues, strict=True):
-        if cues.size is not None:
-            sizes[instance.id] = cues.size.width, cues.size.height
-            continue
-        noun = noun_of(instance.name)
-        width, height = noun.height * noun.aspect / frame_aspect, noun.height
-        fit = min(1.0, 0.85 / width, 0.9 / height) * _end_room(cues)
-        sizes[instance.id] = width * fit, height * fit
-    whole = [instance for instance in reading.graph.instances if instance.parent is None]
-    covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)
-    fit = min(1.0, math.sqrt(COVERED / covered)) if len(whole) > 1 else 1.0
-    sizes = {name: (width * fit, height * fit) for name, (width, height) in sizes.items()}
-    for name, edges in _edges(reading).items():
-        for arrangement, target in edges:
-            if arrangement is Arrangement.IN:
-                container = sizes[target]
-                fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
-                sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
-    return {name: _at_least(*size) for name, size in sizes.items()}
-
-
-def _end_room(cues: InstanceCues) -> float:
-    """Smaller at first for what grows later, and for what travels far."""
-    growth = math.prod(phase.scale for phase in cues.phases)
-    return min(1.0, 1 / math.sqrt(growth)) if growth > 1 else 1.0
-
-
-def _at_least(width: float, height: float) -> tuple[float, float]:
-    factor = max(1.0, SMALLEST_SIDE / min(width, height))
-    return min(0.98, width * factor), min(0.98, height * factor)
+def _passed(reading: Reading) -> dict[str, list[str]]:
+    """What each instance passes, of those that travel."""
+    passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
+    travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
+    for relation in reading.graph.relations:
+        if arrangement_of(relation.phrase) is Arrangement.PAST and travels[relation.source]:
+            passed[relation.source].append(relation.target)
+    return passed
 
 
 def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:
@@ -286,7 +300,7 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> 
         case Arrangement.BEHIND | Arrangement.IN_FRONT_OF:
             nearer = 0.04 if arrangement is Arrangement.IN_FRONT_OF else -0.04
             return [(x + side * 0.6 * beside, level + nearer) for side in (-1, 1)]
-        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
             return []
 
 
@@ -311,10 +325,12 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
         case Arrangement.NEXT_TO:
             return gap(a, b) <= 0.12 and abs(dx) > beside
         case Arrangement.BEHIND:
-            return 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 + 0.02
+            shown = a.overlap(b) < COVERED_BEHIND * a.area
+            return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK
         case Arrangement.IN_FRONT_OF:
-            return abs(dx) < 1.3 * beside and a.y1 >= b.y1 - 0.02
-        case Arrangement.TOWARD | Arrangement.AWAY_FROM:
+            shown = a.overlap(b) < COVERED_BEHIND * b.area
+            return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
             return True
 
 

@@ -5,16 +5,22 @@ is wrong goes back to the planner as a list, at most twice; the planner mends by
 and if that is not enough the planning fails with those reasons.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from planner_service.courses import courses
 from planner_service.cues import Reading
 from planner_service.explanation import Explained, ExplainedPlan
-from planner_service.kinematics import Course, carried, integrate
+from planner_service.framing import sampled
+from planner_service.kinematics import TICKS, Course, Path, integrate, unbounded
+from planner_service.layout import Layout
+from planner_service.parts import attached
 from planner_service.placement import place
-from planner_service.rules import Layout, violations
+from planner_service.rules import violations
 from shared.errors import PlanningFailed, Violation
+from shared.motion_graph import MotionLabel
 from shared.plan import Phase, Plan, Track
 
 VERSION = "1"
@@ -89,38 +95,57 @@ def explained_plan(planner: Planner, request: Request, instead_of: str | None = 
 def lay_out(reading: Reading, request: Request) -> Layout:
     """Boxes for every frame: where things start, how they move, and the parts with their wholes."""
     starts = place(reading, request.width / request.height, request.seed)
-    by_instance = courses(reading, starts, request.frames)
-    boxes = {name: integrate(course) for name, course in by_instance.items()}
-    for instance in _wholes_first(reading):
-        parent = reading.graph[instance].parent
-        if parent is not None:
-            boxes[instance] = carried(boxes[instance], boxes[parent])
+    by_instance = courses(reading, starts)
+    paths: dict[str, Path] = {}
+    phases: dict[str, tuple[Phase, ...]] = {}
+    for name in sorted(reading.graph.ids, key=reading.graph.generation):
+        parent = reading.graph[name].parent
+        phases[name] = _phases(by_instance[name], request.frames)
+        if parent is None:
+            paths[name] = integrate(by_instance[name])
+        else:
+            paths[name] = attached(unbounded(by_instance[name]), paths[parent], starts[parent])
+            phases[name] = _while_there(phases[name], phases[parent])
     tracks = tuple(
-        Track.model_construct(instance=name, phases=_phases(by_instance[name]), boxes=boxes[name])
+        Track.model_construct(instance=name, phases=phases[name], boxes=sampled(paths[name].boxes, request.frames))
         for name in reading.graph.ids
     )
     return Layout(reading, tracks, request.frames)
 
 
-def _phases(course: Course) -> tuple[Phase, ...]:
-    """The legs as frame numbers; the first frame belongs to the first leg."""
+def _phases(course: Course, frames: int) -> tuple[Phase, ...]:
+    """The legs as frame numbers: a frame belongs to the leg during which it is sampled, or with which it coincides."""
     phases: list[Phase] = []
-    end = 0
+    start, ticks = 0, 0
     for leg in course.legs:
-        start = end + 1 if phases else 0
-        end += leg.steps
-        phases.append(Phase(label=leg.label, start=start, end=end))
+        ticks += leg.ticks
+        end = ticks * (frames - 1) // TICKS
+        if end >= start:
+            phases.append(Phase(label=leg.label, start=start, end=end, absent=leg.absent))
+            start = end + 1
     return tuple(phases)
 
 
-def _wholes_first(reading: Reading) -> list[str]:
-    parents = {instance.id: instance.parent for instance in reading.graph.instances}
+def _while_there(part: tuple[Phase, ...], whole: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """A part's phases, absent in every frame in which its whole is."""
+    phases = []
+    for own in part:
+        for theirs in whole:
+            start, end = max(own.start, theirs.start), min(own.end, theirs.end)
+            if start > end:
+                continue
+            if theirs.absent:
+                phases.append(Phase(label=MotionLabel.MOTIONLESS, start=start, end=end, absent=True))
+            else:
+                phases.append(own.model_copy(update={"start": start, "end": end}))
+    return tuple(_merged(phases))
 
-    def depth(name: str) -> int:
-        parent = parents[name]
-        return 0 if parent is None else 1 + depth(parent)
 
-    return sorted(parents, key=depth)
+def _merged(phases: list[Phase]) -> Iterator[Phase]:
+    """Neighbours that say the same as one phase."""
+    for (label, absent), group in groupby(phases, key=lambda phase: (phase.label, phase.absent)):
+        same = list(group)
+        yield Phase(label=label, start=same[0].start, end=same[-1].end, absent=absent)
 
 
 def _signed(layout: Layout, planner: Planner, request: Request, instead_of: str | None) -> Plan:

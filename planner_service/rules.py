@@ -4,37 +4,27 @@ The kinematics keep most of these by construction; they are checked all the same
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 
-from planner_service.arrangements import Arrangement, arrangement_of, holds
-from planner_service.courses import carriers_of
-from planner_service.cues import Reading
-from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_STEP
+from planner_service.arrangements import gap
+from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_SPEED
+from planner_service.layout import Layout, Rule
+from planner_service.relation_rules import (
+    depth_is_shown,
+    dynamic_relations_hold,
+    passing_changes_the_order,
+    spatial_relations_hold,
+    what_is_related_is_seen_together,
+)
 from shared.errors import Violation
 from shared.geometry import MINIMUM_SIDE, Box
-from shared.motion_graph import MotionLabel, Relation, RelationKind
+from shared.motion_graph import MotionLabel
 from shared.plan import ASPECT_TOLERANCE, Track
 
 ROUNDING = 1e-6
-DEFORMATION_STEP = 0.15
-"""What a deformation may add to `MAXIMUM_STEP`, a fraction of the frame."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A reading and the boxes that came of it."""
-
-    reading: Reading
-    tracks: tuple[Track, ...]
-    frames: int
-
-    def boxes(self, instance: str) -> tuple[Box, ...]:
-        return next(track.boxes for track in self.tracks if track.instance == instance)
-
-
-Rule = Callable[[Layout], Iterator[Violation]]
+DEFORMATION_STEP = 0.25
+"""How far a deformation may move a centre from one frame to the next, a fraction of the frame."""
 
 
 def violations(layout: Layout) -> tuple[Violation, ...]:
@@ -73,16 +63,20 @@ def no_box_is_too_thin(layout: Layout) -> Iterator[Violation]:
 
 
 def nothing_jumps(layout: Layout) -> Iterator[Violation]:
+    """From frame to frame no centre moves farther than the greatest speed and a deformation allow, and no side grows or
+    shrinks by more than `MAXIMUM_GROWTH`.  A part moves with its whole and besides."""
+    step_allowed = MAXIMUM_SPEED / max(1, layout.frames - 1) + DEFORMATION_STEP
     for index, track in enumerate(layout.tracks):
+        allowed = step_allowed * (1 + layout.reading.graph.generation(track.instance))
         for frame, (a, b) in enumerate(pairwise(track.boxes), start=1):
             step = max(abs(p - q) for p, q in zip(a.center, b.center, strict=True))
             sides = ((a.width, b.width), (a.height, b.height))
             growth = max(max(p, q) / max(min(p, q), MINIMUM_SIDE) for p, q in sides)
-            if step > MAXIMUM_STEP + DEFORMATION_STEP or growth > MAXIMUM_GROWTH + ROUNDING:
+            if step > allowed + ROUNDING or growth > MAXIMUM_GROWTH + ROUNDING:
                 yield Violation(
                     field=f"tracks.{index}.boxes.{frame}",
                     message=f"'{track.instance}' moves by {step:.2f} and grows by {growth:.2f} from frame "
-                    f"{frame - 1} to {frame}; at most {MAXIMUM_STEP + DEFORMATION_STEP:.2f} and {MAXIMUM_GROWTH}",
+                    f"{frame - 1} to {frame}; at most {allowed:.2f} and {MAXIMUM_GROWTH}",
                 )
 
 
@@ -104,20 +98,30 @@ def labels_are_kept(layout: Layout) -> Iterator[Violation]:
                 )
 
 
-def relations_hold(layout: Layout) -> Iterator[Violation]:
-    """A spatial relation holds in the first frame, and throughout where neither end travels.
-
-    What is on or in something and does not leave it by itself still is in the last frame, wherever that went.
-
-    A dynamic one ("jumps onto", "moves toward") holds in the last frame, or of the change from first to last.
-    """
-    for index, relation in enumerate(layout.reading.graph.relations):
-        arrangement = arrangement_of(relation.phrase)
-        if arrangement is not None and not _holds(layout, relation, arrangement):
+def everything_is_seen(layout: Layout) -> Iterator[Violation]:
+    """Every instance is there in some frame."""
+    for index, track in enumerate(layout.tracks):
+        if not any(track.present):
             yield Violation(
-                field=f"graph.relations.{index}",
-                message=f"'{relation.source}' is not '{relation.phrase}' '{relation.target}'",
+                field=f"tracks.{index}.phases",
+                message=f"'{track.instance}' is absent in all {layout.frames} frames: show it longer, or leave it out",
             )
+
+
+def parts_stay_attached(layout: Layout) -> Iterator[Violation]:
+    """A part touches its whole in every frame, and is absent while that is."""
+    for index, track in enumerate(layout.tracks):
+        parent = layout.reading.graph[track.instance].parent
+        if parent is None:
+            continue
+        whole = layout.track(parent)
+        for frame, (own, theirs) in enumerate(zip(track.boxes, whole.boxes, strict=True)):
+            if gap(own, theirs) > ROUNDING or (track.present[frame] and not whole.present[frame]):
+                yield Violation(
+                    field=f"tracks.{index}.boxes.{frame}",
+                    message=f"'{track.instance}' is apart from '{parent}' at frame {frame}",
+                )
+                break
 
 
 RULES: tuple[Rule, ...] = (
@@ -126,7 +130,13 @@ RULES: tuple[Rule, ...] = (
     no_box_is_too_thin,
     nothing_jumps,
     labels_are_kept,
-    relations_hold,
+    everything_is_seen,
+    parts_stay_attached,
+    what_is_related_is_seen_together,
+    spatial_relations_hold,
+    depth_is_shown,
+    dynamic_relations_hold,
+    passing_changes_the_order,
 )
 
 
@@ -134,33 +144,3 @@ def _all_boxes(layout: Layout) -> Iterator[tuple[int, int, Track, Box]]:
     for index, track in enumerate(layout.tracks):
         for frame, box in enumerate(track.boxes):
             yield index, frame, track, box
-
-
-def _holds(layout: Layout, relation: Relation, arrangement: Arrangement) -> bool:
-    a, b = layout.boxes(relation.source), layout.boxes(relation.target)
-    order = layout.reading.depth_order
-    match arrangement:
-        case Arrangement.BEHIND:
-            return order.index(relation.source) > order.index(relation.target)
-        case Arrangement.IN_FRONT_OF:
-            return order.index(relation.source) < order.index(relation.target)
-        case Arrangement.TOWARD:
-            return _distance(a[-1], b[-1]) < _distance(a[0], b[0])
-        case Arrangement.AWAY_FROM:
-            return _distance(a[-1], b[-1]) > _distance(a[0], b[0])
-    if relation.kind is RelationKind.DYNAMIC:
-        return holds(arrangement, a[-1], b[-1])
-    if _travels(layout, relation.source) or _travels(layout, relation.target):
-        leaves = _travels(layout, relation.source) and relation.source not in carriers_of(layout.reading)
-        stays = arrangement in (Arrangement.ON, Arrangement.IN) and not leaves
-        return holds(arrangement, a[0], b[0]) and (not stays or holds(arrangement, a[-1], b[-1]))
-    return all(holds(arrangement, p, q) for p, q in zip(a, b, strict=True))
-
-
-def _travels(layout: Layout, instance: str) -> bool:
-    cues = next(cues for cues in layout.reading.cues if cues.instance == instance)
-    return any(phase.travels for phase in cues.phases)
-
-
-def _distance(a: Box, b: Box) -> float:
-    return math.dist(a.center, b.center)

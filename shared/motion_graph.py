@@ -72,6 +72,11 @@ class MotionGraph(WireModel):
                 return instance
         raise KeyError(identifier)
 
+    def generation(self, identifier: str) -> int:
+        """0 for a whole, 1 for its parts, and so on.  Raises KeyError for an unknown identifier."""
+        parent = self[identifier].parent
+        return 0 if parent is None else 1 + self.generation(parent)
+
     @model_validator(mode="after")
     def _identifiers_are_unique(self) -> Self:
         if repeated := [name for name, count in Counter(self.ids).items() if count > 1]:

@@ -1,7 +1,8 @@
 """The plan: motion graph and layout, the contract between the planner and the generator.
 
 Whatever passes validation can be rendered: every instance has one box in every frame, inside the frame; every frame
-of a track belongs to one phase; what a label promises of an instance (Sec. 3.2) holds.
+of a track belongs to one phase, which says whether the instance is there; what a label promises of an instance
+(Sec. 3.2) holds.  A box is the whole instance's: what comes in or goes out is absent while an edge would cut it.
 """
 
 import hashlib
@@ -30,6 +31,15 @@ class Phase(WireModel):
     label: MotionLabel
     start: Annotated[int, Field(ge=0)]
     end: Annotated[int, Field(ge=0)]
+    absent: bool = False
+    """The instance is not there: it has yet to appear or come in, or is gone.  Its box rests where it is seen next, or
+    was seen last, and guides nothing."""
+
+    @model_validator(mode="after")
+    def _what_is_absent_does_not_move(self) -> Self:
+        if self.absent and self.label is not MotionLabel.MOTIONLESS:
+            raise ValueError("an absent phase is motionless")
+        return self
 
 
 class Track(WireModel):
@@ -38,6 +48,11 @@ class Track(WireModel):
     instance: Identifier
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        """For each frame, whether the instance is there."""
+        return tuple(not phase.absent for phase in self.phases for _ in range(phase.start, phase.end + 1))
 
     @model_validator(mode="after")
     def _phases_cover_the_frames(self) -> Self:
@@ -55,6 +70,12 @@ class Track(WireModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _is_there_at_some_time(self) -> Self:
+        if all(phase.absent for phase in self.phases):
+            raise ValueError(f"track '{self.instance}': absent in every frame; leave the instance out")
+        return self
+
 
 class Provenance(WireModel):
     """Where a plan comes from."""
@@ -69,11 +90,11 @@ class Provenance(WireModel):
     instead_of: Phrase | None = None
     """The planner that was asked first and was unavailable."""
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    """`Plan.content_hash` of the plan as it left the planner, which must be this one."""
+    """`Plan.content_hash` of the plan as it left the planner."""
 
 
 class Plan(WireModel):
-    """A motion graph and its layout.  A plan without provenance was written by hand, or edited: editing ends it."""
+    """A motion graph and its layout.  A plan without provenance was written by hand."""
 
     prompt: Prompt
     graph: MotionGraph
@@ -93,6 +114,11 @@ class Plan(WireModel):
         """SHA-256 of the plan's canonical JSON, provenance left out: equal plans hash alike, whoever made them."""
         content = self.model_dump(mode="json", exclude={"provenance"})
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether it has been changed since it left its planner."""
+        return self.provenance is not None and self.provenance.hash != self.content_hash
 
     def signed(self, *, planner: str, model: str, version: str, seed: int, instead_of: str | None = None) -> "Plan":
         """The same plan with its provenance."""
@@ -128,12 +154,6 @@ class Plan(WireModel):
                 f"depth_order must name every instance once ({', '.join(self.graph.ids)}), "
                 f"but it names: {', '.join(self.depth_order) or 'none'}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _provenance_is_of_this_plan(self) -> Self:
-        if self.provenance is not None and self.provenance.hash != self.content_hash:
-            raise ValueError("provenance.hash is not this plan's hash: leave provenance out after editing")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 Token frame 0 is layout frame 0, and with temporal compression r token frame j ≥ 1 stands for layout frames
 r(j-1)+1 … rj; its box is the mean of theirs, its phase the one that most of them are in.  A token lies in a box when
-its cell's centre does; a box without any cell gets the cell nearest to its centre.
+its cell's centre does; a box without any cell gets the cell nearest to its centre.  Where the instance is absent no
+token is in its box or its own, and no phase guides it.
 """
 
 from collections import Counter
@@ -29,9 +30,9 @@ class TokenLayout:
     boxes: Tensor
     """[instance, F, 4]: x0, y0, x1, y1 in fractions."""
     phases: tuple[tuple[Span, ...], ...]
-    """Of each instance; a phase too short for a token frame of its own is left out."""
+    """Of each instance; one it is absent in, or that is too short for a token frame of its own, is left out."""
     inside: Tensor
-    """[instance, F, rows, columns], bool: cells in the instance's box, whoever they belong to."""
+    """[instance, F, rows, columns], bool: cells in the instance's box while it is there, whoever they belong to."""
     owner: Tensor
     """[F, rows, columns], long: 1 + the instance a token belongs to, 0 for none."""
 
@@ -41,11 +42,11 @@ def layout_on(grid: Grid, plan: Plan) -> TokenLayout:
     if plan.frames != grid.layout_frames:
         raise ValueError(f"Got a plan of {plan.frames} frames but expected {grid.layout_frames}")
     boxes = torch.stack([_mean_boxes(track.boxes, grid) for track in plan.tracks])
-    inside = cells_inside(grid, boxes)
+    phases = tuple(_phases(track, grid) for track in plan.tracks)
+    inside = cells_inside(grid, boxes) & _present(phases, grid)
     owner = torch.zeros(inside.shape[1:], dtype=torch.long)
     for instance in _farthest_first(plan, boxes):
         owner[inside[instance]] = 1 + instance
-    phases = tuple(_phases(track, grid) for track in plan.tracks)
     return TokenLayout(grid, plan.graph.ids, boxes, phases, inside, owner)
 
 
@@ -84,25 +85,28 @@ def _phases(track: Track, grid: Grid) -> tuple[Span, ...]:
     spans = []
     for index, phase in enumerate(track.phases):
         frames = [frame for frame, its_phase in enumerate(of_token_frame) if its_phase == index]
-        if frames:
+        if frames and not phase.absent:
             spans.append((phase.label, torch.tensor(frames)))
     return tuple(spans)
 
 
+def _present(phases: tuple[tuple[Span, ...], ...], grid: Grid) -> Tensor:
+    """[instance, F, 1, 1], bool"""
+    present = torch.zeros(len(phases), grid.frames, 1, 1, dtype=torch.bool)
+    for instance, spans in enumerate(phases):
+        for _, frames in spans:
+            present[instance, frames] = True
+    return present
+
+
 def _farthest_first(plan: Plan, boxes: Tensor) -> list[int]:
     """Who is drawn over whom: a child over its parent, then nearer over farther, then smaller over larger."""
-    parents = {instance.id: instance.parent for instance in plan.graph.instances}
-
-    def generation(name: str) -> int:
-        parent = parents[name]
-        return 0 if parent is None else 1 + generation(parent)
-
     area = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).mean(1).tolist()
     order = {name: index for index, name in enumerate(plan.graph.ids)}
     return sorted(
         order.values(),
         key=lambda index: (
-            generation(plan.graph.ids[index]),
+            plan.graph.generation(plan.graph.ids[index]),
             -plan.depth_order.index(plan.graph.ids[index]),
             -area[index],
         ),

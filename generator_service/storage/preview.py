@@ -38,8 +38,8 @@ class _Outline:
 
     name: str
     colour: str
-    boxes: tuple[Box, ...]
-    """One for each frame of the video."""
+    boxes: tuple[Box | None, ...]
+    """One for each frame of the video; None where it is absent."""
 
 
 def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> bytes:
@@ -89,7 +89,8 @@ def _outlines(plan: Plan) -> tuple[_Outline, ...]:
         shades = COLOURS[instance.label]
         colour = shades[used[instance.label] % len(shades)]
         used[instance.label] += 1
-        outlines[track.instance] = _Outline(instance.name, colour, track.boxes)
+        boxes = tuple(box if there else None for box, there in zip(track.boxes, track.present, strict=True))
+        outlines[track.instance] = _Outline(instance.name, colour, boxes)
     return tuple(outlines[name] for name in reversed(plan.depth_order))
 
 
@@ -106,10 +107,11 @@ def _picture(frame: NDArray[np.uint8]) -> Image.Image:
 def _draw_outlines(picture: Image.Image, outlines: Sequence[_Outline], frame: int) -> None:
     """Every box, then every name, so that no line crosses a name."""
     draw = ImageDraw.Draw(picture)
-    for outline in outlines:
-        draw.rectangle(_in_pixels(outline.boxes[frame], picture), outline=outline.colour, width=2)
-    for outline in outlines:
-        _draw_name(draw, outline, _in_pixels(outline.boxes[frame], picture), picture)
+    seen = [(outline, _in_pixels(box, picture)) for outline in outlines if (box := outline.boxes[frame]) is not None]
+    for outline, box in seen:
+        draw.rectangle(box, outline=outline.colour, width=2)
+    for outline, box in seen:
+        _draw_name(draw, outline, box, picture)
 
 
 def _in_pixels(box: Box, picture: Image.Image) -> Box:

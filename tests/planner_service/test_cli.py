@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from planner_service.__main__ import app
+from planner_service.bulk import flat
 from shared.plan import Plan
 
 PROMPTS = "a dog runs to the left\n\n12345\na cat sits on a table\n"
@@ -41,6 +42,17 @@ def test_bulk_plans_what_it_can_and_says_what_it_could_not(run, tmp_path: Path):
     assert [picture.name for picture in pictures] == ["0001.png", "0003.png"]
     with Image.open(pictures[0]) as picture:
         assert picture.width > picture.height > 400
+
+
+def test_a_flat_layout_marks_what_is_absent(run, tmp_path: Path):
+    run("plan", "--prompt", "a dog runs", "--planner", "parser", "--frames", 9, "--plans", tmp_path / "plans.jsonl")
+    plan = json.loads((tmp_path / "plans.jsonl").read_text())
+    phases = [{"label": "motionless", "start": 0, "end": 2, "absent": True}]
+    plan["tracks"][0]["phases"] = [*phases, plan["tracks"][0]["phases"][0] | {"start": 3}]
+    plan["tracks"][0]["boxes"][:3] = [plan["tracks"][0]["boxes"][3]] * 3
+    frames = flat(Plan.model_validate(plan))["frames"]
+    assert [entry.get("absent", False) for (entry,) in frames] == [True] * 3 + [False] * 6
+    assert frames[0][0]["box"] == frames[3][0]["box"]
 
 
 def test_a_prompt_that_looks_like_markup_is_reported_as_it_stands(run, tmp_path: Path):

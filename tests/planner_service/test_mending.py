@@ -26,10 +26,20 @@ def scenes(draw: st.DrawFn) -> Scene:
     return Scene(
         thoughts="x",
         instances=tuple(Seen(words="", why="x", node=one) for one in nodes),
-        relations=tuple(Relation(source=a, target=b, kind=RelationKind.DYNAMIC, phrase="meets") for a, b in edges),
+        relations=tuple(
+            Relation(source=a, target=b, kind=RelationKind.SPATIAL, phrase=draw(st.sampled_from(["near", "behind"])))
+            for a, b in edges
+        ),
         background="x",
         depth_order=tuple(draw(st.lists(known_or_not, max_size=6))),
     )
+
+
+def has_a_circle(edges: set[tuple[str, str]]) -> bool:
+    """Whether something is behind itself, by way of others."""
+    while ends := {a for a, _ in edges} - {b for _, b in edges}:
+        edges = {(a, b) for a, b in edges if a not in ends}
+    return bool(edges)
 
 
 lost_instances = st.lists(st.sampled_from([node(name, "nothing") for name in IDS]), max_size=20)
@@ -38,7 +48,9 @@ lost_instances = st.lists(st.sampled_from([node(name, "nothing") for name in IDS
 @given(scenes(), lost_instances)
 def test_a_mended_scene_has_nothing_against_it_and_loses_nothing(scene, lost):
     mended = mended_scene(scene, lost)
-    assert scene_violations(mended) == ()
+    behind = {(edge.source, edge.target) for edge in mended.relations if edge.phrase == "behind"}
+    if not has_a_circle(behind):
+        assert scene_violations(mended) == ()
     distinct = list(dict.fromkeys(one.id for one in scene.nodes))
     assert list(mended.graph.ids[: len(distinct)]) == distinct
     assert len(mended.nodes) == min(MAXIMUM_INSTANCES, len(distinct) + len(lost))

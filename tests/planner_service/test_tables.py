@@ -6,13 +6,10 @@ from importlib.resources import files
 
 import pytest
 
-from planner_service import manners
+from planner_service import manners, parts
 from planner_service.cues import Manner
-from planner_service.drawing import COLORS, draw_plan
 from planner_service.nouns import Habitat, Kind, known, noun_of, singular, table
 from planner_service.parser.lexicon import lexicon
-from planner_service.reasoning import Request, plan
-from shared.motion_graph import MotionLabel
 
 
 @pytest.mark.parametrize(
@@ -70,9 +67,13 @@ def test_every_manner_has_a_cycle_that_begins_and_ends_at_rest(manner):
 
 def test_short_legs_have_fewer_and_weaker_cycles():
     sway = manners.table()[Manner.SWAY].keyframes
-    assert len(manners.keyframes(Manner.SWAY, 48, 1.0)) == 2 * len(sway)
-    assert len(manners.keyframes(Manner.SWAY, 8, 1.0)) == len(sway)
-    assert manners.keyframes(Manner.SWAY, 3, 1.0)[1].left == pytest.approx(sway[1].left / 2)
+    assert len(manners.keyframes(Manner.SWAY, 1.0)) == 2 * len(sway)
+    assert len(manners.keyframes(Manner.SWAY, 0.5)) == len(sway)
+    assert manners.keyframes(Manner.SWAY, 1 / 6)[1].left == pytest.approx(sway[1].left / 2)
+
+
+def test_no_manner_has_more_cycles_than_eight_frames_show():
+    assert max(cycle.cycles for cycle in manners.table().values()) <= manners.MAXIMUM_CYCLES < 7 / 2
 
 
 def test_no_verb_stands_in_two_groups():
@@ -89,15 +90,15 @@ def test_forms_of_verbs_are_found():
     assert words.verb_form("table") is None
 
 
-def test_a_picture_shows_every_label_in_its_colour(parser):
-    prompt = "a car drives past a tree while a woman dances"
-    picture = draw_plan(plan(parser, Request(prompt, 16, 720, 480, 0)), 1.5)
-    colors = {color for _, color in picture.getcolors(maxcolors=1 << 20)}
-    for label in MotionLabel:
-        assert tuple(bytes.fromhex(COLORS[label][1:])) in colors
+def test_every_part_is_smaller_than_its_whole_and_hangs_on_it():
+    for name, part in parts.table().items():
+        assert 0 < part.width < 1, name
+        assert 0 < part.height < 1, name
+        assert 0 <= part.x <= 1, name
+        assert 0 <= part.y <= 1, name
 
 
-def test_a_picture_of_the_most_instances(parser):
-    made = plan(parser, Request("eight dogs and eight cats run to the left", 8, 480, 720, 0))
-    assert len(made.tracks) == 16
-    assert draw_plan(made, 480 / 720).height > 400
+def test_parts_are_known_by_their_heads_and_have_another_side():
+    assert parts.part_of("her long flowing skirts") == parts.part_of("skirt") is not None
+    assert parts.part_of("quux") is None
+    assert parts.part_of("arm").mirrored.x == pytest.approx(1 - parts.part_of("arm").x)

@@ -209,13 +209,23 @@ def test_a_plan_that_breaks_a_rule_goes_back_as_movements(server, planner, repli
     assert len(server.requests) == 3
     returned, reasons = server.requests[2]["messages"][2:]
     assert json.loads(returned["content"]) == away
-    assert "relations_hold: 'car' is not 'moves toward' 'tree'" in reasons["content"]
+    assert "dynamic_relations_hold: 'car' is not 'moves toward' 'tree'" in reasons["content"]
 
     server.requests.clear()
     server.replies = replies(scene, away)
     with pytest.raises(PlanningFailed, match="'car' is not 'moves toward' 'tree'"):
         plan(planner, REQUEST)
     assert len(server.requests) == COMPLETIONS
+
+
+def test_an_order_that_contradicts_behind_is_the_scenes_to_mend(server, planner, replies, scene, movements):
+    """The car comes first in it, as if it were nearer."""
+    scene["relations"] = [{"source": "car", "target": "tree", "kind": "spatial", "phrase": "behind"}]
+    standing = spoilt(movements, "movements", 0, "cues", "phases", [{"label": "rigid"}])
+    server.replies = replies(scene, scene | {"depth_order": ["tree", "car"]}, standing)
+    assert plan(planner, REQUEST).depth_order == ("tree", "car")
+    reasons = server.requests[1]["messages"][-1]["content"]
+    assert "depth_order: 'car' is farther than 'tree' by relation 0: name it later" in reasons
 
 
 def test_a_truncated_answer_is_asked_for_again_without_being_repeated(

@@ -62,13 +62,11 @@ def test_zero_has_one_sign():
     assert plans[0].content_hash == plans[1].content_hash
 
 
-def test_an_edited_plan_is_refused_until_its_provenance_is_left_out():
+def test_an_edited_plan_keeps_its_provenance_and_can_be_told():
     plan = Plan.model_validate(CONTENT).signed(planner="parser", model="m", version="1", seed=4)
-    edited = plan.model_dump(mode="json") | {"background": "a lane"}
-    with pytest.raises(ValidationError, match="leave provenance out after editing"):
-        Plan.model_validate(edited)
-    del edited["provenance"]
-    assert Plan.model_validate(edited).background == "a lane"
+    edited = Plan.model_validate(plan.model_dump(mode="json") | {"background": "a lane"})
+    assert edited.provenance == plan.provenance
+    assert (plan.is_edited, edited.is_edited, Plan.model_validate(CONTENT).is_edited) == (False, True, False)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +78,8 @@ def test_an_edited_plan_is_refused_until_its_provenance_is_left_out():
         (["tracks", 0, "boxes"], [BOX, MOVED, WIDER], "aspect changes"),
         (["tracks", 1, "boxes"], [BOX, BOX, MOVED], "its box changes"),
         (["tracks", 0, "phases", 0, "start"], 1, "should start at frame 0"),
+        (["tracks", 0, "phases", 0, "absent"], True, "an absent phase is motionless"),
+        (["tracks", 1, "phases", 0, "absent"], True, "absent in every frame"),
         (["tracks", 0, "instance"], "bus", "one track for each instance"),
         (["tracks"], [], "one track for each instance"),
         (["depth_order"], ["car", "car"], "every instance once"),
@@ -106,6 +106,14 @@ def test_a_part_may_move_though_it_is_motionless_itself():
     content = changed(["graph", "instances", 1, "parent"], "car")
     content["tracks"][1]["boxes"] = [BOX, MOVED, MOVED]
     assert Plan.model_validate(content).tracks[1].boxes[1] == tuple(MOVED)
+
+
+def test_each_frame_says_whether_the_instance_is_there():
+    phases = [
+        {"label": "motionless", "start": 0, "end": 1, "absent": True},
+        {"label": "motionless", "start": 2, "end": 2},
+    ]
+    assert Plan.model_validate(changed(["tracks", 1, "phases"], phases)).tracks[1].present == (False, False, True)
 
 
 def test_an_unknown_instance_is_a_key_error():

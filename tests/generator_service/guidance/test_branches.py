@@ -379,6 +379,24 @@ def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> Non
         assert (field.anchor != NO_ANCHOR).sum() == 12
 
 
+def test_a_token_of_a_frame_in_which_the_instance_is_absent_belongs_to_nobody() -> None:
+    """It appears in layout frame 4: token frame 1 stands for the frames 1 to 4, and most of these are without it."""
+    box = Box(0.25, 0.0, 0.5, 0.5)
+    track = Track(
+        instance="leaf",
+        phases=(Phase(label=STILL, start=0, end=3, absent=True), Phase(label=STILL, start=4, end=8)),
+        boxes=resting(box),
+    )
+    plan = plan_of((instance("leaf", STILL), resting(box))).model_copy(update={"tracks": (track,)})
+    layout = layout_on(GRID, plan)
+    assert layout.owner.flatten(1).any(1).tolist() == [False, False, True]
+    assert layout.inside[0].flatten(1).any(1).tolist() == [False, False, True]
+    G = dense(guidance_field(layout, None, GuidanceParameters())[0])
+    frame = torch.arange(GRID.tokens) // 48
+    queries, keys = G.nonzero(as_tuple=True)
+    assert {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)} == {(2, 2)}
+
+
 @pytest.mark.parametrize("label", list(MotionLabel))
 def test_a_branch_that_is_left_out_guides_nothing(label: MotionLabel) -> None:
     layout = layout_on(GRID, plan_of((instance("thing", label), resting(Box(0.0, 0.0, 0.5, 0.5)))))

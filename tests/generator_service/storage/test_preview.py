@@ -16,7 +16,7 @@ from generator_service.storage.preview import (
     shown_frames,
 )
 from shared.motion_graph import MotionLabel
-from shared.plan import Plan
+from shared.plan import Phase, Plan
 
 WIDTH, HEIGHT = 64, 48
 FACTOR = PICTURE_WIDTH // WIDTH
@@ -78,6 +78,20 @@ def test_the_nearest_instance_is_drawn_last(frames: np.ndarray, plan: Plan) -> N
         sides = last[int(car.boxes[8].y0 * 240) + 10 :]  # below the names
         assert (sides == ImageColor.getrgb(seen)).all(axis=-1).any()
         assert not (sides == ImageColor.getrgb(unseen)).all(axis=-1).any()
+
+
+def test_what_is_absent_is_not_drawn(frames: np.ndarray, plan: Plan) -> None:
+    """The tree appears in frame 3, which is the third of six pictures."""
+    car, tree = plan.tracks
+    gone, there = (MotionLabel.MOTIONLESS, 0, 2, True), (MotionLabel.MOTIONLESS, 3, 8, False)
+    phases = tuple(
+        Phase(label=label, start=start, end=end, absent=absent) for label, start, end, absent in (gone, there)
+    )
+    appearing = plan.model_copy(update={"tracks": (car, tree.model_copy(update={"phases": phases}))})
+    sheet = opened(draw_preview(frames, plan.prompt, appearing))
+    colour = ImageColor.getrgb(COLOURS[MotionLabel.MOTIONLESS][0])
+    drawn = [bool((picture(sheet, place) == colour).all(axis=-1).any()) for place in range(6)]
+    assert drawn == [False, False, True, True, True, True]
 
 
 def test_the_video_itself_is_not_drawn_on(frames: np.ndarray, plan: Plan) -> None:
