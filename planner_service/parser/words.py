@@ -4,13 +4,17 @@ Prompts are short and often fragments ("Sled slides down a hill"), and a small m
 noun.  A word that is a listed verb's third person, right after a noun that could be its subject, is that verb.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-
-from spacy.tokens import Doc, Token
+from typing import TYPE_CHECKING
 
 from planner_service.nouns import known
 from planner_service.parser.lexicon import Lexicon
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc, Token
 
 DIRECTION_WORDS = frozenset(
     ("left", "right", "leftward", "leftwards", "rightward", "rightwards", "upward", "upwards", "downward", "downwards")
