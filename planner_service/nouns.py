@@ -51,6 +51,9 @@ SIZE_WORDS = {
     "massive": 1.6,
 }
 
+OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
+"""Endings of nouns for people that the table does not have."""
+
 IRREGULAR_PLURALS = {
     "people": "person",
     "men": "man",
@@ -82,9 +85,9 @@ IRREGULAR_PLURALS = {
 def table() -> dict[str, Noun]:
     groups = tomllib.loads(files(__package__).joinpath("nouns.toml").read_text(encoding="utf-8"))
     return {
-        noun: Noun(height, aspect, Kind(group["kind"]), Habitat(group["habitat"]))
+        noun: Noun(*size, Kind(group["kind"]), Habitat(group["habitat"]))
         for group in groups.values()
-        for noun, (height, aspect) in group["nouns"].items()
+        for noun, size in [*((noun, group["size"]) for noun in group.get("more", ())), *group["nouns"].items()]
     }
 
 
@@ -119,7 +122,7 @@ def known(name: str) -> Noun | None:
     for length in (3, 2, 1):
         if (noun := table().get(" ".join(words[-length:]))) is not None:
             return noun
-    return None
+    return table()["person"] if words[-1].endswith(OF_PEOPLE) else None
 
 
 def noun_of(name: str) -> Noun:

@@ -1,18 +1,22 @@
 """A prompt's words, mentions and actions put together into a reading."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from planner_service.arrangements import Arrangement
-from planner_service.cues import InstanceCues, Phase, Place, Reading
-from planner_service.nouns import Habitat, known, noun_of
+from planner_service.arrangements import Arrangement, arrangement_of
+from planner_service.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
+from planner_service.explanation import About, Explained, Reason
+from planner_service.nouns import Habitat, Kind, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action, actions_of
-from planner_service.parser.attachments import Attachment, attachments_of, preposition_before
-from planner_service.parser.cueing import Setting, mutual_goal, phase_of, sent
+from planner_service.parser.attachments import Attachment, attachments_of
+from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
+from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.prepositions import preposition_before
+from planner_service.parser.pronouns import antecedents
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import (
     MAXIMUM_INSTANCES,
@@ -31,24 +35,33 @@ NOT_SHOWN = frozenset(
 """What stands after these prepositions is not in the picture."""
 AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
 """What does this is in the air, though it may usually be found on the ground."""
+SENDING = ("travels", "follows", "rides")
+"""What such verbs are done to travels too."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
-def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Reading:
+def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Explained:
     mentions = list(mentions)
     actions = actions_of(words, mentions, lexicon)
     for action in actions:
         for number in action.subjects:
-            if mentions[number].use is Use.BACKGROUND and action.verb.label is not MotionLabel.MOTIONLESS:
-                mentions[number] = replace(mentions[number], use=Use.THING)
+            mention = mentions[number]
+            if mention.use is Use.BACKGROUND and action.verb.label is not MotionLabel.MOTIONLESS:
+                mentions[number] = replace(mention, use=Use.THING)
+            if mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name) and not action.passive:
+                if action.listed and action.verb.label is not MotionLabel.MOTIONLESS:
+                    mentions[number] = replace(mention, use=Use.THING)
         for number in action.objects:
             if mentions[number].use is Use.NOTHING and action.verb.object is not None and mentions[number].determined:
                 mentions[number] = replace(mentions[number], use=Use.THING)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
         mentions, drawn = _something(prompt, mentions)
+    for pronoun, number in antecedents(words, mentions, actions).items():
+        if number in drawn:
+            drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return _Composition(words, mentions, actions, attachments, drawn).reading(lexicon)
+    return _Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
 
 
 def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
@@ -76,8 +89,10 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
         describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
+        noun = known(mention.name)
+        things = noun is not None and noun.kind is not Kind.SOFT and " " in mention.name
         if describes_place or (
-            mention.plural and before.lower in ("among", "through", "between", "of", "from", "with")
+            mention.plural and not things and before.lower in ("among", "through", "between", "of", "from", "with")
         ):
             return False
     return True
@@ -109,15 +124,19 @@ class _Composition:
 
     def __init__(
         self,
+        prompt: str,
         words: Sequence[Word],
         mentions: Sequence[Mention],
         actions: Sequence[Action],
         attachments: Sequence[Attachment],
         drawn: dict[int, int],
+        lexicon: Lexicon,
     ) -> None:
+        self.prompt = prompt
         self.words = words
         self.mentions = mentions
         self.drawn = drawn
+        self.lexicon = lexicon
         self.actions = [
             replace(
                 action,
@@ -133,13 +152,19 @@ class _Composition:
         ]
         self.attachments += self._rides()
         self.ids = self._identifiers()
+        self.wholes = self._wholes()
 
-    def reading(self, lexicon: Lexicon) -> Reading:
+    def explained(self) -> Explained:
         instances: list[Instance] = []
         cues: list[InstanceCues] = []
+        reasons: list[Reason] = []
         for number, identifiers in self.ids.items():
-            phases = self._carried(number, self._phases(number))
+            told = self._carried(number, self._told(number))
+            phases = _timed(told)
             longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
+            place = self._place(number)
+            start = next((Found(c.start, c.start.value) for c in told[:1] if c.start is not None), place)
+            whole = self.wholes.get(number)
             for identifier in identifiers:
                 instances.append(
                     Instance(
@@ -148,14 +173,115 @@ class _Composition:
                         description=self._description(number),
                         attributes=self._attributes(number),
                         label=longest.label,
+                        parent=self.ids[whole][0] if whole is not None else None,
                     )
                 )
                 own = self._mutual(number, identifier, phases)
-                cues.append(InstanceCues(instance=identifier, place=self._place(number), phases=own))
-        graph = MotionGraph(instances=tuple(instances), relations=self._relations())
-        return Reading(
-            graph=graph, background=self._background(lexicon), cues=tuple(cues), depth_order=self._depth(graph)
+                cues.append(InstanceCues(instance=identifier, place=start.value if start else None, phases=own))
+                reasons += self._reasons(number, identifier, told, place)
+        relations = self._relations()
+        graph = MotionGraph(instances=tuple(instances), relations=tuple(relation for relation, _ in relations))
+        reading = Reading(graph=graph, background=self._background(), cues=tuple(cues), depth_order=self._depth(graph))
+        return Explained(reading, (*reasons, *self._reasons_of_scene(relations, reading.background)))
+
+    def _reasons(
+        self, number: int, identifier: str, told: Sequence[Cued], place: Found[Place] | None
+    ) -> Iterator[Reason]:
+        """Why an instance is there, moves as it does, and begins where it does."""
+        mention = self.mentions[number]
+        yield Reason(
+            about=About.INSTANCE,
+            instance=identifier,
+            decided=mention.name[:120],
+            words=self._said(mention.text),
+            why="it can be seen" if mention.count == 1 else f"they are drawn as {mention.count}",
         )
+        for because in dict.fromkeys(because for cued in told for because in cued.because):
+            words = tuple(word for said in because.words for word in self._said(said))
+            yield Reason(
+                about=because.about, instance=identifier, decided=because.decided, words=words, why=because.why
+            )
+        if place is not None:
+            yield Reason(
+                about=About.CUE,
+                instance=identifier,
+                decided=f"place: {place.value.value}",
+                words=self._said(place.words),
+                why="the words name a place of the frame",
+            )
+        if (whole := self.wholes.get(number)) is not None:
+            yield Reason(
+                about=About.CUE,
+                instance=identifier,
+                decided=f"part of: {self.ids[whole][0]}",
+                words=self._said(self.mentions[whole].text),
+                why="it moves with what has it",
+            )
+
+    def _reasons_of_scene(self, relations: Sequence[tuple[Relation, str]], background: str) -> Iterator[Reason]:
+        for relation, phrase in relations:
+            yield Reason(
+                about=About.RELATION,
+                instance=relation.source,
+                decided=f"{relation.source} {relation.phrase} {relation.target}"[:400],
+                words=self._said(phrase),
+                why="the words between the two" if relation.kind is RelationKind.SPATIAL else "the verb is about both",
+            )
+        if background != DEFAULT_BACKGROUND:
+            words = tuple(word for part in background.split(", ") for word in self._said(part))
+            yield Reason(about=About.CUE, decided=f"background: {background}", words=words, why="places and times")
+
+    def _said(self, words: str) -> tuple[str, ...]:
+        """The same words as they stand in the prompt."""
+        pattern = r"\s*".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", words))
+        match = re.search(pattern, self.prompt, re.IGNORECASE) if pattern else None
+        return (match.group()[:400],) if match is not None and match.group().strip() else ()
+
+    def _wholes(self) -> dict[int, int]:
+        """What parts and held things belong to: "her flowing skirt", "a man holding a cup"."""
+        wholes: dict[int, int] = {}
+        for action in self.actions:
+            if action.verb.object == "held" and action.subjects and not action.negated:
+                wholes |= {
+                    held: action.subjects[0] for held in action.objects if self._is_handy(held, action.subjects[0])
+                }
+        for number in self.ids:
+            mention = self.mentions[number]
+            if self.lexicon.is_in(self.lexicon.worn, mention.name) or self._is_with_its_owner(number):
+                if (owner := self._owner(number)) is not None:
+                    wholes[number] = owner
+        return {
+            part: whole
+            for part, whole in wholes.items()
+            if part in self.ids and whole in self.ids and whole not in wholes
+        }
+
+    def _is_handy(self, held: int, holder: int) -> bool:
+        """Whether it is small enough to go where its holder goes, and one."""
+        return (
+            self.mentions[held].count == 1
+            and held != holder
+            and noun_of(self.mentions[held].name).height <= noun_of(self.mentions[holder].name).height
+        )
+
+    def _is_with_its_owner(self, number: int) -> bool:
+        """ "a car with a fluttering flag"; what is alive is nobody's part."""
+        mention = self.mentions[number]
+        follows = mention.start > 1 and self.words[mention.start - 1].lower == "with"
+        deforms = any(a.verb.label is MotionLabel.NON_RIGID for a in self.actions if number in a.subjects)
+        return follows and deforms and noun_of(mention.name).kind is Kind.SOFT
+
+    def _owner(self, number: int) -> int | None:
+        """Whose it is: who acts on it, else the thing before it."""
+        mention = self.mentions[number]
+        possessed = self.words[mention.start].lower in POSSESSIVES if mention.end > mention.start else False
+        if not possessed and not self._is_with_its_owner(number):
+            return None
+        for action in self.actions:
+            if number in action.objects and action.subjects and action.subjects[0] != number:
+                return action.subjects[0]
+        before = [n for n in self.ids if self.mentions[n].end <= mention.start]
+        return max(before, key=lambda n: self.mentions[n].end) if before else None
 
     def _identifiers(self) -> dict[int, list[str]]:
         """`dog`, or `dog_1`, `dog_2`, … for each first mention; fewer of the most numerous where they are too many."""
@@ -191,36 +317,45 @@ class _Composition:
                     ]
         return rides
 
-    def _phases(self, number: int) -> tuple[Phase, ...]:
-        """One phase for each of "…, then …"; within a phase the action that moves most."""
-        by_sequence: dict[int, list[Phase]] = {}
+    def _told(self, number: int) -> tuple[Cued, ...]:
+        """The cues for each of "…, then …"; within a phase those of the action that moves most."""
+        by_sequence: dict[int, list[Cued]] = {}
         for action in self.actions:
             if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
-                by_sequence.setdefault(action.sequence, []).append(phase_of(action, self._setting(number, action)))
-            elif number in action.objects and action.verb.object in ("travels", "rides") and not action.negated:
+                by_sequence.setdefault(action.sequence, []).append(cued(action, self._setting(number, action)))
+            elif number in action.objects and action.verb.object in SENDING and not action.negated:
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
         if not by_sequence:
-            return (phase_of(None, Setting(self.mentions[number].name, arranged=False)),)
-        chosen = [max(by_sequence[sequence], key=_liveliness) for sequence in sorted(by_sequence)][:4]
-        return tuple(
-            phase.model_copy(update={"until": 1.0 if index == len(chosen) else index / len(chosen)})
-            for index, phase in enumerate(chosen, start=1)
-        )
+            return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
+        chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
+        steps: list[Cued] = []
+        for index, told in enumerate(chosen):
+            if told.shown == "after":
+                steps += [told.unseen(), *([told] if index + 1 == len(chosen) else [])]
+            elif told.shown == "before":
+                steps += [*([told] if index == 0 else []), told.unseen()]
+            else:
+                steps.append(told)
+        return tuple(steps[:MAXIMUM_PHASES])
 
-    def _carried(self, number: int, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        """The phases of what carries it, where it is on or in something that travels and goes nowhere by itself."""
+    def _carried(self, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
+        """The cues of what carries it, where it is on or in something that travels and goes nowhere by itself."""
+        if (whole := self.wholes.get(number)) is not None:
+            moving = any(cued.phase.travels for cued in self._told(whole))
+            return tuple(cued.moved_along() for cued in told) if moving else told
         for attachment in self.attachments:
             if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
                 continue
-            carrier = self._phases(attachment.target)
-            rides = len(carrier) == len(phases) and any(
+            carrier = self._told(attachment.target)
+            rides = len(carrier) == len(told) and any(
                 action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
                 for action in self.actions
             )
-            if any(phase.travels for phase in carrier) and (rides or not any(phase.travels for phase in phases)):
-                own = [*phases, *phases[-1:] * len(carrier)]
-                return tuple(mine.moving_as(theirs) for mine, theirs in zip(own, carrier, strict=False))
-        return phases
+            travels = any(cued.phase.travels for cued in told)
+            if any(cued.phase.travels for cued in carrier) and (rides or not travels):
+                own = [*told, *told[-1:] * len(carrier)]
+                return tuple(mine.carried_by(theirs) for mine, theirs in zip(own, carrier, strict=False))
+        return told
 
     def _mutual(self, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         """The phases, with respect to the other where two move toward each other, or apart."""
@@ -251,6 +386,7 @@ class _Composition:
             arranged=arranged,
             goal=goals[0].goal if target else None,
             target=target,
+            phrase=goals[0].phrase if goals else "",
             causes=action.verb.object == "made_to" and number in action.subjects and bool(action.objects),
         )
 
@@ -262,39 +398,59 @@ class _Composition:
             other.verb.travels for other in self.actions if attachment.target in other.subjects
         )
 
-    def _relations(self) -> tuple[Relation, ...]:
-        relations: dict[tuple[str, str], Relation] = {}
-        for attachment in self.attachments:
-            verb = next((a.lemma for a in self.actions if a.index == attachment.action), None)
+    def _relations(self) -> list[tuple[Relation, str]]:
+        """The edges, each with the prompt's words for it."""
+        relations: dict[tuple[str, str], tuple[Relation, str]] = {}
+        by_verb = {action.index: action for action in self.actions}
+        edges = [*self.attachments, *self._transitive()]
+        for attachment in edges:
+            action = by_verb.get(attachment.action) if attachment.action is not None else None
             dynamic = attachment.goal is not None or attachment.arrangement is None
-            phrase = f"{_third_person(verb)} {attachment.phrase}" if dynamic and verb else attachment.phrase
-            if attachment.source not in self.ids or attachment.target not in self.ids:
+            if attachment.source not in self.ids or attachment.target not in self.ids or (dynamic and action is None):
                 continue
-            if attachment.arrangement is None and attachment.goal is None and verb is None:
+            if self.wholes.get(attachment.source) == attachment.target:
                 continue
-            if attachment.goal is not None and not self._has_goal(attachment):
-                phrase, dynamic = f"{_third_person(verb or 'move')} with respect to", True
+            phrase = attachment.phrase
+            if dynamic and action is not None:
+                doing = f"is {action.said.lower()}" if action.passive else _third_person(action.lemma)
+                phrase = f"{doing} {phrase}".strip()
+                if (
+                    attachment.goal is not None
+                    and not self._has_goal(attachment)
+                    and arrangement_of(phrase) is not None
+                ):
+                    phrase = f"{doing} with respect to"
             target = self.ids[attachment.target][0]
             for source in self.ids[attachment.source]:
-                relations.setdefault(
-                    (source, target),
-                    Relation(
-                        source=source,
-                        target=target,
-                        kind=RelationKind.DYNAMIC if dynamic else RelationKind.SPATIAL,
-                        phrase=phrase[:120],
-                    ),
+                relation = Relation(
+                    source=source,
+                    target=target,
+                    kind=RelationKind.DYNAMIC if dynamic else RelationKind.SPATIAL,
+                    phrase=phrase[:120],
                 )
-        return tuple(relations.values())[:MAXIMUM_RELATIONS]
+                said = attachment.phrase or (action.said if action is not None else phrase)
+                relations.setdefault((source, target), (relation, said))
+        return list(relations.values())[:MAXIMUM_RELATIONS]
+
+    def _transitive(self) -> list[Attachment]:
+        """Who does something to whom."""
+        return [
+            Attachment(subject, acted_on, "", None, None, action.index)
+            for action in self.actions
+            if not action.passive and not action.negated
+            for subject in action.subjects
+            for acted_on in action.objects
+            if subject != acted_on
+        ]
 
     def _has_goal(self, attachment: Attachment) -> bool:
         target = self.ids[attachment.target][0]
-        return any(phase.target == target for phase in self._phases(attachment.source))
+        return any(cued.phase.target == target for cued in self._told(attachment.source))
 
-    def _place(self, number: int) -> Place | None:
+    def _place(self, number: int) -> Found[Place] | None:
         """Where in the frame the prompt puts an instance that stays there."""
         for action in self.actions:
-            if number not in action.subjects or directions.direction_in(action.text, travels=action.verb.travels):
+            if number not in action.subjects or directions.direction_in(action.about, travels=action.verb.travels):
                 continue
             if (place := directions.place_in(action.text)) is not None:
                 return place
@@ -303,7 +459,7 @@ class _Composition:
                 and not action.objects
                 and noun_of(self.mentions[number].name).habitat is Habitat.GROUND
             ):
-                return Place.TOP
+                return Found(Place.TOP, action.said)
         mention = self.mentions[number]
         after = [word.lower for word in self.words[mention.end : mention.end + 5]]
         return (
@@ -322,6 +478,7 @@ class _Composition:
                     pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
                     if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
                         nearer.add(pair)
+        nearer |= {(i.id, i.parent) for i in graph.instances if i.parent is not None}
         waiting = sorted(graph.ids, key=lambda name: areas[name])
         order: list[str] = []
         while waiting:
@@ -354,21 +511,34 @@ class _Composition:
             return f"{verb} {rest}".strip()
         return f"{'not ' if action.negated else ''}{_gerund(action.lemma)} {rest}".strip()
 
-    def _background(self, lexicon: Lexicon) -> str:
+    def _background(self) -> str:
         """The places and times of the prompt, with their prepositions."""
         phrases: list[str] = []
         for number, mention in enumerate(self.mentions):
             matched = preposition_before(self.words, mention.start)
             phrase = matched[1] if matched is not None else ""
-            is_time = lexicon.is_in(lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
+            is_time = self.lexicon.is_in(self.lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
             if (mention.use is Use.BACKGROUND or is_time) and number not in self.drawn:
                 phrases.append(f"{phrase} {mention.text}".strip())
         joined = ", ".join(dict.fromkeys(phrases))
         return joined[:120].rstrip(" ,") or DEFAULT_BACKGROUND
 
 
-def _liveliness(phase: Phase) -> tuple[bool, bool, bool]:
-    return phase.travels, phase.scale != 1.0, phase.label is not MotionLabel.MOTIONLESS
+def _merged(told: Sequence[Cued]) -> Cued:
+    """What says most of a movement, entering and leaving with the rest: "enters and walks to the right"."""
+    chosen = max(told, key=lambda cued: cued.liveliness)
+    for other in told:
+        if other is not chosen:
+            chosen = chosen.crossing_as(other)
+    return chosen
+
+
+def _timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
+    """Equal shares of the clip."""
+    return tuple(
+        cued.phase.model_copy(update={"until": 1.0 if index == len(told) else index / len(told)})
+        for index, cued in enumerate(told, start=1)
+    )
 
 
 def _trimmed(text: str) -> str:

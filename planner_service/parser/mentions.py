@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from planner_service.nouns import known, singular
+from planner_service.nouns import Kind, known, singular
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
@@ -12,6 +12,15 @@ BARE_PLURAL = 2
 MOST = 8
 """How many of one thing are drawn at most."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
+UPON = frozenset(
+    ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
+)
+"""What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
+SINGLING_OUT = frozenset(
+    ("above", "below", "under", "beneath", "beside", "behind", "past", "toward", "towards", "against")
+)
+"""After these a place is a thing if there is a word on what it is like: "towards a rainbow river"."""
+POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
 
 
@@ -19,6 +28,7 @@ class Use(Enum):
     THING = auto()
     BACKGROUND = auto()
     NOTHING = auto()  # worn, abstract, a time, the camera
+    PRONOUN = auto()  # an earlier thing once more: "next to it", "to its left"
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,28 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
         if end > index:
             found.append(_mention(words, index, end, lexicon))
             index = end
+        elif _refers_back(words, index):
+            said = words[index].lower
+            found.append(Mention(index, index + 1, said, said, said, determined=True, use=Use.PRONOUN))
+            index += 1
         else:
             index += 1
     things = [mention for mention in found if not _is_relational(mention, words)]
-    merged = [replace(m, use=_use(m, words, lexicon)) for m in _merge_of(things, words, lexicon)]
+    merged = [
+        m if m.use is Use.PRONOUN else replace(m, use=_use(m, words, lexicon))
+        for m in _merge_of(things, words, lexicon)
+    ]
     return _worn_by_wearers(_place_of_scene(merged, words), words, lexicon)
+
+
+def _refers_back(words: list[Word], index: int) -> bool:
+    """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
+    word = words[index]
+    after = words[index + 1] if index + 1 < len(words) else None
+    if word.lower in POSSESSIVES:
+        return after is not None and after.role is Role.DIRECTION
+    acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
+    return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER
 
 
 def _phrase_end(words: list[Word], start: int) -> int:
@@ -162,7 +189,8 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
     """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
-    return of and mention.head in RELATIONAL
+    after_side = mention.start > 0 and words[mention.start - 1].role is Role.DIRECTION
+    return (of or after_side) and mention.head in RELATIONAL
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
@@ -188,9 +216,9 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
     for mention in mentions:
         before = merged[-1] if merged else None
         worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
-        if before is not None and before.use is Use.THING and worn and mention.start == before.end + 1:
+        if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
-            if link in ("with", "in", "wearing"):
+            if _is_attribute(mention, link, worn, words, lexicon):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue
@@ -198,6 +226,32 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
             mention = replace(mention, use=Use.THING)  # a prompt that begins with it is about it
         merged.append(mention)
     return merged
+
+
+def _is_attribute(mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon) -> bool:
+    """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
+    if any(
+        word.role is Role.ADJECTIVE and lexicon.verb_form(word.lower) and word.lower.endswith("ing")
+        for word in words[mention.start : mention.end]
+    ):
+        return False  # "with a fluttering scarf"
+    acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
+    if worn and link in ("with", "in", "wearing"):
+        return not (acts and words[mention.start].lower in POSSESSIVES)
+    if link == "wearing":
+        return mention.use is not Use.PRONOUN
+    if link in ("in", "with") and lexicon.is_in(lexicon.wearable, mention.name):
+        return True
+    noun = known(mention.name)
+    lifeless = noun is None or noun.kind is not Kind.ANIMATE
+    return (
+        link == "with"
+        and mention.use is Use.THING
+        and mention.plural
+        and not mention.determined
+        and lifeless
+        and not acts
+    )
 
 
 def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
@@ -208,10 +262,13 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.NOTHING
     if " ".join(whole_words[-2:]) in lexicon.places:
         return Use.BACKGROUND
-    if mention.head in lexicon.grounds and mention.start and words[mention.start - 1].lower in ("on", "in", "across"):
-        return Use.BACKGROUND
-    if spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name)):
-        return Use.BACKGROUND
+    before = words[mention.start - 1].lower if mention.start else ""
+    if mention.head in lexicon.grounds:
+        return Use.BACKGROUND if before in UPON else Use.THING
+    is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
+    if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
+        singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and before in SINGLING_OUT
+        return Use.THING if singled_out else Use.BACKGROUND
     if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
         return Use.NOTHING
     return Use.THING

@@ -14,8 +14,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from planner_service.cues import Reading
-from planner_service.explanation import Explained
+from planner_service.explanation import About, Explained
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
@@ -50,8 +49,8 @@ class Parser:
         with self._lock:
             doc = self._spacy(text.lower() if text.isupper() else text)
         words = words_of(doc, lexicon())
-        reading = interpret(text, words, mentions_of(words, lexicon()), lexicon())
-        return Explained(_without(reading, rejected) if rejected is not None else reading)
+        explained = interpret(text, words, mentions_of(words, lexicon()), lexicon())
+        return _without(explained, rejected) if rejected is not None else explained
 
     def check(self) -> None:
         """It is ready when it is there."""
@@ -78,12 +77,16 @@ def _not_found(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
-def _without(reading: Reading, rejected: Rejected) -> Reading:
-    """The reading less the relations that were found not to hold."""
+def _without(explained: Explained, rejected: Rejected) -> Explained:
+    """The same less the relations that were found not to hold."""
+    reading = explained.reading
     unmet = {
         int(reason.field.removeprefix(RELATION_FIELD))
         for reason in rejected.reasons
         if reason.field.startswith(RELATION_FIELD)
     }
     relations = tuple(relation for index, relation in enumerate(reading.graph.relations) if index not in unmet)
-    return reading.model_copy(update={"graph": reading.graph.model_copy(update={"relations": relations})})
+    kept = {f"{relation.source} {relation.phrase} {relation.target}" for relation in relations}
+    reasons = tuple(r for r in explained.reasons if r.about is not About.RELATION or r.decided in kept)
+    graph = reading.graph.model_copy(update={"relations": relations})
+    return Explained(reading.model_copy(update={"graph": graph}), reasons)

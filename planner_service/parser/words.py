@@ -57,6 +57,26 @@ ROLES = {
 
 LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
 """What follows a verb rather than a noun phrase's last noun."""
+SINGULAR = ("a", "an", "one", "another", "each", "every")
+OPENING = (
+    "a",
+    "an",
+    "the",
+    "one",
+    "another",
+    ",",
+    "and",
+    "while",
+    "as",
+    "of",
+    "its",
+    "his",
+    "her",
+    "their",
+    "whose",
+    "with",
+)
+"""What a noun phrase that is a subject may begin with."""
 BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
 
 
@@ -83,9 +103,8 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)
         if words[index].role is Role.VERB and index and words[index - 1].role is Role.ADJECTIVE:
-            before = words[index - 1]
-            if known(before.lower) is not None and words[index].tag != words[index].token.tag_:
-                words[index - 1] = replace(before, role=Role.NOUN)
+            if words[index].tag != words[index].token.tag_:
+                words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
     return words
 
 
@@ -111,17 +130,48 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and known(word.lower) is not None:
         return replace(word, role=Role.NOUN)  # "a yellow rose"
+    if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
+        return replace(word, role=Role.NOUN, tag="NN")
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
     if word.role is Role.VERB and _modifies_a_noun(before, word, after):
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
         return replace(word, role=Role.NOUN)
-    if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None and before.role in (Role.NOUN, Role.ADJECTIVE):
-        verb = _hidden_verb(words, index, lexicon)
+    if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
+        verb = _hidden_verb(words, index, lexicon) or _coordinated_verb(words, index, lexicon)
         if verb is not None:
             return _as_verb(word, verb)
     return word
+
+
+def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
+    """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
+    word = words[index]
+    before = words[index - 1] if index else None
+    if before is None:
+        follows = words[1] if len(words) > 1 else None
+        bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
+        return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
+    if word.role is Role.ADVERB:
+        return before.role in BEFORE_A_NOUN and known(word.lower) is not None
+    if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
+        return lexicon.verb_form(word.lower) is None and (
+            known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
+        )
+    return False
+
+
+def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+    """The verb that a word is which goes on after "and" or a comma: "flies up, hovers, then …", "and climbs on"."""
+    word, before = words[index], words[index - 1]
+    if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or known(word.lower) is not None:
+        return None
+    if not any(earlier.role is Role.VERB and earlier.tag == "VBZ" for earlier in words[:index]):
+        return None
+    after = words[index + 1] if index + 1 < len(words) else None
+    ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
+    return lexicon.verb_form(word.lower) if ends else None
 
 
 def _is_side_by_side(words: list[Word], index: int) -> bool:
@@ -138,43 +188,57 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
 def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
+    if before.role not in (Role.NOUN, Role.ADJECTIVE):
+        return None
     after = words[index + 1] if index + 1 < len(words) else None
+    listed = lexicon.verb_form(word.lower)
+    start = _start_of_phrase(words, index - 1)
+    number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
+    clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
+    if clashes and (listed is not None or (before.role is Role.NOUN and known(word.lower) is None)):
+        return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if (
         after is not None
         and after.lower != "side"
         and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE)
     ):
-        is_participle = word.lower.endswith("ing") and lexicon.verb_form(word.lower) is not None
-        return lexicon.verb_form(word.lower) if is_participle and known(before.lower) is not None else None
+        is_participle = word.lower.endswith("ing") and listed is not None
+        return listed if is_participle and known(before.lower) is not None else None
     if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
         return None  # "a potted plant"
     if before.lower in lexicon.numbers:
         return None  # "a dozen dogs"
-    listed = lexicon.verb_form(word.lower)
     leads_on = after is not None and after.role in LEADING_ON
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
         return (listed or word.lower.removesuffix("ing")) if leads_on and unknown else None
-    start = _start_of_phrase(words, index - 1)
+    if before.is_plural and start == "of" and word.lower.endswith("s"):
+        return listed  # "a swarm of wasps hovers"
     if before.is_plural:
         base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
         return (listed or word.lower) if base_form else None
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
-    if start is not None and start.lower in ("a", "an", "one") and word.is_plural:
-        return listed or word.lemma
-    if start is None or start.lower in ("a", "an", "the", "one", "another", ",", "and", "while", "as"):
+    if start in SINGULAR and word.lower.endswith("s") and unknown:
+        return listed or (word.lower.removesuffix("s") if known(before.lower) is not None else None)
+    if start is None or start in OPENING:
         third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
         return listed if third_person else None
     return None
 
 
-def _start_of_phrase(words: list[Word], index: int) -> Word | None:
-    """The word before the adjectives and nouns that end at `index`; None at the beginning."""
+def _phrase(words: list[Word], index: int) -> list[Word]:
+    """The adjectives and nouns that end at `index`."""
     first = index
     while first > 0 and words[first - 1].role in (Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.LINK):
         first -= 1
-    return words[first - 1] if first else None
+    return words[first : index + 1]
+
+
+def _start_of_phrase(words: list[Word], index: int) -> str | None:
+    """The word before the adjectives and nouns that end at `index`; None at the beginning."""
+    first = _phrase(words, index)[0].index
+    return words[first - 1].lower if first else None
 
 
 def _as_verb(word: Word, lemma: str) -> Word:
