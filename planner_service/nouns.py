@@ -1,5 +1,6 @@
 """What the planner knows of things: `nouns.toml`, looked up by noun phrase."""
 
+import math
 import re
 import tomllib
 from enum import StrEnum
@@ -53,6 +54,12 @@ SIZE_WORDS = {
 
 OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
 """Endings of nouns for people that the table does not have."""
+
+MATERIALS = frozenset(
+    ("plastic", "wooden", "porcelain", "ceramic", "bronze", "marble", "stone", "stuffed", "origami", "crystal", "metal",
+     "iron", "copper", "clay", "wax", "inflatable", "knitted", "rubber", "glass", "paper", "cardboard", "granite", "lego")
+)  # fmt: skip
+"""A creature made of one of these is a thing."""
 
 IRREGULAR_PLURALS = {
     "people": "person",
@@ -128,7 +135,8 @@ def known(name: str) -> Noun | None:
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     noun = known(name) or UNKNOWN
-    factor = 1.0
-    for word in head_phrase(name).lower().split()[:-1]:
-        factor *= SIZE_WORDS.get(word, 1.0)
-    return noun._replace(height=max(0.05, min(0.9, noun.height * factor)))
+    attributes = head_phrase(name).lower().split()[:-1]
+    factor = math.prod(SIZE_WORDS.get(word, 1.0) for word in attributes)
+    made = noun.kind is Kind.ANIMATE and not MATERIALS.isdisjoint(attributes)
+    kind = Kind.OBJECT if made else noun.kind
+    return noun._replace(height=max(0.05, min(0.9, noun.height * factor)), kind=kind)

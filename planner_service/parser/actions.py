@@ -8,7 +8,7 @@ from planner_service.cues import Manner
 from planner_service.nouns import Kind, known
 from planner_service.parser.directions import direction_in, path_in
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
-from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -80,7 +80,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=lexicon.verbs.get(entry, ON_ITS_WAY if _has_a_way(word, words) else ACTIVITY),
+                verb=_with_way(lexicon.verbs.get(entry), word, words),
                 passive=passive,
                 subjects=group,
                 objects=_objects(word, words, mentions, acting),
@@ -147,6 +147,16 @@ def _entry(
     return base, ()
 
 
+def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
+    """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
+    if verb == ACTIVITY or not _has_a_way(word, words):
+        return verb or ACTIVITY
+    if verb is None:
+        return ON_ITS_WAY
+    moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object is not None
+    return verb if moves else replace(verb, travels=True, direction=verb.direction or "sideways")
+
+
 def _has_a_way(word: Word, words: Sequence[Word]) -> bool:
     """Whether a preposition of movement follows, and its noun phrase."""
     after = [w for w in words[word.index + 1 : word.index + 4] if w.role is not Role.ADVERB]
@@ -165,6 +175,8 @@ def _subjects(
     last = next(reversed(earlier.values()), ()) if earlier else ()
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
+    if beside is not None and word.tag == "VBG" and words[mentions[beside].start].lower in POSSESSIVES:
+        return (beside,)  # "a truck with its wipers moving"
     if beside is not None and (inverted := _inverted(word, beside, words, mentions)) is not None:
         return (inverted,)
     if not mended:
@@ -204,9 +216,26 @@ def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> i
     number = mention_at(mentions, index) if index >= 0 else None
     if number is None:
         return None
+    if word.tag in FINITE:
+        number = _head_of(number, words, mentions)
     mention = mentions[number]
     finite = word.tag in (*FINITE, "VBG")
-    return number if mention.use is Use.THING or (mention.use is Use.BACKGROUND and finite and number == 0) else None
+    possessed = mention.use is Use.NOTHING and words[mention.start].lower in POSSESSIVES
+    place = mention.use is Use.BACKGROUND and number == 0
+    return number if mention.use is Use.THING or (finite and (place or possessed)) else None
+
+
+def _head_of(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int:
+    """What a mention with a preposition right after another is added to: of "a bird in a tree sings" the bird."""
+    while number > 0:
+        matched = preposition_before(words, mentions[number].start)
+        begin = matched[2] if matched is not None else mentions[number].start
+        begin -= matched is not None and begin > 0 and words[begin - 1].tag == "VBN"  # "ridden by a knight"
+        before = mentions[number - 1]
+        if matched is None or before.end != begin or before.use is not Use.THING:
+            break
+        number -= 1
+    return number
 
 
 def _inverted(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:

@@ -45,7 +45,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if matched is None or (matched[1] == "with" and number in acting):
             continue
         preposition, phrase, start = matched
-        sources, action = _sources(words, mentions, actions, start, number)
+        sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
         found += [
             Attachment(
@@ -66,8 +66,10 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal 
     """Where the movement ends, if it is one."""
     if action is None or action.verb.label is MotionLabel.MOTIONLESS:
         return None
-    moves = action.verb.travels or (preposition.insists and (action.listed or action.sequence > 0))
-    if moves and preposition.arrangement is Arrangement.ON and action.lemma in LANDING and "from" not in phrase:
+    moves = action.verb.travels or action.verb.object == "travels"
+    moves = moves or (preposition.insists and (action.listed or action.sequence > 0))
+    lands = action.lemma in LANDING or action.verb.direction == "down"
+    if moves and preposition.arrangement is Arrangement.ON and lands and "from" not in phrase:
         return Goal.ONTO
     return preposition.goal if moves else None
 
@@ -84,9 +86,12 @@ def _passed(actions: Sequence[Action]) -> list[Attachment]:
 
 
 def _sources(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], start: int, target: int
+    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], start: int, target: int, *, ends: bool
 ) -> tuple[tuple[int, ...], Action | None]:
-    """What a prepositional phrase that begins at `start` is about, and the verb it belongs to."""
+    """What a prepositional phrase that begins at `start` is about, and the verb it belongs to.
+
+    `ends`: whether it is one that says where movements end.
+    """
     before = mention_at(mentions, start - 1) if start > 0 else None
     verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
     action = max(verbs, key=lambda action: action.index) if verbs else None
@@ -97,7 +102,7 @@ def _sources(
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return ((before,) if before is not None and mentions[before].use is Use.THING else tuple(earlier[:1])), None
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
-        if mentions[target].use is Use.PRONOUN and action.verb.object is None:
+        if mentions[target].use is Use.PRONOUN and not ends and action.verb.object is None:
             return (before,), None  # "a castle with a dragon above it"
         head = words[start].token.head.i
         about = mention_at(mentions, head)

@@ -207,7 +207,10 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
         course.direction = found.value
         course.say(f"direction: {found.value.value}", (found.words,), "the words name it")
     elif must_go or (
-        travels and (action.verb.direction is not None or action.passive) and not oscillates and not setting.arranged
+        travels
+        and (action.verb.direction is not None or action.passive)
+        and not oscillates
+        and (action.verb.direction in ("up", "down") or not setting.arranged)
     ):
         course.direction = {"up": Direction.UP, "down": Direction.DOWN}.get(action.verb.direction or "", SIDEWAYS)
         course.say(f"direction: {course.direction.value}", verb, f"'{action.lemma}' goes there if nothing else is said")
@@ -273,7 +276,8 @@ def _crosses_an_edge(course: _Course, action: Action, heading: Direction | None)
 def _at_rest(kind: Kind, action: Action | None) -> Cued:
     """What has no verb of its own: what lives breathes, cloth and water stir, all else stands."""
     manner = {Kind.ANIMATE: Manner.SWAY, Kind.SOFT: Manner.FLUTTER}.get(kind)
-    phase = Phase(label=MotionLabel.NON_RIGID if manner else MotionLabel.MOTIONLESS, manner=manner)
+    sudden = action is not None and _is_sudden(action)
+    phase = Phase(label=MotionLabel.NON_RIGID if manner else MotionLabel.MOTIONLESS, manner=manner, sudden=sudden)
     words = _quoted(action) if action is not None else ()
     why = "it makes another move, and " if action is not None else "no verb says what it does, and "
     what = {Kind.ANIMATE: "what lives is never quite still", Kind.SOFT: "what is soft stirs"}

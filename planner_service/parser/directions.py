@@ -72,7 +72,8 @@ WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
 
 OSCILLATING = re.compile(
-    r"\b(?:up and down|down and up|back and forth|to and fro|left and right|right and left|(?:from )?side to side)\b"
+    r"\b(?:up and down|down and up|back and forth|to and fro|left and right|right and left|(?:from )?side to side"
+    r"|in (?:a |wide |small |big |tight )*circles?|round and round|around and around)\b"
 )
 """Back again and again: no direction."""
 APPROACHING = re.compile(r"\b(?:towards?|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")

@@ -150,6 +150,7 @@ class _Composition:
             for a in attachments
             if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
         ]
+        self.actions = [self._with_vehicle(action) for action in self.actions]
         self.attachments += self._rides()
         self.ids = self._identifiers()
         self.wholes = self._wholes()
@@ -162,7 +163,7 @@ class _Composition:
             told = self._carried(number, self._told(number))
             phases = _timed(told)
             longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
-            place = self._place(number)
+            place = self._place(number, told)
             start = next((Found(c.start, c.start.value) for c in told[:1] if c.start is not None), place)
             whole = self.wholes.get(number)
             for identifier in identifiers:
@@ -303,6 +304,19 @@ class _Composition:
             identifiers[number] = names
         return identifiers
 
+    def _with_vehicle(self, action: Action) -> Action:
+        """ "A man in a kayak paddles" rides the kayak."""
+        if action.verb.object != "rides" or action.objects:
+            return action
+        vehicles = [
+            attachment.target
+            for attachment in self.attachments
+            if attachment.source in action.subjects
+            and attachment.arrangement in (Arrangement.IN, Arrangement.ON)
+            and noun_of(self.mentions[attachment.target].name).kind is Kind.VEHICLE
+        ]
+        return replace(action, objects=tuple(vehicles[:1]))
+
     def _rides(self) -> list[Attachment]:
         """Who rides a horse is on it, who drives a car is in it."""
         rides = []
@@ -401,10 +415,10 @@ class _Composition:
     def _relations(self) -> list[tuple[Relation, str]]:
         """The edges, each with the prompt's words for it."""
         relations: dict[tuple[str, str], tuple[Relation, str]] = {}
-        by_verb = {action.index: action for action in self.actions}
         edges = [*self.attachments, *self._transitive()]
         for attachment in edges:
-            action = by_verb.get(attachment.action) if attachment.action is not None else None
+            doing = [action for action in self.actions if action.index == attachment.action]
+            action = next((a for a in doing if attachment.source in a.subjects), doing[0] if doing else None)
             dynamic = attachment.goal is not None or attachment.arrangement is None
             if attachment.source not in self.ids or attachment.target not in self.ids or (dynamic and action is None):
                 continue
@@ -412,14 +426,14 @@ class _Composition:
                 continue
             phrase = attachment.phrase
             if dynamic and action is not None:
-                doing = f"is {action.said.lower()}" if action.passive else _third_person(action.lemma)
-                phrase = f"{doing} {phrase}".strip()
+                predicate = f"is {action.said.lower()}" if action.passive else _third_person(action.lemma)
+                phrase = f"{predicate} {phrase}".strip()
                 if (
                     attachment.goal is not None
                     and not self._has_goal(attachment)
                     and arrangement_of(phrase) is not None
                 ):
-                    phrase = f"{doing} with respect to"
+                    phrase = f"{predicate} with respect to"
             target = self.ids[attachment.target][0]
             for source in self.ids[attachment.source]:
                 relation = Relation(
@@ -447,8 +461,10 @@ class _Composition:
         target = self.ids[attachment.target][0]
         return any(cued.phase.target == target for cued in self._told(attachment.source))
 
-    def _place(self, number: int) -> Found[Place] | None:
+    def _place(self, number: int, told: Sequence[Cued]) -> Found[Place] | None:
         """Where in the frame the prompt puts an instance that stays there."""
+        if any(cued.named and cued.phase.travels for cued in told):
+            return None
         for action in self.actions:
             if number not in action.subjects or directions.direction_in(action.about, travels=action.verb.travels):
                 continue
@@ -460,11 +476,14 @@ class _Composition:
                 and noun_of(self.mentions[number].name).habitat is Habitat.GROUND
             ):
                 return Found(Place.TOP, action.said)
-        mention = self.mentions[number]
-        after = [word.lower for word in self.words[mention.end : mention.end + 5]]
-        return (
-            directions.place_in(" ".join(after)) if after and self.words[mention.end].role is Role.PREPOSITION else None
+        end = self.mentions[number].end
+        goes = any(
+            action.start <= end < action.end and directions.direction_in(action.about, travels=action.verb.travels)
+            for action in self.actions
         )
+        if goes or end >= len(self.words) or self.words[end].role is not Role.PREPOSITION:
+            return None
+        return directions.place_in(" ".join(word.lower for word in self.words[end : end + 5]))
 
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""

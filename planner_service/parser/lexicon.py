@@ -42,6 +42,7 @@ class Lexicon:
     places: frozenset[str]
     place_endings: tuple[str, ...]
     grounds: frozenset[str]
+    interiors: frozenset[str]
     times: frozenset[str]
     worn: frozenset[str]
     wearable: frozenset[str]
@@ -76,6 +77,7 @@ def lexicon() -> Lexicon:
         places=frozenset(words["place"]["nouns"]),
         place_endings=tuple(words["place"]["endings"]),
         grounds=frozenset(words["ground"]["nouns"]),
+        interiors=frozenset(words["interior"]["nouns"]),
         times=frozenset(words["time"]["nouns"]),
         worn=frozenset(words["worn"]["nouns"]),
         wearable=frozenset(words["wearable"]["nouns"]),

@@ -20,8 +20,9 @@ SINGLING_OUT = frozenset(
     ("above", "below", "under", "beneath", "beside", "behind", "past", "toward", "towards", "against")
 )
 """After these a place is a thing if there is a word on what it is like: "towards a rainbow river"."""
+NOT_OF_PLACE = frozenset(("with", "behind", "next", "as", "after", "before", "while", "when"))
 POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
-RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
+RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
 
 class Use(Enum):
@@ -71,6 +72,7 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index += 1
         else:
             index += 1
+    found = [_of_many(mention, words, lexicon) for mention in found]
     things = [mention for mention in found if not _is_relational(mention, words)]
     merged = [
         m if m.use is Use.PRONOUN else replace(m, use=_use(m, words, lexicon))
@@ -99,6 +101,8 @@ def _phrase_end(words: list[Word], start: int) -> int:
     last = start
     while index < len(words):
         role = words[index].role
+        if role is Role.DIRECTION and index + 1 < len(words) and words[index + 1].role is Role.LINK:
+            role = Role.ADJECTIVE  # "a left-moving bus"
         if role is Role.ADVERB and index + 1 < len(words) and words[index + 1].role is Role.ADJECTIVE and index > start:
             index += 1
             continue
@@ -193,10 +197,18 @@ def _is_relational(mention: Mention, words: list[Word]) -> bool:
     return (of or after_side) and mention.head in RELATIONAL
 
 
+def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
+    """ "Three of the penguins" are three."""
+    if mention.start < 2 or words[mention.start - 1].lower != "of" or not mention.plural:
+        return mention
+    number = _number(words[mention.start - 2], lexicon)
+    return replace(mention, count=number) if number is not None else mention
+
+
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
     """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits"."""
     commas = [word.index for word in words if word.text == ","]
-    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
+    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_PLACE:
         return mentions
     opening = words[: commas[0]]
     if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
@@ -264,7 +276,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     if mention.head in lexicon.grounds:
-        return Use.BACKGROUND if before in UPON else Use.THING
+        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+    if mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from"):
+        return Use.BACKGROUND
     is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
     if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
         singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and before in SINGLING_OUT

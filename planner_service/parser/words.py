@@ -211,7 +211,9 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     leads_on = after is not None and after.role in LEADING_ON
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
-        return (listed or word.lower.removesuffix("ing")) if leads_on and unknown else None
+        ends = after is None or after.role is Role.OTHER
+        blooms = listed is not None and ends and known(before.lower) is not None
+        return (listed or word.lower.removesuffix("ing")) if (leads_on or blooms) and unknown else None
     if before.is_plural and start == "of" and word.lower.endswith("s"):
         return listed  # "a swarm of wasps hovers"
     if before.is_plural:
@@ -252,6 +254,6 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> boo
         word.tag in ("VBG", "VBN")
         and after is not None
         and after.role in (Role.NOUN, Role.ADJECTIVE)
-        and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE))
+        and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE, Role.LINK))
         and not (before is None and word.tag == "VBG")
     )
