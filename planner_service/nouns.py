@@ -104,6 +104,10 @@ def singular(word: str) -> str:
         return word
     if word in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[word]
+    if word.endswith("s"):
+        for stem in (word[:-1], word[:-2]):
+            if stem in table():
+                return stem
     if word.endswith("men"):
         return word[:-3] + "man"
     if word.endswith("ies") and len(word) > 4:

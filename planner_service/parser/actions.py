@@ -153,7 +153,7 @@ def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
         return verb or ACTIVITY
     if verb is None:
         return ON_ITS_WAY
-    moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object is not None
+    moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object not in (None, "made_to")
     return verb if moves else replace(verb, travels=True, direction=verb.direction or "sideways")
 
 
@@ -183,6 +183,8 @@ def _subjects(
         for child in word.token.children:
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
+                    if word.tag == "VBZ" and beside is not None and number in coordinated(mentions, words, beside):
+                        number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)
                 if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
                     return (number,)
@@ -198,6 +200,10 @@ def _subjects(
     if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
         return earlier[head.i]
     if last:
+        part = mentions[last[0]]
+        whole = last[0] - 1
+        if words[part.start].lower in POSSESSIVES and whole >= 0 and mentions[whole].use is Use.THING:
+            return (whole,)  # "a horse with its mane flowing gallops"
         return last
     things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
     if before := [number for number in things if mentions[number].end <= word.index]:
@@ -221,7 +227,7 @@ def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> i
     mention = mentions[number]
     finite = word.tag in (*FINITE, "VBG")
     possessed = mention.use is Use.NOTHING and words[mention.start].lower in POSSESSIVES
-    place = mention.use is Use.BACKGROUND and number == 0
+    place = mention.use is Use.BACKGROUND and (number == 0 or words[mention.start - 1].role is not Role.PREPOSITION)
     return number if mention.use is Use.THING or (finite and (place or possessed)) else None
 
 

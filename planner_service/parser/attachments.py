@@ -69,7 +69,7 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal 
     moves = action.verb.travels or action.verb.object == "travels"
     moves = moves or (preposition.insists and (action.listed or action.sequence > 0))
     lands = action.lemma in LANDING or action.verb.direction == "down"
-    if moves and preposition.arrangement is Arrangement.ON and lands and "from" not in phrase:
+    if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
     return preposition.goal if moves else None
 

@@ -15,7 +15,9 @@ APPROACH, RECEDE = 1.6, 0.6
 """Size at the end over size at the start of what comes nearer, or goes away."""
 SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
-MUTUAL = re.compile(r"\b(towards?|to|away from|closer to|from) (?:each other|one another)\b")
+MUTUAL = re.compile(
+    r"\b(towards?|to|away from|closer to|from|past|by) (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
+)
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
 BEHAVIOUR = {
@@ -149,7 +151,9 @@ def mutual_goal(action: Action) -> Goal | None:
     match = MUTUAL.search(action.text)
     if match is None:
         return None
-    return Goal.AWAY_FROM if match.group(1).startswith("away") else Goal.TOWARD
+    if match.group(1) in ("past", "by"):
+        return Goal.PAST
+    return Goal.AWAY_FROM if match.group(1) in (None, "away from", "from") else Goal.TOWARD
 
 
 @dataclass

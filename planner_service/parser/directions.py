@@ -22,9 +22,9 @@ class Path(NamedTuple):
     stops: tuple[Place, ...]
 
 
-SIDE = r"(?:the )?(?:far )?{}(?:-?hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
+SIDE = r"(?:the )?(?:far )?{}(?:(?: - | |-)hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
 FRAME = "(?:screen|frame|image|picture|scene|view)"
-NOT_OF_A_THING = rf"(?! (?:side |hand side )?of (?!the {FRAME}))"
+NOT_OF_A_THING = rf"(?! (?:- )?(?:hand )?(?:side )?of (?!the {FRAME}))"
 """Not followed by "of the bench": then it is about the bench, and not about the frame."""
 TO_THE = r"(?:to|towards?) (?:the |its |his |her )?"
 INTO_THE = r"(?:to|towards?|into) (?:the )?"

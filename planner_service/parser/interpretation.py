@@ -52,7 +52,8 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], l
                 if action.listed and action.verb.label is not MotionLabel.MOTIONLESS:
                     mentions[number] = replace(mention, use=Use.THING)
         for number in action.objects:
-            if mentions[number].use is Use.NOTHING and action.verb.object is not None and mentions[number].determined:
+            mention = mentions[number]
+            if mention.use is Use.NOTHING and action.verb.object is not None and mention.determined:
                 mentions[number] = replace(mentions[number], use=Use.THING)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
@@ -247,8 +248,9 @@ class _Composition:
                     held: action.subjects[0] for held in action.objects if self._is_handy(held, action.subjects[0])
                 }
         for number in self.ids:
-            mention = self.mentions[number]
-            if self.lexicon.is_in(self.lexicon.worn, mention.name) or self._is_with_its_owner(number):
+            worn = self.lexicon.is_in(self.lexicon.worn, self.mentions[number].name)
+            swung = any(number in a.objects and a.verb.object == "made_to" for a in self.actions)
+            if worn or swung or self._is_with_its_owner(number):
                 if (owner := self._owner(number)) is not None:
                     wholes[number] = owner
         return {

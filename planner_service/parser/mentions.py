@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from planner_service.arrangements import Arrangement
 from planner_service.nouns import Kind, known, singular
 from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
@@ -16,10 +18,15 @@ UPON = frozenset(
     ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
 )
 """What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
-SINGLING_OUT = frozenset(
-    ("above", "below", "under", "beneath", "beside", "behind", "past", "toward", "towards", "against")
+APART = (
+    Arrangement.LEFT_OF,
+    Arrangement.RIGHT_OF,
+    Arrangement.ABOVE,
+    Arrangement.BELOW,
+    Arrangement.NEXT_TO,
+    Arrangement.BEHIND,
 )
-"""After these a place is a thing if there is a word on what it is like: "towards a rainbow river"."""
+"""What is so arranged with a place is not in it."""
 NOT_OF_PLACE = frozenset(("with", "behind", "next", "as", "after", "before", "while", "when"))
 POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
@@ -172,9 +179,11 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         if before is None or not joined:
             merged.append(mention)
         elif before.head in lexicon.collectives or before.head in lexicon.camera:
-            number = lexicon.collectives.get(before.head, mention.count)
+            number = min(MOST, lexicon.collectives.get(before.head, mention.count) * before.count)
+            words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
+                name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])]) if number > 1 else mention.name,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
                 text=f"{before.text} of {mention.text}",
@@ -266,6 +275,15 @@ def _is_attribute(mention: Mention, link: str, worn: bool, words: list[Word], le
     )
 
 
+def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
+    """Whether something is beside it or goes to it, rather than in it: "towards a rainbow river"."""
+    matched = preposition_before(words, mention.start)
+    if matched is None:
+        return False
+    preposition, phrase, _ = matched
+    return preposition.arrangement in APART or phrase in ("toward", "towards", "past", "against", "away from")
+
+
 def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     name = mention.name.split(" of ")[0]
     whole_words = mention.name.lower().split()
@@ -281,7 +299,7 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.BACKGROUND
     is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
     if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
-        singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and before in SINGLING_OUT
+        singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
         return Use.THING if singled_out else Use.BACKGROUND
     if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
         return Use.NOTHING

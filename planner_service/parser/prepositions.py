@@ -29,12 +29,13 @@ def _preposition(
 
 
 TO = r"(?:over |back |down |up |across )?(?:on)?(?:to|towards?)"
+HAND = "(?:(?: - | |-)hand)?"
 AT = r"(?:on|at|by|from|off|in)"
 
 
 def _side(side: str) -> str:
     """ "the left side of", "its left side"."""
-    return rf"(?:(?:the )?{side}(?:[ -]hand)?(?: side)? of|(?:its|his|her|their) {side}(?:[ -]hand)?(?: side)?)"
+    return rf"(?:(?:the )?{side}{HAND}(?: side)? of|(?:its|his|her|their) {side}{HAND}(?: side)?)"
 
 
 PREPOSITIONS = (

@@ -128,7 +128,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     if word.role is Role.DIRECTION:
         left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
         return _as_verb(word, "leave") if left_behind else word
-    if word.role is Role.AUXILIARY and known(word.lower) is not None:
+    if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
     if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
         return replace(word, role=Role.NOUN, tag="NN")
@@ -153,6 +153,10 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         follows = words[1] if len(words) > 1 else None
         bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
         return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
+    after = words[index + 1] if index + 1 < len(words) else None
+    ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
+    if word.role is Role.ADJECTIVE and ends and before.role is Role.DETERMINER:
+        return known(word.lower) is not None  # "over a pebble"
     if word.role is Role.ADVERB:
         return before.role in BEFORE_A_NOUN and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
@@ -195,7 +199,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     start = _start_of_phrase(words, index - 1)
     number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
-    if clashes and (listed is not None or (before.role is Role.NOUN and known(word.lower) is None)):
+    if clashes and (listed is not None or known(word.lower) is None):
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if (
         after is not None
@@ -214,7 +218,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         ends = after is None or after.role is Role.OTHER
         blooms = listed is not None and ends and known(before.lower) is not None
         return (listed or word.lower.removesuffix("ing")) if (leads_on or blooms) and unknown else None
-    if before.is_plural and start == "of" and word.lower.endswith("s"):
+    if before.is_plural and word.lower.endswith("s") and unknown:
         return listed  # "a swarm of wasps hovers"
     if before.is_plural:
         base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
