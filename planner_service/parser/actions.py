@@ -8,7 +8,7 @@ from planner_service.cues import Manner
 from planner_service.nouns import Kind, known
 from planner_service.parser.directions import direction_in, path_in
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
-from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.mentions import POSSESSIVES, Mention, Use, quoted_words
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -59,7 +59,12 @@ class Action:
 
 
 def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
-    verbs = [word for word in words if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs]
+    quoted = quoted_words(words)
+    verbs = [
+        word
+        for word in words
+        if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs and word.index not in quoted
+    ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
         subjects[word.index] = _subjects(word, words, mentions, subjects)
@@ -74,16 +79,17 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
         begin, end = _span(word, following, subjects, words, mentions, lexicon)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
+        objects = _objects(word, words, mentions, acting)
         inside = [w for w in words[begin:end] if w.index not in particle]
         actions.append(
             Action(
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=_with_way(lexicon.verbs.get(entry), word, words),
+                verb=_with_way(_of_frame(lexicon.verbs.get(entry), objects, mentions, lexicon), word, words),
                 passive=passive,
                 subjects=group,
-                objects=_objects(word, words, mentions, acting),
+                objects=objects,
                 start=begin,
                 end=end,
                 text=_text(words[begin:end]),
@@ -147,6 +153,12 @@ def _entry(
     return base, ()
 
 
+def _of_frame(verb: Verb | None, objects: Sequence[int], mentions: Sequence[Mention], lexicon: Lexicon) -> Verb | None:
+    """ "Enters a house" has nothing to do with the frame."""
+    crossed = [number for number in objects if not lexicon.is_in(lexicon.camera, mentions[number].name)]
+    return replace(verb, frame=None) if verb is not None and verb.frame is not None and crossed else verb
+
+
 def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
     """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
     if verb == ACTIVITY or not _has_a_way(word, words):
@@ -175,8 +187,10 @@ def _subjects(
     last = next(reversed(earlier.values()), ()) if earlier else ()
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
-    if beside is not None and word.tag == "VBG" and words[mentions[beside].start].lower in POSSESSIVES:
-        return (beside,)  # "a truck with its wipers moving"
+    if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
+        first = mentions[beside].start
+        if words[first].lower in POSSESSIVES or (first > 0 and words[first - 1].text == ","):
+            return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted(word, beside, words, mentions)) is not None:
         return (inverted,)
     if not mended:

@@ -148,7 +148,7 @@ def sent(action: Action, setting: Setting) -> Cued:
 
 def mutual_goal(action: Action) -> Goal | None:
     """What "toward each other" and "away from one another" ask of all the subjects."""
-    match = MUTUAL.search(action.text)
+    match = MUTUAL.search(action.text) if action.listed else None
     if match is None:
         return None
     if match.group(1) in ("past", "by"):

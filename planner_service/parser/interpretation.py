@@ -53,7 +53,8 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], l
                     mentions[number] = replace(mention, use=Use.THING)
         for number in action.objects:
             mention = mentions[number]
-            if mention.use is Use.NOTHING and action.verb.object is not None and mention.determined:
+            of_camera = lexicon.is_in(lexicon.camera, mention.name)
+            if mention.use is Use.NOTHING and action.verb.object is not None and mention.determined and not of_camera:
                 mentions[number] = replace(mentions[number], use=Use.THING)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
@@ -83,8 +84,9 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     before = words[mention.start - 1] if mention.start else None
     matched = preposition_before(words, mention.start)
     located = matched is not None and matched[0].arrangement is not None
-    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION and not located:
-        return False
+    close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
+    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
+        return located or close_up
     if known(mention.name) is None and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:

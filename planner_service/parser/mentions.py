@@ -1,5 +1,6 @@
 """Noun phrases: what a prompt mentions, how many of it, and whether it could be drawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -85,7 +86,15 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
         m if m.use is Use.PRONOUN else replace(m, use=_use(m, words, lexicon))
         for m in _merge_of(things, words, lexicon)
     ]
+    quoted = quoted_words(words)
+    merged = [replace(m, use=Use.NOTHING) if m.start in quoted else m for m in merged]
     return _worn_by_wearers(_place_of_scene(merged, words), words, lexicon)
+
+
+def quoted_words(words: Sequence[Word]) -> set[int]:
+    """The words between double quotation marks: writing, and no things."""
+    marks = [word.index for word in words if word.text in ('"', "``", "''", "“", "”")]
+    return {index for begin, end in zip(marks[::2], marks[1::2], strict=False) for index in range(begin, end)}
 
 
 def _refers_back(words: list[Word], index: int) -> bool:
@@ -179,7 +188,8 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         if before is None or not joined:
             merged.append(mention)
         elif before.head in lexicon.collectives or before.head in lexicon.camera:
-            number = min(MOST, lexicon.collectives.get(before.head, mention.count) * before.count)
+            each = lexicon.collectives.get(before.head)
+            number = mention.count if each is None else min(MOST, each * before.count)
             words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
@@ -239,7 +249,7 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
         worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
-            if _is_attribute(mention, link, worn, words, lexicon):
+            if _is_attribute(before, mention, link, worn, words, lexicon):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue
@@ -249,7 +259,13 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
     return merged
 
 
-def _is_attribute(mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon) -> bool:
+def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:
+    """Not "a bed with her mouth open"."""
+    noun = known(wearer.name)
+    return words[mention.start].lower not in POSSESSIVES or noun is None or noun.kind is Kind.ANIMATE
+
+
+def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon) -> bool:
     """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
     if any(
         word.role is Role.ADJECTIVE and lexicon.verb_form(word.lower) and word.lower.endswith("ing")
@@ -257,7 +273,7 @@ def _is_attribute(mention: Mention, link: str, worn: bool, words: list[Word], le
     ):
         return False  # "with a fluttering scarf"
     acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
-    if worn and link in ("with", "in", "wearing"):
+    if worn and link in ("with", "in", "wearing") and _could_wear(wearer, mention, words):
         return not (acts and words[mention.start].lower in POSSESSIVES)
     if link == "wearing":
         return mention.use is not Use.PRONOUN

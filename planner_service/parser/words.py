@@ -199,7 +199,8 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     start = _start_of_phrase(words, index - 1)
     number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
-    if clashes and (listed is not None or known(word.lower) is None):
+    ends = after is None or after.role not in (Role.NOUN, Role.ADJECTIVE)  # not "a red sports car"
+    if clashes and (listed is not None or (ends and known(word.lower) is None)):
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if (
         after is not None
