@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from planner_service.arrangements import Arrangement
 from planner_service.cues import Goal
-from planner_service.parser.actions import Action, mention_at
+from planner_service.parser.actions import Action, coordinated, mention_at
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before
 from planner_service.parser.words import Role, Word
@@ -99,8 +99,10 @@ def _sources(
         if start == 0:  # "Next to a tree, a dog sits."
             later = [a for a in actions if a.subjects and a.index > start]
             return (later[0].subjects, later[0]) if later else ((), None)
+        if before is not None and mentions[before].use is Use.THING:
+            return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
-        return ((before,) if before is not None and mentions[before].use is Use.THING else tuple(earlier[:1])), None
+        return tuple(earlier[:1]), None
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
         if mentions[target].use is Use.PRONOUN and not ends and action.verb.object is None:
             return (before,), None  # "a castle with a dragon above it"
@@ -109,10 +111,18 @@ def _sources(
         if before in action.objects and action.verb.object in ("placed", "travels", "held"):
             return (before,), action
         if about is not None and about == before:
-            return (before,), None
+            shared = action.verb.object is None and action.subjects  # who does it is there too
+            return (before, *(shared or ())), None
     elif before is not None and before in action.subjects and action.index > start:
         return (before,), None
     return action.subjects, action
+
+
+def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
+    """The mention with those that are joined to it, if these are not themselves said to be somewhere."""
+    group = [n for n in coordinated(mentions, words, number) if mentions[n].use is Use.THING]
+    governed = preposition_before(words, mentions[group[0]].start) is not None
+    return (number,) if governed else tuple(group)
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:

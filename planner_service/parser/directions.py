@@ -58,7 +58,8 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
     (rf"\b{TO_THE}(?:far )?right\b{NOT_OF_A_THING}", Direction.RIGHT),
     (r"\bfrom (?:the )?left\b", Direction.RIGHT),
     (r"\bfrom (?:the )?right\b", Direction.LEFT),
-    (rf"\b{INTO_THE}(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b{NOT_OF_A_THING}", Direction.UP),
+    (rf"\b{INTO_THE}(?:night |blue |open |clear )*(?:sky|top|clouds|heavens|air)\b{NOT_OF_A_THING}", Direction.UP),
+    (r"\bout of the (?:water|ocean|sea|ground)\b", Direction.UP),
     (r"\b(?:to|towards?|onto) (?:the )?(?:ground|bottom|floor)\b", Direction.DOWN),
 )
 """Words that name a direction whatever the verb; the first match decides."""
@@ -66,7 +67,7 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
 WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
     (r"(?<!on the )(?<!of the )(?<!from )\bleft\b(?! (?:side |hand side )?of)(?! to\b)", Direction.LEFT),
     (r"(?<!on the )(?<!of the )(?<!from )\bright\b(?! (?:side |hand side )?of)(?! to\b)", Direction.RIGHT),
-    (r"\b(?:up|upstairs|uphill|upstream|aloft|out of the (?:water|ocean|sea|ground))\b", Direction.UP),
+    (r"\b(?:up|upstairs|uphill|upstream|aloft)\b", Direction.UP),
     (r"\b(?:down|downstairs|downhill)\b", Direction.DOWN),
 )
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""

@@ -309,24 +309,26 @@ class _Composition:
         return identifiers
 
     def _with_vehicle(self, action: Action) -> Action:
-        """ "A man in a kayak paddles" rides the kayak."""
-        if action.verb.object != "rides" or action.objects:
+        """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
+        if not action.verb.travels or action.objects:
             return action
-        vehicles = [
-            attachment.target
-            for attachment in self.attachments
-            if attachment.source in action.subjects
-            and attachment.arrangement in (Arrangement.IN, Arrangement.ON)
-            and noun_of(self.mentions[attachment.target].name).kind is Kind.VEHICLE
-        ]
-        return replace(action, objects=tuple(vehicles[:1]))
+        for attachment in self.attachments:
+            if attachment.source not in action.subjects:
+                continue
+            kind = noun_of(self.mentions[attachment.target].name).kind
+            inside = attachment.arrangement in (Arrangement.IN, Arrangement.ON) and action.verb.object == "rides"
+            mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
+            if (kind is Kind.VEHICLE and inside) or mounted:
+                return replace(action, verb=replace(action.verb, object="rides"), objects=(attachment.target,))
+        return action
 
     def _rides(self) -> list[Attachment]:
         """Who rides a horse is on it, who drives a car is in it."""
         rides = []
         for action in self.actions:
             if action.verb.object == "rides":
-                arrangement = Arrangement.ON if action.lemma in ("ride", "cycle", "pedal") else Arrangement.IN
+                driven = action.lemma in ("drive", "pilot", "steer", "row", "paddle")
+                arrangement = Arrangement.IN if driven else Arrangement.ON
                 for rider in action.subjects:
                     rides += [
                         Attachment(rider, mount, arrangement.value, arrangement)

@@ -136,7 +136,8 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     inside = words[start:end]
     head = inside[-1]
     counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
-    plural = head.is_plural and not lexicon.is_in(lexicon.worn, head.lower)
+    one = inside[0].lower in ("a", "an") and not counts
+    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower)
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
@@ -291,6 +292,11 @@ def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, word
     )
 
 
+def _is_apart(mention: Mention, words: list[Word]) -> bool:
+    matched = preposition_before(words, mention.start)
+    return matched is not None and matched[0].arrangement in APART
+
+
 def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
     """Whether something is beside it or goes to it, rather than in it: "towards a rainbow river"."""
     matched = preposition_before(words, mention.start)
@@ -313,10 +319,14 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     if mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from"):
         return Use.BACKGROUND
+    if mention.plural and mention.count > 1 and words[mention.start].role is Role.NUMBER:
+        return Use.THING  # "five stars"
     is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
     if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
         singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
         return Use.THING if singled_out else Use.BACKGROUND
+    if lexicon.is_in(lexicon.worn, name) and words[mention.start].lower in ("a", "an") and _is_apart(mention, words):
+        return Use.THING  # "below a necklace"
     if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
         return Use.NOTHING
     return Use.THING

@@ -155,8 +155,9 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
-    if word.role is Role.ADJECTIVE and ends and before.role is Role.DETERMINER:
-        return known(word.lower) is not None  # "over a pebble"
+    if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
+        joined = words[index + 2].role if after is not None and index + 2 < len(words) else None
+        return known(word.lower) is not None and joined is not Role.ADJECTIVE  # "over a pebble", not "an orange and white"
     if word.role is Role.ADVERB:
         return before.role in BEFORE_A_NOUN and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
