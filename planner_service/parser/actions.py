@@ -81,18 +81,21 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
         passive = _is_passive(word, words)
         objects = _objects(word, words, mentions, acting)
         inside = [w for w in words[begin:end] if w.index not in particle]
+        own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
             Action(
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=_with_way(_of_frame(lexicon.verbs.get(entry), objects, mentions, lexicon), word, words),
+                verb=ACTIVITY
+                if entry == "be" and _is_equated(word, words)
+                else _with_way(_of_frame(lexicon.verbs.get(entry), objects, mentions, lexicon), word, words),
                 passive=passive,
                 subjects=group,
                 objects=objects,
                 start=begin,
                 end=end,
-                text=_text(words[begin:end]),
+                text=_text(words[own:end]),
                 about=_text([*fronted, *inside]),
                 negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
             )
@@ -144,13 +147,19 @@ def _entry(
         if (phrasal := lexicon.phrasal(head, base)) is not None:
             return phrasal, ()
     if base == "leave" and word.lower != "left":
-        return "depart", ()
+        return "exit", ()
     if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
         return ("be", ()) if stays and after[0].lower != "to" else (None, ())
     if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
         return None, ()
     return base, ()
+
+
+def _is_equated(word: Word, words: Sequence[Word]) -> bool:
+    """Whether "is" says what something is or does, not where: "a person is clay pottery making"."""
+    after = words[word.index + 1] if word.index + 1 < len(words) else None
+    return after is not None and after.role in (Role.NOUN, Role.ADJECTIVE)
 
 
 def _of_frame(verb: Verb | None, objects: Sequence[int], mentions: Sequence[Mention], lexicon: Lexicon) -> Verb | None:
@@ -355,13 +364,14 @@ def _span(
 
 
 def _begin(word: Word, words: Sequence[Word], lexicon: Lexicon) -> int:
-    """Where a verb's adverbs and helpers begin: "suddenly starts to run"."""
+    """Where a verb's adverbs and helpers begin, a pronoun among them: "suddenly it starts to run"."""
     begin = word.index
     while begin > 0:
         before = words[begin - 1]
         helps = before.role is Role.VERB and before.lemma in lexicon.aspect_verbs
         leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon.aspect_verbs
-        if before.role not in SKIPPED and not helps and not leads:
+        refers = before.lower in ("he", "she", "it", "they")
+        if before.role not in SKIPPED and not helps and not leads and not refers:
             break
         begin -= 1
     return begin

@@ -42,7 +42,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             matched = preposition_before(words, mention.start)
         else:
             continue
-        if matched is None or (matched[1] == "with" and number in acting):
+        if matched is None or (matched[1] == "with" and number in acting) or _is_particle(matched[1], words[matched[2]]):
             continue
         preposition, phrase, start = matched
         sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
@@ -62,6 +62,11 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
     return found + _trailing(words, mentions, actions) + _passed(actions)
 
 
+def _is_particle(phrase: str, word: Word) -> bool:
+    """Whether it belongs to the verb: "knocks over a vase"."""
+    return word.tag == "RP" and phrase == word.lower
+
+
 def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal | None:
     """Where the movement ends, if it is one."""
     if action is None or action.verb.label is MotionLabel.MOTIONLESS:
@@ -69,6 +74,8 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal 
     moves = action.verb.travels or action.verb.object == "travels"
     moves = moves or (preposition.insists and (action.listed or action.sequence > 0))
     lands = action.lemma in LANDING or action.verb.direction == "down"
+    if action.lemma in LANDING and phrase == "over":
+        return Goal.PAST
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
     return preposition.goal if moves else None
@@ -96,7 +103,7 @@ def _sources(
     verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
     action = max(verbs, key=lambda action: action.index) if verbs else None
     if action is None or not action.subjects:
-        if start == 0:  # "Next to a tree, a dog sits."
+        if not any(mention.end <= start for mention in mentions):  # "Next to a tree, a dog sits."
             later = [a for a in actions if a.subjects and a.index > start]
             return (later[0].subjects, later[0]) if later else ((), None)
         if before is not None and mentions[before].use is Use.THING:

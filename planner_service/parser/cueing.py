@@ -148,6 +148,8 @@ def sent(action: Action, setting: Setting) -> Cued:
 
 def mutual_goal(action: Action) -> Goal | None:
     """What "toward each other" and "away from one another" ask of all the subjects."""
+    if action.verb.mutual is not None:
+        return action.verb.mutual
     match = MUTUAL.search(action.text) if action.listed else None
     if match is None:
         return None

@@ -9,7 +9,7 @@ from planner_service.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Rea
 from planner_service.explanation import About, Explained, Reason
 from planner_service.nouns import Habitat, Kind, known, noun_of
 from planner_service.parser import directions
-from planner_service.parser.actions import Action, actions_of
+from planner_service.parser.actions import Action, actions_of, mention_at
 from planner_service.parser.attachments import Attachment, attachments_of
 from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
 from planner_service.parser.directions import Found
@@ -272,7 +272,8 @@ class _Composition:
     def _is_with_its_owner(self, number: int) -> bool:
         """ "a car with a fluttering flag"; what is alive is nobody's part."""
         mention = self.mentions[number]
-        follows = mention.start > 1 and self.words[mention.start - 1].lower == "with"
+        beside = mention.start > 1 and mention_at(self.mentions, mention.start - 2) is not None
+        follows = beside and self.words[mention.start - 1].lower == "with"
         deforms = any(a.verb.label is MotionLabel.NON_RIGID for a in self.actions if number in a.subjects)
         return follows and deforms and noun_of(mention.name).kind is Kind.SOFT
 
@@ -433,6 +434,8 @@ class _Composition:
             phrase = attachment.phrase
             if dynamic and action is not None:
                 predicate = f"is {action.said.lower()}" if action.passive else _third_person(action.lemma)
+                if attachment.source not in action.subjects:
+                    predicate = "goes"
                 phrase = f"{predicate} {phrase}".strip()
                 if (
                     attachment.goal is not None

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from planner_service.cues import Manner, Speed
+from planner_service.cues import Goal, Manner, Speed
 from planner_service.nouns import singular
 from shared.motion_graph import MotionLabel
 
@@ -27,6 +27,8 @@ class Verb:
     shown: Literal["after", "before"] | None = None
     """The subject is not seen before, or after, it does so."""
     frame: Literal["enters", "leaves"] | None = None
+    mutual: Goal | None = None
+    """What several subjects do with respect to one another."""
 
 
 ACTIVITY = Verb()
@@ -101,6 +103,7 @@ def _verb(group: Mapping[str, Any]) -> Verb:
         object=group.get("object"),
         shown=group.get("shown"),
         frame=group.get("frame"),
+        mutual=Goal(group["mutual"]) if "mutual" in group else None,
     )
 
 

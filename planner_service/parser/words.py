@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from planner_service.nouns import known
+from planner_service.nouns import Kind, known
 from planner_service.parser.lexicon import Lexicon
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
     if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
-        joined = words[index + 2].role if after is not None and index + 2 < len(words) else None
+        joined = words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
         return known(word.lower) is not None and joined is not Role.ADJECTIVE  # "over a pebble", not "an orange and white"
     if word.role is Role.ADVERB:
         return before.role in BEFORE_A_NOUN and known(word.lower) is not None
@@ -201,6 +201,8 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
     ends = after is None or after.role not in (Role.NOUN, Role.ADJECTIVE)  # not "a red sports car"
+    noun = known(before.lower)
+    ends = ends or (noun is not None and noun.kind is Kind.ANIMATE)  # "a kitten tangles yarn"
     if clashes and (listed is not None or (ends and known(word.lower) is None)):
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if (
