@@ -57,7 +57,8 @@ OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
 
 MATERIALS = frozenset(
     ("plastic", "wooden", "porcelain", "ceramic", "bronze", "marble", "stone", "stuffed", "origami", "crystal", "metal",
-     "iron", "copper", "clay", "wax", "inflatable", "knitted", "rubber", "glass", "paper", "cardboard", "granite", "lego")
+     "iron", "copper", "clay", "wax", "inflatable", "knitted", "rubber", "glass", "paper", "cardboard", "granite",
+     "lego")
 )  # fmt: skip
 """A creature made of one of these is a thing."""
 
@@ -92,9 +93,12 @@ IRREGULAR_PLURALS = {
 def table() -> dict[str, Noun]:
     groups = tomllib.loads(files(__package__).joinpath("nouns.toml").read_text(encoding="utf-8"))
     return {
-        noun: Noun(*size, Kind(group["kind"]), Habitat(group["habitat"]))
+        noun: Noun(height, aspect, Kind(group["kind"]), Habitat(group["habitat"]))
         for group in groups.values()
-        for noun, size in [*((noun, group["size"]) for noun in group.get("more", ())), *group["nouns"].items()]
+        for noun, (height, aspect) in [
+            *((noun, group["size"]) for noun in group.get("more", ())),
+            *group["nouns"].items(),
+        ]
     }
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from planner_service.arrangements import Arrangement
 from planner_service.cues import Goal
-from planner_service.parser.actions import Action, coordinated, mention_at
+from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before
+from planner_service.parser.subjects import coordinated, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
@@ -42,17 +43,25 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             matched = preposition_before(words, mention.start)
         else:
             continue
-        if matched is None or (matched[1] == "with" and number in acting) or _is_particle(matched[1], words[matched[2]]):
+        if (
+            matched is None
+            or (matched[1] == "with" and number in acting)
+            or _is_particle(matched[1], words[matched[2]])
+        ):
             continue
         preposition, phrase, start = matched
+        if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
+            continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
+        stays = action is None or not (action.passive or action.verb.travels)
+        arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         found += [
             Attachment(
                 source=source,
                 target=number,
                 phrase=phrase,
-                arrangement=None if goal else preposition.arrangement,
+                arrangement=None if goal else arrangement,
                 goal=goal,
                 action=action.index if action is not None else None,
             )
@@ -93,7 +102,13 @@ def _passed(actions: Sequence[Action]) -> list[Attachment]:
 
 
 def _sources(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], start: int, target: int, *, ends: bool
+    words: Sequence[Word],
+    mentions: Sequence[Mention],
+    actions: Sequence[Action],
+    start: int,
+    target: int,
+    *,
+    ends: bool,
 ) -> tuple[tuple[int, ...], Action | None]:
     """What a prepositional phrase that begins at `start` is about, and the verb it belongs to.
 

@@ -1,8 +1,8 @@
 """From an action to the cues of a phase: its label, where it goes, how; and which words said so."""
 
 import re
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from planner_service.cues import Direction, Edge, Goal, Manner, Phase, Pickup, Place, Speed
 from planner_service.explanation import About
@@ -15,11 +15,14 @@ APPROACH, RECEDE = 1.6, 0.6
 """Size at the end over size at the start of what comes nearer, or goes away."""
 SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
+VERTICAL = {"up": Direction.UP, "down": Direction.DOWN}
 MUTUAL = re.compile(
-    r"\b(towards?|to|away from|closer to|from|past|by) (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
+    r"\b(towards?|to|away from|closer to|from|past|by) (?:each other|one another)\b"
+    r"|\b(?:in )?opposite directions\b|\bapart\b"
 )
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
+SUDDEN = "it need not take over the velocity of before"
 BEHAVIOUR = {
     Kind.ANIMATE: "people and animals deform",
     Kind.SOFT: "what is soft deforms",
@@ -66,7 +69,9 @@ class Cued:
 
     def unseen(self) -> "Cued":
         """The time in which there is nothing to see of it."""
-        return replace(self, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), shown=None)
+        why = "it is not seen before" if self.shown == "after" else "it is not seen any more"
+        because = Because(About.CUE, "absent", self.because[0].words, why)
+        return replace(self, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,), shown=None)
 
     def moved_along(self) -> "Cued":
         """As part of what travels: a part at rest is then rigid, and goes nowhere by itself."""
@@ -89,7 +94,7 @@ class Cued:
 
     def crossing_as(self, other: "Cued") -> "Cued":
         """With the other's entering and leaving of the frame."""
-        changes: dict[str, object] = {}
+        changes: dict[str, Any] = {}
         if other.phase.enters is not None and self.phase.enters is None:
             changes["enters"] = other.phase.enters
         if other.phase.leaves is not None and self.phase.leaves is None:
@@ -113,10 +118,12 @@ def cued(action: Action | None, setting: Setting) -> Cued:
         return _at_rest(kind, action)
     if action.verb.shown is not None:
         return _at_rest(kind, action)
-    verb = _quoted(action)
+    verb = (action.said,)
     if _stands_still(action, setting, kind):
         phase = Phase(label=MotionLabel.MOTIONLESS, sudden=_is_sudden(action))
-        return Cued(phase, (_label(phase, verb, _stillness(action, kind)),), shown=action.verb.shown)
+        match = directions.SUDDENLY.search(action.about)
+        sudden = (Because(About.CUE, "sudden", (match.group(),), SUDDEN),) if match else ()
+        return Cued(phase, (_label(phase, verb, _stillness(action, kind)), *sudden), shown=action.verb.shown)
     oscillates = directions.OSCILLATING.search(action.about) is not None
     deforms = oscillates or _deforms(action, setting, kind)
     label = action.verb.label
@@ -125,7 +132,7 @@ def cued(action: Action | None, setting: Setting) -> Cued:
         label = MotionLabel.NON_RIGID if deforms else MotionLabel.RIGID
     course = _course(action, setting, oscillates=oscillates)
     manner = _manner(action, kind) if label is MotionLabel.NON_RIGID else None
-    phase = Phase(label=label, manner=manner, **course.cues())
+    phase = Phase(label=label, manner=manner, **course.fields)
     reasons = [_label(phase, verb, why), *course.because]
     if manner is not None:
         reasons.append(Because(About.CUE, f"manner: {manner.value}", verb, f"how '{action.lemma}' looks"))
@@ -134,15 +141,11 @@ def cued(action: Action | None, setting: Setting) -> Cued:
 
 def sent(action: Action, setting: Setting) -> Cued:
     """The cues of what is thrown, chased or ridden: it goes where the action goes."""
-    deforms = noun_of(setting.name).kind in (Kind.ANIMATE, Kind.SOFT)
+    manner = {Kind.ANIMATE: Manner.STRIDE, Kind.SOFT: Manner.FLUTTER}.get(noun_of(setting.name).kind)
     course = _course(action, setting, oscillates=False, must_go=True)
-    phase = Phase(
-        label=MotionLabel.NON_RIGID if deforms else MotionLabel.RIGID,
-        manner=Manner.STRIDE if deforms else None,
-        **course.cues(),
-    )
+    phase = Phase(label=MotionLabel.NON_RIGID if manner else MotionLabel.RIGID, manner=manner, **course.fields)
     return Cued(
-        phase, (_label(phase, _quoted(action), _behaviour(setting.name)), *course.because), course.start, course.named
+        phase, (_label(phase, (action.said,), _behaviour(setting.name)), *course.because), course.start, course.named
     )
 
 
@@ -160,123 +163,88 @@ def mutual_goal(action: Action) -> Goal | None:
 
 @dataclass
 class _Course:
-    """Where and how fast, with the reasons."""
+    """The fields of a phase that say where and how fast, with the reasons."""
 
-    because: list[Because]
+    fields: dict[str, Any] = field(default_factory=dict)
+    because: list[Because] = field(default_factory=list)
     start: Place | None = None
     named: bool = False
-    direction: Direction | None = None
-    target: str | None = None
-    goal: Goal | None = None
-    path: tuple[Place, ...] = ()
-    enters: Edge | None = None
-    leaves: Edge | None = None
-    speed: Speed = Speed.NORMAL
-    pickup: Pickup = Pickup.STEADY
-    scale: float = 1.0
-    sudden: bool = False
 
-    def cues(self) -> dict[str, object]:
-        """The fields of a phase."""
-        return {name: value for name, value in vars(self).items() if name not in ("because", "start", "named")}
-
-    def say(self, decided: str, words: tuple[str, ...], why: str) -> None:
-        self.because.append(Because(About.CUE, decided, words, why))
+    def decide(self, name: str, value: Any, words: tuple[str, ...], why: str, **others: Any) -> None:
+        self.fields |= {name: value, **others}
+        shown = ", ".join(value) if isinstance(value, tuple) else value
+        decided = name if value is True else f"{name}: {shown}"
+        self.because.append(Because(About.CUE, " ".join([decided, *others.values()]), words, why))
 
 
 def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool = False) -> _Course:
     """What an action's words say of where its movement goes."""
-    course = _Course([])
-    about, verb = action.about, _quoted(action)
+    course = _Course()
+    about, verb = action.about, (action.said,)
     _how(course, action)
     travels = must_go or action.verb.travels or (action.passive and action.verb.object == "travels")
     found = directions.direction_in(about, travels=travels)
-    course.named = found is not None or action.verb.direction in ("up", "down")
+    course.named = found is not None or action.verb.direction in VERTICAL
     if _crosses_an_edge(course, action, found.value if found else None):
         return course
-    if directions.APPROACHING.search(about) or directions.RECEDING.search(about):
-        nearer = directions.APPROACHING.search(about)
-        match = nearer or directions.RECEDING.search(about)
-        course.scale = APPROACH if nearer else RECEDE
-        words = (match.group(),) if match else ()
-        course.say(f"scale: {course.scale}", words, "what comes nearer grows" if nearer else "what goes away shrinks")
+    if match := directions.APPROACHING.search(about):
+        course.decide("scale", APPROACH, (match.group(),), "what comes nearer grows")
+    elif match := directions.RECEDING.search(about):
+        course.decide("scale", RECEDE, (match.group(),), "what goes away shrinks")
     elif (path := directions.path_in(about)) is not None:
-        course.start, course.path = path.value
-        course.named = True
-        course.say(f"path: {', '.join(course.path)}", (path.words,), "the words name places of the frame")
-    elif setting.goal is not None and (
-        not course.named or setting.goal not in (Goal.TOWARD, Goal.AWAY_FROM, Goal.PAST)
-    ):
-        course.goal, course.target = setting.goal, setting.target
-        course.say(f"goal: {setting.goal.value} {setting.target}", (setting.phrase,), "the movement is about the other")
+        course.start, course.named = path.value.start, True
+        course.decide("path", path.value.stops, (path.words,), "the words name places of the frame")
+    elif setting.goal is not None and not (course.named and setting.goal in (Goal.TOWARD, Goal.AWAY_FROM, Goal.PAST)):
+        why = "the movement is about the other"
+        course.decide("goal", setting.goal, (setting.phrase,), why, target=setting.target)
     elif found is not None:
-        course.direction = found.value
-        course.say(f"direction: {found.value.value}", (found.words,), "the words name it")
-    elif must_go or (
-        travels
-        and (action.verb.direction is not None or action.passive)
-        and not oscillates
-        and (action.verb.direction in ("up", "down") or not setting.arranged)
-    ):
-        course.direction = {"up": Direction.UP, "down": Direction.DOWN}.get(action.verb.direction or "", SIDEWAYS)
-        course.say(f"direction: {course.direction.value}", verb, f"'{action.lemma}' goes there if nothing else is said")
+        course.decide("direction", found.value, (found.words,), "the words name it")
+    elif must_go or _has_to_go(action, setting, travels=travels and not oscillates):
+        direction = VERTICAL.get(action.verb.direction or "", SIDEWAYS)
+        course.decide("direction", direction, verb, f"'{action.lemma}' goes there if nothing else is said")
     return course
+
+
+def _has_to_go(action: Action, setting: Setting, *, travels: bool) -> bool:
+    """Whether it goes somewhere although no words say where: sideways only if nothing holds it in its place."""
+    vertical = action.verb.direction in VERTICAL
+    return travels and (action.verb.direction is not None or action.passive) and (vertical or not setting.arranged)
 
 
 def _how(course: _Course, action: Action) -> None:
     """Speed, acceleration, suddenness."""
-    about = action.about
-    course.speed = action.verb.speed
-    for pattern, speed in ((directions.SLOWLY, Speed.SLOW), (directions.QUICKLY, Speed.FAST)):
-        if match := pattern.search(about):
-            course.speed = speed
-            course.say(f"speed: {speed.value}", (match.group(),), "the word says how fast")
-            break
-    else:
-        if course.speed is not Speed.NORMAL:
-            course.say(f"speed: {course.speed.value}", _quoted(action), f"'{action.lemma}' is {course.speed.value}")
-    for pattern, pickup in (
-        (directions.SPEEDING_UP, Pickup.SPEEDING_UP),
-        (directions.SLOWING_DOWN, Pickup.SLOWING_DOWN),
-    ):
-        if match := pattern.search(about):
-            course.pickup = pickup
-            course.say(f"pickup: {pickup.value}", (match.group(),), "the words say that it changes")
-            break
-    if match := directions.SUDDENLY.search(about):
-        course.sudden = True
-        course.say("sudden", (match.group(),), "it need not take over the velocity of before")
+    if match := directions.SLOWLY.search(action.about):
+        course.decide("speed", Speed.SLOW, (match.group(),), "the word says how fast")
+    elif match := directions.QUICKLY.search(action.about):
+        course.decide("speed", Speed.FAST, (match.group(),), "the word says how fast")
+    elif action.verb.speed is not Speed.NORMAL:
+        why = f"'{action.lemma}' is {action.verb.speed.value}"
+        course.decide("speed", action.verb.speed, (action.said,), why)
+    if match := directions.SPEEDING_UP.search(action.about):
+        course.decide("pickup", Pickup.SPEEDING_UP, (match.group(),), "the words say that it changes")
+    elif match := directions.SLOWING_DOWN.search(action.about):
+        course.decide("pickup", Pickup.SLOWING_DOWN, (match.group(),), "the words say that it changes")
+    if match := directions.SUDDENLY.search(action.about):
+        course.decide("sudden", True, (match.group(),), SUDDEN)
 
 
 def _crosses_an_edge(course: _Course, action: Action, heading: Direction | None) -> bool:
-    """Entering and leaving the frame."""
-    about = action.about
-    entering, leaving = directions.ENTERING.search(about), directions.LEAVING.search(about)
+    """Entering and leaving the frame: where the words say, else as it is headed, else to the right."""
+    at = directions.FROM_EDGE.search(action.about)
+    named = directions.edge_in(at.group(1)) if at is not None else None
+    ahead = directions.edge_in(heading.value.replace("_", " ")) if heading is not None else None
+    entering, leaving = directions.ENTERING.search(action.about), directions.LEAVING.search(action.about)
     if action.verb.frame == "enters" or entering:
-        origin = directions.FROM_EDGE.search(about)
-        ahead = directions.edge_in(heading.value.replace("_", " ")) if heading is not None else None
-        if origin is not None and (edge := directions.edge_in(origin.group(1))) is not None:
-            course.enters = edge.value
-        else:
-            course.enters = directions.OPPOSITE_EDGE[ahead.value] if ahead is not None else Edge.LEFT
-        words = (origin or entering).group() if origin or entering else _quoted(action)[0]  # type: ignore[union-attr]
-        course.say(f"enters: {course.enters.value}", (words,), "it comes into the frame")
-        course.named = True
-        return True
-    if action.verb.frame == "leaves" or leaving:
-        through = directions.FROM_EDGE.search(about)
-        edge = directions.edge_in(
-            through.group(1) if through else heading.value.replace("_", " ") if heading else "right"
-        )
-        course.leaves = edge.value if edge is not None else Edge.RIGHT
-        course.say(
-            f"leaves: {course.leaves.value}",
-            (leaving.group(),) if leaving else _quoted(action),
-            "it goes out of the frame",
-        )
-        course.named = True
-        return True
-    return False
+        edge = named or directions.OPPOSITE_EDGE[ahead or Edge.RIGHT]
+        words = at.group() if at else entering.group() if entering else action.said
+        course.decide("enters", edge, (words,), "it comes into the frame")
+    elif action.verb.frame == "leaves" or leaving:
+        words = leaving.group() if leaving else action.said
+        course.decide("leaves", named or ahead or Edge.RIGHT, (words,), "it goes out of the frame")
+    else:
+        return False
+    course.named = True
+    return True
 
 
 def _at_rest(kind: Kind, action: Action | None) -> Cued:
@@ -284,7 +252,7 @@ def _at_rest(kind: Kind, action: Action | None) -> Cued:
     manner = {Kind.ANIMATE: Manner.SWAY, Kind.SOFT: Manner.FLUTTER}.get(kind)
     sudden = action is not None and _is_sudden(action)
     phase = Phase(label=MotionLabel.NON_RIGID if manner else MotionLabel.MOTIONLESS, manner=manner, sudden=sudden)
-    words = _quoted(action) if action is not None else ()
+    words = (action.said,) if action is not None else ()
     why = "it makes another move, and " if action is not None else "no verb says what it does, and "
     what = {Kind.ANIMATE: "what lives is never quite still", Kind.SOFT: "what is soft stirs"}
     reasons = [_label(phase, words, why + what.get(kind, "a thing stands still"))]
@@ -295,10 +263,6 @@ def _at_rest(kind: Kind, action: Action | None) -> Cued:
 
 def _label(phase: Phase, words: tuple[str, ...], why: str) -> Because:
     return Because(About.LABEL, phase.label.value, words, why)
-
-
-def _quoted(action: Action) -> tuple[str, ...]:
-    return (action.said,)
 
 
 def _behaviour(name: str) -> str:

@@ -167,9 +167,6 @@ def path_in(text: str) -> Found[Path] | None:
     return Found(Path(start, tuple(stops[:MAXIMUM_PATH])), words)
 
 
-def edge_in(text: str) -> Found[Edge] | None:
+def edge_in(text: str) -> Edge | None:
     """The edge of the frame that words name."""
-    for pattern, edge in EDGES:
-        if match := re.search(pattern, text):
-            return Found(edge, match.group())
-    return None
+    return next((edge for pattern, edge in EDGES if re.search(pattern, text)), None)

@@ -1,61 +1,32 @@
-"""A prompt's words, mentions and actions put together into a reading."""
+"""Which of the things that a prompt mentions are drawn, and what comes of them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from planner_service.arrangements import Arrangement, arrangement_of
-from planner_service.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
-from planner_service.explanation import About, Explained, Reason
-from planner_service.nouns import Habitat, Kind, known, noun_of
-from planner_service.parser import directions
-from planner_service.parser.actions import Action, actions_of, mention_at
-from planner_service.parser.attachments import Attachment, attachments_of
-from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
-from planner_service.parser.directions import Found
+from planner_service.explanation import Explained
+from planner_service.nouns import Kind, known
+from planner_service.parser.actions import Action, actions_of
+from planner_service.parser.attachments import attachments_of
+from planner_service.parser.composition import Composition
 from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.pronouns import antecedents
+from planner_service.parser.sequence import in_sequence
 from planner_service.parser.words import Role, Word
-from shared.motion_graph import (
-    MAXIMUM_INSTANCES,
-    MAXIMUM_RELATIONS,
-    Instance,
-    MotionGraph,
-    MotionLabel,
-    Relation,
-    RelationKind,
-)
+from shared.motion_graph import MotionLabel
 
-DEFAULT_BACKGROUND = "a plain background"
 NOT_SHOWN = frozenset(
     ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
 )
 """What stands after these prepositions is not in the picture."""
-AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
-"""What does this is in the air, though it may usually be found on the ground."""
-SENDING = ("travels", "follows", "rides")
-"""What such verbs are done to travels too."""
-TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
 def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Explained:
     mentions = list(mentions)
-    actions = actions_of(words, mentions, lexicon)
-    for action in actions:
-        for number in action.subjects:
-            mention = mentions[number]
-            if mention.use is Use.BACKGROUND and action.verb.label is not MotionLabel.MOTIONLESS:
-                mentions[number] = replace(mention, use=Use.THING)
-            if mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name) and not action.passive:
-                if action.listed and action.verb.label is not MotionLabel.MOTIONLESS:
-                    mentions[number] = replace(mention, use=Use.THING)
-        for number in action.objects:
-            mention = mentions[number]
-            of_camera = lexicon.is_in(lexicon.camera, mention.name)
-            if mention.use is Use.NOTHING and action.verb.object is not None and mention.determined and not of_camera:
-                mentions[number] = replace(mentions[number], use=Use.THING)
+    actions = in_sequence(actions_of(words, mentions, lexicon), words)
+    mentions = _seen(mentions, actions, lexicon)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
         mentions, drawn = _something(prompt, mentions)
@@ -63,7 +34,25 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], l
         if number in drawn:
             drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return _Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
+    return Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
+
+
+def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
+    """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
+    seen = list(mentions)
+    for action in actions:
+        moves = action.verb.label is not MotionLabel.MOTIONLESS
+        for number in action.subjects:
+            worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
+            acts = worn and moves and action.listed and not action.passive
+            if acts or (moves and seen[number].use is Use.BACKGROUND):
+                seen[number] = replace(seen[number], use=Use.THING)
+        for number in action.objects:
+            of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
+            handled = action.verb.object is not None and seen[number].determined and not of_camera
+            if handled and seen[number].use is Use.NOTHING:
+                seen[number] = replace(seen[number], use=Use.THING)
+    return seen
 
 
 def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
@@ -120,482 +109,3 @@ def _something(prompt: str, mentions: list[Mention]) -> tuple[list[Mention], dic
     name = " ".join(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt))[:120]
     mentions.append(Mention(start=0, end=0, name=name, head=name.split()[-1].lower(), text=name, use=Use.THING))
     return mentions, {len(mentions) - 1: len(mentions) - 1}
-
-
-class _Composition:
-    """Everything found in one prompt, and the reading that comes of it."""
-
-    def __init__(
-        self,
-        prompt: str,
-        words: Sequence[Word],
-        mentions: Sequence[Mention],
-        actions: Sequence[Action],
-        attachments: Sequence[Attachment],
-        drawn: dict[int, int],
-        lexicon: Lexicon,
-    ) -> None:
-        self.prompt = prompt
-        self.words = words
-        self.mentions = mentions
-        self.drawn = drawn
-        self.lexicon = lexicon
-        self.actions = [
-            replace(
-                action,
-                subjects=tuple(dict.fromkeys(drawn[n] for n in action.subjects if n in drawn)),
-                objects=tuple(dict.fromkeys(drawn[n] for n in action.objects if n in drawn)),
-            )
-            for action in actions
-        ]
-        self.attachments = [
-            replace(a, source=drawn[a.source], target=drawn[a.target])
-            for a in attachments
-            if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
-        ]
-        self.actions = [self._with_vehicle(action) for action in self.actions]
-        self.attachments += self._rides()
-        self.ids = self._identifiers()
-        self.wholes = self._wholes()
-
-    def explained(self) -> Explained:
-        instances: list[Instance] = []
-        cues: list[InstanceCues] = []
-        reasons: list[Reason] = []
-        for number, identifiers in self.ids.items():
-            told = self._carried(number, self._told(number))
-            phases = _timed(told)
-            longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
-            place = self._place(number, told)
-            start = next((Found(c.start, c.start.value) for c in told[:1] if c.start is not None), place)
-            whole = self.wholes.get(number)
-            for identifier in identifiers:
-                instances.append(
-                    Instance(
-                        id=identifier,
-                        name=self.mentions[number].name[:120],
-                        description=self._description(number),
-                        attributes=self._attributes(number),
-                        label=longest.label,
-                        parent=self.ids[whole][0] if whole is not None else None,
-                    )
-                )
-                own = self._mutual(number, identifier, phases)
-                cues.append(InstanceCues(instance=identifier, place=start.value if start else None, phases=own))
-                reasons += self._reasons(number, identifier, told, place)
-        relations = self._relations()
-        graph = MotionGraph(instances=tuple(instances), relations=tuple(relation for relation, _ in relations))
-        reading = Reading(graph=graph, background=self._background(), cues=tuple(cues), depth_order=self._depth(graph))
-        return Explained(reading, (*reasons, *self._reasons_of_scene(relations, reading.background)))
-
-    def _reasons(
-        self, number: int, identifier: str, told: Sequence[Cued], place: Found[Place] | None
-    ) -> Iterator[Reason]:
-        """Why an instance is there, moves as it does, and begins where it does."""
-        mention = self.mentions[number]
-        yield Reason(
-            about=About.INSTANCE,
-            instance=identifier,
-            decided=mention.name[:120],
-            words=self._said(mention.text),
-            why="it can be seen" if mention.count == 1 else f"they are drawn as {mention.count}",
-        )
-        for because in dict.fromkeys(because for cued in told for because in cued.because):
-            words = tuple(word for said in because.words for word in self._said(said))
-            yield Reason(
-                about=because.about, instance=identifier, decided=because.decided, words=words, why=because.why
-            )
-        if place is not None:
-            yield Reason(
-                about=About.CUE,
-                instance=identifier,
-                decided=f"place: {place.value.value}",
-                words=self._said(place.words),
-                why="the words name a place of the frame",
-            )
-        if (whole := self.wholes.get(number)) is not None:
-            yield Reason(
-                about=About.CUE,
-                instance=identifier,
-                decided=f"part of: {self.ids[whole][0]}",
-                words=self._said(self.mentions[whole].text),
-                why="it moves with what has it",
-            )
-
-    def _reasons_of_scene(self, relations: Sequence[tuple[Relation, str]], background: str) -> Iterator[Reason]:
-        for relation, phrase in relations:
-            yield Reason(
-                about=About.RELATION,
-                instance=relation.source,
-                decided=f"{relation.source} {relation.phrase} {relation.target}"[:400],
-                words=self._said(phrase),
-                why="the words between the two" if relation.kind is RelationKind.SPATIAL else "the verb is about both",
-            )
-        if background != DEFAULT_BACKGROUND:
-            words = tuple(word for part in background.split(", ") for word in self._said(part))
-            yield Reason(about=About.CUE, decided=f"background: {background}", words=words, why="places and times")
-
-    def _said(self, words: str) -> tuple[str, ...]:
-        """The same words as they stand in the prompt."""
-        pattern = r"\s*".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", words))
-        match = re.search(pattern, self.prompt, re.IGNORECASE) if pattern else None
-        return (match.group()[:400],) if match is not None and match.group().strip() else ()
-
-    def _wholes(self) -> dict[int, int]:
-        """What parts and held things belong to: "her flowing skirt", "a man holding a cup"."""
-        wholes: dict[int, int] = {}
-        for action in self.actions:
-            if action.verb.object == "held" and action.subjects and not action.negated:
-                wholes |= {
-                    held: action.subjects[0] for held in action.objects if self._is_handy(held, action.subjects[0])
-                }
-        for number in self.ids:
-            worn = self.lexicon.is_in(self.lexicon.worn, self.mentions[number].name)
-            swung = any(number in a.objects and a.verb.object == "made_to" for a in self.actions)
-            if worn or swung or self._is_with_its_owner(number):
-                if (owner := self._owner(number)) is not None:
-                    wholes[number] = owner
-        return {
-            part: whole
-            for part, whole in wholes.items()
-            if part in self.ids and whole in self.ids and whole not in wholes
-        }
-
-    def _is_handy(self, held: int, holder: int) -> bool:
-        """Whether it is small enough to go where its holder goes, and one."""
-        return (
-            self.mentions[held].count == 1
-            and held != holder
-            and noun_of(self.mentions[held].name).height <= noun_of(self.mentions[holder].name).height
-        )
-
-    def _is_with_its_owner(self, number: int) -> bool:
-        """ "a car with a fluttering flag"; what is alive is nobody's part."""
-        mention = self.mentions[number]
-        beside = mention.start > 1 and mention_at(self.mentions, mention.start - 2) is not None
-        follows = beside and self.words[mention.start - 1].lower == "with"
-        deforms = any(a.verb.label is MotionLabel.NON_RIGID for a in self.actions if number in a.subjects)
-        return follows and deforms and noun_of(mention.name).kind is Kind.SOFT
-
-    def _owner(self, number: int) -> int | None:
-        """Whose it is: who acts on it, else the thing before it."""
-        mention = self.mentions[number]
-        possessed = self.words[mention.start].lower in POSSESSIVES if mention.end > mention.start else False
-        if not possessed and not self._is_with_its_owner(number):
-            return None
-        for action in self.actions:
-            if number in action.objects and action.subjects and action.subjects[0] != number:
-                return action.subjects[0]
-        before = [n for n in self.ids if self.mentions[n].end <= mention.start]
-        return max(before, key=lambda n: self.mentions[n].end) if before else None
-
-    def _identifiers(self) -> dict[int, list[str]]:
-        """`dog`, or `dog_1`, `dog_2`, … for each first mention; fewer of the most numerous where they are too many."""
-        firsts = list(dict.fromkeys(self.drawn.values()))[:MAXIMUM_INSTANCES]
-        counts = {number: self.mentions[number].count for number in firsts}
-        while sum(counts.values()) > MAXIMUM_INSTANCES:
-            counts[max(counts, key=lambda number: counts[number])] -= 1
-        used: set[str] = set()
-        identifiers: dict[int, list[str]] = {}
-        for number, count in counts.items():
-            slug = re.sub(r"[^a-z0-9]+", "_", self.mentions[number].head.lower()).strip("_")[:30]
-            stem = slug if slug and slug[0].isalpha() else "thing"
-            names = [stem] if count == 1 else [f"{stem}_{index}" for index in range(1, count + 1)]
-            suffix = 2
-            while not used.isdisjoint(names):
-                names = [f"{stem}{suffix}"] if count == 1 else [f"{stem}{suffix}_{i}" for i in range(1, count + 1)]
-                suffix += 1
-            used.update(names)
-            identifiers[number] = names
-        return identifiers
-
-    def _with_vehicle(self, action: Action) -> Action:
-        """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
-        if not action.verb.travels or action.objects:
-            return action
-        for attachment in self.attachments:
-            if attachment.source not in action.subjects:
-                continue
-            kind = noun_of(self.mentions[attachment.target].name).kind
-            inside = attachment.arrangement in (Arrangement.IN, Arrangement.ON) and action.verb.object == "rides"
-            mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
-            if (kind is Kind.VEHICLE and inside) or mounted:
-                return replace(action, verb=replace(action.verb, object="rides"), objects=(attachment.target,))
-        return action
-
-    def _rides(self) -> list[Attachment]:
-        """Who rides a horse is on it, who drives a car is in it."""
-        rides = []
-        for action in self.actions:
-            if action.verb.object == "rides":
-                driven = action.lemma in ("drive", "pilot", "steer", "row", "paddle")
-                arrangement = Arrangement.IN if driven else Arrangement.ON
-                for rider in action.subjects:
-                    rides += [
-                        Attachment(rider, mount, arrangement.value, arrangement)
-                        for mount in action.objects[:1]
-                        if mount != rider
-                    ]
-        return rides
-
-    def _told(self, number: int) -> tuple[Cued, ...]:
-        """The cues for each of "…, then …"; within a phase those of the action that moves most."""
-        by_sequence: dict[int, list[Cued]] = {}
-        for action in self.actions:
-            if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
-                by_sequence.setdefault(action.sequence, []).append(cued(action, self._setting(number, action)))
-            elif number in action.objects and action.verb.object in SENDING and not action.negated:
-                by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
-        if not by_sequence:
-            return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
-        chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
-        steps: list[Cued] = []
-        for index, told in enumerate(chosen):
-            if told.shown == "after":
-                steps += [told.unseen(), *([told] if index + 1 == len(chosen) else [])]
-            elif told.shown == "before":
-                steps += [*([told] if index == 0 else []), told.unseen()]
-            else:
-                steps.append(told)
-        return tuple(steps[:MAXIMUM_PHASES])
-
-    def _carried(self, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
-        """The cues of what carries it, where it is on or in something that travels and goes nowhere by itself."""
-        if (whole := self.wholes.get(number)) is not None:
-            moving = any(cued.phase.travels for cued in self._told(whole))
-            return tuple(cued.moved_along() for cued in told) if moving else told
-        for attachment in self.attachments:
-            if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
-                continue
-            carrier = self._told(attachment.target)
-            rides = len(carrier) == len(told) and any(
-                action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
-                for action in self.actions
-            )
-            travels = any(cued.phase.travels for cued in told)
-            if any(cued.phase.travels for cued in carrier) and (rides or not travels):
-                own = [*told, *told[-1:] * len(carrier)]
-                return tuple(mine.carried_by(theirs) for mine, theirs in zip(own, carrier, strict=False))
-        return told
-
-    def _mutual(self, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        """The phases, with respect to the other where two move toward each other, or apart."""
-        for action in self.actions:
-            goal = mutual_goal(action)
-            group = [name for subject in action.subjects for name in self.ids.get(subject, ())]
-            if goal is not None and number in action.subjects and len(group) > 1:
-                other = group[1] if identifier == group[0] else group[0]
-                changes = {"direction": None, "goal": goal, "target": other}
-                return tuple(
-                    phase if phase.label is MotionLabel.MOTIONLESS else phase.model_copy(update=changes)
-                    for phase in phases
-                )
-        return phases
-
-    def _setting(self, number: int, action: Action) -> Setting:
-        about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
-        goals = [a for a in self.attachments if a.source in about and a.goal and a.action == action.index]
-        held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
-        arranged = any(
-            a.arrangement not in held and not self._goes_along(action, a)
-            for a in self.attachments
-            if a.source == number
-        )
-        target = self.ids[goals[0].target][0] if goals and goals[0].target in self.ids else None
-        return Setting(
-            self.mentions[number].name,
-            arranged=arranged,
-            goal=goals[0].goal if target else None,
-            target=target,
-            phrase=goals[0].phrase if goals else "",
-            causes=action.verb.object == "made_to" and number in action.subjects and bool(action.objects),
-        )
-
-    def _goes_along(self, action: Action, attachment: Attachment) -> bool:
-        """Whether what an instance is arranged with travels as it does."""
-        if action.verb.object == "rides" and attachment.target in action.objects:
-            return True
-        return attachment.arrangement is Arrangement.NEXT_TO and any(
-            other.verb.travels for other in self.actions if attachment.target in other.subjects
-        )
-
-    def _relations(self) -> list[tuple[Relation, str]]:
-        """The edges, each with the prompt's words for it."""
-        relations: dict[tuple[str, str], tuple[Relation, str]] = {}
-        edges = [*self.attachments, *self._transitive()]
-        for attachment in edges:
-            doing = [action for action in self.actions if action.index == attachment.action]
-            action = next((a for a in doing if attachment.source in a.subjects), doing[0] if doing else None)
-            dynamic = attachment.goal is not None or attachment.arrangement is None
-            if attachment.source not in self.ids or attachment.target not in self.ids or (dynamic and action is None):
-                continue
-            if self.wholes.get(attachment.source) == attachment.target:
-                continue
-            phrase = attachment.phrase
-            if dynamic and action is not None:
-                predicate = f"is {action.said.lower()}" if action.passive else _third_person(action.lemma)
-                if attachment.source not in action.subjects:
-                    predicate = "goes"
-                phrase = f"{predicate} {phrase}".strip()
-                if (
-                    attachment.goal is not None
-                    and not self._has_goal(attachment)
-                    and arrangement_of(phrase) is not None
-                ):
-                    phrase = f"{predicate} with respect to"
-            target = self.ids[attachment.target][0]
-            for source in self.ids[attachment.source]:
-                relation = Relation(
-                    source=source,
-                    target=target,
-                    kind=RelationKind.DYNAMIC if dynamic else RelationKind.SPATIAL,
-                    phrase=phrase[:120],
-                )
-                said = attachment.phrase or (action.said if action is not None else phrase)
-                relations.setdefault((source, target), (relation, said))
-        return list(relations.values())[:MAXIMUM_RELATIONS]
-
-    def _transitive(self) -> list[Attachment]:
-        """Who does something to whom."""
-        return [
-            Attachment(subject, acted_on, "", None, None, action.index)
-            for action in self.actions
-            if not action.passive and not action.negated
-            for subject in action.subjects
-            for acted_on in action.objects
-            if subject != acted_on
-        ]
-
-    def _has_goal(self, attachment: Attachment) -> bool:
-        target = self.ids[attachment.target][0]
-        return any(cued.phase.target == target for cued in self._told(attachment.source))
-
-    def _place(self, number: int, told: Sequence[Cued]) -> Found[Place] | None:
-        """Where in the frame the prompt puts an instance that stays there."""
-        if any(cued.named and cued.phase.travels for cued in told):
-            return None
-        for action in self.actions:
-            if number not in action.subjects or directions.direction_in(action.about, travels=action.verb.travels):
-                continue
-            if (place := directions.place_in(action.text)) is not None:
-                return place
-            if (
-                action.lemma in AIRBORNE
-                and not action.objects
-                and noun_of(self.mentions[number].name).habitat is Habitat.GROUND
-            ):
-                return Found(Place.TOP, action.said)
-        end = self.mentions[number].end
-        goes = any(
-            action.start <= end < action.end and directions.direction_in(action.about, travels=action.verb.travels)
-            for action in self.actions
-        )
-        if goes or end >= len(self.words) or self.words[end].role is not Role.PREPOSITION:
-            return None
-        return directions.place_in(" ".join(word.lower for word in self.words[end : end + 5]))
-
-    def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
-        """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
-        areas = {i.id: noun_of(i.name).height ** 2 * noun_of(i.name).aspect for i in graph.instances}
-        nearer: set[tuple[str, str]] = set()
-        for attachment in self.attachments:
-            if attachment.source not in self.ids or attachment.target not in self.ids:
-                continue
-            for source in self.ids[attachment.source]:
-                for target in self.ids[attachment.target]:
-                    pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
-                    if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
-                        nearer.add(pair)
-        nearer |= {(i.id, i.parent) for i in graph.instances if i.parent is not None}
-        waiting = sorted(graph.ids, key=lambda name: areas[name])
-        order: list[str] = []
-        while waiting:
-            free = [name for name in waiting if not any((other, name) in nearer for other in waiting)]
-            order.append((free or waiting)[0])
-            waiting.remove(order[-1])
-        return tuple(order)
-
-    def _attributes(self, number: int) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(_trimmed(action.text)[:120] for action in self.actions if number in action.subjects)
-        )[:4]
-
-    def _description(self, number: int) -> str:
-        """The regional description: the instance and what it does, "a red car driving to the right"."""
-        name = self.mentions[number].name
-        described = f"{_article(name)}{name}"
-        for action in self.actions:
-            if number in action.subjects and action.start >= self.mentions[number].end:
-                described += f" {self._doing(action)}"
-                break
-        return described.strip()[:400]
-
-    def _doing(self, action: Action) -> str:
-        rest = _trimmed(" ".join(word.lower for word in self.words[action.index + 1 : action.end]))
-        if action.lemma == "be":
-            return rest
-        verb = self.words[action.index].lower
-        if action.passive:
-            return f"{verb} {rest}".strip()
-        return f"{'not ' if action.negated else ''}{_gerund(action.lemma)} {rest}".strip()
-
-    def _background(self) -> str:
-        """The places and times of the prompt, with their prepositions."""
-        phrases: list[str] = []
-        for number, mention in enumerate(self.mentions):
-            matched = preposition_before(self.words, mention.start)
-            phrase = matched[1] if matched is not None else ""
-            is_time = self.lexicon.is_in(self.lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
-            if (mention.use is Use.BACKGROUND or is_time) and number not in self.drawn:
-                phrases.append(f"{phrase} {mention.text}".strip())
-        joined = ", ".join(dict.fromkeys(phrases))
-        return joined[:120].rstrip(" ,") or DEFAULT_BACKGROUND
-
-
-def _merged(told: Sequence[Cued]) -> Cued:
-    """What says most of a movement, entering and leaving with the rest: "enters and walks to the right"."""
-    chosen = max(told, key=lambda cued: cued.liveliness)
-    for other in told:
-        if other is not chosen:
-            chosen = chosen.crossing_as(other)
-    return chosen
-
-
-def _timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
-    """Equal shares of the clip."""
-    return tuple(
-        cued.phase.model_copy(update={"until": 1.0 if index == len(told) else index / len(told)})
-        for index, cued in enumerate(told, start=1)
-    )
-
-
-def _trimmed(text: str) -> str:
-    """Without the link words and marks that lead to the next clause."""
-    return (
-        re.sub(r"(?:\s*(?:[,.;:]|\b(?:and|while|as|then|who|which|that|with|is|are|to|when)))+\s*$", "", text).strip()
-        or text
-    )
-
-
-def _article(name: str) -> str:
-    first = name.split()[0].lower() if name else ""
-    if not first or (name[0].isupper() and len(name.split()) > 1):
-        return ""
-    return "an " if first[0] in "aeiou" else "a "
-
-
-def _gerund(verb: str) -> str:
-    doubled = re.fullmatch(r"[a-z]*[^aeiou][aeiou][bdgkmnprt]", verb) is not None and len(verb) <= 4
-    if verb.endswith("ie"):
-        return f"{verb[:-2]}ying"
-    if verb.endswith("e") and not verb.endswith(("ee", "oe")):
-        return f"{verb[:-1]}ing"
-    return f"{verb}{verb[-1]}ing" if doubled else f"{verb}ing"
-
-
-def _third_person(verb: str) -> str:
-    if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
-        return f"{verb}es"
-    if verb.endswith("y") and verb[-2:-1] not in tuple("aeiou"):
-        return f"{verb[:-1]}ies"
-    return f"{verb}s"

@@ -266,7 +266,9 @@ def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:
     return words[mention.start].lower not in POSSESSIVES or noun is None or noun.kind is Kind.ANIMATE
 
 
-def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon) -> bool:
+def _is_attribute(
+    wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon
+) -> bool:
     """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
     if any(
         word.role is Role.ADJECTIVE and lexicon.verb_form(word.lower) and word.lower.endswith("ing")
@@ -323,7 +325,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "five stars"
     is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
     if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
-        singled_out = words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
+        singled_out = (
+            words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
+        )
         return Use.THING if singled_out else Use.BACKGROUND
     if lexicon.is_in(lexicon.worn, name) and words[mention.start].lower in ("a", "an") and _is_apart(mention, words):
         return Use.THING  # "below a necklace"

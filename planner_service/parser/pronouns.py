@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from planner_service.nouns import Kind, known
-from planner_service.parser.actions import Action, mention_at
+from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_around, preposition_before
+from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Role, Word
 
 

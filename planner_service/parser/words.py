@@ -57,6 +57,8 @@ ROLES = {
 
 LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
 """What follows a verb rather than a noun phrase's last noun."""
+CORNERED = ("top", "bottom", "upper", "lower", "far")
+"""Before "left" these name a corner."""
 SINGULAR = ("a", "an", "one", "another", "each", "every")
 OPENING = (
     "a",
@@ -102,9 +104,9 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
     words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)
-        if words[index].role is Role.VERB and index and words[index - 1].role is Role.ADJECTIVE:
-            if words[index].tag != words[index].token.tag_:
-                words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
+        mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
+        if mended and index and words[index - 1].role is Role.ADJECTIVE:
+            words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
     return words
 
 
@@ -126,7 +128,13 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     if word.lower in ("side", "by") and _is_side_by_side(words, index):
         return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
-        left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
+        left_behind = (
+            word.lower == "left"
+            and word.tag in ("VBN", "VBD")
+            and before
+            and before.role is Role.NOUN
+            and before.lower not in CORNERED
+        )
         return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
@@ -156,8 +164,12 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
     if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
-        joined = words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
-        return known(word.lower) is not None and joined is not Role.ADJECTIVE  # "over a pebble", not "an orange and white"
+        joined = (
+            words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
+        )
+        return (
+            known(word.lower) is not None and joined is not Role.ADJECTIVE
+        )  # "over a pebble", not "an orange and white"
     if word.role is Role.ADVERB:
         return before.role in BEFORE_A_NOUN and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
