@@ -69,7 +69,9 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
         begin, end = _span(word, following, subjects, words, mentions, lexicon)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
-        objects = _objects(word, words, mentions, acting)
+        verb = lexicon.verbs.get(entry)
+        goes_along = verb is not None and verb.direction == "sideways" and _has_a_way(word, words)
+        objects = () if goes_along else _objects(word, words, mentions, acting)
         inside = [w for w in words[begin:end] if w.index not in particle]
         own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
@@ -79,7 +81,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 lemma=entry,
                 verb=ACTIVITY
                 if entry == "be" and _is_equated(word, words)
-                else _with_way(_of_frame(lexicon.verbs.get(entry), objects, mentions, lexicon), word, words),
+                else _with_way(_of_frame(verb, objects, mentions, lexicon), word, words),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -144,7 +146,7 @@ def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
     if verb == ACTIVITY or not _has_a_way(word, words):
         return verb or ACTIVITY
     if verb is None:
-        return ON_ITS_WAY
+        return ON_ITS_WAY if words[word.index + 1].tag != "RP" else ACTIVITY  # not "gobbles up a carrot"
     moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object not in (None, "made_to")
     return verb if moves else replace(verb, travels=True, direction=verb.direction or "sideways")
 
@@ -155,7 +157,6 @@ def _has_a_way(word: Word, words: Sequence[Word]) -> bool:
     return (
         len(after) > 1
         and after[0].lower in WAYS
-        and after[0].tag != "RP"
         and after[1].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE)
     )
 
@@ -185,7 +186,8 @@ def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -
     for number, mention in enumerate(mentions):
         said = action.index < mention.start < action.end and words[mention.start - 1].lower == "by"
         noun = known(mention.name)
-        if said and mention.use is Use.THING and noun is not None and noun.kind is Kind.ANIMATE:
+        able = noun is not None and (noun.kind is Kind.ANIMATE or (noun.kind is Kind.VEHICLE and action.verb.travels))
+        if said and mention.use is Use.THING and able:
             return replace(action, passive=False, subjects=(number,), objects=action.subjects, start=mention.end)
     return None
 

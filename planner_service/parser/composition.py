@@ -42,6 +42,8 @@ OF_FRAME = frozenset(("center", "centre", "middle", "top", "bottom", "side", "co
 """Alone these are places of the picture, not of the scene."""
 SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""
+FIXED = 0.4
+"""Things of this height and more are not thrown, a fraction of the frame's."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
@@ -172,7 +174,7 @@ class Composition:
         for action in self.actions:
             if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
                 by_sequence.setdefault(action.sequence, []).append(cued(action, self._setting(number, action)))
-            elif number in action.objects and action.verb.object in SENDING and not action.negated:
+            elif self._is_sent(number, action):
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
         if not by_sequence:
             return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
@@ -237,8 +239,20 @@ class Composition:
             goal=goals[0].goal if target else None,
             target=target,
             phrase=goals[0].phrase if goals else "",
-            causes=action.verb.object == "made_to" and number in action.subjects and bool(action.objects),
+            causes=number in action.subjects and self._moves_another(number, action),
         )
+
+    def _moves_another(self, number: int, action: Action) -> bool:
+        """Whether the object does what the verb says: "a boy flies a kite", "a girl kicks a ball"."""
+        throws = action.verb.object == "travels" and noun_of(self.mentions[number].name).kind is Kind.ANIMATE
+        caused = throws or action.verb.object == "made_to"
+        return caused and bool(action.objects) and not action.passive and not action.negated
+
+    def _is_sent(self, number: int, action: Action) -> bool:
+        """Whether it goes where the action goes; what is large stays where it is when it is hit."""
+        noun = noun_of(self.mentions[number].name)
+        fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and noun.height >= FIXED
+        return number in action.objects and action.verb.object in SENDING and not action.negated and not fixed
 
     def _goes_along(self, action: Action, attachment: Attachment) -> bool:
         """Whether what an instance is arranged with travels as it does."""
@@ -321,7 +335,9 @@ class Composition:
         )
         if goes or end >= len(self.words) or self.words[end].role is not Role.PREPOSITION:
             return None
-        return directions.place_in(" ".join(word.lower for word in self.words[end : end + 5]))
+        after = " ".join(word.lower for word in self.words[end : end + 5])
+        found = directions.place_in(after)
+        return found if found is not None and after.startswith(found.words) else None
 
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""

@@ -74,6 +74,9 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
         if end > index:
             found.append(_mention(words, index, end, lexicon))
             index = end
+        elif _is_another(words, index) and found:
+            found.append(replace(found[-1], start=index, end=index + 1, text=words[index].text, count=1))
+            index += 1
         elif _refers_back(words, index):
             said = words[index].lower
             found.append(Mention(index, index + 1, said, said, said, determined=True, use=Use.PRONOUN))
@@ -95,6 +98,12 @@ def quoted_words(words: Sequence[Word]) -> set[int]:
     """The words between double quotation marks: writing, and no things."""
     marks = [word.index for word in words if word.text in ('"', "``", "''", "“", "”")]
     return {index for begin, end in zip(marks[::2], marks[1::2], strict=False) for index in range(begin, end)}
+
+
+def _is_another(words: list[Word], index: int) -> bool:
+    """Whether it stands for one more of the same: "a car goes up while another goes down"."""
+    after = words[index + 1] if index + 1 < len(words) else None
+    return words[index].lower == "another" and after is not None and after.role in (Role.VERB, Role.AUXILIARY)
 
 
 def _refers_back(words: list[Word], index: int) -> bool:
@@ -237,7 +246,8 @@ def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]
         return mentions
     placed = []
     for mention in mentions:
-        opens = mention.end <= commas[0] and (known(mention.name) is None or mention.plural or mention.start > 2)
+        unheard_of = known(mention.name) is None or mention.plural or mention.start > 2
+        opens = mention.end <= commas[0] and (unheard_of or words[0].lower in ("by", "near", "at", "around"))
         placed.append(replace(mention, use=Use.BACKGROUND) if opens and mention.use is Use.THING else mention)
     return placed
 
