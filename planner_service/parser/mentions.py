@@ -28,7 +28,7 @@ APART = (
     Arrangement.BEHIND,
 )
 """What is so arranged with a place is not in it."""
-NOT_OF_PLACE = frozenset(("with", "behind", "next", "as", "after", "before", "while", "when"))
+NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
 POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
@@ -235,21 +235,37 @@ def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
-    """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits"."""
+    """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits".
+
+    All of it is where the clause has a place of its own for its subject: "Under a tree, a cat is on the left of a vase".
+    """
     commas = [word.index for word in words if word.text == ","]
-    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_PLACE:
+    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_SCENE:
         return mentions
-    opening = words[: commas[0]]
-    if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
+    comma = commas[0]
+    opening = words[:comma]
+    if any(word.role in (Role.VERB, Role.AUXILIARY) and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
         return mentions
-    if any(word.lower in RELATIONAL for word in opening):
+    elsewhere = any(_is_placed(mention, words) for mention in mentions if mention.start > comma)
+    beside = any(word.lower in RELATIONAL or word.lower in ("behind", "next") for word in opening)
+    if beside and not elsewhere:
         return mentions
     placed = []
     for mention in mentions:
         unheard_of = known(mention.name) is None or mention.plural or mention.start > 2
-        opens = mention.end <= commas[0] and (unheard_of or words[0].lower in ("by", "near", "at", "around"))
-        placed.append(replace(mention, use=Use.BACKGROUND) if opens and mention.use is Use.THING else mention)
+        scenic = elsewhere or unheard_of or words[0].lower in ("by", "near", "at", "around")
+        opens = mention.end <= comma and scenic and mention.use is Use.THING
+        placed.append(replace(mention, use=Use.BACKGROUND) if opens else mention)
     return placed
+
+
+def _is_placed(mention: Mention, words: list[Word]) -> bool:
+    """Whether a place beside it is named: "on the left of a vase"."""
+    matched = preposition_before(words, mention.start)
+    if matched is None:
+        return False
+    preposition, phrase, _ = matched
+    return preposition.arrangement in (Arrangement.LEFT_OF, Arrangement.RIGHT_OF) or "top of" in phrase
 
 
 def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
