@@ -128,13 +128,8 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     if word.lower in ("side", "by") and _is_side_by_side(words, index):
         return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
-        left_behind = (
-            word.lower == "left"
-            and word.tag in ("VBN", "VBD")
-            and before
-            and before.role is Role.NOUN
-            and before.lower not in CORNERED
-        )
+        behind = before is not None and before.role is Role.NOUN and before.lower not in CORNERED
+        left_behind = behind and after is not None and word.lower == "left" and word.tag in ("VBN", "VBD")
         return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
@@ -146,6 +141,10 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
         return replace(word, role=Role.NOUN)
+    if word.role in (Role.NOUN, Role.ADJECTIVE) and _follows_its_subject(words, index):
+        verb = lexicon.verb_form(word.lower) if word.lower.endswith("s") else None
+        if verb is not None:
+            return _as_verb(word, verb)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
         verb = _hidden_verb(words, index, lexicon) or _coordinated_verb(words, index, lexicon)
         if verb is not None:
@@ -159,6 +158,8 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     before = words[index - 1] if index else None
     if before is None:
         follows = words[1] if len(words) > 1 else None
+        if follows is not None and follows.tag == "VBG" and known(word.lower) is not None:
+            return True  # "Owl soaring"
         bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
         return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
@@ -170,8 +171,10 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         return (
             known(word.lower) is not None and joined is not Role.ADJECTIVE
         )  # "over a pebble", not "an orange and white"
+    if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
+        return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
     if word.role is Role.ADVERB:
-        return before.role in BEFORE_A_NOUN and known(word.lower) is not None
+        return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
         return lexicon.verb_form(word.lower) is None and (
             known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
@@ -189,6 +192,15 @@ def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | 
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
     return lexicon.verb_form(word.lower) if ends else None
+
+
+def _follows_its_subject(words: list[Word], index: int) -> bool:
+    """Whether a noun and an adverb or "that" stand before it: "the old dog slowly trots", "a dog that trots"."""
+    if index < 2:
+        return False
+    before, noun = words[index - 1], words[index - 2]
+    joins = before.lower in ("that", "which", "who") or (before.role is Role.ADVERB and before.lower.endswith("ly"))
+    return joins and noun.role is Role.NOUN
 
 
 def _is_side_by_side(words: list[Word], index: int) -> bool:
