@@ -86,6 +86,9 @@ IRREGULAR_PLURALS = {
     "pies": "pie",
     "ties": "tie",
     "selfies": "selfie",
+    "cacti": "cactus",
+    "octopi": "octopus",
+    "fungi": "fungus",
 }
 
 
@@ -109,7 +112,7 @@ def singular(word: str) -> str:
     if word in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[word]
     if word.endswith("s"):
-        for stem in (word[:-1], word[:-2]):
+        for stem in (word[:-1], word[:-2], word.removesuffix("ves") + "f"):
             if stem in table():
                 return stem
     if word.endswith("men"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from planner_service.nouns import Kind, known
+from planner_service.nouns import IRREGULAR_PLURALS, Kind, known
 from planner_service.parser.lexicon import Lexicon
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Word:
 
     @property
     def is_plural(self) -> bool:
-        return self.tag in ("NNS", "NNPS") or self.lower in ("people", "men", "women", "children")
+        return self.tag in ("NNS", "NNPS") or self.lower in IRREGULAR_PLURALS
 
 
 def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
@@ -156,6 +156,8 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
     word = words[index]
     before = words[index - 1] if index else None
+    if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
+        return True
     if before is None:
         follows = words[1] if len(words) > 1 else None
         if follows is not None and follows.tag == "VBG" and known(word.lower) is not None:
@@ -173,7 +175,7 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         )  # "over a pebble", not "an orange and white"
     if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
-    if word.role is Role.ADVERB:
+    if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
         return lexicon.verb_form(word.lower) is None and (
