@@ -154,11 +154,7 @@ def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
 def _has_a_way(word: Word, words: Sequence[Word]) -> bool:
     """Whether a preposition of movement follows, and its noun phrase."""
     after = [w for w in words[word.index + 1 : word.index + 4] if w.role is not Role.ADVERB]
-    return (
-        len(after) > 1
-        and after[0].lower in WAYS
-        and after[1].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE)
-    )
+    return len(after) > 1 and after[0].lower in WAYS and after[1].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE)
 
 
 def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]) -> tuple[int, ...]:

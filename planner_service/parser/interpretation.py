@@ -49,7 +49,8 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
-            handled = action.verb.object is not None and seen[number].determined and not of_camera
+            picked = action.verb.object == "held" or not of_camera  # "holding a camera"
+            handled = action.verb.object is not None and seen[number].determined and picked
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
     return seen

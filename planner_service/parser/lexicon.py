@@ -49,6 +49,7 @@ class Lexicon:
     worn: frozenset[str]
     wearable: frozenset[str]
     abstract: frozenset[str]
+    measures: frozenset[str]
     collectives: Mapping[str, int]
     numbers: Mapping[str, int]
 
@@ -84,6 +85,7 @@ def lexicon() -> Lexicon:
         worn=frozenset(words["worn"]["nouns"]),
         wearable=frozenset(words["wearable"]["nouns"]),
         abstract=frozenset(words["abstract"]["nouns"]),
+        measures=frozenset(words["measure"]["nouns"]),
         collectives=words["collectives"],
         numbers=words["numbers"],
     )

@@ -29,6 +29,8 @@ APART = (
 )
 """What is so arranged with a place is not in it."""
 NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
+PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
+"""Who a pronoun is that nobody was mentioned before."""
 POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
@@ -74,6 +76,10 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
         if end > index:
             found.append(_mention(words, index, end, lexicon))
             index = end
+        elif words[index].lower in PERSONS and not found and _is_subject(words, index):
+            name, count = PERSONS[words[index].lower]
+            found.append(Mention(index, index + 1, name, name, words[index].text, count=count, determined=True))
+            index += 1
         elif _is_another(words, index) and found:
             found.append(replace(found[-1], start=index, end=index + 1, text=words[index].text, count=1))
             index += 1
@@ -98,6 +104,10 @@ def quoted_words(words: Sequence[Word]) -> set[int]:
     """The words between double quotation marks: writing, and no things."""
     marks = [word.index for word in words if word.text in ('"', "``", "''", "“", "”")]
     return {index for begin, end in zip(marks[::2], marks[1::2], strict=False) for index in range(begin, end)}
+
+
+def _is_subject(words: list[Word], index: int) -> bool:
+    return index + 1 < len(words) and words[index + 1].role in (Role.VERB, Role.AUXILIARY, Role.ADVERB)
 
 
 def _is_another(words: list[Word], index: int) -> bool:
@@ -199,7 +209,8 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
             merged.append(mention)
         elif before.head in lexicon.collectives or before.head in lexicon.camera:
             each = lexicon.collectives.get(before.head)
-            number = mention.count if each is None else min(MOST, each * before.count)
+            told = each is None or (mention.determined and mention.count > 1)  # "a group of three children"
+            number = mention.count if told or each is None else min(MOST, each * before.count)
             words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
@@ -207,6 +218,15 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
                 text=f"{before.text} of {mention.text}",
+                determined=True,
+            )
+        elif before.head in lexicon.measures:
+            merged[-1] = replace(
+                mention,
+                start=before.start,
+                name=f"{before.name} of {mention.name}",
+                text=f"{before.text} of {mention.text}",
+                count=before.count,
                 determined=True,
             )
         else:
@@ -335,7 +355,11 @@ def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
 
 
 def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
-    name = mention.name.split(" of ")[0]
+    parts = mention.name.split(" of ")
+    name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon.measures else parts[0]
+    whole_screen = mention.head == "screen" and " " in name and known(name.split()[-2]) is not None
+    if whole_screen:
+        return Use.THING  # "a phone screen"
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from planner_service.nouns import IRREGULAR_PLURALS, Kind, known
@@ -102,6 +103,10 @@ class Word:
 
 def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
     words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
+    for before, word in pairwise(words):
+        if word.lower == "one" and before.lower == "some":
+            words[before.index] = replace(before, role=Role.OTHER)
+            words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)
         mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
