@@ -78,7 +78,7 @@ def _is_particle(phrase: str, word: Word) -> bool:
 
 def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal | None:
     """Where the movement ends, if it is one."""
-    if action is None or action.verb.label is MotionLabel.MOTIONLESS:
+    if action is None or action.verb.label is MotionLabel.MOTIONLESS or action.verb.object == "placed":
         return None
     moves = action.verb.travels or action.verb.object == "travels"
     moves = moves or (preposition.insists and (action.listed or action.sequence > 0))

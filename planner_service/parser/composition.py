@@ -184,7 +184,8 @@ class Composition:
             if told.shown == "after":
                 steps += [told.unseen(), *([told] if index + 1 == len(chosen) else [])]
             elif told.shown == "before":
-                steps += [*([told] if index == 0 else []), told.unseen()]
+                seen = any(not step.phase.absent for step in steps)
+                steps += [*([] if seen else [told]), told.unseen()]
             else:
                 steps.append(told)
         return tuple(steps[:MAXIMUM_PHASES])

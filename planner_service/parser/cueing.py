@@ -17,7 +17,7 @@ SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
 VERTICAL = {"up": Direction.UP, "down": Direction.DOWN}
 MUTUAL = re.compile(
-    r"\b(towards?|to|away from|closer to|from|past|by) (?:each other|one another)\b"
+    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by) (?:each other|one another)\b"
     r"|\b(?:in )?opposite directions\b|\bapart\b"
 )
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
@@ -153,7 +153,8 @@ def mutual_goal(action: Action) -> Goal | None:
     """What "toward each other" and "away from one another" ask of all the subjects."""
     if action.verb.mutual is not None:
         return action.verb.mutual
-    match = MUTUAL.search(action.text) if action.listed else None
+    moves = action.listed and action.verb.label is not MotionLabel.MOTIONLESS
+    match = MUTUAL.search(action.text) if moves else None
     if match is None:
         return None
     if match.group(1) in ("past", "by"):

@@ -44,7 +44,7 @@ def subjects_of(
     head = word.token.head
     if not mended and word.token.dep_ in ("acl", "relcl"):
         number = mention_at(mentions, head.i)
-        if number is not None and mentions[number].use is Use.THING:
+        if number is not None and mentions[number].use in (Use.THING, Use.NOTHING):
             return (number,)
     if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
         return earlier[head.i]
@@ -92,7 +92,8 @@ def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> i
         number = _head_of(number, words, mentions)
     mention = mentions[number]
     finite = word.tag in (*FINITE, "VBG")
-    possessed = mention.use is Use.NOTHING and words[mention.start].lower in POSSESSIVES
+    adjacent = word.tag == "VBG" and mention.end == word.index  # "a hand holding a cup"
+    possessed = mention.use is Use.NOTHING and (adjacent or words[mention.start].lower in POSSESSIVES)
     place = mention.use is Use.BACKGROUND and (number == 0 or words[mention.start - 1].role is not Role.PREPOSITION)
     return number if mention.use is Use.THING or (finite and (place or possessed)) else None
 

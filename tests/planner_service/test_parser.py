@@ -234,7 +234,8 @@ def test_every_prompt_with_a_word_is_read(parser, prompt):
 WORDS = (
     "a an the A B III this another some ² ½ 2 12 007 many dozen both of of and and or , . ( ) - ' 's ? on in to toward "
     "with left right up not then while who it each other dog dogs cats car people fish tree house robot sky hand top "
-    "side red big quickly runs run sits jumps is are stands flies rides drives bounces held moving sleeping 犬 é 🚗"
+    "side red big quickly runs run sits jumps is are stands flies rides drives bounces held moving sleeping "
+    "appears vanishes enters leaves past suddenly frame another it its them by before after squashed 犬 é 🚗"
 )
 
 
