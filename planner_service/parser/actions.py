@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner_service.cues import Manner
 from planner_service.nouns import Kind, known
+from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.mentions import Mention, Use, quoted_words
 from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
@@ -12,9 +12,6 @@ from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
 NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
-WAYS = frozenset(("up", "down", "across", "along", "past"))
-ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
-"""A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +59,15 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     acting = {mention for group in subjects.values() for mention in group}
     for position, word in enumerate(verbs):
         group = subjects[word.index]
-        entry, particle = _entry(word, words, [mentions[number].head for number in group], lexicon)
+        entry, particle = entry_of(word, words, [mentions[number].head for number in group], lexicon)
         if entry is None:
             continue
         following = verbs[position + 1] if position + 1 < len(verbs) else None
         begin, end = _span(word, following, subjects, words, mentions, lexicon)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
-        verb = lexicon.verbs.get(entry)
-        goes_along = verb is not None and verb.direction == "sideways" and _has_a_way(word, words)
-        objects = () if goes_along else _objects(word, words, mentions, acting)
+        objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
+        crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
         inside = [w for w in words[begin:end] if w.index not in particle]
         own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
@@ -79,9 +75,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=ACTIVITY
-                if entry == "be" and _is_equated(word, words)
-                else _with_way(_of_frame(verb, objects, mentions, lexicon), word, words),
+                verb=meaning_of(entry, word, words, lexicon, crossed=crossed),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -99,62 +93,6 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
 
 def text_of(words: Sequence[Word]) -> str:
     return " ".join(word.lower for word in words)
-
-
-def _entry(
-    word: Word, words: Sequence[Word], heads: Sequence[str], lexicon: Lexicon
-) -> tuple[str | None, tuple[int, ...]]:
-    """The lexicon's entry for a verb, and the index of its particle; None where it only leads to another verb."""
-    base = word.lemma if word.lemma in lexicon.verbs else lexicon.verb_form(word.lower) or word.lemma
-    after = words[word.index + 1 : word.index + 4]
-    for offset, follower in enumerate(after[:2]):
-        phrasal = lexicon.phrasal(base, follower.lower)
-        open_ended = offset + 1 >= len(after) or after[offset + 1].role not in (
-            Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER,
-        )  # fmt: skip
-        if phrasal is not None and (open_ended or lexicon.verbs[phrasal].object is not None):
-            return phrasal, (follower.index,)
-        if follower.role is not Role.DETERMINER and follower.lower not in ("it", "him", "her", "them"):
-            break  # "makes its way", "blows it away"
-    for head in heads:
-        if (phrasal := lexicon.phrasal(head, base)) is not None:
-            return phrasal, ()
-    if base == "leave" and word.lower != "left":
-        return "exit", ()
-    if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
-        stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
-        return ("be", ()) if stays and after[0].lower != "to" else (None, ())
-    if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
-        return None, ()
-    return base, ()
-
-
-def _is_equated(word: Word, words: Sequence[Word]) -> bool:
-    """Whether "is" says what something is or does, not where: "a person is clay pottery making"."""
-    after = words[word.index + 1] if word.index + 1 < len(words) else None
-    return after is not None and after.role in (Role.NOUN, Role.ADJECTIVE)
-
-
-def _of_frame(verb: Verb | None, objects: Sequence[int], mentions: Sequence[Mention], lexicon: Lexicon) -> Verb | None:
-    """ "Enters a house" has nothing to do with the frame."""
-    crossed = [number for number in objects if not lexicon.is_in(lexicon.camera, mentions[number].name)]
-    return replace(verb, frame=None) if verb is not None and verb.frame is not None and crossed else verb
-
-
-def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
-    """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
-    if verb == ACTIVITY or not _has_a_way(word, words):
-        return verb or ACTIVITY
-    if verb is None:
-        return ON_ITS_WAY if words[word.index + 1].tag != "RP" else ACTIVITY  # not "gobbles up a carrot"
-    moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object not in (None, "made_to")
-    return verb if moves else replace(verb, travels=True, direction=verb.direction or "sideways")
-
-
-def _has_a_way(word: Word, words: Sequence[Word]) -> bool:
-    """Whether a preposition of movement follows, and its noun phrase."""
-    after = [w for w in words[word.index + 1 : word.index + 4] if w.role is not Role.ADVERB]
-    return len(after) > 1 and after[0].lower in WAYS and after[1].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE)
 
 
 def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]) -> tuple[int, ...]:

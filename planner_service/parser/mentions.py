@@ -257,7 +257,7 @@ def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
     """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits".
 
-    All of it is where the clause has a place of its own for its subject: "Under a tree, a cat is on the left of a vase".
+    All of it is where the clause has a place for its subject: "Under a tree, a cat is on the left of a vase".
     """
     commas = [word.index for word in words if word.text == ","]
     if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_SCENE:
