@@ -195,7 +195,7 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
     elif (path := directions.path_in(about)) is not None:
         course.start, course.named = path.value.start, True
         course.decide("path", path.value.stops, (path.words,), "the words name places of the frame")
-    elif setting.goal is not None and not (course.named and setting.goal in (Goal.TOWARD, Goal.AWAY_FROM, Goal.PAST)):
+    elif setting.goal is not None and not _says_otherwise(course, setting, found.value if found else None):
         why = "the movement is about the other"
         course.decide("goal", setting.goal, (setting.phrase,), why, target=setting.target)
     elif found is not None:
@@ -204,6 +204,12 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
         direction = VERTICAL.get(action.verb.direction or "", SIDEWAYS)
         course.decide("direction", direction, verb, f"'{action.lemma}' goes there if nothing else is said")
     return course
+
+
+def _says_otherwise(course: _Course, setting: Setting, direction: Direction | None) -> bool:
+    """Whether a named direction has it: "flies right towards a dog", "climbs upwards on a wall"."""
+    beside_goal = course.named and setting.goal in (Goal.TOWARD, Goal.AWAY_FROM, Goal.PAST)
+    return beside_goal or (setting.phrase == "on" and direction not in (None, Direction.DOWN))
 
 
 def _has_to_go(action: Action, setting: Setting, *, travels: bool) -> bool:

@@ -45,7 +45,8 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
         for number in action.subjects:
             worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
             acts = worn and moves and action.listed and not action.passive
-            if acts or (moves and seen[number].use is Use.BACKGROUND):
+            opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
+            if acts or ((moves or opens) and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
@@ -74,6 +75,9 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     before = words[mention.start - 1] if mention.start else None
     matched = preposition_before(words, mention.start)
     located = matched is not None and matched[0].arrangement is not None
+    after = words[mention.end] if mention.end < len(words) else None
+    if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
+        return True  # "as a snail looks on"
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
         return located or close_up

@@ -367,6 +367,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     if " ".join(whole_words[-2:]) in lexicon.places:
         return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
+    one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
+    if mention.head in lexicon.grounds and one_such and before in ("on", "onto", "off"):
+        return Use.THING  # "on a blue bridge"
     if mention.head in lexicon.grounds:
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     if mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from"):
@@ -379,7 +382,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
             words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
         )
         return Use.THING if singled_out else Use.BACKGROUND
-    if lexicon.is_in(lexicon.worn, name) and words[mention.start].lower in ("a", "an") and _is_apart(mention, words):
+    worn_by = before in ("in", "with", "wearing")
+    one_such = one_such and "'s" not in mention.name
+    if lexicon.is_in(lexicon.worn, name) and ((one_such and not worn_by) or _is_apart(mention, words)):
         return Use.THING  # "below a necklace"
     if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
         return Use.NOTHING

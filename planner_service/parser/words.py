@@ -130,6 +130,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     word = words[index]
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
+    follows = words[index + 2] if index + 2 < len(words) else None
     if word.lower in ("side", "by") and _is_side_by_side(words, index):
         return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
@@ -142,7 +143,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.NOUN, tag="NN")
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
-    if word.role is Role.VERB and _modifies_a_noun(before, word, after):
+    if word.role is Role.VERB and _modifies_a_noun(before, word, after, follows):
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
         return replace(word, role=Role.NOUN)
@@ -287,12 +288,12 @@ def _as_verb(word: Word, lemma: str) -> Word:
     return replace(word, role=Role.VERB, lemma=lemma, tag=tag)
 
 
-def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> bool:
-    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables"."""
+def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follows: Word | None) -> bool:
+    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables", "Glowing plate melting"."""
     return (
         word.tag in ("VBG", "VBN")
         and after is not None
         and after.role in (Role.NOUN, Role.ADJECTIVE)
         and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE, Role.LINK))
-        and not (before is None and word.tag == "VBG")
+        and not (before is None and word.tag == "VBG" and not (follows is not None and follows.tag in ("VBG", "VBZ")))
     )
