@@ -60,6 +60,7 @@ LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
 """What follows a verb rather than a noun phrase's last noun."""
 CORNERED = ("top", "bottom", "upper", "lower", "far")
 """Before "left" these name a corner."""
+NOMINAL = (Role.NOUN, Role.ADJECTIVE)
 SINGULAR = ("a", "an", "one", "another", "each", "every")
 OPENING = (
     "a",
@@ -141,6 +142,8 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.NOUN)  # "a yellow rose"
     if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
         return replace(word, role=Role.NOUN, tag="NN")
+    if word.role is Role.AUXILIARY and word.tag != "MD" and words[word.token.head.i].role is Role.DIRECTION:
+        return _as_verb(word, word.lemma)  # "a car goes left"
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
     if word.role is Role.VERB and _modifies_a_noun(before, word, after, follows):
@@ -183,7 +186,7 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
-    if word.role is Role.VERB and word.tag in ("VB", "VBP") and before.role is Role.NOUN and not before.is_plural:
+    if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
         return lexicon.verb_form(word.lower) is None and (
             known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
         )
