@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from planner_service.nouns import Kind, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
-from planner_service.parser.mentions import Mention, Use, quoted_words
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
+from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 

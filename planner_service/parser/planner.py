@@ -18,7 +18,8 @@ from planner_service.explanation import About, Explained
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
-from planner_service.parser.words import words_of
+from planner_service.parser.tagging import words_of
+from planner_service.parser.uses import with_uses
 from planner_service.reasoning import Rejected
 from shared.errors import PlanningFailed, Violation
 
@@ -49,7 +50,8 @@ class Parser:
         with self._lock:
             doc = self._spacy(text.lower() if text.isupper() else text)
         words = words_of(doc, lexicon())
-        explained = interpret(text, words, mentions_of(words, lexicon()), lexicon())
+        mentions = with_uses(mentions_of(words, lexicon()), words, lexicon())
+        explained = interpret(text, words, mentions, lexicon())
         return _without(explained, rejected) if rejected is not None else explained
 
     def check(self) -> None:
