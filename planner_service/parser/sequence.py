@@ -6,8 +6,7 @@ from itertools import pairwise
 
 from planner_service.parser.actions import Action, text_of
 from planner_service.parser.directions import direction_in, path_in
-from planner_service.parser.subjects import FINITE
-from planner_service.parser.words import Role, Word
+from planner_service.parser.words import FINITE, Role, Word
 from shared.motion_graph import MotionLabel
 
 SEQUENCING = frozenset(("then", "afterwards", "afterward", "finally", "until", "eventually", "subsequently", "later"))

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from planner_service.nouns import Kind, known
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
-from planner_service.parser.words import Role, Word
+from planner_service.parser.words import FINITE, Role, Word
 
 SKIPPED = (Role.ADVERB, Role.AUXILIARY)
 LINKING = frozenset((",", "and", "&", "or", "/"))
 CLAUSE_STARTS = frozenset((",", ";", ".", ":", "while", "as", "and", "then", "when", "whereas", "but"))
 RELATIVE = frozenset(("who", "which", "that"))
 SUBJECTS = ("nsubj", "nsubjpass", "csubj")
-FINITE = ("VBZ", "VBP", "VBD")
 
 
 def subjects_of(

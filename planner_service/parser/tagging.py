@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from planner_service.nouns import IRREGULAR_PLURALS, Kind, known
 from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, ROLES, Role, Word
+from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -70,7 +70,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.NOUN)  # "a yellow rose"
     if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
         return replace(word, role=Role.NOUN, tag="NN")
-    if word.role is Role.AUXILIARY and word.tag != "MD" and words[word.token.head.i].role is Role.DIRECTION:
+    if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
         return _as_verb(word, word.lemma)  # "a car goes left"
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)

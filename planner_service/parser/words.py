@@ -19,6 +19,7 @@ DETERMINERS = frozenset(
      "our", "your", "some", "any", "each", "every", "another")
 )  # fmt: skip
 """Never a noun, whatever the tagger says: "a car (A)", "an A and a B"."""
+FINITE = ("VBZ", "VBP", "VBD")
 PREPOSITION_TAGS = ("IN", "TO", "RP")
 
 
