@@ -1,5 +1,6 @@
 """What the planner knows of things: `nouns.toml`, looked up by noun phrase."""
 
+import math
 import re
 import tomllib
 from enum import StrEnum
@@ -51,6 +52,16 @@ SIZE_WORDS = {
     "massive": 1.6,
 }
 
+OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
+"""Endings of nouns for people that the table does not have."""
+
+MATERIALS = frozenset(
+    ("plastic", "wooden", "porcelain", "ceramic", "bronze", "marble", "stone", "stuffed", "origami", "crystal", "metal",
+     "iron", "copper", "clay", "wax", "inflatable", "knitted", "rubber", "glass", "paper", "cardboard", "granite",
+     "lego")
+)  # fmt: skip
+"""A creature made of one of these is a thing."""
+
 IRREGULAR_PLURALS = {
     "people": "person",
     "men": "man",
@@ -75,6 +86,9 @@ IRREGULAR_PLURALS = {
     "pies": "pie",
     "ties": "tie",
     "selfies": "selfie",
+    "cacti": "cactus",
+    "octopi": "octopus",
+    "fungi": "fungus",
 }
 
 
@@ -84,7 +98,10 @@ def table() -> dict[str, Noun]:
     return {
         noun: Noun(height, aspect, Kind(group["kind"]), Habitat(group["habitat"]))
         for group in groups.values()
-        for noun, (height, aspect) in group["nouns"].items()
+        for noun, (height, aspect) in [
+            *((noun, group["size"]) for noun in group.get("more", ())),
+            *group["nouns"].items(),
+        ]
     }
 
 
@@ -94,6 +111,10 @@ def singular(word: str) -> str:
         return word
     if word in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[word]
+    if word.endswith("s"):
+        for stem in (word[:-1], word[:-2], word.removesuffix("ves") + "f"):
+            if stem in table():
+                return stem
     if word.endswith("men"):
         return word[:-3] + "man"
     if word.endswith("ies") and len(word) > 4:
@@ -119,13 +140,14 @@ def known(name: str) -> Noun | None:
     for length in (3, 2, 1):
         if (noun := table().get(" ".join(words[-length:]))) is not None:
             return noun
-    return None
+    return table()["person"] if words[-1].endswith(OF_PEOPLE) else None
 
 
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     noun = known(name) or UNKNOWN
-    factor = 1.0
-    for word in head_phrase(name).lower().split()[:-1]:
-        factor *= SIZE_WORDS.get(word, 1.0)
-    return noun._replace(height=max(0.05, min(0.9, noun.height * factor)))
+    attributes = head_phrase(name).lower().split()[:-1]
+    factor = math.prod(SIZE_WORDS.get(word, 1.0) for word in attributes)
+    made = noun.kind is Kind.ANIMATE and not MATERIALS.isdisjoint(attributes)
+    kind = Kind.OBJECT if made else noun.kind
+    return noun._replace(height=max(0.05, min(0.9, noun.height * factor)), kind=kind)

@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner_service.nouns import Kind, known
+from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
+from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
+from shared.motion_graph import MotionLabel
 
-SKIPPED = (Role.ADVERB, Role.AUXILIARY)
-LINKING = frozenset((",", "and", "&", "or", "/"))
-RELATIVE = frozenset(("who", "which", "that"))
-SUBJECTS = ("nsubj", "nsubjpass", "csubj")
 NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
-SEQUENCING = frozenset(("then", "before", "afterwards", "afterward", "finally", "until", "eventually"))
 
 
 @dataclass(frozen=True)
 class Action:
     index: int
     """The verb's place among the words."""
+    said: str
+    """The verb as it stands in the prompt."""
     lemma: str
+    """The lexicon's entry, a verb's base form if it has none."""
     verb: Verb
-    listed: bool
-    """Whether the lexicon has the verb."""
     passive: bool
     subjects: tuple[int, ...]
     """Indices of mentions."""
@@ -32,138 +33,67 @@ class Action:
     """The words that belong to it: from after its subject up to `end` (exclusive)."""
     text: str
     """Those words, in lower case."""
+    about: str
+    """The words that say where and how: those, and what stands before the subject, without the entry's particle."""
     negated: bool = False
     """It is said not to happen: "does not run"."""
     sequence: int = 0
     """0 at first; one more after each "then"."""
 
+    @property
+    def listed(self) -> bool:
+        """Whether the lexicon says more of the verb than that it is one."""
+        return self.verb != ACTIVITY
+
 
 def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
-    verbs = [word for word in words if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs]
+    quoted = quoted_words(words)
+    verbs = [
+        word
+        for word in words
+        if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs and word.index not in quoted
+    ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
-        subjects[word.index] = _subjects(word, words, mentions, subjects)
+        subjects[word.index] = subjects_of(word, words, mentions, subjects)
     actions: list[Action] = []
     acting = {mention for group in subjects.values() for mention in group}
     for position, word in enumerate(verbs):
-        if word.lemma in lexicon.aspect_verbs or lexicon.verb_form(word.lower) in lexicon.aspect_verbs:
+        group = subjects[word.index]
+        entry, particle = entry_of(word, words, [mentions[number].head for number in group], lexicon)
+        if entry is None:
             continue
         following = verbs[position + 1] if position + 1 < len(verbs) else None
-        begin, end = _span(word, following, subjects, words, mentions)
-        base = word.lemma if word.lemma in lexicon.verbs else lexicon.verb_form(word.lower)
+        begin, end = _span(word, following, subjects, words, mentions, lexicon)
+        fronted = _fronted(word, group, words, mentions)
+        passive = _is_passive(word, words)
+        objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
+        crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
+        inside = [w for w in words[begin:end] if w.index not in particle]
+        own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
             Action(
                 index=word.index,
-                lemma=base or word.lemma,
-                verb=lexicon.verbs[base] if base is not None else ACTIVITY,
-                listed=base is not None,
-                passive=_is_passive(word, words),
-                subjects=subjects[word.index],
-                objects=_objects(word, words, mentions, acting),
+                said=word.text,
+                lemma=entry,
+                verb=meaning_of(entry, word, words, lexicon, crossed=crossed),
+                passive=passive,
+                subjects=group,
+                objects=objects,
                 start=begin,
                 end=end,
-                text=" ".join(w.lower for w in words[begin:end]),
+                text=text_of(words[own:end]),
+                about=text_of([*fronted, *inside]),
                 negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
             )
         )
     actions += _participles(words, mentions, lexicon)
-    actions.sort(key=lambda action: action.index)
-    return _sequenced(actions, words)
+    actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
+    return sorted(actions, key=lambda action: action.index)
 
 
-def mention_at(mentions: Sequence[Mention], index: int) -> int | None:
-    """The mention that covers a word."""
-    return next((number for number, mention in enumerate(mentions) if mention.covers(index)), None)
-
-
-def coordinated(mentions: Sequence[Mention], words: Sequence[Word], number: int) -> tuple[int, ...]:
-    """The mention and those that "and" or a comma joins to it from the left."""
-    group = [number]
-    while group[0] > 0:
-        before, first = mentions[group[0] - 1], mentions[group[0]]
-        between = words[before.end : first.start]
-        if not between or any(word.lower not in LINKING for word in between):
-            break
-        group.insert(0, group[0] - 1)
-    return tuple(group)
-
-
-def _subjects(
-    word: Word, words: Sequence[Word], mentions: Sequence[Mention], earlier: dict[int, tuple[int, ...]]
-) -> tuple[int, ...]:
-    """The mentions that do (or suffer) the verb; the parse where it says so, then what stands beside the verb."""
-    last = next(reversed(earlier.values()), ()) if earlier else ()
-    mended = not word.token.tag_.startswith("VB")
-    if not mended:
-        for child in word.token.children:
-            if child.dep_ in SUBJECTS and child.i < word.index:
-                if (number := mention_at(mentions, child.i)) is not None:
-                    return _group(word, words, mentions, number)
-                if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
-                    return (number,)
-                if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
-                    return last
-    beside = _beside(word, words, mentions)
-    if beside is not None:
-        return _group(word, words, mentions, beside)
-    head = word.token.head
-    if not mended and word.token.dep_ in ("acl", "relcl"):
-        number = mention_at(mentions, head.i)
-        if number is not None and mentions[number].use is Use.THING:
-            return (number,)
-    if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
-        return earlier[head.i]
-    if last:
-        return last
-    before = [
-        number for number, mention in enumerate(mentions) if mention.end <= word.index and mention.use is Use.THING
-    ]
-    after = [
-        number for number, mention in enumerate(mentions) if mention.start > word.index and mention.use is Use.THING
-    ]
-    if before:
-        return (before[0],)
-    return (after[0],) if after else ()
-
-
-def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
-    """The mention right before the verb, but for adverbs, auxiliaries and "who"."""
-    index = word.index - 1
-    while index >= 0 and (words[index].role in SKIPPED or words[index].lower in RELATIVE):
-        index -= 1
-    number = mention_at(mentions, index) if index >= 0 else None
-    if number is None:
-        return None
-    mention = mentions[number]
-    finite = word.tag in ("VBZ", "VBP", "VBD", "VBG")
-    return number if mention.use is Use.THING or (mention.use is Use.BACKGROUND and finite and number == 0) else None
-
-
-def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
-    """A plural verb has all of "a dog and a cat" as its subject, a singular one only the nearest."""
-    auxiliaries = [w.lower for w in words[mentions[number].end : word.index] if w.role is Role.AUXILIARY]
-    if word.tag == "VBZ" or any(auxiliary in ("is", "was", "has", "does") for auxiliary in auxiliaries):
-        return (number,)
-    last = number
-    while last + 1 < len(mentions) and mentions[last + 1].end <= word.index:
-        between = words[mentions[last].end : mentions[last + 1].start]
-        if not between or any(w.lower not in LINKING for w in between):
-            break
-        last += 1
-    group = coordinated(mentions, words, last)
-    first = mentions[group[0]].start
-    if (
-        first > 0
-        and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
-        and words[first - 1].lower
-        not in (
-            "while",
-            "as",
-            "with",
-        )
-    ):
-        return group[group.index(number) :]
-    return group
+def text_of(words: Sequence[Word]) -> str:
+    return " ".join(word.lower for word in words)
 
 
 def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]) -> tuple[int, ...]:
@@ -184,23 +114,66 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
     return tuple(found)
 
 
+def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -> Action | None:
+    """The same action of who does it: "a mouse is chased by a cat"."""
+    if not action.passive or action.verb.label is MotionLabel.MOTIONLESS:
+        return None
+    for number, mention in enumerate(mentions):
+        said = action.index < mention.start < action.end and words[mention.start - 1].lower == "by"
+        noun = known(mention.name)
+        able = noun is not None and (noun.kind is Kind.ANIMATE or (noun.kind is Kind.VEHICLE and action.verb.travels))
+        if said and mention.use is Use.THING and able:
+            return replace(action, passive=False, subjects=(number,), objects=action.subjects, start=mention.end)
+    return None
+
+
 def _span(
     word: Word,
     following: Word | None,
     subjects: dict[int, tuple[int, ...]],
     words: Sequence[Word],
     mentions: Sequence[Mention],
+    lexicon: Lexicon,
 ) -> tuple[int, int]:
-    begin = word.index
-    while begin > 0 and words[begin - 1].role in SKIPPED:
-        begin -= 1
+    begin = _begin(word, words, lexicon)
     if following is None:
         return begin, len(words)
-    starts = [mentions[number].start for number in subjects[following.index] if mentions[number].start > word.index]
-    own = following.index
-    while own - 1 > word.index and words[own - 1].role in SKIPPED:
-        own -= 1
-    return begin, min([own, *starts])
+    group = subjects[following.index]
+    starts = [mentions[number].start for number in group if mentions[number].start > word.index]
+    if starts and (fronted := _fronted(following, group, words, mentions)):
+        starts.append(fronted[0].index)
+    return begin, max(word.index + 1, min([_begin(following, words, lexicon), *starts]))
+
+
+def _begin(word: Word, words: Sequence[Word], lexicon: Lexicon) -> int:
+    """Where a verb's adverbs and helpers begin, a pronoun among them: "suddenly it starts to run"."""
+    begin = word.index
+    while begin > 0:
+        before = words[begin - 1]
+        helps = before.role is Role.VERB and before.lemma in lexicon.aspect_verbs
+        leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon.aspect_verbs
+        refers = before.lower in ("he", "she", "it", "they")
+        if before.role not in SKIPPED and not helps and not leads and not refers:
+            break
+        begin -= 1
+    return begin
+
+
+def _fronted(word: Word, group: Sequence[int], words: Sequence[Word], mentions: Sequence[Mention]) -> Sequence[Word]:
+    """What stands before the subject and says where to: "From left to right, a tram glides"."""
+    if not group or mentions[group[0]].start > word.index:
+        return ()
+    end = mentions[group[0]].start
+    while end > 0 and words[end - 1].text == ",":
+        end -= 1
+    begin = end
+    while begin > 0 and words[begin - 1].lower not in CLAUSE_STARTS and words[begin - 1].role is not Role.VERB:
+        begin -= 1
+    before = words[begin:end]
+    if not before or (begin > 0 and words[begin - 1].role is Role.VERB):
+        return ()
+    opens = before[0].role in (Role.PREPOSITION, Role.DIRECTION, Role.ADVERB)
+    return before if opens else ()
 
 
 def _is_passive(word: Word, words: Sequence[Word]) -> bool:
@@ -212,31 +185,29 @@ def _is_passive(word: Word, words: Sequence[Word]) -> bool:
 
 
 def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
-    """What participles before a noun say: "a speeding boat" speeds, "a sleeping dog" sleeps."""
+    """What participles before a noun say: "a speeding boat" speeds, "a left-moving bus" moves left."""
     found = []
     for number, mention in enumerate(mentions):
         for word in words[mention.start : mention.end - 1]:
             base = lexicon.verb_form(word.lower) if word.lower.endswith("ing") else None
-            if word.role is Role.ADJECTIVE and base is not None and word.lower != base:
+            listed = base is not None and base in lexicon.verbs and word.lower != base
+            if base is not None and listed and word.role is Role.ADJECTIVE:
+                begin = word.index
+                while begin > mention.start and words[begin - 1].role in (Role.LINK, Role.DIRECTION, Role.ADVERB):
+                    begin -= 1
                 found.append(
                     Action(
                         index=word.index,
+                        said=word.text,
                         lemma=base,
                         verb=lexicon.verbs[base],
-                        listed=True,
                         passive=False,
                         subjects=(number,),
                         objects=(),
-                        start=word.index,
+                        start=begin,
                         end=word.index + 1,
-                        text=word.lower,
+                        text=text_of(words[begin : word.index + 1]),
+                        about=text_of(words[begin : word.index + 1]),
                     )
                 )
     return found
-
-
-def _sequenced(actions: list[Action], words: Sequence[Word]) -> list[Action]:
-    """Each action with the number of "then"s that stand before it."""
-    return [
-        replace(action, sequence=sum(word.lower in SEQUENCING for word in words[: action.index])) for action in actions
-    ]

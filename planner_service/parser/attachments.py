@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from planner_service.arrangements import Arrangement
 from planner_service.cues import Goal
-from planner_service.parser.actions import Action, mention_at
+from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before
+from planner_service.parser.subjects import coordinated, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
-
-LOOK_BACK = 8
-"""The longest prepositional phrase, in words."""
 
 
 @dataclass(frozen=True)
@@ -28,45 +27,8 @@ class Attachment:
     """The verb's word."""
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    words: re.Pattern[str]
-    arrangement: Arrangement | None
-    goal: Goal | None
-    """What it means after a verb of movement."""
-    insists: bool
-    """Whether it makes any verb but a posture one of movement: "flutters to the top of"."""
-
-
-def _pattern(
-    words: str, arrangement: Arrangement | None, goal: Goal | None = None, *, insists: bool = True
-) -> _Pattern:
-    return _Pattern(re.compile(rf"(?:^|\s)({words})$"), arrangement, goal, insists)
-
-
-PATTERNS = (
-    _pattern(r"(?:to|towards?) the left(?:[ -]hand)?(?: side)? of", Arrangement.LEFT_OF, Goal.LEFT_OF),
-    _pattern(r"(?:to|towards?) the right(?:[ -]hand)?(?: side)? of", Arrangement.RIGHT_OF, Goal.RIGHT_OF),
-    _pattern(r"(?:(?:on|at|by|from) )?(?:the )?left(?:[ -]hand)?(?: side)? of", Arrangement.LEFT_OF),
-    _pattern(r"(?:(?:on|at|by|from) )?(?:the )?right(?:[ -]hand)?(?: side)? of", Arrangement.RIGHT_OF),
-    _pattern(r"(?:to|onto) (?:the )?top of", Arrangement.ON, Goal.ONTO),
-    _pattern(r"(?:on|at) (?:the )?top of|atop|upon", Arrangement.ON),
-    _pattern(r"(?:on|at) the bottom of", Arrangement.BELOW),
-    _pattern(r"in (?:the )?front of", Arrangement.IN_FRONT_OF),
-    _pattern(r"(?:at|in) the back of|behind", Arrangement.BEHIND),
-    _pattern(r"next to|close to|beside|alongside|near(?: to)?|adjacent to|along with", Arrangement.NEXT_TO),
-    _pattern(r"away from", None, Goal.AWAY_FROM),
-    _pattern(r"towards?|closer to|up to", None, Goal.TOWARD),
-    _pattern(r"onto", Arrangement.ON, Goal.ONTO),
-    _pattern(r"above|over", Arrangement.ABOVE),
-    _pattern(r"below|beneath|underneath|under", Arrangement.BELOW),
-    _pattern(r"inside(?: of)?|within", Arrangement.IN),
-    _pattern(r"into|to|at", None, Goal.TOWARD, insists=False),
-    _pattern(r"on", Arrangement.ON),
-    _pattern(r"in", Arrangement.IN),
-    _pattern(r"past|by|around|through|across|along|between|among|against|with|off|from", None),
-)
-"""The first that matches the words before a noun phrase decides."""
+LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
+"""What does so on a thing ends on it."""
 
 TRAILING = {"behind": Arrangement.BEHIND, "in front": Arrangement.IN_FRONT_OF}
 
@@ -75,72 +37,114 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
     found = []
     acting = {number for action in actions for number in action.subjects}
     for number, mention in enumerate(mentions):
-        if mention.use is not Use.THING:
+        if mention.use is Use.PRONOUN and words[mention.start].role is Role.DETERMINER:
+            matched = preposition_around(words, mention.start)
+        elif mention.use in (Use.THING, Use.PRONOUN):
+            matched = preposition_before(words, mention.start)
+        else:
             continue
-        matched = preposition_before(words, mention.start)
-        if matched is None or (matched[1] == "with" and number in acting):
+        if (
+            matched is None
+            or (matched[1] == "with" and number in acting)
+            or _is_particle(matched[1], words[matched[2]])
+        ):
             continue
-        pattern, phrase, start = matched
-        sources, action = _sources(words, mentions, actions, start, number)
-        moves = action is not None and (
-            action.verb.travels or (pattern.insists and action.verb.label is not MotionLabel.MOTIONLESS)
-        )
-        goal = pattern.goal if moves else None
-        onto = (
-            moves
-            and action is not None
-            and pattern.arrangement is Arrangement.ON
-            and action.lemma in ("land", "jump", "hop")
-        )
-        goal = Goal.ONTO if onto else goal
+        preposition, phrase, start = matched
+        if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
+            continue  # "chased by a cat": the cat's own action says it
+        sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
+        goal = _goal(preposition, phrase, action)
+        stays = action is None or not (action.passive or action.verb.travels)
+        arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         found += [
             Attachment(
                 source=source,
                 target=number,
                 phrase=phrase,
-                arrangement=None if goal else pattern.arrangement,
+                arrangement=None if goal else arrangement,
                 goal=goal,
                 action=action.index if action is not None else None,
             )
             for source in sources
             if source != number
         ]
-    return found + _trailing(words, mentions, actions)
+    return found + _trailing(words, mentions, actions) + _passed(actions)
 
 
-def preposition_before(words: Sequence[Word], start: int) -> tuple[_Pattern, str, int] | None:
-    """The prepositional words that end right before `start`, and where they begin."""
-    text = " ".join(word.lower for word in words[max(0, start - LOOK_BACK) : start])
-    for pattern in PATTERNS:
-        if match := pattern.words.search(text):
-            phrase = match.group(1)
-            return pattern, phrase, start - len(phrase.split())
-    return None
+def _is_particle(phrase: str, word: Word) -> bool:
+    """Whether it belongs to the verb: "knocks over a vase"."""
+    return word.tag == "RP" and phrase == word.lower
+
+
+def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal | None:
+    """Where the movement ends, if it is one."""
+    if action is None or action.verb.label is MotionLabel.MOTIONLESS or action.verb.object == "placed":
+        return None
+    moves = action.verb.travels or action.verb.object == "travels"
+    moves = moves or (preposition.insists and (action.listed or action.sequence > 0))
+    lands = action.lemma in LANDING or action.verb.direction == "down"
+    if action.lemma in LANDING and phrase == "over":
+        return Goal.PAST
+    if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
+        return Goal.ONTO
+    return preposition.goal if moves else None
+
+
+def _passed(actions: Sequence[Action]) -> list[Attachment]:
+    """ "A bus passes a cyclist" goes past it."""
+    return [
+        Attachment(subject, passed, "", None, Goal.PAST, action.index)
+        for action in actions
+        if action.verb.object == "passed" and not action.passive
+        for subject in action.subjects
+        for passed in action.objects[:1]
+    ]
 
 
 def _sources(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], start: int, target: int
+    words: Sequence[Word],
+    mentions: Sequence[Mention],
+    actions: Sequence[Action],
+    start: int,
+    target: int,
+    *,
+    ends: bool,
 ) -> tuple[tuple[int, ...], Action | None]:
-    """What a prepositional phrase that begins at `start` is about, and the verb it belongs to."""
+    """What a prepositional phrase that begins at `start` is about, and the verb it belongs to.
+
+    `ends`: whether it is one that says where movements end.
+    """
     before = mention_at(mentions, start - 1) if start > 0 else None
     verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
     action = max(verbs, key=lambda action: action.index) if verbs else None
     if action is None or not action.subjects:
-        if start == 0:  # "Next to a tree, a dog sits."
+        if not any(mention.end <= start for mention in mentions):  # "Next to a tree, a dog sits."
             later = [a for a in actions if a.subjects and a.index > start]
             return (later[0].subjects, later[0]) if later else ((), None)
+        if before is not None and mentions[before].use is Use.THING:
+            return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
-        return ((before,) if before is not None and mentions[before].use is Use.THING else tuple(earlier[:1])), None
+        return tuple(earlier[:1]), None
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
+        if mentions[target].use is Use.PRONOUN and not ends and action.verb.object is None:
+            return (before,), None  # "a castle with a dragon above it"
         head = words[start].token.head.i
         about = mention_at(mentions, head)
-        if before in action.objects and action.verb.object in ("placed", "travels"):
+        if before in action.objects and action.verb.object in ("placed", "travels", "held"):
             return (before,), action
         if about is not None and about == before:
-            return (before,), None
+            shared = action.verb.object is None and action.subjects  # who does it is there too
+            return (before, *(shared or ())), None
     elif before is not None and before in action.subjects and action.index > start:
         return (before,), None
     return action.subjects, action
+
+
+def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
+    """The mention with those that are joined to it, if these are not themselves said to be somewhere."""
+    group = [n for n in coordinated(mentions, words, number) if mentions[n].use is Use.THING]
+    governed = preposition_before(words, mentions[group[0]].start) is not None
+    return (number,) if governed else tuple(group)
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
@@ -157,8 +161,3 @@ def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Seque
                     Attachment(number, things[0], phrase, arrangement) for number in around if number != things[0]
                 ]
     return found
-
-
-def is_governed(words: Sequence[Word], mention: Mention) -> bool:
-    """Whether any preposition stands right before a mention."""
-    return mention.start > 0 and words[mention.start - 1].role is Role.PREPOSITION

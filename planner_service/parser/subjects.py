@@ -1,0 +1,158 @@
+"""Who does what a verb says."""
+
+from collections.abc import Sequence
+
+from planner_service.nouns import Kind, known
+from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.prepositions import preposition_before
+from planner_service.parser.words import FINITE, Role, Word
+
+SKIPPED = (Role.ADVERB, Role.AUXILIARY)
+LINKING = frozenset((",", "and", "&", "or", "/"))
+CLAUSE_STARTS = frozenset((",", ";", ".", ":", "while", "as", "and", "then", "when", "whereas", "but"))
+RELATIVE = frozenset(("who", "which", "that"))
+SUBJECTS = ("nsubj", "nsubjpass", "csubj")
+
+
+def subjects_of(
+    word: Word, words: Sequence[Word], mentions: Sequence[Mention], earlier: dict[int, tuple[int, ...]]
+) -> tuple[int, ...]:
+    """The mentions that do (or suffer) the verb; the parse where it says so, then what stands beside the verb."""
+    last = next(reversed(earlier.values()), ()) if earlier else ()
+    mended = not word.token.tag_.startswith("VB")
+    beside = _beside(word, words, mentions)
+    if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
+        first = mentions[beside].start
+        if words[first].lower in POSSESSIVES or (first > 0 and words[first - 1].text == ","):
+            return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
+    if beside is not None and (inverted := _inverted(word, beside, words, mentions)) is not None:
+        return (inverted,)
+    if not mended:
+        for child in word.token.children:
+            if child.dep_ in SUBJECTS and child.i < word.index:
+                if (number := mention_at(mentions, child.i)) is not None:
+                    if word.tag == "VBZ" and beside is not None and number in coordinated(mentions, words, beside):
+                        number = beside  # "fixes an engine and a raccoon steals": not both
+                    return _group(word, words, mentions, number)
+                if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
+                    return (number,)
+                if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
+                    return last
+    if beside is not None:
+        return _group(word, words, mentions, beside)
+    head = word.token.head
+    if not mended and word.token.dep_ in ("acl", "relcl"):
+        number = mention_at(mentions, head.i)
+        if number is not None and mentions[number].use in (Use.THING, Use.NOTHING):
+            return (number,)
+    if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
+        return earlier[head.i]
+    if last:
+        part = mentions[last[0]]
+        whole = last[0] - 1
+        if words[part.start].lower in POSSESSIVES and whole >= 0 and mentions[whole].use is Use.THING:
+            return (whole,)  # "a horse with its mane flowing gallops"
+        return last
+    things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
+    if before := [number for number in things if mentions[number].end <= word.index]:
+        return (before[0],)
+    comma = next((w.index for w in words[word.index :] if w.text == ","), word.index)
+    after = [number for number in things if mentions[number].start > comma]
+    after = after or [number for number in things if mentions[number].start > word.index]
+    return (after[0],) if after else ()
+
+
+def mention_at(mentions: Sequence[Mention], index: int) -> int | None:
+    """The mention that covers a word."""
+    return next((number for number, mention in enumerate(mentions) if mention.covers(index)), None)
+
+
+def coordinated(mentions: Sequence[Mention], words: Sequence[Word], number: int) -> tuple[int, ...]:
+    """The mention and those that "and" or a comma joins to it from the left."""
+    group = [number]
+    while group[0] > 0:
+        before, first = mentions[group[0] - 1], mentions[group[0]]
+        between = words[before.end : first.start]
+        if not between or any(word.lower not in LINKING for word in between):
+            break
+        group.insert(0, group[0] - 1)
+    return tuple(group)
+
+
+def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
+    """The mention right before the verb, but for adverbs, auxiliaries and "who"."""
+    index = word.index - 1
+    while index >= 0 and (words[index].role in SKIPPED or words[index].lower in RELATIVE):
+        index -= 1
+    number = mention_at(mentions, index) if index >= 0 else None
+    if number is None:
+        return None
+    if word.tag in FINITE:
+        number = _head_of(number, words, mentions)
+    mention = mentions[number]
+    finite = word.tag in (*FINITE, "VBG")
+    adjacent = word.tag == "VBG" and mention.end == word.index  # "a hand holding a cup"
+    possessed = mention.use is Use.NOTHING and (adjacent or words[mention.start].lower in POSSESSIVES)
+    place = mention.use is Use.BACKGROUND and (number == 0 or words[mention.start - 1].role is not Role.PREPOSITION)
+    return number if mention.use is Use.THING or (finite and (place or possessed)) else None
+
+
+def _head_of(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int:
+    """What a mention with a preposition right after another is added to: of "a bird in a tree sings" the bird."""
+    while number > 0:
+        matched = preposition_before(words, mentions[number].start)
+        begin = matched[2] if matched is not None else mentions[number].start
+        begin -= matched is not None and begin > 0 and words[begin - 1].tag == "VBN"  # "ridden by a knight"
+        before = mentions[number - 1]
+        if matched is None or before.end != begin or before.use is not Use.THING:
+            break
+        number -= 1
+    return number
+
+
+def _inverted(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
+    """The subject after the verb: "to the left of a statue stands a deer"."""
+    matched = preposition_before(words, mentions[beside].start)
+    if matched is None or word.tag not in FINITE or words[word.index - 1].role in SKIPPED:
+        return None
+    opens = matched[2] == 0 or words[matched[2] - 1].lower in CLAUSE_STARTS
+    number = mention_at(mentions, word.index + 1) if word.index + 1 < len(words) else None
+    return number if opens and number is not None and mentions[number].determined else None
+
+
+def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
+    """A plural verb has all of "a dog and a cat" as its subject, a singular one only the nearest."""
+    auxiliaries = [w.lower for w in words[mentions[number].end : word.index] if w.role is Role.AUXILIARY]
+    if word.tag == "VBZ" or any(auxiliary in ("is", "was", "has", "does") for auxiliary in auxiliaries):
+        return (number, *_with_company(number, words, mentions))
+    last = number
+    while last + 1 < len(mentions) and mentions[last + 1].end <= word.index:
+        between = words[mentions[last].end : mentions[last + 1].start]
+        if not between or any(w.lower not in LINKING for w in between):
+            break
+        last += 1
+    group = coordinated(mentions, words, last)
+    first = mentions[group[0]].start
+    if (
+        first > 0
+        and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
+        and words[first - 1].lower
+        not in (
+            "while",
+            "as",
+            "with",
+        )
+    ):
+        return group[group.index(number) :]
+    return group
+
+
+def _with_company(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -> tuple[int, ...]:
+    """ "A duck with five ducklings swims": animals that are with the subject do as it does."""
+    if number + 1 >= len(mentions):
+        return ()
+    here, after = mentions[number], mentions[number + 1]
+    noun = known(after.name)
+    joined = [w.lower for w in words[here.end : after.start]] in (["with"], ["along", "with"], ["together", "with"])
+    comes = joined and after.use is Use.THING and noun is not None and noun.kind is Kind.ANIMATE
+    return (number + 1,) if comes and after.end < len(words) and words[after.end].role is Role.VERB else ()

@@ -1,0 +1,230 @@
+"""spaCy's tags, mended where they commonly go wrong for prompts.
+
+Prompts are short and often fragments ("Sled slides down a hill"), and a small model takes many a verb in them for a
+noun.  A word that is a listed verb's third person, right after a noun that could be its subject, is that verb.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from planner_service.nouns import IRREGULAR_PLURALS, Kind, known
+from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc, Token
+
+LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
+"""What follows a verb rather than a noun phrase's last noun."""
+CORNERED = ("top", "bottom", "upper", "lower", "far")
+"""Before "left" these name a corner."""
+NOMINAL = (Role.NOUN, Role.ADJECTIVE)
+SINGULAR = ("a", "an", "one", "another", "each", "every")
+OPENING = frozenset(
+    ("a", "an", "the", "one", "another", ",", "and", "while", "as", "of", "its", "his", "her", "their", "whose", "with")
+)
+"""What a noun phrase that is a subject may begin with."""
+BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
+
+
+def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
+    words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
+    for before, word in pairwise(words):
+        if word.lower == "one" and before.lower == "some":
+            words[before.index] = replace(before, role=Role.OTHER)
+            words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
+    for index in range(len(words)):
+        words[index] = _mended(words, index, lexicon)
+        mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
+        if mended and index and words[index - 1].role is Role.ADJECTIVE:
+            words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
+    return words
+
+
+def _role(token: Token) -> Role:
+    if token.pos_ == "AUX":
+        return Role.AUXILIARY
+    if token.lower_ in DIRECTION_WORDS:
+        return Role.DIRECTION
+    if token.lower_ in ("someone", "somebody"):
+        return Role.NOUN
+    role = ROLES.get(token.tag_, Role.OTHER)
+    return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
+
+
+def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
+    word = words[index]
+    before = words[index - 1] if index else None
+    after = words[index + 1] if index + 1 < len(words) else None
+    follows = words[index + 2] if index + 2 < len(words) else None
+    if word.lower in ("side", "by") and _is_side_by_side(words, index):
+        return replace(word, role=Role.ADVERB)
+    if word.role is Role.DIRECTION:
+        behind = before is not None and before.role is Role.NOUN and before.lower not in CORNERED
+        left_behind = behind and after is not None and word.lower == "left" and word.tag in ("VBN", "VBD")
+        return _as_verb(word, "leave") if left_behind else word
+    if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
+        return replace(word, role=Role.NOUN)  # "a yellow rose"
+    if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
+        return replace(word, role=Role.NOUN, tag="NN")
+    if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
+        return _as_verb(word, word.lemma)  # "a car goes left"
+    if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
+        return _as_verb(word, word.lemma)
+    if word.role is Role.VERB and _modifies_a_noun(before, word, after, follows):
+        return replace(word, role=Role.ADJECTIVE)
+    if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
+        return replace(word, role=Role.NOUN)
+    if word.role in (Role.NOUN, Role.ADJECTIVE) and _follows_its_subject(words, index):
+        verb = lexicon.verb_form(word.lower) if word.lower.endswith("s") else None
+        if verb is not None:
+            return _as_verb(word, verb)
+    if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
+        verb = _hidden_verb(words, index, lexicon) or _coordinated_verb(words, index, lexicon)
+        if verb is not None:
+            return _as_verb(word, verb)
+    return word
+
+
+def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
+    """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
+    word = words[index]
+    before = words[index - 1] if index else None
+    if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
+        return True
+    if before is None:
+        follows = words[1] if len(words) > 1 else None
+        if follows is not None and follows.tag == "VBG" and known(word.lower) is not None:
+            return True  # "Owl soaring"
+        bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
+        return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
+    after = words[index + 1] if index + 1 < len(words) else None
+    ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
+    if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
+        joined = (
+            words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
+        )
+        return (
+            known(word.lower) is not None and joined is not Role.ADJECTIVE
+        )  # "over a pebble", not "an orange and white"
+    if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
+        return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
+    if word.role in (Role.ADVERB, Role.PRONOUN):
+        return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
+    if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
+        return lexicon.verb_form(word.lower) is None and (
+            known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
+        )
+    return False
+
+
+def _is_hidden_noun(words: list[Word], index: int) -> bool:
+    """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
+    if index == 0:
+        return words[index].tag in ("UH", "VB")
+    return words[index - 1].role in BEFORE_A_NOUN
+
+
+def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follows: Word | None) -> bool:
+    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables", "Glowing plate melting"."""
+    return (
+        word.tag in ("VBG", "VBN")
+        and after is not None
+        and after.role in (Role.NOUN, Role.ADJECTIVE)
+        and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE, Role.LINK))
+        and not (before is None and word.tag == "VBG" and not (follows is not None and follows.tag in ("VBG", "VBZ")))
+    )
+
+
+def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+    """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
+    word, before = words[index], words[index - 1]
+    if before.role not in (Role.NOUN, Role.ADJECTIVE):
+        return None
+    after = words[index + 1] if index + 1 < len(words) else None
+    listed = lexicon.verb_form(word.lower)
+    start = _start_of_phrase(words, index - 1)
+    number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
+    clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
+    ends = after is None or after.role not in (Role.NOUN, Role.ADJECTIVE)  # not "a red sports car"
+    noun = known(before.lower)
+    ends = ends or (noun is not None and noun.kind is Kind.ANIMATE)  # "a kitten tangles yarn"
+    if clashes and (listed is not None or (ends and known(word.lower) is None)):
+        return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
+    if (
+        after is not None
+        and after.lower != "side"
+        and after.role in (Role.NOUN, Role.VERB, Role.AUXILIARY, Role.LINK, Role.ADJECTIVE)
+    ):
+        is_participle = word.lower.endswith("ing") and listed is not None
+        return listed if is_participle and known(before.lower) is not None else None
+    if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
+        return None  # "a potted plant"
+    if before.lower in lexicon.numbers:
+        return None  # "a dozen dogs"
+    leads_on = after is not None and after.role in LEADING_ON
+    unknown = known(word.lower) is None
+    if word.lower.endswith("ing"):
+        ends = after is None or after.role is Role.OTHER
+        blooms = listed is not None and ends and known(before.lower) is not None
+        return (listed or word.lower.removesuffix("ing")) if (leads_on or blooms) and unknown else None
+    if before.is_plural and word.lower.endswith("s") and unknown:
+        return listed  # "a swarm of wasps hovers"
+    if before.is_plural:
+        base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
+        return (listed or word.lower) if base_form else None
+    if before.role is Role.ADJECTIVE and known(before.lower) is None:
+        return None
+    if start in SINGULAR and word.lower.endswith("s") and unknown:
+        return listed or (word.lower.removesuffix("s") if known(before.lower) is not None else None)
+    if start is None or start in OPENING:
+        third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
+        return listed if third_person else None
+    return None
+
+
+def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+    """The verb that a word is which goes on after "and" or a comma: "flies up, hovers, then …", "and climbs on"."""
+    word, before = words[index], words[index - 1]
+    if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or known(word.lower) is not None:
+        return None
+    if not any(earlier.role is Role.VERB and earlier.tag == "VBZ" for earlier in words[:index]):
+        return None
+    after = words[index + 1] if index + 1 < len(words) else None
+    ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
+    return lexicon.verb_form(word.lower) if ends else None
+
+
+def _follows_its_subject(words: list[Word], index: int) -> bool:
+    """Whether a noun and an adverb or "that" stand before it: "the old dog slowly trots", "a dog that trots"."""
+    if index < 2:
+        return False
+    before, noun = words[index - 1], words[index - 2]
+    joins = before.lower in ("that", "which", "who") or (before.role is Role.ADVERB and before.lower.endswith("ly"))
+    return joins and noun.role is Role.NOUN
+
+
+def _is_side_by_side(words: list[Word], index: int) -> bool:
+    return "side by side" in " ".join(word.lower for word in words[max(0, index - 2) : index + 3])
+
+
+def _phrase(words: list[Word], index: int) -> list[Word]:
+    """The adjectives and nouns that end at `index`."""
+    first = index
+    while first > 0 and words[first - 1].role in (Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.LINK):
+        first -= 1
+    return words[first : index + 1]
+
+
+def _start_of_phrase(words: list[Word], index: int) -> str | None:
+    """The word before the adjectives and nouns that end at `index`; None at the beginning."""
+    first = _phrase(words, index)[0].index
+    return words[first - 1].lower if first else None
+
+
+def _as_verb(word: Word, lemma: str) -> Word:
+    tag = "VBG" if word.lower.endswith("ing") else "VBZ" if word.lower.endswith("s") else "VBP"
+    return replace(word, role=Role.VERB, lemma=lemma, tag=tag)

@@ -1,0 +1,181 @@
+"""What mentions are good for: things to draw, the background, or neither."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner_service.arrangements import Arrangement
+from planner_service.nouns import Kind, known
+from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
+from planner_service.parser.prepositions import preposition_before
+from planner_service.parser.words import Role, Word
+
+UPON = frozenset(
+    ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
+)
+"""What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
+APART = (
+    Arrangement.LEFT_OF,
+    Arrangement.RIGHT_OF,
+    Arrangement.ABOVE,
+    Arrangement.BELOW,
+    Arrangement.NEXT_TO,
+    Arrangement.BEHIND,
+)
+"""What is so arranged with a place is not in it."""
+NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
+
+
+def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+    """The mentions, each with its use; what is worn has become part of its wearer's name."""
+    quoted = quoted_words(words)
+    used = [
+        mention
+        if mention.use is Use.PRONOUN
+        else replace(mention, use=Use.NOTHING if mention.start in quoted else _use(mention, words, lexicon))
+        for mention in mentions
+    ]
+    return _worn_by_wearers(_place_of_scene(used, words), words, lexicon)
+
+
+def quoted_words(words: Sequence[Word]) -> set[int]:
+    """The words between double quotation marks: writing, and no things."""
+    marks = [word.index for word in words if word.text in ('"', "``", "''", "“", "”")]
+    return {index for begin, end in zip(marks[::2], marks[1::2], strict=False) for index in range(begin, end)}
+
+
+def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
+    parts = mention.name.split(" of ")
+    name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon.measures else parts[0]
+    whole_screen = mention.head == "screen" and " " in name and known(name.split()[-2]) is not None
+    if whole_screen:
+        return Use.THING  # "a phone screen"
+    whole_words = mention.name.lower().split()
+    spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
+    if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
+        return Use.NOTHING
+    if " ".join(whole_words[-2:]) in lexicon.places:
+        return Use.BACKGROUND
+    before = words[mention.start - 1].lower if mention.start else ""
+    one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
+    if mention.head in lexicon.grounds and one_such and before in ("on", "onto", "off"):
+        return Use.THING  # "on a blue bridge"
+    if mention.head in lexicon.grounds:
+        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+    if mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from"):
+        return Use.BACKGROUND
+    if mention.plural and mention.count > 1 and words[mention.start].role is Role.NUMBER:
+        return Use.THING  # "five stars"
+    is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
+    if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
+        singled_out = (
+            words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
+        )
+        return Use.THING if singled_out else Use.BACKGROUND
+    worn_by = before in ("in", "with", "wearing")
+    one_such = one_such and "'s" not in mention.name
+    if lexicon.is_in(lexicon.worn, name) and ((one_such and not worn_by) or _is_apart(mention, words)):
+        return Use.THING  # "below a necklace"
+    if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
+        return Use.NOTHING
+    return Use.THING
+
+
+def _is_apart(mention: Mention, words: list[Word]) -> bool:
+    matched = preposition_before(words, mention.start)
+    return matched is not None and matched[0].arrangement in APART
+
+
+def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
+    """Whether something is beside it or goes to it, rather than in it: "towards a rainbow river"."""
+    matched = preposition_before(words, mention.start)
+    if matched is None:
+        return False
+    preposition, phrase, _ = matched
+    return preposition.arrangement in APART or phrase in ("toward", "towards", "past", "against", "away from")
+
+
+def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
+    """What is unheard of before the first comma is the background: "On a terrace with lanterns, a cat sits".
+
+    All of it is where the clause has a place for its subject: "Under a tree, a cat is on the left of a vase".
+    """
+    commas = [word.index for word in words if word.text == ","]
+    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_SCENE:
+        return mentions
+    comma = commas[0]
+    opening = words[:comma]
+    if any(word.role in (Role.VERB, Role.AUXILIARY) and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
+        return mentions
+    elsewhere = any(_is_placed(mention, words) for mention in mentions if mention.start > comma)
+    beside = any(word.lower in RELATIONAL or word.lower in ("behind", "next") for word in opening)
+    if beside and not elsewhere:
+        return mentions
+    placed = []
+    for mention in mentions:
+        unheard_of = known(mention.name) is None or mention.plural or mention.start > 2
+        scenic = elsewhere or unheard_of or words[0].lower in ("by", "near", "at", "around")
+        opens = mention.end <= comma and scenic and mention.use is Use.THING
+        placed.append(replace(mention, use=Use.BACKGROUND) if opens else mention)
+    return placed
+
+
+def _is_placed(mention: Mention, words: list[Word]) -> bool:
+    """Whether a place beside it is named: "on the left of a vase"."""
+    matched = preposition_before(words, mention.start)
+    if matched is None:
+        return False
+    preposition, phrase, _ = matched
+    return preposition.arrangement in (Arrangement.LEFT_OF, Arrangement.RIGHT_OF) or "top of" in phrase
+
+
+def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+    """One thing each, and that is their name: "a girl with curly hair", "a man in a black suit"."""
+    merged: list[Mention] = []
+    for mention in mentions:
+        before = merged[-1] if merged else None
+        worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
+        if before is not None and before.use is Use.THING and mention.start == before.end + 1:
+            link = words[before.end].lower
+            if _is_attribute(before, mention, link, worn, words, lexicon):
+                tail = f" {link} {mention.text}"
+                merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
+                continue
+        if worn and not merged and mention.start == 0:
+            mention = replace(mention, use=Use.THING)  # a prompt that begins with it is about it
+        merged.append(mention)
+    return merged
+
+
+def _is_attribute(
+    wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon
+) -> bool:
+    """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
+    if any(
+        word.role is Role.ADJECTIVE and lexicon.verb_form(word.lower) and word.lower.endswith("ing")
+        for word in words[mention.start : mention.end]
+    ):
+        return False  # "with a fluttering scarf"
+    acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
+    if worn and link in ("with", "in", "wearing") and _could_wear(wearer, mention, words):
+        return not (acts and words[mention.start].lower in POSSESSIVES)
+    if link == "wearing":
+        return mention.use is not Use.PRONOUN
+    if link in ("in", "with") and lexicon.is_in(lexicon.wearable, mention.name):
+        return True
+    noun = known(mention.name)
+    lifeless = noun is None or noun.kind is not Kind.ANIMATE
+    return (
+        link == "with"
+        and mention.use is Use.THING
+        and mention.plural
+        and not mention.determined
+        and lifeless
+        and not acts
+    )
+
+
+def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:
+    """Not "a bed with her mouth open"."""
+    noun = known(wearer.name)
+    return words[mention.start].lower not in POSSESSIVES or noun is None or noun.kind is Kind.ANIMATE
