@@ -284,7 +284,7 @@ class Composition:
                 if (
                     attachment.goal is not None
                     and not self._has_goal(attachment)
-                    and arrangement_of(phrase) is not None
+                    and arrangement_of(phrase) not in (None, Arrangement.PAST)
                 ):
                     phrase = f"{predicate} with respect to"
             target = self.ids[attachment.target][0]
