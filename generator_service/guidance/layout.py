@@ -100,14 +100,18 @@ def _present(phases: tuple[tuple[Span, ...], ...], grid: Grid) -> Tensor:
 
 
 def _farthest_first(plan: Plan, boxes: Tensor) -> list[int]:
-    """Who is drawn over whom: a child over its parent, then nearer over farther, then smaller over larger."""
+    """Who is drawn over whom: nearer over farther, a child over its own parent, then smaller over larger.
+
+    A child is as near as its parent, or nearer where the depth order has it so.
+    """
     area = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).mean(1).tolist()
-    order = {name: index for index, name in enumerate(plan.graph.ids)}
+
+    def depth(name: str) -> int:
+        own, parent = plan.depth_order.index(name), plan.graph[name].parent
+        return own if parent is None else min(own, depth(parent))
+
+    names = plan.graph.ids
     return sorted(
-        order.values(),
-        key=lambda index: (
-            plan.graph.generation(plan.graph.ids[index]),
-            -plan.depth_order.index(plan.graph.ids[index]),
-            -area[index],
-        ),
+        range(len(names)),
+        key=lambda index: (-depth(names[index]), plan.graph.generation(names[index]), -area[index]),
     )

@@ -90,6 +90,28 @@ def test_overlaps_go_to_the_child_then_the_nearer_then_the_smaller() -> None:
     assert owner[5].tolist() == [1, 1, 1, 1, 3, 3, 0, 0]
 
 
+def test_a_child_of_something_far_does_not_cover_what_is_near() -> None:
+    both = Box(0.0, 0.0, 0.5, 1.0)
+    plan = plan_of(
+        (instance("tree", STILL), resting(both)),
+        (instance("leaf", STILL, parent="tree"), resting(both)),
+        (instance("dog", STILL), resting(Box(0.25, 0.0, 0.5, 1.0))),
+        nearest_first=("dog", "tree", "leaf"),
+    )
+    assert layout_on(GRID, plan).owner[0, 0].tolist() == [2, 2, 3, 3, 0, 0, 0, 0]
+
+
+def test_of_two_children_the_smaller_is_seen() -> None:
+    large, small = Box(0.0, 0.0, 0.5, 1.0), Box(0.25, 0.0, 0.5, 1.0)
+    plan = plan_of(
+        (instance("tree", STILL), resting(large)),
+        (instance("leaf", STILL, parent="tree"), resting(small)),
+        (instance("crown", STILL, parent="tree"), resting(large)),
+        nearest_first=("tree", "crown", "leaf"),
+    )
+    assert layout_on(GRID, plan).owner[0, 0].tolist() == [3, 3, 2, 2, 0, 0, 0, 0]
+
+
 def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
     angles = torch.tensor([0.0, 0.5, 0.6, 1.5])  # of the features of one token
     features = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
