@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import CogVideoXPipeline
+from safetensors.torch import load_file
 
+from emoji_world.backgrounds import background_image
+from emoji_world.grammar import PLACES
 from emoji_world.networks import NetworkSpec, make_tokenizer, make_transformer, make_vae, rotary_embedding
 from emoji_world.spec import WORLD
 from emoji_world.training.attention import MatmulAttention
@@ -45,6 +48,19 @@ def transformer_training() -> TransformerTraining:
     return TransformerTraining(
         data, make_vae(SMALL, THUMBNAILS), make_tokenizer(SMALL), THUMBNAILS, SMALL, recipe, "cpu", seed=3
     )
+
+
+def test_a_few_clips_show_a_place_and_nothing_in_it() -> None:
+    clips = [training_clip(WORLD, (7, k), pair_share=0.6) for k in range(300)]
+    empty = [clip for clip in clips if not clip.tracks]
+    assert 5 <= len(empty) <= 40  # 6 % of 300 are 18
+    places = {place for wordings in PLACES.values() for place in wordings}
+    for clip in empty:
+        assert clip.scene.caption in places
+        nothing = background_image(WORLD, clip.scene.background)
+        assert torch.equal(clip.video, (nothing * 255).round().to(torch.uint8).expand_as(clip.video))
+    pairs = sum(len(clip.tracks) == 2 for clip in clips)
+    assert 150 <= pairs <= 210  # 60 %
 
 
 def run(training: VaeTraining | TransformerTraining, checkpoint: Path, stop_after: int | None = None) -> dict[str, Any]:
@@ -93,9 +109,11 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     assert {file: file.read_bytes() for file in before} == before
     further = replace(profile, start=folder, transformer=replace(profile.transformer, learning_rate=0.0))
     again = train(further, tmp_path / "further", lines.append)
-    assert {file.relative_to(again): file.read_bytes() for file in again.rglob("*.safetensors")} == {
-        file.relative_to(folder): content for file, content in before.items()
-    }
+    for file in before:
+        tensors, those_again = load_file(file), load_file(again / file.relative_to(folder))
+        assert tensors.keys() == those_again.keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, those_again[name]), name  # not their bytes: the average makes 0 of -0
     assert not any("_name_or_path" in file.read_text(encoding="utf-8") for file in again.rglob("*.json"))
 
 
