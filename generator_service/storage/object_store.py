@@ -1,6 +1,8 @@
 """Where videos are kept: one port over S3 (and whatever speaks its protocol), a folder, or this process's memory.
 
-jobs/{id}/video.mp4 · plan.json · preview.png · manifest.json · report.json
+jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
+
+Each attempt has a folder of its own: one that was taken for dead and comes back late touches nothing of the next one's.
 """
 
 import os
@@ -40,33 +42,38 @@ JSON_TYPE: Final = "application/json"
 
 @dataclass(frozen=True)
 class JobKeys:
-    """The keys of everything that is stored for one job."""
+    """The keys of everything that is stored for one job, in one attempt at it."""
 
     job_id: str
+    attempt: int = 1
 
     @property
     def prefix(self) -> str:
         return f"jobs/{self.job_id}/"
 
     @property
+    def attempt_prefix(self) -> str:
+        return f"{self.prefix}{self.attempt}/"
+
+    @property
     def video(self) -> str:
-        return f"{self.prefix}video.mp4"
+        return f"{self.attempt_prefix}video.mp4"
 
     @property
     def plan(self) -> str:
-        return f"{self.prefix}plan.json"
+        return f"{self.attempt_prefix}plan.json"
 
     @property
     def preview(self) -> str:
-        return f"{self.prefix}preview.png"
+        return f"{self.attempt_prefix}preview.png"
 
     @property
     def manifest(self) -> str:
-        return f"{self.prefix}manifest.json"
+        return f"{self.attempt_prefix}manifest.json"
 
     @property
     def report(self) -> str:
-        return f"{self.prefix}report.json"
+        return f"{self.attempt_prefix}report.json"
 
 
 class ObjectStore:

@@ -1,5 +1,6 @@
 """The render worker: one backbone in memory, one job at a time, from plan to stored video."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegist
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.watchdog import Watchdog
 from generator_service.logging import set_up_logging
 from generator_service.rendering import OnStage, Rendered
 from generator_service.request import RenderSettings
@@ -64,20 +66,21 @@ class RenderWorker:
     def _render(self, record: JobRecord) -> None:
         """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end."""
         plan = self.store.plan(record.id)
-        job = _Reporter(self.store, record)
+        job = _Reporter(self.store, record, self.attempts.worker)
         rendered = self.render(
             self.backbone, record.prompt, plan, record.settings, on_step=job.on_step, on_stage=job.on_stage
         )
         job.on_stage(Stage.STORING)
-        keys = JobKeys(record.id)
+        keys = JobKeys(record.id, record.attempt)
         try:
             begin = time.perf_counter()
             results = self._keep(rendered, plan, keys)
             seconds = rendered.diagnostics.seconds | {Stage.STORING.value: round(time.perf_counter() - begin, 3)}
             diagnostics = rendered.diagnostics.model_copy(update={"seconds": seconds})
-            self.store.succeed(record.id, results=results, diagnostics=diagnostics)
+            self.store.succeed(record.id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
         except (Conflict, NotFound, StorageUnavailable):
             # Not on any other error: where Redis falls silent, the job may have succeeded all the same.
+            # And only this attempt's: another may have won meanwhile.
             self._discard(keys)
             raise
         log.info("job_succeeded", seconds=seconds)
@@ -99,16 +102,17 @@ class RenderWorker:
 
     def _discard(self, keys: JobKeys) -> None:
         try:
-            self.objects.delete_prefix(keys.prefix)
+            self.objects.delete_prefix(keys.attempt_prefix)
         except StorageUnavailable:
-            log.warning("objects_left_behind", prefix=keys.prefix)
+            log.warning("objects_left_behind", prefix=keys.attempt_prefix)
 
 
 class _Reporter:
     """The callbacks of one job's rendering: progress out, a wish to cancel in.  They raise Cancelled."""
 
-    def __init__(self, store: JobStore, record: JobRecord) -> None:
+    def __init__(self, store: JobStore, record: JobRecord, worker: str) -> None:
         self._store = store
+        self._worker = worker
         self._job_id = record.id
         self._step = 0
 
@@ -121,8 +125,10 @@ class _Reporter:
 
     def _report(self, stage: Stage, progress: float) -> None:
         try:
-            status = self._store.report(self._job_id, stage=stage, progress=progress, step=self._step)
-        except NotFound as error:
+            status = self._store.report(
+                self._job_id, worker=self._worker, stage=stage, progress=progress, step=self._step
+            )
+        except (Conflict, NotFound) as error:
             raise Cancelled from error
         except Unavailable:
             log.warning("progress_not_reported", stage=stage.value, step=self._step)  # no reason to lose the video
@@ -171,11 +177,13 @@ def run_render_worker(settings: Settings) -> None:
     with (
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
-        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+        Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
+        delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
-        with serving(RenderWorker(store, objects, backbone, attempts)):
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
+        with serving(RenderWorker(store, objects, backbone, attempts)), watchdog:
             log.info("worker_started", worker=name)
-            work_until_stopped(Delivery(raw, settings.job_seconds).queue(render_queue(spec.name)), name)
+            work_until_stopped(delivery.queue(render_queue(spec.name)), name, threading.Event())
     log.info("worker_stopped", worker=name)

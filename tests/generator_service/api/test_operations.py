@@ -173,7 +173,7 @@ def test_time_left_is_the_rest_at_the_rate_so_far(api):
     job = api.submit()
     assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
     api.start(job)
-    api.parts.store.report(job, stage=Stage.SAMPLING, progress=0.2, step=5)
+    api.parts.store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.2, step=5)
     record = api.parts.store.get(job)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     record = record.model_copy(update={"running_since": begin, "updated_at": begin + timedelta(seconds=10)})

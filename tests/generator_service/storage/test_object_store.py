@@ -87,7 +87,9 @@ def server_without_buckets() -> Iterator[str]:
 
 
 def test_keys_of_a_job() -> None:
-    assert JobKeys("ab").video == "jobs/ab/video.mp4"
+    assert JobKeys("ab").video == "jobs/ab/1/video.mp4"
+    assert JobKeys("ab", attempt=2).video.startswith(JobKeys("ab", attempt=2).attempt_prefix)
+    assert JobKeys("ab", attempt=2).attempt_prefix.startswith(JobKeys("ab").prefix)
     assert JobKeys("ab").plan == "jobs/ab/plan.json"
     assert JobKeys("ab").preview == "jobs/ab/preview.png"
     assert JobKeys("ab").manifest == "jobs/ab/manifest.json"

@@ -304,10 +304,10 @@ def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(
 ) -> None:
     report = JobStore.report
 
-    def flaky(self: JobStore, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
+    def flaky(self: JobStore, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
         if step == 2:
             raise Unavailable("Redis does not answer")
-        return report(self, job_id, stage=stage, progress=progress, step=step)
+        return report(self, job_id, worker=worker, stage=stage, progress=progress, step=step)
 
     monkeypatch.setattr(JobStore, "report", flaky)
     job = submit(Stage.SAMPLING).id
