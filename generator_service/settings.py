@@ -43,6 +43,8 @@ class WorkerSettings(BaseSettings):
     """Trade speed for GPU memory: move whole networks, or single layers, to the GPU as they are needed."""
     vae_tiling: bool = False
     """Decode in tiles: less memory, slower."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
 
 
 class Settings(BaseSettings):

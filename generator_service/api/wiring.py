@@ -49,7 +49,10 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
-        with text, raw, probing, planner, Watchdog(parts.store, parts.delivery, parts.workers, attempts):
+        watchdog = Watchdog(
+            parts.store, parts.delivery, parts.workers, attempts, remove_checkpoint=parts.objects.delete_checkpoint
+        )
+        with text, raw, probing, planner, watchdog:
             app.state.parts = parts
             yield
 

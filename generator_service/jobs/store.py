@@ -4,6 +4,7 @@
     job:{id}:plan       the plan, as JSON
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
+    jobs:checkpointed   set of the ids of jobs that may have a checkpoint in object storage
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
 allow it.  Nothing else writes these keys.
@@ -38,6 +39,8 @@ return {status, 1}
 """Only the record of a running job is written, by its own worker: a late report must not touch a job that has ended or
 is another's, nor bring a deleted one half back."""
 
+
+_CHECKPOINTED: Final = "jobs:checkpointed"
 
 MOST_HELD: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
@@ -295,6 +298,25 @@ class JobStore:
             for index in (_index(None), _index(status)):
                 pipeline.zrem(index, job_id)
             pipeline.execute()
+
+    # checkpoints
+
+    def note_checkpoint(self, job_id: str) -> None:
+        """Object storage may hold a checkpoint of this job from now on."""
+        with answering():
+            self._redis.sadd(_CHECKPOINTED, job_id)
+
+    def needless_checkpoints(self) -> tuple[str, ...]:
+        """The ids of jobs that have ended, or are deleted, and may have one still."""
+        with answering():
+            ids = cast(set[str], self._redis.smembers(_CHECKPOINTED))
+        going_on = {record.id for record in self.some(ids) if not record.status.is_terminal}
+        return tuple(sorted(ids - going_on))
+
+    def forget_checkpoint(self, job_id: str) -> None:
+        """It is removed."""
+        with answering():
+            self._redis.srem(_CHECKPOINTED, job_id)
 
     def _move(
         self,

@@ -1,10 +1,11 @@
-"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.
+"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.  And no checkpoint outlives it.
 
 Every API and every worker runs one.  All see the same; the store lets exactly one act on a job.
 """
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -15,7 +16,7 @@ from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 
 FIRST_PAUSE: Final = timedelta(seconds=1)
 """Before the second attempt; twice as long before each further one."""
@@ -33,12 +34,22 @@ class Watchdog:
     `BEATS_TO_EXPIRY` heartbeats of looks without a gap.
     """
 
-    def __init__(self, store: JobStore, delivery: Delivery, workers: WorkerRegistry, attempts: int) -> None:
-        """attempts: how many each job has."""
+    def __init__(
+        self,
+        store: JobStore,
+        delivery: Delivery,
+        workers: WorkerRegistry,
+        attempts: int,
+        remove_checkpoint: Callable[[str], None] | None = None,
+    ) -> None:
+        """attempts: how many each job has.  remove_checkpoint: from object storage, if this process knows it, by the
+        job's id.
+        """
         self._store = store
         self._delivery = delivery
         self._workers = workers
         self._attempts = attempts
+        self._remove_checkpoint = remove_checkpoint
         self._patience = BEATS_TO_EXPIRY * workers.heartbeat_seconds
         self._looked_at = float("-inf")
         self._watching_since = float("-inf")
@@ -75,6 +86,7 @@ class Watchdog:
             if record.status is JobStatus.QUEUED and (_is_due(record) or self._long_suspected(record, now)):
                 self._deliver(record)
         self._looked_at = now
+        self._remove_checkpoints()
 
     def _long_suspected(self, record: JobRecord, now: float) -> bool:
         return record.retry_at is None and now - self._suspected[_suspect(record)] >= self._patience
@@ -96,6 +108,16 @@ class Watchdog:
         except (Conflict, NotFound):
             return
         log.info("job_delivered_anew", job_id=record.id, attempt=record.attempt)
+
+    def _remove_checkpoints(self) -> None:
+        if self._remove_checkpoint is None:
+            return
+        try:
+            for job_id in self._store.needless_checkpoints():
+                self._remove_checkpoint(job_id)
+                self._store.forget_checkpoint(job_id)
+        except StorageUnavailable as outage:
+            log.warning("checkpoints_not_removed", reason=outage.detail)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -2,12 +2,14 @@
 
 jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 
+and, while the job is not done, jobs/{id}/checkpoint.safetensors.
+
 Each attempt has a folder of its own: one that was taken for dead and comes back late touches nothing of the next one's.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +40,7 @@ _UNUSED_PREFIX: Final = "readiness"
 VIDEO_TYPE: Final = "video/mp4"
 PREVIEW_TYPE: Final = "image/png"
 JSON_TYPE: Final = "application/json"
+CHECKPOINT_TYPE: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class JobKeys:
     @property
     def prefix(self) -> str:
         return f"jobs/{self.job_id}/"
+
+    @property
+    def checkpoint(self) -> str:
+        """Every attempt's, since each goes on from it."""
+        return f"{self.prefix}checkpoint.safetensors"
 
     @property
     def attempt_prefix(self) -> str:
@@ -130,6 +138,11 @@ class ObjectStore:
                 return bytes(self._store.get(key).bytes())
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
+
+    def delete_checkpoint(self, job_id: str) -> None:
+        """None is no error."""
+        with _answering(), suppress(FileNotFoundError):
+            self._store.delete(JobKeys(job_id).checkpoint)
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""

@@ -28,7 +28,8 @@ from generator_service.request import RenderSettings
 from generator_service.sampling.state import Cancelled, OnStep, StepState
 from generator_service.settings import Settings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
-from generator_service.workers.attempt import Attempts
+from generator_service.workers.attempt import Attempts, Stopped
+from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
@@ -47,6 +48,7 @@ class Render(Protocol):
         plan: Plan | None,
         settings: RenderSettings,
         *,
+        start: StepState | None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered: ...
@@ -58,18 +60,36 @@ class RenderWorker:
     objects: ObjectStore
     backbone: AnyBackbone
     attempts: Attempts
+    checkpoint_seconds: float
+    stopping: threading.Event
+    """Set when this worker is to let go of its job."""
     render: Render = rendering.render
 
     def run(self, job_id: str) -> None:
         self.attempts.run(job_id, self._render)
 
     def _render(self, record: JobRecord) -> None:
-        """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end."""
+        """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end.
+
+        A wish to stop is seen after every denoising step too; what is being decoded is stored, if time allows.
+        """
         plan = self.store.plan(record.id)
-        job = _Reporter(self.store, record, self.attempts.worker)
-        rendered = self.render(
-            self.backbone, record.prompt, plan, record.settings, on_step=job.on_step, on_stage=job.on_stage
-        )
+        checkpoint = Checkpoint(self.store, self.objects, self.backbone, record, plan, self.checkpoint_seconds)
+        start = checkpoint.load() if record.delivery > 1 else None
+        job = _Reporter(self.store, record, self.attempts.worker, checkpoint, start, self.stopping)
+        try:
+            rendered = self.render(
+                self.backbone,
+                record.prompt,
+                plan,
+                record.settings,
+                start=start,
+                on_step=job.on_step,
+                on_stage=job.on_stage,
+            )
+        except (Stopped, SystemExit):
+            job.save()
+            raise
         job.on_stage(Stage.STORING)
         keys = JobKeys(record.id, record.attempt)
         try:
@@ -108,22 +128,52 @@ class RenderWorker:
 
 
 class _Reporter:
-    """The callbacks of one job's rendering: progress out, a wish to cancel in.  They raise Cancelled."""
+    """The callbacks of one job's rendering: progress out, checkpoints out, a wish to cancel or to stop in.
 
-    def __init__(self, store: JobStore, record: JobRecord, worker: str) -> None:
+    They raise Cancelled and Stopped.  A report comes before everything else: it tells whether the job is still ours.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        record: JobRecord,
+        worker: str,
+        checkpoint: Checkpoint,
+        start: StepState | None,
+        stopping: threading.Event,
+    ) -> None:
         self._store = store
         self._worker = worker
         self._job_id = record.id
-        self._step = 0
+        self._steps = record.settings.steps
+        self._checkpoint = checkpoint
+        self._stopping = stopping
+        self._step = 0 if start is None else start.step
+        self._state = start
 
     def on_step(self, state: StepState) -> None:
         self._step = state.step
-        self._report(Stage.SAMPLING, progress_at(Stage.SAMPLING, state.step / state.steps))
+        self._report(Stage.SAMPLING, self._share())
+        self._state = state
+        if self._stopping.is_set():
+            raise Stopped
+        self._checkpoint.save_if_due(state)
 
     def on_stage(self, stage: Stage) -> None:
-        self._report(stage, progress_at(stage))
+        self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
+        if self._stopping.is_set() and stage is Stage.SAMPLING:
+            raise Stopped
 
-    def _report(self, stage: Stage, progress: float) -> None:
+    def save(self) -> None:
+        """Once the work is interrupted: no finished step is lost."""
+        if self._state is not None:
+            self._checkpoint.save(self._state)
+
+    def _share(self) -> float:
+        return self._step / self._steps
+
+    def _report(self, stage: Stage, share: float) -> None:
+        progress = progress_at(stage, share)
         try:
             status = self._store.report(
                 self._job_id, worker=self._worker, stage=stage, progress=progress, step=self._step
@@ -182,8 +232,12 @@ def run_render_worker(settings: Settings) -> None:
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
-        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
-        with serving(RenderWorker(store, objects, backbone, attempts)), watchdog:
+        watchdog = Watchdog(
+            store, delivery, registry, settings.maximum_attempts, remove_checkpoint=objects.delete_checkpoint
+        )
+        stopping = threading.Event()
+        worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)
+        with serving(worker), watchdog:
             log.info("worker_started", worker=name)
-            work_until_stopped(delivery.queue(render_queue(spec.name)), name, threading.Event())
+            work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
     log.info("worker_stopped", worker=name)

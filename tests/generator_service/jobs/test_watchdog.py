@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from generator_service.jobs import watchdog as watchdog_module
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
-from generator_service.jobs.record import JobRecord
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
+from shared.errors import RenderingFailed, StorageUnavailable
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -257,6 +258,51 @@ def at_once(calls: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+# checkpoints
+
+
+def test_checkpoints_go_when_their_jobs_have_ended_however_they_did(
+    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, make_record: MakeRecord
+) -> None:
+    records = {name: make_record() for name in ("queued", "running", "canceled", "failed", "succeeded", "deleted")}
+    jobs = {name: record.id for name, record in records.items()}
+    for name, record in records.items():
+        store.create(record, None)
+        store.note_checkpoint(record.id)
+        if name not in ("queued", "canceled"):
+            store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    store.cancel(jobs["canceled"])
+    for name in ("failed", "deleted"):
+        store.fail(jobs[name], RenderingFailed("broken"), worker="w1")
+    results = Results(video="v", plan=None, preview="w", manifest="m", report="r")
+    store.succeed(jobs["succeeded"], worker="w1", results=results, diagnostics=Diagnostics())
+    store.delete(jobs["deleted"])
+
+    removed: list[str] = []
+    watchdog = Watchdog(store, delivery, registry, 3, remove_checkpoint=removed.append)
+    watchdog.look()
+    assert removed == sorted(jobs[name] for name in ("canceled", "failed", "succeeded", "deleted"))
+    removed.clear()
+    watchdog.look()
+    assert removed == []
+
+
+def test_without_storage_checkpoints_wait_and_jobs_do_not(
+    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, running: str, make_record: MakeRecord
+) -> None:
+    ended = make_record()
+    store.create(ended, None)
+    store.note_checkpoint(ended.id)
+    store.cancel(ended.id)
+
+    def unavailable(_: str) -> None:
+        raise StorageUnavailable("down")
+
+    look(Watchdog(store, delivery, registry, 3, remove_checkpoint=unavailable), clock, BEATS_TO_EXPIRY)
+    assert store.get(running).attempt == 2
+    assert store.needless_checkpoints() == (ended.id,)
 
 
 # the thread

@@ -242,8 +242,9 @@ def objects_of_processes(_storage: dict[str, str]) -> ObjectStore:
 
 @pytest.fixture
 def render_environment(_storage: dict[str, str], tmp_path: Path, tiny_pipeline: Callable[..., Any]) -> dict[str, str]:
-    """What a render worker process needs to know: a tiny CogVideoX, and the storage."""
+    """What a render worker process needs to know: a tiny CogVideoX, whose solver needs noise at every step and
+    what the step before has found, and the storage."""
     weights = tmp_path / "weights"
-    tiny_pipeline().save_pretrained(weights)
+    tiny_pipeline(scheduler="dpm").save_pretrained(weights)
     environment = {f"GENERATOR_STORAGE_{name.upper()}": value for name, value in _storage.items()}
     return environment | {"GENERATOR_RENDER_WEIGHTS": str(weights), "GENERATOR_RENDER_BACKBONE": "cogvideox-2b"}

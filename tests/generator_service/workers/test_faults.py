@@ -1,5 +1,6 @@
 """Workers and servers that die in the middle of a job, for real: no job is lost, none has two results."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
 from generator_service.storage.object_store import JobKeys, ObjectStore
@@ -50,7 +51,7 @@ def small(settings: RenderSettings) -> RenderSettings:
     return settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32, "steps": 300})
 
 
-def test_render_workers_that_die_or_seem_to(
+def test_render_workers_that_die_or_seem_to_or_are_stopped(
     tmp_path: Path,
     redis_url: str,
     run_worker: RunWorker,
@@ -62,37 +63,63 @@ def test_render_workers_that_die_or_seem_to(
     small: RenderSettings,
     wait_until: WaitUntil,
 ) -> None:
+    """Whatever happens to the workers, it is the same video bit for bit."""
+    objects = objects_of_processes
+    environment = render_environment | {"GENERATOR_RENDER_CHECKPOINT_SECONDS": "0"}
+
+    def video(job: str) -> bytes:
+        wait_until(lambda: store.get(job).status.is_terminal, 60)
+        record = store.get(job)
+        assert record.results is not None, record
+        return objects.get(record.results.video)
+
+    def begun() -> tuple[str, Process]:
+        """A job of which some steps are saved, and who does it."""
+        job = submit(Stage.SAMPLING, settings=small).id
+        wait_until(lambda: JobKeys(job).checkpoint in stored(objects, job))
+        return job, holder(store, job, workers)
+
+    def steps(event: str, job: str, logs: str = "log*") -> list[int]:
+        """At which it happened to the job, as the workers have logged."""
+        lines = [json.loads(line) for log in tmp_path.glob(logs) for line in log.read_text().splitlines()]
+        return [line["step"] for line in lines if (line["event"], line.get("job_id")) == (event, job)]
+
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(run_worker("render", tmp_path / f"log{number}", redis_url, **render_environment))
-            for number in range(2)
+            stack.enter_context(run_worker("render", tmp_path / f"log{number}", redis_url, **environment))
+            for number in range(3)
         ]
-        wait_until(lambda: len(registry.workers()) == 2, START_SECONDS)
+        wait_until(lambda: len(registry.workers()) == 3, START_SECONDS)
+        undisturbed = video(submit(Stage.SAMPLING, settings=small).id)
 
-        # One is stopped for so long that it is taken for dead, and goes on later.
-        job = submit(Stage.SAMPLING, settings=small).id
-        wait_until(lambda: store.get(job).step > 0)
-        late = holder(store, job, workers)
+        # One is held for so long that it is taken for dead, and goes on later.
+        job, late = begun()
         late.send_signal(signal.SIGSTOP)
         wait_until(lambda: store.get(job).attempt == 2, NOTICE_SECONDS)
-        wait_until(lambda: store.get(job).status.is_terminal, 60)
+        assert video(job) == undisturbed
         won = store.get(job)
-        assert (won.status, won.attempt) == (JobStatus.SUCCEEDED, 2)
         late.send_signal(signal.SIGCONT)
-        wait_until(lambda: [worker.job for worker in registry.workers()] == [None, None])
+        wait_until(lambda: [worker.job for worker in registry.workers()] == [None] * 3)
         assert store.get(job) == won
         assert won.results is not None
-        results = won.results.model_dump().values()
-        assert stored(objects_of_processes, job) == set(results)
+        results = set(won.results.model_dump().values())
+        wait_until(lambda: stored(objects, job) == results)  # and the checkpoint is removed
 
         # One dies.
-        job = submit(Stage.SAMPLING, settings=small).id
-        wait_until(lambda: store.get(job).step > 0)
-        dead = holder(store, job, workers)
+        job, dead = begun()
         dead.send_signal(signal.SIGKILL)
         wait_until(lambda: store.get(job).attempt == 2, NOTICE_SECONDS)
-        wait_until(lambda: store.get(job).status.is_terminal, 60)
-        assert (store.get(job).status, store.get(job).attempt) == (JobStatus.SUCCEEDED, 2)
+        assert video(job) == undisturbed
+        (step,) = steps("resuming", job)
+        assert step > 0
+
+        # One is stopped.
+        job, stopped = begun()
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(10) == 0
+        assert video(job) == undisturbed
+        assert store.get(job).attempt == 1
+        assert steps("resuming", job) == steps("checkpoint_saved", job, f"log{workers.index(stopped)}")[-1:]
 
 
 def test_a_plan_worker_dies(

@@ -79,7 +79,7 @@ def test_a_render_worker(
     plan: Plan,
     wait_until: WaitUntil,
 ) -> None:
-    """It renders one job, lets go of one, and finishes the one in hand when it is told to stop."""
+    """It renders one job, lets go of one, and hands the one in hand back when it is told to stop."""
     log = tmp_path / "log"
     small = settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32})
 
@@ -105,12 +105,15 @@ def test_a_render_worker(
         store.cancel(canceled)
         wait_until(lambda: store.get(canceled).status is JobStatus.CANCELED)
 
-        last = submit_render(steps=50)
+        last = submit_render(steps=900)
         wait_until(lambda: store.get(last).step > 0)
         process.send_signal(signal.SIGTERM)
         waiting = submit_render(steps=2)
-        assert process.wait(60) == 0
-    assert store.get(last).status is JobStatus.SUCCEEDED
+        assert process.wait(10) == 0
+    handed_back = store.get(last)
+    assert (handed_back.status, handed_back.attempt, handed_back.worker) == (JobStatus.QUEUED, 1, None)
+    (saved,) = [event["step"] for event in events(log) if event["event"] == "checkpoint_saved"]
+    assert saved == handed_back.step
     assert store.get(waiting).status is JobStatus.QUEUED
     assert registry.workers() == ()
     assert "job_canceled" in [event["event"] for event in events(log) if event.get("job_id") == canceled]
