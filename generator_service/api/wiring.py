@@ -50,7 +50,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
         watchdog = Watchdog(
-            parts.store, parts.delivery, parts.workers, attempts, remove_checkpoint=parts.objects.delete_checkpoint
+            parts.store, parts.delivery, parts.workers, attempts, delete_leftovers=parts.objects.delete_leftovers
         )
         with text, raw, probing, planner, watchdog:
             app.state.parts = parts

@@ -4,7 +4,7 @@
     job:{id}:plan       the plan, as JSON
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
-    jobs:checkpointed   set of the ids of jobs that may have a checkpoint in object storage
+    jobs:stored         set of the ids of jobs for which object storage may hold more than their results
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
 allow it.  Nothing else writes these keys.
@@ -40,7 +40,7 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 
-_CHECKPOINTED: Final = "jobs:checkpointed"
+_STORED: Final = "jobs:stored"
 
 MOST_HELD: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
@@ -299,24 +299,28 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             pipeline.execute()
 
-    # checkpoints
+    # what is stored for a job
 
-    def note_checkpoint(self, job_id: str) -> None:
-        """Object storage may hold a checkpoint of this job from now on."""
+    def note_objects(self, job_id: str) -> None:
+        """Object storage may hold something for this job from now on.  Call before it does."""
         with answering():
-            self._redis.sadd(_CHECKPOINTED, job_id)
+            self._redis.sadd(_STORED, job_id)
 
-    def needless_checkpoints(self) -> tuple[str, ...]:
-        """The ids of jobs that have ended, or are deleted, and may have one still."""
+    def leftovers(self) -> dict[str, int | None]:
+        """The jobs that have ended, or are deleted, and may have objects that nobody needs: id -> the attempt whose
+        objects are its results, None where there are none.
+        """
         with answering():
-            ids = cast(set[str], self._redis.smembers(_CHECKPOINTED))
-        going_on = {record.id for record in self.some(ids) if not record.status.is_terminal}
-        return tuple(sorted(ids - going_on))
+            ids = cast(set[str], self._redis.smembers(_STORED))
+        records = {record.id: record for record in self.some(ids)}
+        ended = sorted(job_id for job_id in ids if job_id not in records or records[job_id].status.is_terminal)
+        won = {job_id for job_id in ended if job_id in records and records[job_id].results is not None}
+        return {job_id: records[job_id].attempt if job_id in won else None for job_id in ended}
 
-    def forget_checkpoint(self, job_id: str) -> None:
-        """It is removed."""
+    def forget_objects(self, job_id: str) -> None:
+        """There are none left but its results."""
         with answering():
-            self._redis.srem(_CHECKPOINTED, job_id)
+            self._redis.srem(_STORED, job_id)
 
     def _move(
         self,

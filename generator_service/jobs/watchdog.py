@@ -1,4 +1,5 @@
-"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.  And no checkpoint outlives it.
+"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.  And nothing but its results
+outlives it.
 
 Every API and every worker runs one.  All see the same; the store lets exactly one act on a job.
 """
@@ -40,16 +41,14 @@ class Watchdog:
         delivery: Delivery,
         workers: WorkerRegistry,
         attempts: int,
-        remove_checkpoint: Callable[[str], None] | None = None,
+        delete_leftovers: Callable[[str, int | None], None] | None = None,
     ) -> None:
-        """attempts: how many each job has.  remove_checkpoint: from object storage, if this process knows it, by the
-        job's id.
-        """
+        """attempts: how many each job has.  delete_leftovers: the object storage's, in processes that know it."""
         self._store = store
         self._delivery = delivery
         self._workers = workers
         self._attempts = attempts
-        self._remove_checkpoint = remove_checkpoint
+        self._delete_leftovers = delete_leftovers
         self._patience = BEATS_TO_EXPIRY * workers.heartbeat_seconds
         self._looked_at = float("-inf")
         self._watching_since = float("-inf")
@@ -86,7 +85,7 @@ class Watchdog:
             if record.status is JobStatus.QUEUED and (_is_due(record) or self._long_suspected(record, now)):
                 self._deliver(record)
         self._looked_at = now
-        self._remove_checkpoints()
+        self._tidy_up()
 
     def _long_suspected(self, record: JobRecord, now: float) -> bool:
         return record.retry_at is None and now - self._suspected[_suspect(record)] >= self._patience
@@ -109,15 +108,15 @@ class Watchdog:
             return
         log.info("job_delivered_anew", job_id=record.id, attempt=record.attempt)
 
-    def _remove_checkpoints(self) -> None:
-        if self._remove_checkpoint is None:
+    def _tidy_up(self) -> None:
+        if self._delete_leftovers is None:
             return
         try:
-            for job_id in self._store.needless_checkpoints():
-                self._remove_checkpoint(job_id)
-                self._store.forget_checkpoint(job_id)
+            for job_id, winner in self._store.leftovers().items():
+                self._delete_leftovers(job_id, winner)
+                self._store.forget_objects(job_id)
         except StorageUnavailable as outage:
-            log.warning("checkpoints_not_removed", reason=outage.detail)
+            log.warning("leftovers_not_deleted", reason=outage.detail)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

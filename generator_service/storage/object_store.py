@@ -8,7 +8,7 @@ Each attempt has a folder of its own: one that was taken for dead and comes back
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -139,22 +139,28 @@ class ObjectStore:
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
 
-    def delete_checkpoint(self, job_id: str) -> None:
-        """None is no error."""
-        with _answering(), suppress(FileNotFoundError):
-            self._store.delete(JobKeys(job_id).checkpoint)
-
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
+    def keys(self, prefix: str) -> tuple[str, ...]:
+        """Of every object whose key begins with `prefix`, which ends in "/"."""
         if not prefix.endswith("/"):
             raise ValueError(f"Got the prefix {prefix!r} but expected one that ends in '/'")
         with _answering():
-            for chunk in self._store.list(prefix):
-                for entry in chunk:
-                    try:
-                        self._store.delete(entry["path"])
-                    except FileNotFoundError:
-                        continue  # somebody else deletes the same
+            return tuple(entry["path"] for chunk in self._store.list(prefix) for entry in chunk)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
+        self._delete(self.keys(prefix))
+
+    def delete_leftovers(self, job_id: str, winner: int | None) -> None:
+        """Delete all that is stored for a job that has ended, but for the results of the attempt that won, if any."""
+        results = None if winner is None else JobKeys(job_id, winner).attempt_prefix
+        stored = self.keys(JobKeys(job_id).prefix)
+        self._delete(key for key in stored if results is None or not key.startswith(results))
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        with _answering():
+            for key in keys:
+                with suppress(FileNotFoundError):  # somebody else deletes the same
+                    self._store.delete(key)
 
     def sign(self, key: str) -> str | None:
         """A URL that anyone may GET for `url_seconds`, whether or not there is such an object.

@@ -120,7 +120,7 @@ class Checkpoint:
         begin = time.monotonic()
         try:
             data = packed(state, self._metadata)
-            self._store.note_checkpoint(self._job_id)  # first, so that whatever is stored is removed in the end
+            self._store.note_objects(self._job_id)
             self._objects.put(self._key, data, CHECKPOINT_TYPE)
         except Unavailable:
             log.warning("checkpoint_not_saved", step=state.step)

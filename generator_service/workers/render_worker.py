@@ -106,6 +106,7 @@ class RenderWorker:
         log.info("job_succeeded", seconds=seconds)
 
     def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
+        self.store.note_objects(keys.job_id)
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
         self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
         self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
@@ -233,7 +234,7 @@ def run_render_worker(settings: Settings) -> None:
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
         watchdog = Watchdog(
-            store, delivery, registry, settings.maximum_attempts, remove_checkpoint=objects.delete_checkpoint
+            store, delivery, registry, settings.maximum_attempts, delete_leftovers=objects.delete_leftovers
         )
         stopping = threading.Event()
         worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)

@@ -114,7 +114,7 @@ def _serve(**changes: Any) -> Iterator[LiveApi]:
         listening.listen()  # what asks before the server runs is kept waiting
         url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
         # Beats that nobody waits for: the tests' worker "w1" is one that never beats.
-        defaults = {"planner_url": planner.url, "storage": StorageSettings(url="memory://"), "heartbeat_seconds": 60}
+        defaults = {"planner_url": planner.url, "storage": StorageSettings(url="memory://"), "heartbeat_seconds": 3600}
         settings = Settings(**(defaults | changes))
         app = create_app(settings)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))

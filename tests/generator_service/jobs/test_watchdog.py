@@ -260,49 +260,58 @@ def at_once(calls: list[Callable[[], None]]) -> None:
         thread.join()
 
 
-# checkpoints
+# what is left in the storage
 
 
-def test_checkpoints_go_when_their_jobs_have_ended_however_they_did(
+def test_leftovers_go_when_their_jobs_have_ended_however_they_did(
     store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, make_record: MakeRecord
 ) -> None:
-    records = {name: make_record() for name in ("queued", "running", "canceled", "failed", "succeeded", "deleted")}
+    names = ("queued", "running", "canceled", "failed", "succeeded", "deleted", "stored nothing")
+    records = {name: make_record(attempt=2) for name in names}
     jobs = {name: record.id for name, record in records.items()}
     for name, record in records.items():
         store.create(record, None)
-        store.note_checkpoint(record.id)
+        if name != "stored nothing":
+            store.note_objects(record.id)
         if name not in ("queued", "canceled"):
             store.start(record.id, worker="w1", stage=Stage.PLANNING)
     store.cancel(jobs["canceled"])
-    for name in ("failed", "deleted"):
+    for name in ("failed", "deleted", "stored nothing"):
         store.fail(jobs[name], RenderingFailed("broken"), worker="w1")
     results = Results(video="v", plan=None, preview="w", manifest="m", report="r")
     store.succeed(jobs["succeeded"], worker="w1", results=results, diagnostics=Diagnostics())
     store.delete(jobs["deleted"])
 
-    removed: list[str] = []
-    watchdog = Watchdog(store, delivery, registry, 3, remove_checkpoint=removed.append)
+    deleted: list[tuple[str, int | None]] = []
+    watchdog = Watchdog(
+        store, delivery, registry, 3, delete_leftovers=lambda job, winner: deleted.append((job, winner))
+    )
     watchdog.look()
-    assert removed == sorted(jobs[name] for name in ("canceled", "failed", "succeeded", "deleted"))
-    removed.clear()
+    assert dict(deleted) == {
+        jobs["canceled"]: None,
+        jobs["failed"]: None,
+        jobs["succeeded"]: 2,
+        jobs["deleted"]: None,
+    }
+    deleted.clear()
     watchdog.look()
-    assert removed == []
+    assert deleted == []
 
 
-def test_without_storage_checkpoints_wait_and_jobs_do_not(
+def test_without_storage_leftovers_wait_and_jobs_do_not(
     store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, running: str, make_record: MakeRecord
 ) -> None:
     ended = make_record()
     store.create(ended, None)
-    store.note_checkpoint(ended.id)
+    store.note_objects(ended.id)
     store.cancel(ended.id)
 
-    def unavailable(_: str) -> None:
+    def unavailable(*_: object) -> None:
         raise StorageUnavailable("down")
 
-    look(Watchdog(store, delivery, registry, 3, remove_checkpoint=unavailable), clock, BEATS_TO_EXPIRY)
+    look(Watchdog(store, delivery, registry, 3, delete_leftovers=unavailable), clock, BEATS_TO_EXPIRY)
     assert store.get(running).attempt == 2
-    assert store.needless_checkpoints() == (ended.id,)
+    assert store.leftovers() == {ended.id: None}
 
 
 # the thread
@@ -317,13 +326,14 @@ def test_it_looks_by_itself_and_outlives_outages(
     wait_until: WaitUntil,
 ) -> None:
     registry = WorkerRegistry(text_client, heartbeat_seconds=0.05)
-    with capture_logs() as logs, Watchdog(store, delivery, registry, attempts=3):
+    watchdog = Watchdog(store, delivery, registry, attempts=3)
+    with capture_logs() as logs, watchdog:
         with refusing_writes():
             wait_until(lambda: [entry["event"] for entry in logs].count("watchdog_blind") > 2)
             assert store.get(running).status is JobStatus.RUNNING
         wait_until(lambda: store.get(running).delivery == 2)
     assert messages(delivery) == [running]
-    assert "watchdog" not in [thread.name for thread in threading.enumerate()]
+    assert not watchdog._thread.is_alive()
 
 
 def test_death_is_noticed_within_15_seconds_with_the_default_settings() -> None:

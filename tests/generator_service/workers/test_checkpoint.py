@@ -141,7 +141,7 @@ def test_a_later_attempt_finds_what_an_earlier_one_saved(
     loaded = make_checkpoint(record.model_copy(update={"attempt": 2})).load()
     assert loaded is not None
     assert same(loaded, state(5))
-    assert store.needless_checkpoints() == (record.id,)  # there is no such job
+    assert store.leftovers() == {record.id: None}  # it is noted, and there is no such job
 
 
 def test_a_checkpoint_of_another_video_is_passed_over(

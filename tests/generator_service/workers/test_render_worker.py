@@ -111,7 +111,7 @@ def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWor
 
 
 def stored(objects: ObjectStore, job: str) -> set[str]:
-    return {entry["path"] for entry in objects._store.list(JobKeys(job).prefix).collect()}
+    return set(objects.keys(JobKeys(job).prefix))
 
 
 # a whole job
@@ -460,3 +460,9 @@ def test_a_worker_that_lost_its_job_stops_at_the_next_step(
     make_worker(render, checkpoint_seconds=0.0).run(job)
     assert render.done[-1] == "step 2"
     assert (store.get(job).status, store.get(job).worker, store.get(job).step) == (JobStatus.RUNNING, "w2", 0)
+
+
+def test_every_job_that_stores_something_is_noted(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender()).run(job)
+    assert store.leftovers() == {job: 1}
