@@ -71,13 +71,14 @@ class Watchdog:
         if begin - self._looked_at > 2 * self._workers.heartbeat_seconds:
             self._watching_since = begin
             self._suspected = {}
+        held = self._store.held()  # before the workers: who takes a job meanwhile is not missed among them
         at_work = {worker.name: worker.job for worker in self._workers.workers()}
-        held = [record for record in self._store.held() if at_work.get(str(record.worker)) != record.id]
+        abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
         unspoken_of = self._store.some(self._store.queued() - self._delivery.waiting())
         now = time.monotonic()
-        suspects = {_suspect(record) for record in (*held, *unspoken_of)}
+        suspects = {_suspect(record) for record in (*abandoned, *unspoken_of)}
         self._suspected = {suspect: self._suspected.get(suspect, now) for suspect in suspects}
-        for record in held:
+        for record in abandoned:
             is_silent = record.worker not in at_work and now - self._watching_since >= self._patience
             if is_silent or self._long_suspected(record, now):
                 self._take_back(record)

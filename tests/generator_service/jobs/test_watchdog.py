@@ -181,6 +181,34 @@ def test_after_a_gap_everybody_has_time_to_beat_again(
     assert store.get(running).status is JobStatus.RUNNING
 
 
+def test_a_worker_that_begins_during_the_look_is_not_missed(
+    store: JobStore, delivery: Delivery, text_client: redis.Redis, clock: Clock, make_record: MakeRecord
+) -> None:
+    record = make_record()
+    store.create(record, None)
+    delivery.enqueue(record)
+    begins: list[Callable[[], object]] = []
+
+    class Registry(WorkerRegistry):
+        def workers(self) -> tuple[WorkerInfo, ...]:
+            found = super().workers()
+            while begins:
+                begins.pop()()
+            return found
+
+    registry = Registry(text_client, BEAT)
+    watchdog = Watchdog(store, delivery, registry, attempts=3)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+
+    def begin() -> None:
+        beat(registry, record.id)
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+
+    begins.append(begin)
+    watchdog.look()
+    assert store.get(record.id).status is JobStatus.RUNNING
+
+
 # a job without message
 
 
