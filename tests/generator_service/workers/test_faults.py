@@ -19,7 +19,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
+from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
 from generator_service.storage.object_store import JobKeys, ObjectStore
@@ -51,6 +51,7 @@ def small(settings: RenderSettings) -> RenderSettings:
     return settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32, "steps": 300})
 
 
+@pytest.mark.timeout(300)
 def test_render_workers_that_die_or_seem_to_or_are_stopped(
     tmp_path: Path,
     redis_url: str,
@@ -147,6 +148,29 @@ def test_a_plan_worker_dies(
         holder(store, job, workers).send_signal(signal.SIGKILL)
         wait_until(lambda: store.get(job).attempt == 2, NOTICE_SECONDS)
         wait_until(lambda: store.get(job).stage is Stage.SAMPLING)
+
+
+def test_a_plan_worker_is_stopped_while_the_planner_thinks(
+    tmp_path: Path,
+    redis_url: str,
+    run_worker: RunWorker,
+    planner: Any,
+    store: JobStore,
+    submit: Submit,
+    wait_until: WaitUntil,
+) -> None:
+    thinking = threading.Event()
+    planner.before_answer = lambda: thinking.wait(60)
+    try:
+        with run_worker("plan", tmp_path / "log", redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
+            job = submit().id
+            wait_until(lambda: bool(planner.orders), START_SECONDS)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+    finally:
+        thinking.set()
+    record = store.get(job)
+    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
 
 
 def test_the_api_dies_between_persisting_and_enqueueing(
