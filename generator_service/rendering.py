@@ -14,7 +14,7 @@ from generator_service.jobs.states import Stage
 from generator_service.request import RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.meter import StepMeter
-from generator_service.sampling.state import OnStep, first_state
+from generator_service.sampling.state import OnStep, StepState, first_state
 from generator_service.storage.manifest import Manifest
 from generator_service.storage.preview import draw_preview
 from generator_service.storage.video import encode_mp4
@@ -42,10 +42,12 @@ def render(
     plan: Plan | None,
     settings: RenderSettings,
     *,
+    start: StepState | None = None,
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Rendered:
-    """The same arguments on the same device give the same bytes of video.
+    """The same arguments on the same device give the same bytes of video, wherever it starts: at pure noise, or at any
+    state of the same video that `on_step` was given.
 
     `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
     passes through.  Raises OutOfMemory.
@@ -60,8 +62,8 @@ def render(
             conditioning = backbone.prepare(caption.text, settings)
             guidance = UNGUIDED if staged is None else backbone.guidance(staged, conditioning, settings)
             meter = StepMeter(backbone.device)
-            start = first_state(backbone, settings)
-            latents = denoise(backbone, conditioning, start, guidance, meter.around(on_step))
+            state = start or first_state(backbone, settings)
+            latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
         on_stage(Stage.DECODING)
         with _timed("decoding", seconds):
             frames = backbone.decode(latents, settings)

@@ -43,6 +43,8 @@ class WorkerSettings(BaseSettings):
     """Trade speed for GPU memory: move whole networks, or single layers, to the GPU as they are needed."""
     vae_tiling: bool = False
     """Decode in tiles: less memory, slower."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
 
 
 class Settings(BaseSettings):
@@ -55,7 +57,10 @@ class Settings(BaseSettings):
     planner_timeout: float = 400.0
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
+    """A worker that missed three beats is taken for dead, one more beat later at the latest."""
+    maximum_attempts: Annotated[int, Field(ge=1)] = 3
+    """How many workers may fall silent with one job in hand before it is given up."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024

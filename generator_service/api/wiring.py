@@ -13,6 +13,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
 from generator_service.storage.object_store import ObjectStore
 
@@ -44,9 +45,14 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         planner=planner,
     )
 
+    attempts = settings.maximum_attempts
+
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
-        with text, raw, probing, planner:
+        watchdog = Watchdog(
+            parts.store, parts.delivery, parts.workers, attempts, delete_leftovers=parts.objects.delete_leftovers
+        )
+        with text, raw, probing, planner, watchdog:
             app.state.parts = parts
             yield
 

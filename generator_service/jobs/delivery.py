@@ -10,6 +10,7 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
@@ -33,13 +34,27 @@ class Delivery:
     def queue(self, name: str) -> Queue:
         return Queue(name, connection=self._redis, serializer=JSONSerializer, default_timeout=self._job_seconds)
 
-    def enqueue(self, record: JobRecord) -> None:
-        """Hand a queued job to whoever does its stage.  Raises Unavailable."""
+    def enqueue(self, record: JobRecord, *, first: bool = False) -> None:
+        """Hand a queued job to whoever does its stage, before all others if `first`.  Raises Unavailable."""
         function = PLAN_FUNCTION if record.stage is Stage.PLANNING else RENDER_FUNCTION
         with answering():
             self._queue_of(record).enqueue(
-                function, args=(record.id,), job_id=_message(record), result_ttl=0, failure_ttl=24 * 3600
+                function,
+                args=(record.id,),
+                job_id=_message(record),
+                at_front=first,
+                result_ttl=0,
+                failure_ttl=24 * 3600,
             )
+
+    def waiting(self) -> frozenset[str]:
+        """The ids of the jobs that a message in some queue speaks of.  Raises Unavailable."""
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)):
+                pipeline.lrange(self.queue(name).key, 0, -1)
+            queues = cast(list[list[bytes]], pipeline.execute())
+        return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
 
     def position(self, record: JobRecord) -> int | None:
         """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
@@ -59,4 +74,8 @@ class Delivery:
 
 def _message(record: JobRecord) -> str:
     stage = "plan" if record.stage is Stage.PLANNING else "render"
-    return f"{stage}-{record.id}-{record.attempt}"
+    return f"{stage}-{record.id}-{record.delivery}"
+
+
+def _job_of(message: str) -> str:
+    return message.split("-")[1] if message.count("-") == 2 else ""

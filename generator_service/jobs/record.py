@@ -71,6 +71,11 @@ class JobRecord(WireModel):
     step: int = 0
     """Denoising steps done."""
     attempt: int = 1
+    """One more each time a worker fell silent with the job in hand."""
+    delivery: int = 1
+    """One more each time it was put into a queue anew, beyond once for each stage; names its message."""
+    retry_at: datetime | None = None
+    """From when on it may be put into a queue again; None where it is in one, or needs none."""
     prompt: Prompt
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""

@@ -2,14 +2,21 @@
 
     (accepted) ─▶ queued ──start──▶ running ──succeed──▶ succeeded
                   │ │ ▲              │ │ │
-                  │ │ └──hand over───┘ │ └───fail──────▶ failed
-                  │ └──────fail────────│──────────────────┘ ▲
+                  │ │ ├──hand over───┤ │ └───fail──────▶ failed
+                  │ │ ├──hand back───┤ │                  ▲ ▲
+                  │ │ └──take back───┘ │                  │ │
+                  │ └──────fail────────│──────────────────┘ │
                   │                    └─cancel─▶ canceling ─┤
                   └──cancel────────────────────▶ canceled ◀──┘
 
 `queued` and `running` alternate: a job is queued for planning, runs (stage: planning), is handed over to the queue of
 renders, runs again (sampling, decoding, storing).  A job whose client gave a plan starts in the queue of renders.
 A running job that is to be canceled is `canceling` until its worker has let go of it.  Terminal states are final.
+
+A running job is its worker's as long as that worker's heartbeat says that it is at this job.  A worker that is stopped
+hands its job back.  From one that fell silent the watchdog takes it back: it is queued for another attempt, or failed
+after the last one, or canceled if that was wished.  Whatever the old worker does to the job afterwards is refused.
+A queued job that no message speaks of is `delivered` anew, which changes nothing else about it.
 """
 
 from enum import StrEnum
@@ -33,7 +40,7 @@ class JobStatus(StrEnum):
         """The states that may follow this one."""
         match self:
             case JobStatus.QUEUED:
-                return frozenset({JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED})
+                return frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED})
             case JobStatus.RUNNING:
                 return frozenset({JobStatus.QUEUED, JobStatus.CANCELING, JobStatus.SUCCEEDED, JobStatus.FAILED})
             case JobStatus.CANCELING:

@@ -4,16 +4,17 @@
     job:{id}:plan       the plan, as JSON
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
+    jobs:stored         set of the ids of jobs for which object storage may hold more than their results
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
 allow it.  Nothing else writes these keys.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
 
 import redis
 from pydantic import TypeAdapter
@@ -22,7 +23,7 @@ from redis.client import Pipeline
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
-from shared.errors import Conflict, NotFound, ServiceError
+from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
 
 _FIELDS: dict[str, TypeAdapter[Any]] = {
@@ -30,12 +31,19 @@ _FIELDS: dict[str, TypeAdapter[Any]] = {
 }
 
 _REPORT = """
-local status = redis.call('HGET', KEYS[1], 'status')
+local status, worker = unpack(redis.call('HMGET', KEYS[1], 'status', 'worker'))
+if worker ~= table.remove(ARGV, 1) then return {status, 0} end
 if status == '"running"' then redis.call('HSET', KEYS[1], unpack(ARGV)) end
-return status
+return {status, 1}
 """
-"""Only a running job's record is written: a late report must not touch a job that has ended, nor bring a deleted one
-half back."""
+"""Only the record of a running job is written, by its own worker: a late report must not touch a job that has ended or
+is another's, nor bring a deleted one half back."""
+
+
+_STORED: Final = "jobs:stored"
+
+MOST_HELD: Final = 10_000
+"""Looked at at once: more jobs than there are workers."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,29 @@ class JobStore:
                 twins = cast(list[str], self._redis.zrangebyscore(key, score, score))
                 seen = sum(twin >= after for twin in twins)
             ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=seen, num=limit + 1))
-            here = ids[:limit]
+        here = ids[:limit]
+        return Page(self.some(here), next=here[-1] if len(ids) > limit else None)
+
+    def some(self, job_ids: Iterable[str]) -> tuple[JobRecord, ...]:
+        """Those of these jobs that there are."""
+        wanted = tuple(job_ids)
+        with answering():
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in here:
+            for job_id in wanted:
                 pipeline.hgetall(_job(job_id))
             hashes = pipeline.execute()
-        jobs = tuple(_record(job_id, fields) for job_id, fields in zip(here, hashes, strict=True) if fields)
-        return Page(jobs, next=here[-1] if len(ids) > limit else None)
+        return tuple(_record(job_id, fields) for job_id, fields in zip(wanted, hashes, strict=True) if fields)
+
+    def queued(self) -> frozenset[str]:
+        """The ids of all queued jobs."""
+        with answering():
+            return frozenset(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, -1)))
+
+    def held(self) -> tuple[JobRecord, ...]:
+        """All jobs that a worker has."""
+        statuses = (JobStatus.RUNNING, JobStatus.CANCELING)
+        pages = (self.list(status=status, limit=MOST_HELD).jobs for status in statuses)
+        return tuple(record for page in pages for record in page if record.worker is not None)
 
     def counts(self) -> dict[JobStatus, int]:
         """Jobs in each status."""
@@ -117,17 +141,21 @@ class JobStore:
             pipeline.execute()
 
     def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
-        """A worker takes a queued job.  Conflict where it was canceled meanwhile."""
+        """A worker takes a job queued for `stage`.  Conflict where it was canceled meanwhile, or planned already."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
-            return {"worker": worker, "stage": stage, "started_at": record.started_at or now, "running_since": now}
+            if record.stage is not stage:
+                raise Conflict(f"job '{job_id}' is {record.status} for {record.stage}, not for {stage}")
+            started_at = record.started_at or now
+            return {"worker": worker, "started_at": started_at, "running_since": now, "retry_at": None}
 
         return self._move(job_id, JobStatus.RUNNING, changes)
 
-    def hand_over(self, job_id: str, plan: Plan, *, progress: float, seconds: float) -> JobRecord:
+    def hand_over(self, job_id: str, plan: Plan, *, worker: str, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
             return {
                 "worker": None,
                 "running_since": None,
@@ -138,23 +166,79 @@ class JobStore:
 
         return self._move(job_id, JobStatus.QUEUED, changes, plan=plan)
 
-    def report(self, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
+    def report(self, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
         """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
 
-        Changes nothing unless the job is running.  Raises NotFound.
+        Changes nothing unless the job is running.  Raises NotFound, and Conflict where the job is not the worker's.
         """
         values = {"stage": stage, "progress": progress, "step": step, "updated_at": self._now().isoformat()}
         arguments = [part for pair in _fields(values).items() for part in pair]
         with answering():
-            status = self._report(keys=[_job(job_id)], args=arguments)
-        if status is None:
+            text, own = self._report(keys=[_job(job_id)], args=[json.dumps(worker), *arguments])
+        if text is None:
             raise NotFound(f"there is no job '{job_id}'")
-        return JobStatus(json.loads(status))
+        status = JobStatus(json.loads(text))
+        if not own:
+            raise _not_yours(job_id, status)
+        return status
 
-    def succeed(self, job_id: str, *, results: Results, diagnostics: Diagnostics) -> JobRecord:
+    def hand_back(self, job_id: str, *, worker: str) -> JobRecord:
+        """A worker that is to stop lets go of its job, which costs the job no attempt.
+
+        It is delivered anew by the watchdog.  Conflict where the job is to be canceled.
+        """
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
+            return _queued_again(record, now)
+
+        return self._move(job_id, JobStatus.QUEUED, changes)
+
+    def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
+        """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
+
+        Canceled where that was wished, failed where this was the last of its `attempts`, else queued, to be delivered
+        anew after the `pause`.  Conflict where somebody else, or that worker after all, has moved it since.
+        """
+
+        def target(record: JobRecord) -> JobStatus:
+            if record.status is JobStatus.CANCELING:
+                return JobStatus.CANCELED
+            return JobStatus.FAILED if record.attempt >= attempts else JobStatus.QUEUED
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if (record.worker, record.attempt) != (seen.worker, seen.attempt):
+                raise _not_yours(record.id, record.status)
+            match target(record):
+                case JobStatus.CANCELED:
+                    return _ended(now)
+                case JobStatus.FAILED:
+                    reason = f"its worker fell silent, in attempt {record.attempt} of {attempts}"
+                    return {**_ended(now), "error": JobError.of(Unavailable(reason))}
+                case _:
+                    again = _queued_again(record, now + pause)
+                    return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
+
+        return self._move(seen.id, target, changes)
+
+    def deliver(self, seen: JobRecord) -> JobRecord:
+        """A queued job, as it was `seen`, is to be put into its queue anew: under this record's name.
+
+        Of all who see the same, one may do so; Conflict for the others.
+        """
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if record.status is not JobStatus.QUEUED or record.delivery != seen.delivery:
+                raise Conflict(f"job '{record.id}' is {record.status}, in delivery {record.delivery}")
+            return {"delivery": record.delivery + 1, "retry_at": None}
+
+        return self._move(seen.id, JobStatus.QUEUED, changes)
+
+    def succeed(self, job_id: str, *, worker: str, results: Results, diagnostics: Diagnostics) -> JobRecord:
         """Conflict where the job is to be canceled: the wish came first."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
             seconds = record.diagnostics.seconds | diagnostics.seconds
             return {
                 **_ended(now),
@@ -166,7 +250,7 @@ class JobStore:
         return self._move(job_id, JobStatus.SUCCEEDED, changes)
 
     def fail(self, job_id: str, error: ServiceError, *, worker: str | None) -> JobRecord:
-        """`worker` gives the job up; None: a job that no worker has.  Conflict where another worker has it."""
+        """`worker` gives the job up; None: a job that no worker has.  Conflict where it is not the worker's."""
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
@@ -192,7 +276,7 @@ class JobStore:
     def confirm_cancel(self, job_id: str, *, worker: str) -> JobRecord:
         """`worker` has let go of a job that was to be canceled.
 
-        Conflict where nobody wished that, or where another worker has the job.
+        Conflict where nobody wished that, or where the job is not the worker's.
         """
 
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
@@ -215,10 +299,33 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             pipeline.execute()
 
+    # what is stored for a job
+
+    def note_objects(self, job_id: str) -> None:
+        """Object storage may hold something for this job from now on.  Call before it does."""
+        with answering():
+            self._redis.sadd(_STORED, job_id)
+
+    def leftovers(self) -> dict[str, int | None]:
+        """The jobs that have ended, or are deleted, and may have objects that nobody needs: id -> the attempt whose
+        objects are its results, None where there are none.
+        """
+        with answering():
+            ids = cast(set[str], self._redis.smembers(_STORED))
+        records = {record.id: record for record in self.some(ids)}
+        ended = sorted(job_id for job_id in ids if job_id not in records or records[job_id].status.is_terminal)
+        won = {job_id for job_id in ended if job_id in records and records[job_id].results is not None}
+        return {job_id: records[job_id].attempt if job_id in won else None for job_id in ended}
+
+    def forget_objects(self, job_id: str) -> None:
+        """There are none left but its results."""
+        with answering():
+            self._redis.srem(_STORED, job_id)
+
     def _move(
         self,
         job_id: str,
-        target: JobStatus,
+        target: JobStatus | Callable[[JobRecord], JobStatus],
         changes: Callable[[JobRecord, datetime], dict[str, Any]],
         plan: Plan | None = None,
     ) -> JobRecord:
@@ -230,10 +337,11 @@ class JobStore:
             record = _record(job_id, cast(dict[str, str], pipeline.hgetall(key)))
             if record in tried:  # the connection broke after an earlier attempt was written and before its answer
                 return record
-            if target not in record.status.successors:
-                raise Conflict(f"job '{job_id}' is {record.status} and cannot become {target}")
+            status = target if isinstance(target, JobStatus) else target(record)
+            if status not in record.status.successors:
+                raise Conflict(f"job '{job_id}' is {record.status} and cannot become {status}")
             now = self._now()
-            update = {**changes(record, now), "status": target, "updated_at": now}
+            update = {**changes(record, now), "status": status, "updated_at": now}
             moved = record.model_copy(update=update)
             tried.append(moved)
             pipeline.multi()
@@ -241,7 +349,7 @@ class JobStore:
             if plan is not None:
                 pipeline.set(_plan(job_id), plan.model_dump_json())
             pipeline.zrem(_index(record.status), job_id)
-            pipeline.zadd(_index(target), {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            pipeline.zadd(_index(status), {job_id: round(record.created_at.timestamp() * 1_000_000)})
             return moved
 
         with answering():
@@ -249,16 +357,25 @@ class JobStore:
 
 
 def _require_own(record: JobRecord, worker: str | None) -> None:
-    """Who has handed a job over must not end it under the next one's hands.
+    """Who has handed a job over, or was taken for dead, must not touch it any more.
 
-    The other moves of a worker need no such look: while a job runs, nobody but its worker takes it from there.
+    Names are never used twice and a worker does one thing at a time, so its name is enough to tell.
     """
-    if record.worker not in (None, worker):
-        raise Conflict(f"job '{record.id}' is {record.status} in another worker's hands")
+    if record.worker != worker:
+        raise _not_yours(record.id, record.status)
+
+
+def _not_yours(job_id: str, status: JobStatus) -> Conflict:
+    return Conflict(f"job '{job_id}' is {status}, and not in this worker's hands")
+
+
+def _queued_again(record: JobRecord, retry_at: datetime) -> dict[str, Any]:
+    stage = Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
+    return {"worker": None, "running_since": None, "stage": stage, "retry_at": retry_at}
 
 
 def _ended(now: datetime) -> dict[str, Any]:
-    return {"worker": None, "running_since": None, "stage": None, "finished_at": now}
+    return {"worker": None, "running_since": None, "stage": None, "retry_at": None, "finished_at": now}
 
 
 def _job(job_id: str) -> str:

@@ -1,11 +1,15 @@
 """Where videos are kept: one port over S3 (and whatever speaks its protocol), a folder, or this process's memory.
 
-jobs/{id}/video.mp4 · plan.json · preview.png · manifest.json · report.json
+jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
+
+and, while the job is not done, jobs/{id}/checkpoint.safetensors.
+
+Each attempt has a folder of its own: one that was taken for dead and comes back late touches nothing of the next one's.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,37 +40,48 @@ _UNUSED_PREFIX: Final = "readiness"
 VIDEO_TYPE: Final = "video/mp4"
 PREVIEW_TYPE: Final = "image/png"
 JSON_TYPE: Final = "application/json"
+CHECKPOINT_TYPE: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True)
 class JobKeys:
-    """The keys of everything that is stored for one job."""
+    """The keys of everything that is stored for one job, in one attempt at it."""
 
     job_id: str
+    attempt: int = 1
 
     @property
     def prefix(self) -> str:
         return f"jobs/{self.job_id}/"
 
     @property
+    def checkpoint(self) -> str:
+        """Every attempt's, since each goes on from it."""
+        return f"{self.prefix}checkpoint.safetensors"
+
+    @property
+    def attempt_prefix(self) -> str:
+        return f"{self.prefix}{self.attempt}/"
+
+    @property
     def video(self) -> str:
-        return f"{self.prefix}video.mp4"
+        return f"{self.attempt_prefix}video.mp4"
 
     @property
     def plan(self) -> str:
-        return f"{self.prefix}plan.json"
+        return f"{self.attempt_prefix}plan.json"
 
     @property
     def preview(self) -> str:
-        return f"{self.prefix}preview.png"
+        return f"{self.attempt_prefix}preview.png"
 
     @property
     def manifest(self) -> str:
-        return f"{self.prefix}manifest.json"
+        return f"{self.attempt_prefix}manifest.json"
 
     @property
     def report(self) -> str:
-        return f"{self.prefix}report.json"
+        return f"{self.attempt_prefix}report.json"
 
 
 class ObjectStore:
@@ -124,17 +139,28 @@ class ObjectStore:
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
+    def keys(self, prefix: str) -> tuple[str, ...]:
+        """Of every object whose key begins with `prefix`, which ends in "/"."""
         if not prefix.endswith("/"):
             raise ValueError(f"Got the prefix {prefix!r} but expected one that ends in '/'")
         with _answering():
-            for chunk in self._store.list(prefix):
-                for entry in chunk:
-                    try:
-                        self._store.delete(entry["path"])
-                    except FileNotFoundError:
-                        continue  # somebody else deletes the same
+            return tuple(entry["path"] for chunk in self._store.list(prefix) for entry in chunk)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
+        self._delete(self.keys(prefix))
+
+    def delete_leftovers(self, job_id: str, winner: int | None) -> None:
+        """Delete all that is stored for a job that has ended, but for the results of the attempt that won, if any."""
+        results = None if winner is None else JobKeys(job_id, winner).attempt_prefix
+        stored = self.keys(JobKeys(job_id).prefix)
+        self._delete(key for key in stored if results is None or not key.startswith(results))
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        with _answering():
+            for key in keys:
+                with suppress(FileNotFoundError):  # somebody else deletes the same
+                    self._store.delete(key)
 
     def sign(self, key: str) -> str | None:
         """A URL that anyone may GET for `url_seconds`, whether or not there is such an object.

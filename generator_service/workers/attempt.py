@@ -20,6 +20,11 @@ from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, S
 PATIENCE_SECONDS: Final = 30.0
 """For how long a worker tries to write down that a job has ended, while Redis does not answer."""
 
+
+class Stopped(Exception):
+    """Raised by work that was asked to stop, at a moment when it could."""
+
+
 log = structlog.get_logger(__name__)
 
 
@@ -35,7 +40,8 @@ class Attempts:
     patience_seconds: float = PATIENCE_SECONDS
 
     def run(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
-        """Start the job, let `work` end or hand it over, and write down what went wrong if it did not.
+        """Start the job, let `work` end or hand it over; hand it back if the worker is stopped first, and write down
+        what went wrong if anything did.
 
         `work` may raise anything.  What leaves here is SystemExit and its like alone: a failed job never ends the
         worker.
@@ -43,10 +49,12 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(job_id=job_id):
             try:
                 self._attempt(job_id, work)
+            except Stopped:
+                self._hand_back(job_id)
             except Exception as error:
                 self._settle(job_id, error)
             except BaseException:
-                self._settle(job_id, Unavailable("the worker was stopped before the job was done"))
+                self._hand_back(job_id)
                 raise
 
     def _attempt(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
@@ -62,6 +70,17 @@ class Attempts:
         with self.heartbeat.working_on(job_id):
             work(record)
 
+    def _hand_back(self, job_id: str) -> None:
+        """Tried once: where Redis is silent, the watchdog of another process will find the job."""
+        try:
+            if not self._canceled(job_id):
+                self.store.hand_back(job_id, worker=self.worker)
+                log.info("job_handed_back")
+        except (Conflict, NotFound) as reason:
+            log.info("job_ended_elsewhere", reason=reason.detail)
+        except Unavailable:
+            log.warning("job_not_handed_back")
+
     def _settle(self, job_id: str, error: Exception) -> None:
         patiently = Retrying(
             retry=retry_if_exception_type(Unavailable),
@@ -76,15 +95,7 @@ class Attempts:
 
     def _end(self, job_id: str, error: Exception) -> None:
         """Canceled, where that is wished, whatever ended the work; else failed.  Not where another has the job."""
-        try:
-            self.store.confirm_cancel(job_id, worker=self.worker)
-        except NotFound:
-            log.info("job_deleted_meanwhile")
-            return
-        except Conflict:
-            pass
-        else:
-            log.info("job_canceled")
+        if self._canceled(job_id):
             return
         failure = self._as_failure(error)
         try:
@@ -93,6 +104,18 @@ class Attempts:
             log.warning("job_ended_elsewhere", reason=reason.detail, exc_info=error)
         else:
             log.warning("job_failed", code=failure.code, reason=failure.detail, exc_info=error)
+
+    def _canceled(self, job_id: str) -> bool:
+        """Let go of a job that is to be canceled, or that is gone."""
+        try:
+            self.store.confirm_cancel(job_id, worker=self.worker)
+        except NotFound:
+            log.info("job_deleted_meanwhile")
+        except Conflict:
+            return False
+        else:
+            log.info("job_canceled")
+        return True
 
     def _as_failure(self, error: Exception) -> ServiceError:
         """What the job's owner may read: never the text of an error that is not ours."""

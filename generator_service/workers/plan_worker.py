@@ -1,5 +1,6 @@
 """The plan worker: takes a job from the queue of plans to the queue of renders.  It needs no GPU, and no torch."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegist
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.watchdog import Watchdog
 from generator_service.logging import set_up_logging
 from generator_service.settings import Settings
 from generator_service.workers.attempt import Attempts
@@ -41,7 +43,8 @@ class PlanWorker:
         plan = self.planner.plan(record)
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
-        self.delivery.enqueue(self.store.hand_over(record.id, plan, progress=progress, seconds=seconds))
+        planned = self.store.hand_over(record.id, plan, worker=self.attempts.worker, progress=progress, seconds=seconds)
+        self.delivery.enqueue(planned)
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 
 
@@ -72,12 +75,13 @@ def run_plan_worker(settings: Settings) -> None:
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
         PlannerClient(settings.planner_url, settings.planner_timeout) as planner,
-        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+        Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.PLANNING)
-        with serving(PlanWorker(store, delivery, planner, attempts)):
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
+        with serving(PlanWorker(store, delivery, planner, attempts)), watchdog:
             log.info("worker_started", worker=name)
-            work_until_stopped(delivery.queue(PLAN_QUEUE), name)
+            work_until_stopped(delivery.queue(PLAN_QUEUE), name, threading.Event())
     log.info("worker_stopped", worker=name)

@@ -1,11 +1,13 @@
 """The process around a worker: one queue, one job at a time in this very process, until it is told to stop.
 
-The first SIGTERM or SIGINT lets it finish the job in hand, the second one ends it at once.
+The first SIGTERM or SIGINT asks the job in hand to come to an end; a second one, or `STOP_SECONDS`, ends it at once.
 """
 
 import os
 import secrets
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ log = structlog.get_logger(__name__)
 WAIT_SECONDS: Final = 1
 """An idle worker looks this often whether it is to stop; and waits this long before it asks a Redis again
 that did not answer."""
+STOP_SECONDS: Final = 7.0
+"""A job that has not come to an end by then is ended: 10 seconds from the signal the process is gone."""
 
 
 def worker_name(kind: Literal["plan", "render"]) -> str:
@@ -34,11 +38,16 @@ def worker_name(kind: Literal["plan", "render"]) -> str:
     return f"{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
-def work_until_stopped(queue: Queue, name: str) -> None:
-    """Must be called in the main thread, where signals arrive."""
+def work_until_stopped(queue: Queue, name: str, stopping: threading.Event) -> None:
+    """`stopping` is set by the first signal.  Must be called in the main thread, where signals arrive."""
     # RQ waits worker_ttl - 15 seconds for a message, and never lets a socket time out before that.
     ttl = WAIT_SECONDS + 15
-    ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, name=name, worker_ttl=ttl).work()
+    worker = ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, name=name, worker_ttl=ttl)
+    worker.stopping = stopping
+    try:
+        worker.work()
+    finally:
+        worker.hurry.cancel()
 
 
 @contextmanager
@@ -58,12 +67,20 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
     """
 
     _stop_requested: bool
+    stopping: threading.Event
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.hurry = threading.Timer(STOP_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+        self.hurry.daemon = True
 
     def request_stop(self, signum: int, _frame: FrameType | None) -> None:
-        # Only a flag: an exception from here could strike while Redis hands over a job, and lose the job.
+        # Only a flag: an exception from here could strike while Redis hands over a job, and delay the job.
         if self._stop_requested:
             raise SystemExit(128 + signum)
         self._stop_requested = True
+        self.stopping.set()
+        self.hurry.start()
 
     def dequeue_job_and_maintain_ttl(self, _timeout: int | None, _max_idle_time: int | None = None) -> Any:
         while not self._stop_requested:

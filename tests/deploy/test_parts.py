@@ -151,7 +151,7 @@ def test_a_part_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pyte
 
 
 def test_to_hurry_is_to_ask_again_at_once(tmp_path: Path) -> None:
-    """A worker finishes its job at the first SIGTERM and drops it at the second."""
+    """A worker brings its job to an end at the first SIGTERM and hands it back at once at the second."""
     up = tmp_path / "up"
     code = f"""
         import pathlib, signal, sys, time

@@ -20,6 +20,7 @@ from generator_service.request import JobRequest, RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
 from generator_service.settings import WorkerSettings
+from generator_service.workers.checkpoint import packed, unpacked
 from shared.errors import OutOfMemory
 from shared.plan import Plan
 
@@ -106,6 +107,29 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
     report = guided.diagnostics.guidance
     assert report is not None
     assert {(phase.instance, phase.branch) for phase in report.phases} == {("car", "gig"), ("tree", "rcg")}
+
+
+@pytest.mark.parametrize("done", [1, 2, 4])
+def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
+    done: int, backbone: AnyBackbone, plan: Plan
+) -> None:
+    """At steps 1 and 2 the guidance remembers features, at step 4 only decoding is left."""
+    wish = {"steps": 0.75, "strength": 1.0, "regional": False}
+    settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
+    files: list[bytes] = []
+
+    def whole(start: StepState | None, on_step: Callable[[StepState], None]) -> Rendered:
+        return render(backbone, plan.prompt, plan, settings, start=start, on_step=on_step, on_stage=lambda stage: None)
+
+    undisturbed = whole(None, lambda state: files.append(packed(state, {})))
+    torch.rand(3)  # whatever the process does in between
+    state, _ = unpacked(files[done - 1], backbone.device)
+    assert (state.guidance is None) == (done == 4)
+    later: list[int] = []
+    resumed = whole(state, lambda state: later.append(state.step))
+    assert later == list(range(done + 1, 5))
+    assert np.array_equal(resumed.frames, undisturbed.frames)
+    assert resumed.video == undisturbed.video
 
 
 def test_a_callback_can_cancel_in_every_stage(backbone: AnyBackbone, settings: RenderSettings) -> None:

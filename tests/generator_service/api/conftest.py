@@ -18,7 +18,6 @@ from generator_service.api.app import create_app
 from generator_service.api.wiring import Parts
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import Stage
 from generator_service.settings import Settings, StorageSettings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem
@@ -77,7 +76,10 @@ class LiveApi:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def start(self, job_id: str, stage: Stage = Stage.SAMPLING) -> JobRecord:
+    def start(self, job_id: str) -> JobRecord:
+        """The next stage begins."""
+        stage = self.parts.store.get(job_id).stage
+        assert stage is not None
         return self.parts.store.start(job_id, worker="w1", stage=stage)
 
     def finish(self, job_id: str, *, with_plan: bool = True, notes: tuple[str, ...] = ()) -> JobRecord:
@@ -91,7 +93,7 @@ class LiveApi:
             self.parts.objects.put(keys.plan, b"{}", JSON_TYPE)
         plan = keys.plan if with_plan else None
         results = Results(video=keys.video, plan=plan, preview=keys.preview, manifest=keys.manifest, report=keys.report)
-        return self.parts.store.succeed(job_id, results=results, diagnostics=Diagnostics(notes=notes))
+        return self.parts.store.succeed(job_id, worker="w1", results=results, diagnostics=Diagnostics(notes=notes))
 
     def beat(self, kind: str, backbone: str | None = None) -> None:
         """A worker is heard."""
@@ -111,7 +113,9 @@ def _serve(**changes: Any) -> Iterator[LiveApi]:
         listening.bind((LOOPBACK, 0))
         listening.listen()  # what asks before the server runs is kept waiting
         url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
-        settings = Settings(**({"planner_url": planner.url, "storage": StorageSettings(url="memory://")} | changes))
+        # Beats that nobody waits for: the tests' worker "w1" is one that never beats.
+        defaults = {"planner_url": planner.url, "storage": StorageSettings(url="memory://"), "heartbeat_seconds": 3600}
+        settings = Settings(**(defaults | changes))
         app = create_app(settings)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -73,8 +73,8 @@ def test_help_lists_every_command(run):
 
 def test_submit_fetches_video_strip_and_plan_and_prints_their_paths(api, run, worker, plan, tmp_path):
     def work(job: str) -> None:
-        api.start(job, Stage.PLANNING)
-        api.parts.store.hand_over(job, plan, progress=0.05, seconds=0.1)
+        api.start(job)
+        api.parts.store.hand_over(job, plan, worker="w1", progress=0.05, seconds=0.1)
         api.start(job)
         api.finish(job, notes=("'lorry' is drawn as 'car'",))
 

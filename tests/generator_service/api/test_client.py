@@ -69,7 +69,7 @@ def drive(api) -> tuple[list[JobView], object]:
             api.start(job.id)
         elif job.status is JobStatus.RUNNING and job.step < 3:
             step = job.step + 1
-            api.parts.store.report(job.id, stage=Stage.SAMPLING, progress=step / 4, step=step)
+            api.parts.store.report(job.id, worker="w1", stage=Stage.SAMPLING, progress=step / 4, step=step)
         elif job.status is JobStatus.RUNNING:
             api.finish(job.id)
 

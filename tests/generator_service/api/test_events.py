@@ -35,12 +35,16 @@ def test_every_change_is_told_in_order_and_the_end_ends_the_stream(api, plan):
 
     queued, running = JobStatus.QUEUED, JobStatus.RUNNING
     assert next_after(lambda: None) == (queued, Stage.PLANNING, 0)
-    assert next_after(lambda: api.start(job, Stage.PLANNING)) == (running, Stage.PLANNING, 0)
-    assert next_after(lambda: store.hand_over(job, plan, progress=0.05, seconds=1.0)) == (queued, Stage.SAMPLING, 0)
+    assert next_after(lambda: api.start(job)) == (running, Stage.PLANNING, 0)
+    assert next_after(lambda: store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0)) == (
+        queued,
+        Stage.SAMPLING,
+        0,
+    )
     assert next_after(lambda: api.start(job)) == (running, Stage.SAMPLING, 0)
     for step in (1, 2):
         report = {"stage": Stage.SAMPLING, "progress": step / 25, "step": step}
-        assert next_after(lambda r=report: store.report(job, **r)) == (running, Stage.SAMPLING, step)
+        assert next_after(lambda r=report: store.report(job, worker="w1", **r)) == (running, Stage.SAMPLING, step)
     assert next_after(lambda: api.finish(job)) == (JobStatus.SUCCEEDED, None, 2)
     assert list(stream) == []
 

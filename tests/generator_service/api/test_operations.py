@@ -17,6 +17,7 @@ from generator_service.api.views import seconds_left
 from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.states import Stage
 from generator_service.settings import StorageSettings
+from generator_service.storage.object_store import JobKeys
 from shared.plan import Plan
 
 
@@ -173,7 +174,7 @@ def test_time_left_is_the_rest_at_the_rate_so_far(api):
     job = api.submit()
     assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
     api.start(job)
-    api.parts.store.report(job, stage=Stage.SAMPLING, progress=0.2, step=5)
+    api.parts.store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.2, step=5)
     record = api.parts.store.get(job)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     record = record.model_copy(update={"running_since": begin, "updated_at": begin + timedelta(seconds=10)})
@@ -190,3 +191,18 @@ def test_api_client_and_command_line_run_without_torch(module):
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert {"pydantic", module} <= set(modules)
     assert not {"torch", "diffusers", "transformers"} & set(modules)
+
+
+# the watchdog
+
+
+def test_the_api_takes_back_what_died_with_its_worker_and_deletes_what_it_left(serve, redis_url, wait_until):
+    with serve(redis_url=redis_url, heartbeat_seconds=0.1) as api:
+        job = api.submit()
+        api.start(job)
+        wait_until(lambda: api.parts.store.get(job).attempt == 2)
+        keys = JobKeys(job)
+        api.parts.store.note_objects(job)
+        api.parts.objects.put(keys.checkpoint, b"half a video", "application/octet-stream")
+        api.parts.store.cancel(job)
+        wait_until(lambda: api.parts.objects.keys(keys.prefix) == ())

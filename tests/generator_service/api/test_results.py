@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY
-from generator_service.jobs.states import Stage
 from generator_service.settings import StorageSettings
 from shared.errors import RenderingFailed
 from shared.plan import Plan
@@ -96,8 +95,8 @@ def test_a_file_that_is_gone_from_storage_is_not_found(api, problem):
 def test_a_plan_is_there_as_soon_as_it_is_made(api, problem, plan):
     job = api.submit()
     problem(api.http.get(f"/jobs/{job}/plan"), 409, "conflict")
-    api.start(job, Stage.PLANNING)
-    api.parts.store.hand_over(job, plan, progress=0.05, seconds=0.5)
+    api.start(job)
+    api.parts.store.hand_over(job, plan, worker="w1", progress=0.05, seconds=0.5)
 
     answer = api.http.get(f"/jobs/{job}/plan")
 

@@ -118,3 +118,28 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
         delivery.enqueue(make_record())
     with pytest.raises(Unavailable):
         delivery.position(make_record())
+    with pytest.raises(Unavailable):
+        delivery.waiting()
+
+
+def test_the_jobs_that_a_message_speaks_of(
+    delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    assert delivery.waiting() == frozenset()
+    planning, rendering, taken = make_record(), make_record(stage=Stage.SAMPLING), make_record()
+    for record in (taken, planning, rendering):
+        delivery.enqueue(record)
+    raw_client.lpop(delivery.queue(PLAN_QUEUE).key)
+    delivery.queue(PLAN_QUEUE).enqueue("somebody.elses")
+    assert delivery.waiting() >= {planning.id, rendering.id}
+    assert taken.id not in delivery.waiting()
+
+
+def test_each_delivery_has_a_message_of_its_own(delivery: Delivery, make_record: MakeRecord) -> None:
+    """RQ deletes the message of a job that is handed back after that job was delivered anew."""
+    record = make_record()
+    delivery.enqueue(record)
+    delivery.enqueue(record.model_copy(update={"delivery": 2}), first=True)
+    second, first = delivery.queue(PLAN_QUEUE).job_ids
+    assert first != second
+    assert delivery.position(record) == 1

@@ -5,7 +5,7 @@ import pytest
 from generator_service.jobs.states import JobStatus
 
 LIFE = {
-    "queued": {"running", "canceled", "failed"},
+    "queued": {"queued", "running", "canceled", "failed"},
     "running": {"queued", "canceling", "succeeded", "failed"},
     "canceling": {"canceled", "failed"},
     "canceled": set(),

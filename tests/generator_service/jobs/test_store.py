@@ -25,12 +25,21 @@ UNKNOWN = "f" * 32
 Move = Callable[[JobStore, str, Plan], JobRecord]
 
 MOVES: dict[str, Move] = {
-    "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.SAMPLING),
-    "hand_over": lambda store, job, plan: store.hand_over(job, plan, progress=0.05, seconds=1.0),
-    "succeed": lambda store, job, plan: store.succeed(job, results=RESULTS, diagnostics=Diagnostics()),
-    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker="w1"),
+    "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.PLANNING),
+    "hand_over": lambda store, job, plan: store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0),
+    "hand_back": lambda store, job, plan: store.hand_back(job, worker="w1"),
+    "take_back": lambda store, job, plan: store.take_back(held(store, job), attempts=2, pause=timedelta(0)),
+    "deliver": lambda store, job, plan: store.deliver(store.get(job)),
+    "succeed": lambda store, job, plan: store.succeed(job, worker="w1", results=RESULTS, diagnostics=Diagnostics()),
+    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker=store.get(job).worker),
     "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job, worker="w1"),
 }
+
+
+def held(store: JobStore, job: str) -> JobRecord:
+    """The job as a watchdog has seen it, in the hands of a worker."""
+    return store.get(job).model_copy(update={"worker": "w1"})
+
 
 PATHS: dict[JobStatus, tuple[str, ...]] = {
     JobStatus.QUEUED: (),
@@ -45,7 +54,11 @@ PATHS: dict[JobStatus, tuple[str, ...]] = {
 LEGAL: dict[tuple[JobStatus, str], JobStatus] = {
     (JobStatus.QUEUED, "start"): JobStatus.RUNNING,
     (JobStatus.QUEUED, "fail"): JobStatus.FAILED,
+    (JobStatus.QUEUED, "deliver"): JobStatus.QUEUED,
     (JobStatus.RUNNING, "hand_over"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "hand_back"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "take_back"): JobStatus.QUEUED,
+    (JobStatus.CANCELING, "take_back"): JobStatus.CANCELED,
     (JobStatus.RUNNING, "succeed"): JobStatus.SUCCEEDED,
     (JobStatus.RUNNING, "fail"): JobStatus.FAILED,
     (JobStatus.CANCELING, "confirm_cancel"): JobStatus.CANCELED,
@@ -95,7 +108,6 @@ def test_every_move_in_every_state(
         assert answered == store.get(job)
         assert answered.status is target
         assert [record.id for record in store.list(status=target, limit=5).jobs] == [job]
-        assert store.list(status=status, limit=5).jobs == ()
         assert store.counts() == {one: int(one is target) for one in JobStatus}
 
 
@@ -160,7 +172,7 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert planning.started_at is not None
     assert planning.started_at > new.created_at
 
-    waiting = store.hand_over(new.id, plan, progress=0.05, seconds=1.5)
+    waiting = store.hand_over(new.id, plan, worker="plan-1", progress=0.05, seconds=1.5)
     assert (waiting.worker, waiting.running_since, waiting.stage) == (None, None, Stage.SAMPLING)
     assert waiting.progress == 0.05
     assert store.plan(new.id) == plan
@@ -169,13 +181,15 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert rendering.started_at == planning.started_at  # the first start
     assert rendering.running_since is not None
     assert rendering.running_since > planning.started_at
-    assert store.report(new.id, stage=Stage.SAMPLING, progress=0.5, step=2) is JobStatus.RUNNING
+    assert store.report(new.id, worker="render-1", stage=Stage.SAMPLING, progress=0.5, step=2) is JobStatus.RUNNING
     halfway = store.get(new.id)
     assert (halfway.stage, halfway.progress, halfway.step) == (Stage.SAMPLING, 0.5, 2)
     assert halfway.updated_at > rendering.updated_at
 
     seconds = {"sampling": 2.0}
-    done = store.succeed(new.id, results=RESULTS, diagnostics=Diagnostics(notes=("n",), seconds=seconds))
+    done = store.succeed(
+        new.id, worker="render-1", results=RESULTS, diagnostics=Diagnostics(notes=("n",), seconds=seconds)
+    )
     assert done == store.get(new.id)
     assert (done.progress, done.step, done.stage, done.worker) == (1.0, 2, None, None)
     assert done.finished_at == done.updated_at
@@ -211,11 +225,110 @@ def test_a_worker_ends_no_job_that_another_has(
 ) -> None:
     job = in_status(store, make_record(), status, plan)
     before = store.get(job)
-    with pytest.raises(Conflict, match="another worker"):
+    with pytest.raises(Conflict, match="not in this worker's hands"):
         store.fail(job, RenderingFailed("broken"), worker=worker)
     with pytest.raises(Conflict):
         store.confirm_cancel(job, worker="w2")
     assert store.get(job) == before
+
+
+LATE: dict[str, Callable[[JobStore, str, str, Plan], object]] = {
+    "report": lambda store, job, worker, plan: store.report(
+        job, worker=worker, stage=Stage.PLANNING, progress=0.9, step=4
+    ),
+    "hand_over": lambda store, job, worker, plan: store.hand_over(job, plan, worker=worker, progress=0.05, seconds=1.0),
+    "hand_back": lambda store, job, worker, plan: store.hand_back(job, worker=worker),
+    "succeed": lambda store, job, worker, plan: store.succeed(
+        job, worker=worker, results=RESULTS, diagnostics=Diagnostics()
+    ),
+    "fail": lambda store, job, worker, plan: store.fail(job, RenderingFailed("broken"), worker=worker),
+    "confirm_cancel": lambda store, job, worker, plan: store.confirm_cancel(job, worker=worker),
+}
+"""All that a worker may do to its job."""
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_worker_that_was_taken_for_dead_touches_its_job_no_more(
+    late: str, restarted: bool, store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    store.take_back(store.get(job), attempts=2, pause=timedelta(0))
+    if restarted:
+        store.start(job, worker="w2", stage=Stage.PLANNING)
+    before = dump(text_client)
+    with pytest.raises(Conflict):
+        LATE[late](store, job, "w1", plan)
+    assert dump(text_client) == before
+
+
+# taking back, delivering anew
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_job_taken_back_begins_its_next_attempt_after_the_pause(
+    stage: Stage, text_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    now = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    store = JobStore(text_client, now=lambda: now)
+    begin = Stage.PLANNING if stage is Stage.PLANNING else Stage.SAMPLING
+    record = make_record(stage=begin)
+    store.create(record, None)
+    store.start(record.id, worker="w1", stage=begin)
+    store.report(record.id, worker="w1", stage=stage, progress=0.9, step=3)
+    again = store.take_back(store.get(record.id), attempts=2, pause=timedelta(seconds=8))
+    assert (again.status, again.stage, again.worker, again.running_since) == (JobStatus.QUEUED, begin, None, None)
+    assert (again.attempt, again.progress, again.step) == (2, 0.0, 0)
+    assert again.retry_at == now + timedelta(seconds=8)
+    assert store.start(record.id, worker="w2", stage=begin).retry_at is None
+
+
+def test_after_the_last_attempt_the_job_has_failed_and_says_why(
+    store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(attempt=3), JobStatus.RUNNING, plan)
+    failed = store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+    assert (failed.status, failed.attempt, failed.worker) == (JobStatus.FAILED, 3, None)
+    assert failed.error is not None
+    assert failed.error.model_dump() == {
+        "code": "unavailable",
+        "message": "its worker fell silent, in attempt 3 of 3",
+        "retryable": True,
+    }
+
+
+def test_a_job_handed_back_has_lost_no_attempt_and_no_progress(
+    store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(stage=Stage.PLANNING), JobStatus.RUNNING, plan)
+    store.report(job, worker="w1", stage=Stage.PLANNING, progress=0.02, step=0)
+    again = store.hand_back(job, worker="w1")
+    assert (again.status, again.attempt, again.progress, again.worker) == (JobStatus.QUEUED, 1, 0.02, None)
+    assert again.retry_at == again.updated_at  # at once
+
+
+def test_a_job_that_is_seen_twice_is_taken_back_once_and_delivered_once(
+    store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    """The worker is the same each time, so only the number of the attempt, and of the delivery, can tell."""
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    seen = store.get(job)
+    queued = store.take_back(seen, attempts=9, pause=timedelta(0))
+    assert store.deliver(queued).delivery == 2
+    with pytest.raises(Conflict):
+        store.deliver(queued)
+    running = store.start(job, worker="w1", stage=Stage.PLANNING)
+    with pytest.raises(Conflict):
+        store.take_back(seen, attempts=9, pause=timedelta(0))
+    assert store.get(job) == running
+
+
+def test_a_job_queued_for_rendering_is_not_planned_again(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    waiting = store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0)
+    with pytest.raises(Conflict, match="queued for sampling, not for planning"):
+        store.start(job, worker="w2", stage=Stage.PLANNING)
+    assert store.get(job) == waiting
 
 
 # reports
@@ -227,7 +340,11 @@ def test_a_report_changes_running_jobs_only_and_answers_the_status(
 ) -> None:
     job = in_status(store, make_record(), status, plan)
     before = store.get(job)
-    assert store.report(job, stage=Stage.DECODING, progress=0.9, step=4) is status
+    if before.worker is None:
+        with pytest.raises(Conflict, match=f"is {status}, and not in this worker's hands"):
+            store.report(job, worker="w1", stage=Stage.DECODING, progress=0.9, step=4)
+    else:
+        assert store.report(job, worker="w1", stage=Stage.DECODING, progress=0.9, step=4) is status
     assert (store.get(job) == before) == (status is not JobStatus.RUNNING)
 
 
@@ -237,7 +354,7 @@ def test_a_report_on_a_deleted_job_leaves_nothing(
     job = in_status(store, make_record(), JobStatus.FAILED, plan)
     store.delete(job)
     with pytest.raises(NotFound):
-        store.report(job, stage=Stage.SAMPLING, progress=0.5, step=2)
+        store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.5, step=2)
     assert dump(text_client) == {}
 
 
@@ -384,7 +501,10 @@ def test_of_many_workers_exactly_one_starts_a_job(store: JobStore, make_record: 
 def test_moves_do_not_lose_reports_made_meanwhile(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
     race(
-        lambda: [store.report(job, stage=Stage.SAMPLING, progress=0.01 * step, step=step) for step in range(1, 50)],
+        lambda: [
+            store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.01 * step, step=step)
+            for step in range(1, 50)
+        ],
         lambda: store.cancel(job),
     )
     record = store.get(job)
@@ -404,8 +524,14 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.plan(UNKNOWN),
         lambda: store.list(limit=1),
         lambda: store.counts(),
+        lambda: store.some([UNKNOWN]),
+        lambda: store.queued(),
+        lambda: store.held(),
+        lambda: store.note_objects(UNKNOWN),
+        lambda: store.leftovers(),
+        lambda: store.forget_objects(UNKNOWN),
         lambda: store.create(make_record(), None),
-        lambda: store.report(UNKNOWN, stage=Stage.SAMPLING, progress=0.0, step=0),
+        lambda: store.report(UNKNOWN, worker="w1", stage=Stage.SAMPLING, progress=0.0, step=0),
         lambda: store.cancel(UNKNOWN),
         lambda: store.delete(UNKNOWN),
         *(lambda move=move: move(store, UNKNOWN, plan) for move in MOVES.values()),
@@ -456,7 +582,7 @@ def test_a_redis_that_takes_no_writes_is_an_outage(
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
     calls: list[Callable[[], object]] = [
         lambda: store.create(make_record(), None),
-        lambda: store.report(job, stage=Stage.SAMPLING, progress=0.5, step=1),
+        lambda: store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.5, step=1),
         lambda: store.cancel(job),
     ]
     with refusing_writes():

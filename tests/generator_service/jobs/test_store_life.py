@@ -1,6 +1,8 @@
 """Any order of calls, against a model of what a job's life is: Hypothesis looks for the order that breaks it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -52,12 +54,20 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
 
         @rule(job=jobs)
         def start(self, job: str) -> None:
-            self.attempt(job, {JobStatus.QUEUED}, JobStatus.RUNNING, self.store.start, worker="w", stage=Stage.PLANNING)
+            stage = self.store.get(job).stage if self.expected.get(job) is JobStatus.QUEUED else Stage.PLANNING
+            self.attempt(job, {JobStatus.QUEUED}, JobStatus.RUNNING, self.store.start, worker="w", stage=stage)
 
         @rule(job=jobs)
         def hand_over(self, job: str) -> None:
             self.attempt(
-                job, {JobStatus.RUNNING}, JobStatus.QUEUED, self.store.hand_over, plan, progress=0.05, seconds=1.0
+                job,
+                {JobStatus.RUNNING},
+                JobStatus.QUEUED,
+                self.store.hand_over,
+                plan,
+                worker="w",
+                progress=0.05,
+                seconds=1.0,
             )
 
         @rule(job=jobs)
@@ -67,14 +77,43 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
                 {JobStatus.RUNNING},
                 JobStatus.SUCCEEDED,
                 self.store.succeed,
+                worker="w",
                 results=RESULTS,
                 diagnostics=Diagnostics(),
             )
 
         @rule(job=jobs)
         def fail(self, job: str) -> None:
-            alive = {status for status in JobStatus if not status.is_terminal}
-            self.attempt(job, alive, JobStatus.FAILED, self.store.fail, RenderingFailed("x"), worker="w")
+            held = {JobStatus.RUNNING, JobStatus.CANCELING}
+            self.attempt(job, held, JobStatus.FAILED, self.store.fail, RenderingFailed("x"), worker="w")
+
+        @rule(job=jobs)
+        def refuse(self, job: str) -> None:
+            """As the API does where it cannot enqueue."""
+            self.attempt(job, {JobStatus.QUEUED}, JobStatus.FAILED, self.store.fail, RenderingFailed("x"), worker=None)
+
+        @rule(job=jobs)
+        def hand_back(self, job: str) -> None:
+            self.attempt(job, {JobStatus.RUNNING}, JobStatus.QUEUED, self.store.hand_back, worker="w")
+
+        @rule(job=jobs)
+        def take_back(self, job: str) -> None:
+            if job in self.expected:
+                seen = self.store.get(job)
+                if seen.worker is None:
+                    return  # no watchdog sees such a job as held
+                moved = self.store.take_back(seen, attempts=2, pause=timedelta(0))
+                if seen.status is JobStatus.CANCELING:
+                    self.expected[job] = JobStatus.CANCELED
+                else:
+                    self.expected[job] = JobStatus.QUEUED if seen.attempt == 1 else JobStatus.FAILED
+                assert moved.status is self.expected[job]
+
+        @rule(job=jobs)
+        def deliver(self, job: str) -> None:
+            if job in self.expected:
+                seen = self.store.get(job)
+                self.attempt(job, {JobStatus.QUEUED}, JobStatus.QUEUED, lambda _: self.store.deliver(seen))
 
         @rule(job=jobs)
         def confirm_cancel(self, job: str) -> None:
@@ -94,11 +133,13 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
         @rule(job=jobs)
         def report(self, job: str) -> None:
             if job in self.expected:
-                status = self.store.report(job, stage=Stage.SAMPLING, progress=0.5, step=1)
-                assert status is self.expected[job]
+                held = self.expected[job] in (JobStatus.RUNNING, JobStatus.CANCELING)
+                with nullcontext() if held else pytest.raises(Conflict):
+                    status = self.store.report(job, worker="w", stage=Stage.PLANNING, progress=0.5, step=1)
+                    assert status is self.expected[job]
             else:
                 with pytest.raises(NotFound):
-                    self.store.report(job, stage=Stage.SAMPLING, progress=0.5, step=1)
+                    self.store.report(job, worker="w", stage=Stage.SAMPLING, progress=0.5, step=1)
 
         @rule(job=consumes(jobs), target=jobs)
         def delete(self, job: str) -> str:
@@ -128,7 +169,8 @@ def test_any_order_of_calls(text_client: redis.Redis, make_record: Callable[[], 
                 assert (record.finished_at is not None) == record.status.is_terminal
                 assert (record.results is not None) == (record.status is JobStatus.SUCCEEDED)
                 assert (record.error is not None) == (record.status is JobStatus.FAILED)
-                assert record.worker is None or record.status in (JobStatus.RUNNING, JobStatus.CANCELING)
+                assert (record.worker is not None) == (record.status in (JobStatus.RUNNING, JobStatus.CANCELING))
+                assert record.retry_at is None or record.status is JobStatus.QUEUED
 
         @invariant()
         def nothing_is_left_of_deleted_jobs(self) -> None:

@@ -87,11 +87,13 @@ def server_without_buckets() -> Iterator[str]:
 
 
 def test_keys_of_a_job() -> None:
-    assert JobKeys("ab").video == "jobs/ab/video.mp4"
-    assert JobKeys("ab").plan == "jobs/ab/plan.json"
-    assert JobKeys("ab").preview == "jobs/ab/preview.png"
-    assert JobKeys("ab").manifest == "jobs/ab/manifest.json"
-    assert JobKeys("ab").prefix == "jobs/ab/"
+    assert JobKeys("ab").video == "jobs/ab/1/video.mp4"
+    assert JobKeys("ab").plan == "jobs/ab/1/plan.json"
+    assert JobKeys("ab").preview == "jobs/ab/1/preview.png"
+    assert JobKeys("ab", attempt=2).manifest == "jobs/ab/2/manifest.json"
+    assert JobKeys("ab", attempt=2).attempt_prefix == "jobs/ab/2/"
+    assert JobKeys("ab", attempt=2).checkpoint == "jobs/ab/checkpoint.safetensors"
+    assert JobKeys("ab", attempt=2).prefix == "jobs/ab/"
 
 
 # the contract
@@ -278,3 +280,14 @@ def test_a_deleted_job_leaves_no_empty_folder(tmp_path: Path) -> None:
     store.delete_prefix(KEYS.prefix)
     assert not (tmp_path / "videos" / KEYS.prefix).exists()
     store.check()
+
+
+@pytest.mark.parametrize("winner", [None, 2])
+def test_leftovers_are_all_but_the_results_of_the_attempt_that_won(store: ObjectStore, winner: int | None) -> None:
+    first, second, other = JobKeys("ab"), JobKeys("ab", attempt=2), JobKeys("cd")
+    for key in (first.video, first.checkpoint, second.video, second.plan, other.video, other.checkpoint):
+        store.put(key, b"data", "text/plain")
+    store.delete_leftovers("ab", winner)
+    assert set(store.keys(first.prefix)) == (set() if winner is None else {second.video, second.plan})
+    assert set(store.keys(other.prefix)) == {other.video, other.checkpoint}
+    store.delete_leftovers("ab", winner)  # none is no error

@@ -2,23 +2,30 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import redis
 
+from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
+from generator_service.settings import StorageSettings
+from generator_service.storage.object_store import ObjectStore
 from generator_service.workers.attempt import Attempts
 from shared.errors import PROBLEM_MEDIA_TYPE, ServiceError
 from shared.plan import Plan
@@ -58,11 +65,11 @@ def settings() -> RenderSettings:
 
 
 @pytest.fixture
-def submit(store: JobStore, delivery: Delivery, settings: RenderSettings, plan: Plan) -> Callable[..., JobRecord]:
-    """Persist, then enqueue: a job to be planned, or one with its plan."""
+def make_job(settings: RenderSettings, plan: Plan) -> Callable[..., JobRecord]:
+    """A new record: of a job to be planned, or of one with its plan."""
     numbers = itertools.count(1)
 
-    def submit(stage: Stage = Stage.PLANNING, **changes: Any) -> JobRecord:
+    def make(stage: Stage = Stage.PLANNING, **changes: Any) -> JobRecord:
         now = datetime.now(UTC)
         values: dict[str, Any] = {
             "id": f"{next(numbers):032x}",
@@ -75,7 +82,19 @@ def submit(store: JobStore, delivery: Delivery, settings: RenderSettings, plan: 
             "created_at": now,
             "updated_at": now,
         }
-        record = JobRecord.model_validate(values | changes)
+        return JobRecord.model_validate(values | changes)
+
+    return make
+
+
+@pytest.fixture
+def submit(
+    store: JobStore, delivery: Delivery, make_job: Callable[..., JobRecord], plan: Plan
+) -> Callable[..., JobRecord]:
+    """Persist, then enqueue: a job to be planned, or one with its plan."""
+
+    def submit(stage: Stage = Stage.PLANNING, **changes: Any) -> JobRecord:
+        record = make_job(stage, **changes)
         store.create(record, None if stage is Stage.PLANNING else plan)
         delivery.enqueue(record)
         return record
@@ -158,3 +177,74 @@ def planner(plan: Plan) -> Iterator[FakePlanner]:
 @pytest.fixture
 def answer() -> type[Answer]:
     return Answer
+
+
+# processes
+
+_CODE = {
+    "plan": """
+from generator_service.settings import Settings
+from generator_service.workers.plan_worker import run_plan_worker
+import sys
+run_plan_worker(Settings())
+assert "torch" not in sys.modules
+""",
+    "render": """
+from generator_service.settings import Settings
+from generator_service.workers.render_worker import run_render_worker
+run_render_worker(Settings())
+""",
+}
+
+
+@contextmanager
+def _run_worker(
+    kind: Literal["plan", "render"], log: Path, redis_url: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    variables = {
+        "GENERATOR_REDIS_URL": redis_url,
+        "GENERATOR_HEARTBEAT_SECONDS": "1",
+        "GENERATOR_LOG_FORMAT": "json",
+        "OMP_NUM_THREADS": "1",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CODE[kind]],
+            env=os.environ | variables | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def run_worker() -> Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]:
+    """A worker in a process of its own, killed at the end of the block if it still runs."""
+    return _run_worker
+
+
+@pytest.fixture
+def _storage(s3: S3Server, tmp_path: Path) -> dict[str, str]:
+    url = f"s3://{s3.bucket}/{tmp_path.name}"
+    return {"url": url, "endpoint": s3.endpoint, "access_key": S3_ACCESS_KEY, "secret_key": S3_SECRET_KEY}
+
+
+@pytest.fixture
+def objects_of_processes(_storage: dict[str, str]) -> ObjectStore:
+    """Where the render workers of this test put what they make."""
+    return ObjectStore.open(StorageSettings.model_validate(_storage))
+
+
+@pytest.fixture
+def render_environment(_storage: dict[str, str], tmp_path: Path, tiny_pipeline: Callable[..., Any]) -> dict[str, str]:
+    """What a render worker process needs to know: a tiny CogVideoX, whose solver needs noise at every step and
+    what the step before has found, and the storage."""
+    weights = tmp_path / "weights"
+    tiny_pipeline(scheduler="dpm").save_pretrained(weights)
+    environment = {f"GENERATOR_STORAGE_{name.upper()}": value for name, value in _storage.items()}
+    return environment | {"GENERATOR_RENDER_WEIGHTS": str(weights), "GENERATOR_RENDER_BACKBONE": "cogvideox-2b"}

@@ -12,7 +12,7 @@ from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.workers.attempt import Attempts
+from generator_service.workers.attempt import Attempts, Stopped
 from shared.errors import Conflict, OutOfMemory, PlanningFailed, ServiceError, Unavailable
 from shared.plan import Plan
 
@@ -170,18 +170,37 @@ def test_a_job_that_was_ended_elsewhere_stays_as_it_is(planning: Attempts, store
 
 
 @pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()])
-def test_a_worker_that_is_ended_says_so_and_ends(
+def test_a_worker_that_is_ended_hands_its_job_back_and_ends(
     stop: BaseException, planning: Attempts, store: JobStore, submit: Submit
 ) -> None:
     job = submit().id
     with pytest.raises(type(stop)):
         planning.run(job, failing(stop))
-    error = store.get(job).error
-    assert error is not None
-    assert (error.retryable, error.message) == (True, "the worker was stopped before the job was done")
+    record = store.get(job)
+    assert (record.status, record.attempt, record.worker, record.error) == (JobStatus.QUEUED, 1, None, None)
 
 
-def test_a_worker_that_is_ended_as_it_takes_a_job_says_so_too(
+def test_work_that_was_asked_to_stop_is_handed_back_and_the_worker_lives_on(
+    planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    job = submit().id
+    planning.run(job, failing(Stopped()))
+    record = store.get(job)
+    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
+
+
+def test_a_job_that_is_to_be_canceled_is_not_handed_back(planning: Attempts, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+
+    def work(_: JobRecord) -> None:
+        store.cancel(job)
+        raise Stopped
+
+    planning.run(job, work)
+    assert store.get(job).status is JobStatus.CANCELED
+
+
+def test_a_worker_that_is_ended_as_it_takes_a_job_hands_it_back_too(
     planning: Attempts, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(self: WorkerRegistry, info: WorkerInfo) -> None:
@@ -191,7 +210,7 @@ def test_a_worker_that_is_ended_as_it_takes_a_job_says_so_too(
     monkeypatch.setattr(WorkerRegistry, "beat", ended)
     with pytest.raises(SystemExit):
         planning.run(job, failing(AssertionError("worked on")))
-    assert store.get(job).status is JobStatus.FAILED
+    assert store.get(job).status is JobStatus.QUEUED
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.CANCELING])
@@ -201,7 +220,7 @@ def test_a_job_that_the_next_worker_has_is_left_to_it(
     job = submit().id
 
     def work(_: JobRecord) -> None:
-        store.hand_over(job, plan, progress=0.05, seconds=1.0)
+        store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0)
         store.start(job, worker="w2", stage=Stage.SAMPLING)
         if status is JobStatus.CANCELING:
             store.cancel(job)

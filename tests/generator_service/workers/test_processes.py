@@ -1,25 +1,23 @@
 """The workers as processes of their own, as they are deployed: from the first heartbeat to SIGTERM."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 
-from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
+from deploy.servers import S3_SECRET_KEY, free_ports
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
-from generator_service.settings import Settings, StorageSettings, WorkerSettings
+from generator_service.settings import Settings, WorkerSettings
 from generator_service.storage.object_store import ObjectStore
 from generator_service.workers.render_worker import run_render_worker
 from shared.plan import Plan
@@ -27,39 +25,10 @@ from shared.plan import Plan
 Submit = Callable[..., JobRecord]
 WaitUntil = Callable[..., None]
 
-PLAN_WORKER = """
-from generator_service.settings import Settings
-from generator_service.workers.plan_worker import run_plan_worker
-import sys
-run_plan_worker(Settings())
-assert "torch" not in sys.modules
-"""
-RENDER_WORKER = """
-from generator_service.settings import Settings
-from generator_service.workers.render_worker import run_render_worker
-run_render_worker(Settings())
-"""
+RunWorker = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 
 START_SECONDS = 90.0
 """On a machine that is busy with other things, importing torch and diffusers may take this long."""
-
-
-@contextmanager
-def worker(code: str, log: Path, redis_url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    variables = {"GENERATOR_REDIS_URL": redis_url, "GENERATOR_HEARTBEAT_SECONDS": "1", "GENERATOR_LOG_FORMAT": "json"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=os.environ | variables | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def events(log: Path) -> list[dict[str, Any]]:
@@ -69,6 +38,7 @@ def events(log: Path) -> list[dict[str, Any]]:
 def test_a_plan_worker(
     tmp_path: Path,
     redis_url: str,
+    run_worker: RunWorker,
     planner: Any,
     store: JobStore,
     registry: WorkerRegistry,
@@ -76,7 +46,7 @@ def test_a_plan_worker(
     wait_until: WaitUntil,
 ) -> None:
     log = tmp_path / "log"
-    with worker(PLAN_WORKER, log, redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
+    with run_worker("plan", log, redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
         wait_until(lambda: bool(registry.workers()), START_SECONDS)
         (info,) = registry.workers()
         assert (info.kind, info.backbone, info.device, info.job) == ("plan", None, None, None)
@@ -99,8 +69,9 @@ def test_a_plan_worker(
 def test_a_render_worker(
     tmp_path: Path,
     redis_url: str,
-    s3: S3Server,
-    tiny_pipeline: Callable[..., Any],
+    run_worker: RunWorker,
+    render_environment: dict[str, str],
+    objects_of_processes: ObjectStore,
     store: JobStore,
     registry: WorkerRegistry,
     submit: Submit,
@@ -108,24 +79,14 @@ def test_a_render_worker(
     plan: Plan,
     wait_until: WaitUntil,
 ) -> None:
-    """It renders one job, lets go of one, and finishes the one in hand when it is told to stop."""
-    weights = tmp_path / "weights"
-    tiny_pipeline().save_pretrained(weights)
+    """It renders one job, lets go of one, and hands the one in hand back when it is told to stop."""
     log = tmp_path / "log"
-    storage = {
-        "url": f"s3://{s3.bucket}/{tmp_path.name}",
-        "endpoint": s3.endpoint,
-        "access_key": S3_ACCESS_KEY,
-        "secret_key": S3_SECRET_KEY,
-    }
-    environment = {f"GENERATOR_STORAGE_{name.upper()}": value for name, value in storage.items()}
-    environment |= {"GENERATOR_RENDER_WEIGHTS": str(weights), "GENERATOR_RENDER_BACKBONE": "cogvideox-2b"}
     small = settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32})
 
     def submit_render(steps: int) -> str:
         return submit(Stage.SAMPLING, settings=small.model_copy(update={"steps": steps})).id
 
-    with worker(RENDER_WORKER, log, redis_url, OMP_NUM_THREADS="1", **environment) as process:
+    with run_worker("render", log, redis_url, **render_environment) as process:
         wait_until(lambda: bool(registry.workers()), START_SECONDS)
         (info,) = registry.workers()
         assert (info.kind, info.backbone, info.device) == ("render", "cogvideox-2b", "cpu")
@@ -135,8 +96,7 @@ def test_a_render_worker(
         record = store.get(done)
         assert (record.status, record.error) == (JobStatus.SUCCEEDED, None)
         assert record.results is not None
-        objects = ObjectStore.open(StorageSettings.model_validate(storage))
-        (tmp_path / "video.mp4").write_bytes(objects.get(record.results.video))
+        (tmp_path / "video.mp4").write_bytes(objects_of_processes.get(record.results.video))
         with av.open(str(tmp_path / "video.mp4")) as video:
             assert sum(1 for _ in video.decode(video=0)) == small.frames
 
@@ -145,22 +105,25 @@ def test_a_render_worker(
         store.cancel(canceled)
         wait_until(lambda: store.get(canceled).status is JobStatus.CANCELED)
 
-        last = submit_render(steps=50)
+        last = submit_render(steps=900)
         wait_until(lambda: store.get(last).step > 0)
         process.send_signal(signal.SIGTERM)
         waiting = submit_render(steps=2)
-        assert process.wait(60) == 0
-    assert store.get(last).status is JobStatus.SUCCEEDED
+        assert process.wait(10) == 0
+    handed_back = store.get(last)
+    assert (handed_back.status, handed_back.attempt, handed_back.worker) == (JobStatus.QUEUED, 1, None)
+    (saved,) = [event["step"] for event in events(log) if event["event"] == "checkpoint_saved"]
+    assert saved == handed_back.step
     assert store.get(waiting).status is JobStatus.QUEUED
     assert registry.workers() == ()
     assert "job_canceled" in [event["event"] for event in events(log) if event.get("job_id") == canceled]
     assert S3_SECRET_KEY not in log.read_text()
 
 
-def test_a_worker_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_says_why_and_ends(tmp_path: Path, run_worker: RunWorker) -> None:
     log = tmp_path / "log"
     url = f"redis://:hunter2@127.0.0.1:{free_ports(1)[0]}/0"
-    with worker(PLAN_WORKER, log, url) as process:
+    with run_worker("plan", log, url) as process:
         assert process.wait(START_SECONDS) != 0
     assert "Redis does not answer" in log.read_text()
     assert "hunter2" not in log.read_text()

@@ -1,8 +1,11 @@
 """From a queued job to a stored video, with rendering that costs nothing and storage that is real."""
 
 import json
+import threading
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -11,8 +14,8 @@ import redis
 import torch
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
-from generator_service.backbones.base import AnyBackbone
-from generator_service.jobs.record import Diagnostics, JobRecord
+from generator_service.backbones.base import AnyBackbone, Setup
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.rendering import OnStage, Rendered
@@ -45,12 +48,13 @@ class FakeRender:
         plan: Plan | None,
         settings: RenderSettings,
         *,
+        start: StepState | None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered:
         self._do("sampling")
         on_stage(Stage.SAMPLING)
-        for step in range(1, settings.steps + 1):
+        for step in range(1 if start is None else start.step + 1, settings.steps + 1):
             self._do(f"step {step}")
             on_step(StepState(step, settings.steps, torch.zeros(1), None, torch.zeros(1)))
         self._do("decoding")
@@ -84,14 +88,30 @@ def objects() -> ObjectStore:
 
 @pytest.fixture
 def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWorker:
-    def make(render: FakeRender, objects: ObjectStore = objects) -> RenderWorker:
-        return RenderWorker(store, objects, cast(AnyBackbone, None), attempts(Stage.SAMPLING), render)
+    setup = Setup(weights_revision="sha256:0", device="cpu", dtype="float32", vae_tiling=False)
+    backbone = cast(AnyBackbone, SimpleNamespace(setup=setup, device=torch.device("cpu")))
+
+    def make(
+        render: FakeRender,
+        objects: ObjectStore = objects,
+        checkpoint_seconds: float = 60.0,
+        stopping: threading.Event | None = None,
+    ) -> RenderWorker:
+        return RenderWorker(
+            store,
+            objects,
+            backbone,
+            attempts(Stage.SAMPLING),
+            checkpoint_seconds,
+            stopping or threading.Event(),
+            render,
+        )
 
     return make
 
 
 def stored(objects: ObjectStore, job: str) -> set[str]:
-    return {entry["path"] for entry in objects._store.list(JobKeys(job).prefix).collect()}
+    return set(objects.keys(JobKeys(job).prefix))
 
 
 # a whole job
@@ -304,10 +324,10 @@ def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(
 ) -> None:
     report = JobStore.report
 
-    def flaky(self: JobStore, job_id: str, *, stage: Stage, progress: float, step: int) -> JobStatus:
+    def flaky(self: JobStore, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
         if step == 2:
             raise Unavailable("Redis does not answer")
-        return report(self, job_id, stage=stage, progress=progress, step=step)
+        return report(self, job_id, worker=worker, stage=stage, progress=progress, step=step)
 
     monkeypatch.setattr(JobStore, "report", flaky)
     job = submit(Stage.SAMPLING).id
@@ -331,3 +351,118 @@ def test_a_silent_redis_at_the_end_keeps_the_objects_of_what_may_have_succeeded(
     assert record.status is JobStatus.SUCCEEDED
     assert record.results is not None
     assert objects.get(record.results.video) == b"mp4"
+
+
+# stopping and going on
+
+
+def delivered_anew(store: JobStore, job: str) -> None:
+    """As the watchdog does; the message itself is not needed here."""
+    store.deliver(store.get(job))
+
+
+@pytest.mark.parametrize("moment", ["step 2", "step 4"])
+def test_a_worker_that_is_to_stop_saves_the_step_and_hands_the_job_back(
+    moment: str, make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    stopping = threading.Event()
+    first = FakeRender(lambda name: stopping.set() if name == moment else None)
+    make_worker(first, stopping=stopping).run(job)
+    record = store.get(job)
+    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.SAMPLING, 1)
+    assert stored(objects, job) == {JobKeys(job).checkpoint}
+
+    delivered_anew(store, job)
+    progress: list[float] = [record.progress]
+    second = FakeRender(lambda _: progress.append(store.get(job).progress))
+    make_worker(second).run(job)
+    record = store.get(job)
+    assert (record.status, record.attempt, record.step) == (JobStatus.SUCCEEDED, 1, 4)
+    steps = [name for name in (*first.done, *second.done) if name.startswith("step")]
+    assert steps == ["step 1", "step 2", "step 3", "step 4"]  # none is lost, none is done twice
+    assert progress == sorted(progress)
+
+
+def test_a_worker_that_is_ended_in_a_step_saves_the_one_before(
+    make_worker: MakeWorker, store: JobStore, submit: Submit
+) -> None:
+    def ended(name: str) -> None:
+        if name == "step 3":
+            raise SystemExit(143)
+
+    job = submit(Stage.SAMPLING).id
+    with pytest.raises(SystemExit):
+        make_worker(FakeRender(ended)).run(job)
+    assert store.get(job).status is JobStatus.QUEUED
+    delivered_anew(store, job)
+    render = FakeRender()
+    make_worker(render).run(job)
+    assert render.done == ["sampling", "step 3", "step 4", "decoding", "encoding"]
+
+
+def test_a_worker_that_is_to_stop_before_it_has_begun_has_nothing_to_save(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    stopping = threading.Event()
+    stopping.set()
+    render = FakeRender()
+    make_worker(render, stopping=stopping).run(job)
+    assert render.done == ["sampling"]
+    assert store.get(job).status is JobStatus.QUEUED
+    assert stored(objects, job) == set()
+
+
+def test_what_is_rendered_is_stored_before_the_worker_stops(
+    make_worker: MakeWorker, store: JobStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    stopping = threading.Event()
+    render = FakeRender(lambda name: stopping.set() if name == "encoding" else None)
+    make_worker(render, stopping=stopping).run(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_that_lost_its_job_touches_nothing_of_the_one_that_has_it(
+    make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
+) -> None:
+    """It is taken for dead while it stores its video, and the next one is faster."""
+    job = submit(Stage.SAMPLING).id
+    theirs = JobKeys(job, attempt=2)
+    results = Results(video=theirs.video, plan=None, preview="p", manifest="m", report="r")
+
+    def overtaken(key: str) -> None:
+        if key == JobKeys(job).manifest:
+            store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+            store.start(job, worker="w2", stage=Stage.SAMPLING)
+            ObjectStore.put(interrupted, theirs.video, b"theirs", "video/mp4")
+            store.succeed(job, worker="w2", results=results, diagnostics=Diagnostics())
+
+    interrupted.when_stored = overtaken
+    make_worker(FakeRender(), interrupted).run(job)
+    assert store.get(job).results == results
+    assert stored(interrupted, job) == {theirs.video}
+    assert interrupted.get(theirs.video) == b"theirs"
+
+
+def test_a_worker_that_lost_its_job_stops_at_the_next_step(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING).id
+
+    def overtaken(name: str) -> None:
+        if name == "step 2":
+            store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+            store.start(job, worker="w2", stage=Stage.SAMPLING)
+
+    render = FakeRender(overtaken)
+    make_worker(render, checkpoint_seconds=0.0).run(job)
+    assert render.done[-1] == "step 2"
+    assert (store.get(job).status, store.get(job).worker, store.get(job).step) == (JobStatus.RUNNING, "w2", 0)
+
+
+def test_every_job_that_stores_something_is_noted(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender()).run(job)
+    assert store.leftovers() == {job: 1}

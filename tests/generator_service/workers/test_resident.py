@@ -19,7 +19,7 @@ from generator_service.jobs.delivery import PLAN_FUNCTION, PLAN_QUEUE, Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.workers import plan_worker
+from generator_service.workers import plan_worker, resident
 from generator_service.workers.plan_worker import PlanWorker
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import PlanningFailed
@@ -52,7 +52,7 @@ def work(delivery: Delivery, do: Callable[[str], object]) -> list[str]:
     """Work on the queue of plans until stopped; the jobs whose work came to its end."""
     runner = Runner(do)
     with plan_worker.serving(cast(PlanWorker, runner)):
-        work_until_stopped(delivery.queue(PLAN_QUEUE), worker_name("plan"))
+        work_until_stopped(delivery.queue(PLAN_QUEUE), worker_name("plan"), threading.Event())
     return runner.done
 
 
@@ -104,8 +104,25 @@ def test_the_second_signal_ends_the_job(delivery: Delivery, submit: Submit, stor
     assert work(delivery, lambda job_id: attempts(Stage.PLANNING).run(job_id, stop_twice)) == []
     assert reached == ["after the first"]
     record = store.get(job)
-    assert record.error is not None
-    assert (record.status, record.error.retryable) == (JobStatus.FAILED, True)
+    assert (record.status, record.attempt, record.error) == (JobStatus.QUEUED, 1, None)
+
+
+def test_a_job_that_does_not_come_to_an_end_is_hurried(
+    delivery: Delivery, submit: Submit, store: JobStore, attempts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resident, "STOP_SECONDS", 0.1)
+
+    reached: list[str] = []
+
+    def hang(_: JobRecord) -> None:
+        stop()
+        threading.Event().wait(10)
+        reached.append("the end, and nobody hurried")
+
+    job = submit().id
+    assert work(delivery, lambda job_id: attempts(Stage.PLANNING).run(job_id, hang)) == []
+    assert reached == []
+    assert store.get(job).status is JobStatus.QUEUED
 
 
 def test_no_job_and_no_message_ends_the_worker(

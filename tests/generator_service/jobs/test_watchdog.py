@@ -1,0 +1,380 @@
+"""What died with its worker or never reached a queue goes on, by one hand, and nobody is judged too soon."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from generator_service.jobs import watchdog as watchdog_module
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
+from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from generator_service.jobs.watchdog import Watchdog
+from generator_service.settings import Settings
+from shared.errors import RenderingFailed, StorageUnavailable
+from shared.plan import Plan
+
+MakeRecord = Callable[..., JobRecord]
+WaitUntil = Callable[..., None]
+
+BEAT = 4.0
+"""Seconds; they pass on the `Clock` alone."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(watchdog_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def delivery(raw_client: redis.Redis) -> Delivery:
+    return Delivery(raw_client, job_seconds=600)
+
+
+@pytest.fixture
+def registry(text_client: redis.Redis) -> WorkerRegistry:
+    return WorkerRegistry(text_client, BEAT)
+
+
+@pytest.fixture
+def watchdog(store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock) -> Watchdog:
+    return Watchdog(store, delivery, registry, attempts=3)
+
+
+def look(watchdog: Watchdog, clock: Clock, beats: int) -> None:
+    """Once a heartbeat, for so long."""
+    for _ in range(beats + 1):
+        watchdog.look()
+        clock.now += BEAT
+
+
+def beat(registry: WorkerRegistry, job: str | None) -> None:
+    registry.beat(WorkerInfo(name="w1", kind="plan", job=job, started_at=datetime.now(UTC)))
+
+
+@pytest.fixture
+def running(store: JobStore, make_record: MakeRecord) -> str:
+    """A job in the hands of a worker that does not beat."""
+    record = make_record()
+    store.create(record, None)
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    return record.id
+
+
+def messages(delivery: Delivery, name: str = PLAN_QUEUE) -> list[str]:
+    return [message.args[0] for message in delivery.queue(name).jobs]
+
+
+# a silent worker
+
+
+def test_a_silent_workers_job_is_delivered_for_another_attempt(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_module, "FIRST_PAUSE", timedelta(0))
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    taken_back = store.get(running)
+    assert (taken_back.status, taken_back.attempt, taken_back.delivery) == (JobStatus.QUEUED, 2, 1)
+    assert messages(delivery) == []
+    watchdog.look()
+    assert (store.get(running).delivery, store.get(running).retry_at) == (2, None)
+    assert messages(delivery) == [running]
+    look(watchdog, clock, 2 * BEATS_TO_EXPIRY)
+    assert messages(delivery) == [running]  # it waits there, and that is well
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 1), (2, 2), (5, 16), (40, 60)])
+def test_the_pause_doubles_with_every_attempt(
+    attempt: int, seconds: int, store: JobStore, delivery: Delivery, registry: WorkerRegistry, make_record: MakeRecord,
+    clock: Clock,
+) -> None:  # fmt: skip
+    record = make_record(attempt=attempt)
+    store.create(record, None)
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    watchdog = Watchdog(store, delivery, registry, attempts=99)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    again = store.get(record.id)
+    assert again.retry_at is not None
+    assert again.retry_at - again.updated_at == timedelta(seconds=seconds)
+    watchdog.look()
+    assert store.get(record.id).delivery == 1  # not yet
+
+
+def test_attempts_used_up(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    record = make_record(attempt=3)
+    store.create(record, None)
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    failed = store.get(record.id)
+    assert failed.error is not None
+    assert (failed.status, failed.error.retryable) == (JobStatus.FAILED, True)
+    assert "in attempt 3 of 3" in failed.error.message
+
+
+def test_a_wish_to_cancel_outlives_the_worker(watchdog: Watchdog, clock: Clock, store: JobStore, running: str) -> None:
+    store.cancel(running)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert store.get(running).status is JobStatus.CANCELED
+
+
+def test_the_job_of_a_worker_that_beats_is_left_alone(
+    watchdog: Watchdog, clock: Clock, store: JobStore, registry: WorkerRegistry, running: str
+) -> None:
+    beat(registry, running)
+    before = store.get(running)
+    look(watchdog, clock, 3 * BEATS_TO_EXPIRY)
+    assert store.get(running) == before
+
+
+def test_a_job_that_its_living_worker_knows_nothing_of_is_taken_back_after_a_while(
+    watchdog: Watchdog, clock: Clock, store: JobStore, registry: WorkerRegistry, make_record: MakeRecord
+) -> None:
+    """The answer to its start, or the note of its end, was lost in an outage."""
+    beat(registry, None)
+    look(watchdog, clock, BEATS_TO_EXPIRY)  # it has watched for long
+    record = make_record()
+    store.create(record, None)
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    look(watchdog, clock, BEATS_TO_EXPIRY - 1)
+    assert store.get(record.id).status is JobStatus.RUNNING  # it may only just have begun
+    watchdog.look()
+    assert store.get(record.id).status is JobStatus.QUEUED
+
+
+# no hasty judgement
+
+
+def test_nobody_is_judged_by_the_first_looks(watchdog: Watchdog, clock: Clock, store: JobStore, running: str) -> None:
+    look(watchdog, clock, BEATS_TO_EXPIRY - 1)
+    assert store.get(running).status is JobStatus.RUNNING
+
+
+def test_after_a_gap_everybody_has_time_to_beat_again(
+    watchdog: Watchdog, clock: Clock, store: JobStore, registry: WorkerRegistry, running: str
+) -> None:
+    beat(registry, running)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    registry.forget("w1")
+    clock.now += 10 * BEAT  # nobody could look, and nobody could beat
+    look(watchdog, clock, BEATS_TO_EXPIRY - 1)
+    assert store.get(running).status is JobStatus.RUNNING
+    beat(registry, running)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert store.get(running).status is JobStatus.RUNNING
+
+
+def test_a_worker_that_begins_during_the_look_is_not_missed(
+    store: JobStore, delivery: Delivery, text_client: redis.Redis, clock: Clock, make_record: MakeRecord
+) -> None:
+    record = make_record()
+    store.create(record, None)
+    delivery.enqueue(record)
+    begins: list[Callable[[], object]] = []
+
+    class Registry(WorkerRegistry):
+        def workers(self) -> tuple[WorkerInfo, ...]:
+            found = super().workers()
+            while begins:
+                begins.pop()()
+            return found
+
+    registry = Registry(text_client, BEAT)
+    watchdog = Watchdog(store, delivery, registry, attempts=3)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+
+    def begin() -> None:
+        beat(registry, record.id)
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+
+    begins.append(begin)
+    watchdog.look()
+    assert store.get(record.id).status is JobStatus.RUNNING
+
+
+# a job without message
+
+
+def test_a_job_that_never_reached_its_queue_is_delivered_after_a_while(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    """The API died between persisting and enqueueing it."""
+    record = make_record(stage=Stage.SAMPLING)
+    store.create(record, None)
+    look(watchdog, clock, BEATS_TO_EXPIRY - 1)
+    assert messages(delivery, render_queue("emoji-world")) == []  # it may be on its way
+    look(watchdog, clock, 1)
+    assert messages(delivery, render_queue("emoji-world")) == [record.id]
+    assert (store.get(record.id).attempt, store.get(record.id).delivery) == (1, 2)
+
+
+def test_a_message_lost_with_the_worker_that_had_just_taken_it(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, raw_client: redis.Redis,
+    make_record: MakeRecord,
+) -> None:  # fmt: skip
+    record = make_record()
+    store.create(record, None)
+    delivery.enqueue(record)
+    queue = delivery.queue(PLAN_QUEUE)
+    raw_client.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")  # as RQ does
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert messages(delivery) == [record.id]
+
+
+def test_what_is_delivered_anew_comes_first(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    lost, waiting = make_record(), make_record()
+    for record in (lost, waiting):
+        store.create(record, None)
+    delivery.enqueue(waiting)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert messages(delivery) == [lost.id, waiting.id]
+    assert delivery.position(store.get(lost.id)) == 0
+
+
+# many of them
+
+
+def test_of_many_watchdogs_one_acts(
+    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, make_record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(watchdog_module, "FIRST_PAUSE", timedelta(0))
+    pack = [Watchdog(store, delivery, registry, attempts=9) for _ in range(4)]
+    for watchdog in pack:
+        look(watchdog, clock, 0)
+    clock.now += BEATS_TO_EXPIRY * BEAT - 4 * BEAT
+    for attempt in range(1, 6):
+        record = make_record()
+        store.create(record, None)
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+        for watchdog in pack:
+            watchdog._watching_since, watchdog._looked_at = clock.now - 100.0, clock.now
+        for _ in range(2):  # taken back, then delivered
+            at_once([watchdog.look for watchdog in pack])
+        assert (store.get(record.id).attempt, store.get(record.id).delivery) == (2, 2)
+        assert len(messages(delivery)) == attempt
+
+
+def at_once(calls: list[Callable[[], None]]) -> None:
+    gate = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], None]) -> None:
+        gate.wait()
+        call()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# what is left in the storage
+
+
+def test_leftovers_go_when_their_jobs_have_ended_however_they_did(
+    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, make_record: MakeRecord
+) -> None:
+    names = ("queued", "running", "canceled", "failed", "succeeded", "deleted", "stored nothing")
+    records = {name: make_record(attempt=2) for name in names}
+    jobs = {name: record.id for name, record in records.items()}
+    for name, record in records.items():
+        store.create(record, None)
+        if name != "stored nothing":
+            store.note_objects(record.id)
+        if name not in ("queued", "canceled"):
+            store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    store.cancel(jobs["canceled"])
+    for name in ("failed", "deleted", "stored nothing"):
+        store.fail(jobs[name], RenderingFailed("broken"), worker="w1")
+    results = Results(video="v", plan=None, preview="w", manifest="m", report="r")
+    store.succeed(jobs["succeeded"], worker="w1", results=results, diagnostics=Diagnostics())
+    store.delete(jobs["deleted"])
+
+    deleted: list[tuple[str, int | None]] = []
+    watchdog = Watchdog(
+        store, delivery, registry, 3, delete_leftovers=lambda job, winner: deleted.append((job, winner))
+    )
+    watchdog.look()
+    assert dict(deleted) == {
+        jobs["canceled"]: None,
+        jobs["failed"]: None,
+        jobs["succeeded"]: 2,
+        jobs["deleted"]: None,
+    }
+    deleted.clear()
+    watchdog.look()
+    assert deleted == []
+
+
+def test_without_storage_leftovers_wait_and_jobs_do_not(
+    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, running: str, make_record: MakeRecord
+) -> None:
+    ended = make_record()
+    store.create(ended, None)
+    store.note_objects(ended.id)
+    store.cancel(ended.id)
+
+    def unavailable(*_: object) -> None:
+        raise StorageUnavailable("down")
+
+    look(Watchdog(store, delivery, registry, 3, delete_leftovers=unavailable), clock, BEATS_TO_EXPIRY)
+    assert store.get(running).attempt == 2
+    assert store.leftovers() == {ended.id: None}
+
+
+# the thread
+
+
+def test_it_looks_by_itself_and_outlives_outages(
+    store: JobStore,
+    delivery: Delivery,
+    text_client: redis.Redis,
+    refusing_writes: Callable[[], AbstractContextManager[None]],
+    running: str,
+    wait_until: WaitUntil,
+) -> None:
+    registry = WorkerRegistry(text_client, heartbeat_seconds=0.05)
+    watchdog = Watchdog(store, delivery, registry, attempts=3)
+    with capture_logs() as logs, watchdog:
+        with refusing_writes():
+            wait_until(lambda: [entry["event"] for entry in logs].count("watchdog_blind") > 2)
+            assert store.get(running).status is JobStatus.RUNNING
+        wait_until(lambda: store.get(running).delivery == 2)
+    assert messages(delivery) == [running]
+    assert not watchdog._thread.is_alive()
+
+
+def test_death_is_noticed_within_15_seconds_with_the_default_settings() -> None:
+    """A beat may be a moment old as the worker dies, and a look just over as the beats expire."""
+    heartbeat = float(Settings.model_fields["heartbeat_seconds"].default)
+    assert BEATS_TO_EXPIRY * heartbeat + heartbeat <= 13  # two seconds for whatever is slow
+
+
+def test_a_plan_of_a_job_taken_back_is_kept(
+    watchdog: Watchdog, clock: Clock, store: JobStore, plan: Plan, running: str
+) -> None:
+    store.hand_over(running, plan, worker="w1", progress=0.05, seconds=1.0)
+    store.start(running, worker="r1", stage=Stage.SAMPLING)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert store.get(running).stage is Stage.SAMPLING
+    assert store.plan(running) == plan
