@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from emoji_world.processes import over_processes
 
 from emoji_world.detector import Detector
 from emoji_world.evaluation import through_vae
+from emoji_world.processes import over_processes
 from emoji_world.spec import WORLD
 from evaluation.measures import MEASURES, Measures, measure, truth
 from evaluation.prompts import Half, held_out_captions

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from emoji_world.adherence import measure_adherence
 from torch import Tensor
 
+from emoji_world.adherence import measure_adherence
 from emoji_world.detector import Detector
 from emoji_world.scene import Placed, Scene
 from emoji_world.spec import NON_RIGID, STEP, WORLD
