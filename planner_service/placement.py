@@ -15,7 +15,7 @@ from planner_service.cues import Goal, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
 from planner_service.parts import UNKNOWN
-from planner_service.sizes import Edge, Sizes, at_least, hanging, sizes_of
+from planner_service.sizes import Edge, Sizes, hanging, shrunk, sizes_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
@@ -57,8 +57,7 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     best: _Stage | None = None
     placed = 0
     for attempt in range(ATTEMPTS):
-        shrunk = {name: at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
-        stage = _Stage(reading, shrunk, seed)
+        stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
         if best is None or stage.crowding + SHRINK_COST < best.crowding:

@@ -172,7 +172,10 @@ def test_any_cues_give_a_layout_that_only_relations_can_fault(
                     assert max(aspects) <= min(aspects) * (1 + ASPECT_TOLERANCE)
         else:
             whole = layout.track(parent)
-            assert all(gap(own, theirs) == 0 for own, theirs in zip(track.boxes, whole.boxes, strict=True))
+            for own, theirs in zip(track.boxes, whole.boxes, strict=True):
+                assert gap(own, theirs) == 0
+                assert own.width <= theirs.width + 1e-9
+                assert own.height <= theirs.height + 1e-9
             assert all(there or not here for here, there in zip(track.present, whole.present, strict=True))
 
 
@@ -288,6 +291,47 @@ def test_parts_come_in_with_their_whole() -> None:
     whole, *parts = lay_out(dancer(enters=Edge.LEFT), Request("x", 17, 720, 480, 0)).tracks
     assert whole.present == (False,) * 3 + (True,) * 14
     assert [part.present for part in parts] == [whole.present] * 3
+
+
+def bird(*, size: Size | None = None, manner: Manner | None = None) -> Reading:
+    """A bird in a cage of 0.2 by 0.25; `size` and `manner` are its wing's."""
+    still, flapping = Phase(label=MotionLabel.MOTIONLESS), Phase(label=MotionLabel.NON_RIGID, manner=manner)
+    cage = Instance(id="cage", name="cage", description="a cage", label=still.label)
+    body = Instance(id="bird", name="bird", description="a bird", label=still.label)
+    wing = Instance(id="wing", name="wing", description="a wing", label=flapping.label, parent="bird")
+    inside = Relation(source="bird", target="cage", kind=RelationKind.SPATIAL, phrase="in")
+    return Reading(
+        graph=MotionGraph(instances=(cage, body, wing), relations=(inside,)),
+        background="a room",
+        cues=(
+            InstanceCues(instance="cage", size=Size(width=0.2, height=0.25), phases=(still,)),
+            InstanceCues(instance="bird", phases=(still,)),
+            InstanceCues(instance="wing", size=size, phases=(flapping,)),
+        ),
+        depth_order=("wing", "bird", "cage"),
+    )
+
+
+def test_a_part_takes_its_share_of_a_whole_that_is_made_to_fit() -> None:
+    """A wing has 0.48 of a bird's width and 0.55 of its height, also where the bird has 0.6 of its cage's width."""
+    _, body, wing = (track.boxes[0] for track in lay_out(bird(), Request("x", 17, 720, 480, 0)).tracks)
+    assert body.width == pytest.approx(0.6 * 0.2)
+    assert (wing.width / body.width, wing.height / body.height) == pytest.approx((0.48, 0.55))
+
+
+def test_a_part_is_cut_to_its_whole_whatever_its_cue_says() -> None:
+    """Of 0.4 by 0.03 on a bird that is smaller: nearly its width, and the height asked for."""
+    reading = bird(size=Size(width=0.4, height=0.03))
+    _, body, wing = (track.boxes[0] for track in lay_out(reading, Request("x", 17, 720, 480, 0)).tracks)
+    assert (wing.width, wing.height) == pytest.approx((0.95 * body.width, 0.03))
+
+
+def test_a_part_deforms_no_wider_than_its_whole() -> None:
+    """The dance spreads it by 0.18 of its width, from 0.95 of its whole's."""
+    reading = bird(size=Size(width=0.4, height=0.03), manner=Manner.DANCE)
+    _, body, wing = lay_out(reading, Request("x", 49, 720, 480, 0)).tracks
+    assert max(box.width for box in wing.boxes) == pytest.approx(body.boxes[0].width)
+    assert min(box.width for box in wing.boxes) < 0.95 * body.boxes[0].width
 
 
 @pytest.mark.parametrize("phrase", ["behind", "in front of"])
