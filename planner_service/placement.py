@@ -254,7 +254,7 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     """The spatial relations of each instance to others; of two that refer to one another only the first's."""
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
-        arrangement = arrangement_of(relation.phrase)
+        arrangement = arrangement_of(relation.phrase, relation.kind)
         attached = is_attachment(reading.graph, relation)
         if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
@@ -266,7 +266,7 @@ def _passed(reading: Reading) -> dict[str, list[str]]:
     passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
     travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
     for relation in reading.graph.relations:
-        if arrangement_of(relation.phrase) is Arrangement.PAST and travels[relation.source]:
+        if arrangement_of(relation.phrase, relation.kind) is Arrangement.PAST and travels[relation.source]:
             passed[relation.source].append(relation.target)
     return passed
 

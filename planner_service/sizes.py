@@ -73,7 +73,7 @@ def _parts(reading: Reading) -> Iterator[tuple[str, str]]:
 def _behind_something(reading: Reading) -> set[str]:
     behind = set()
     for relation in reading.graph.relations:
-        depth = arrangement_of(relation.phrase) if relation.kind is RelationKind.SPATIAL else None
+        depth = arrangement_of(relation.phrase, relation.kind) if relation.kind is RelationKind.SPATIAL else None
         if depth in DEPTH:
             behind.add(relation.source if depth is Arrangement.BEHIND else relation.target)
     return behind

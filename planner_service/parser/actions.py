@@ -122,7 +122,7 @@ def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -
         said = action.index < mention.start < action.end and words[mention.start - 1].lower == "by"
         noun = known(mention.name)
         able = noun is not None and (noun.kind is Kind.ANIMATE or (noun.kind is Kind.VEHICLE and action.verb.travels))
-        if said and mention.use is Use.THING and able:
+        if said and mention.use is Use.THING and (able or action.verb.object == "follows"):
             return replace(action, passive=False, subjects=(number,), objects=action.subjects, start=mention.end)
     return None
 

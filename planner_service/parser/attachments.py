@@ -54,7 +54,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
-        stays = action is None or not (action.passive or action.verb.travels)
+        stays = (
+            action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
+        )
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         found += [
             Attachment(

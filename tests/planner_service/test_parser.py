@@ -168,6 +168,37 @@ def test_what_is_said_of_several_is_said_of_each(parser, prompt, relations):
     assert {(relation.source, relation.phrase, relation.target) for relation in made.graph.relations} == relations
 
 
+@pytest.mark.parametrize(
+    ("active", "passive"),
+    [
+        ("a cat chases a mouse", "a mouse is chased by a cat"),
+        ("two wolves chase a deer", "a deer is chased by two wolves"),
+        ("a zorble follows a boy", "a boy is followed by a zorble"),
+        ("a crane lifts a crate", "a crate is lifted by a crane"),
+    ],
+)
+def test_a_passive_says_the_same_as_the_active(parser, active, passive):
+    readings = [parser.read(prompt, 0, None).reading for prompt in (active, passive)]
+    acting, suffering = (
+        ({(node.id, node.name, node.label) for node in reading.graph.instances}, set(reading.graph.relations))
+        for reading in readings
+    )
+    assert acting == suffering
+    assert acting[1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "relation"),
+    [
+        ("a car is parked by a bus", ("car", "by", "bus")),
+        ("a lamp by a bed", ("lamp", "by", "bed")),
+        ("a boat is towed by a tractor", ("tractor", "tows", "boat")),
+    ],
+)
+def test_by_is_a_place_of_what_rests_and_an_agent_of_what_is_done(parser, prompt, relation):
+    assert related(parser.read(prompt, 0, None).reading) == {relation}
+
+
 def test_then_begins_a_new_phase(parser):
     reading = parser.read("a leaf rests on a bench, then it flutters to the left", 0, None).reading
     leaf = reading.cues[0]
