@@ -48,9 +48,9 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
                 sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
     hangs = hanging(reading)
     given = {cues.instance for cues in reading.cues if cues.size is not None}
-    for name, whole in _parts(reading):
+    for name, parent in _parts(reading):
         if name not in given:
-            sizes[name] = _part_size(hangs[name], sizes[name], sizes[whole])
+            sizes[name] = _part_size(hangs[name], sizes[name], sizes[parent])
     return shrunk(sizes, 1.0, reading)
 
 

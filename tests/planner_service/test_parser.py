@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from planner_service.cues import Direction, Goal, Reading
+from planner_service.parser.cueing import APPROACH, RECEDE
 from planner_service.reasoning import Request, plan
 from shared.errors import PlanningFailed
 from shared.motion_graph import MotionLabel
@@ -141,9 +142,33 @@ def test_goals(parser, prompt, goal, target):
 
 
 @pytest.mark.parametrize(
+    ("prompt", "scale"),
+    [
+        ("a balloon approaches the camera", APPROACH),
+        ("a plane flies towards the viewer", APPROACH),
+        ("a horse comes closer", APPROACH),
+        ("a train recedes", RECEDE),
+        ("a man walks away from the camera", RECEDE),
+        ("a boat sails into the distance", RECEDE),
+    ],
+)
+def test_coming_nearer_and_going_away_is_scale_alone(parser, prompt, scale):
+    phase = parser.read(prompt, 0, None).reading.cues[0].phases[0]
+    assert (phase.scale, phase.direction, phase.target) == (scale, None, None)
+    assert phase.label is not STILL
+
+
+@pytest.mark.parametrize("prompt", ["a car approaches a house", "a dog walks closer to a cat"])
+def test_what_something_else_comes_nearer_to_is_its_goal(parser, prompt):
+    phase = parser.read(prompt, 0, None).reading.cues[0].phases[0]
+    assert (phase.scale, phase.goal) == (1.0, Goal.TOWARD)
+
+
+@pytest.mark.parametrize(
     ("prompt", "goal"),
     [
         ("two people walk toward each other", Goal.TOWARD),
+        ("two trains approach each other", Goal.TOWARD),
         ("a dog and a cat run away from one another", Goal.AWAY_FROM),
     ],
 )
@@ -175,6 +200,7 @@ def test_what_is_said_of_several_is_said_of_each(parser, prompt, relations):
         ("two wolves chase a deer", "a deer is chased by two wolves"),
         ("a zorble follows a boy", "a boy is followed by a zorble"),
         ("a crane lifts a crate", "a crate is lifted by a crane"),
+        ("a hunter approaches a deer", "a deer is approached by a hunter"),
     ],
 )
 def test_a_passive_says_the_same_as_the_active(parser, active, passive):
