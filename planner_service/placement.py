@@ -7,6 +7,7 @@ what is already placed.  Where they crowd, everything is tried smaller.
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 
 from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
@@ -25,6 +26,9 @@ AIR = 0.28
 WATER = 0.62
 PARTING = 0.4
 """How much nearer to the middle than others those begin that move away from something."""
+LEAD = 0.12
+"""How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
+PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEAST_WAY = 0.18
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 COLUMNS, ROWS = 13, 9
@@ -44,7 +48,8 @@ STEP_BACK = 0.02
 """How much higher in the picture what is behind something stands at least, a fraction of the frame."""
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
-twice (x) and twelve times (y) their square."""
+twice (x) and `LEVEL_COST` times (y) their square."""
+LEVEL_COST = 12
 
 OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
 """Arrangements in which the two may well cover one another."""
@@ -79,6 +84,7 @@ class _Stage:
         self.edges = _edges(reading)
         self.hangs = hanging(reading)
         self.passed = _passed(reading)
+        self.leads = _leads(reading)
         self.carriers = carriers_of(reading)
         self.sizes = sizes
         self.seed = seed
@@ -89,7 +95,8 @@ class _Stage:
         self.boxes: dict[str, Box] = {}
         self.ways: dict[str, list[Box]] = {}
         self.crowding = 0.0
-        """How much instances cover one another without need: shares of the smaller one, the most of three moments."""
+        """How much instances cover one another without need: shares of the smaller one, the most of three moments; and
+        how far they are from their level."""
 
     def fill(self, *, insist: bool) -> bool:
         """Place all; False where one finds no place and `insist` asks for one."""
@@ -104,6 +111,8 @@ class _Stage:
             self.boxes[name] = min(candidates)[1] if candidates else fallback
             way = self._way(name, self.boxes[name])
             self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            if not self.edges[name]:
+                self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
             self.ways[name] = way
         return True
 
@@ -148,7 +157,7 @@ class _Stage:
         levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
         if dx:
-            x = 0.5 - dx / 2
+            x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
         if dy:
             y = 0.5 - dy / 2
         if any(phase.goal is Goal.AWAY_FROM for phase in cues.phases):
@@ -213,7 +222,7 @@ class _Stage:
                 if not passes((way[0], begin), (way[-1], end)):
                     return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
-        cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
+        cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
         return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
 
     def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
@@ -269,6 +278,15 @@ def _passed(reading: Reading) -> dict[str, list[str]]:
         if arrangement_of(relation.phrase, relation.kind) is Arrangement.PAST and travels[relation.source]:
             passed[relation.source].append(relation.target)
     return passed
+
+
+def _leads(reading: Reading) -> dict[str, float]:
+    """How much farther on its way than others what is chased prefers to begin; less than zero for what chases it."""
+    leads: dict[str, float] = {}
+    for relation in reading.graph.relations:
+        if relation.kind is RelationKind.DYNAMIC and PURSUIT.search(relation.phrase.lower()):
+            leads |= {relation.source: -LEAD, relation.target: LEAD}
+    return leads
 
 
 def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:

@@ -17,7 +17,7 @@ SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
 VERTICAL = {"up": Direction.UP, "down": Direction.DOWN}
 MUTUAL = re.compile(
-    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|approach(?:ing)?)"
+    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|pass(?:ing)?|approach(?:ing)?)"
     r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
@@ -157,7 +157,7 @@ def mutual_goal(action: Action) -> Goal | None:
     match = MUTUAL.search(action.text) if moves else None
     if match is None:
         return None
-    if match.group(1) in ("past", "by"):
+    if match.group(1) in ("past", "by", "pass", "passing"):
         return Goal.PAST
     return Goal.AWAY_FROM if match.group(1) in (None, "away from", "from") else Goal.TOWARD
 

@@ -518,3 +518,23 @@ def test_a_goal_is_where_its_target_is_by_then() -> None:
     assert ball[-1].x0 - ball[8].x0 > 0.1
     assert gap(dog[8], ball[8]) < 0.01
     assert gap(dog[-1], ball[-1]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chaser", "chased", "sign"),
+    [
+        ("a cat chases a mouse", "cat", "mouse", 1),
+        ("a mouse is chased by a cat", "cat", "mouse", 1),
+        ("a dog chases a rabbit to the left", "dog", "rabbit", -1),
+    ],
+)
+def test_what_chases_something_comes_after_it(parser: Parser, prompt: str, chaser: str, chased: str, sign: int) -> None:
+    boxes = {track.instance: track.boxes for track in plan(parser, Request(prompt, 17, 720, 480, 0)).tracks}
+    ahead = [sign * (b.center[0] - a.center[0]) for a, b in zip(boxes[chaser], boxes[chased], strict=True)]
+    assert min(ahead) > 0.1
+
+
+def test_what_stands_on_the_ground_is_made_smaller_rather_than_lifted(parser: Parser) -> None:
+    """A dog that must have a way to go to a cat has it beside the cat, not above."""
+    made = plan(parser, Request("a dog approaches a cat and a bird", 17, 720, 480, 0))
+    assert made.tracks[0].boxes[0].y1 > 0.8

@@ -169,6 +169,7 @@ def test_what_something_else_comes_nearer_to_is_its_goal(parser, prompt):
     [
         ("two people walk toward each other", Goal.TOWARD),
         ("two trains approach each other", Goal.TOWARD),
+        ("a bus and a truck pass each other", Goal.PAST),
         ("a dog and a cat run away from one another", Goal.AWAY_FROM),
     ],
 )
