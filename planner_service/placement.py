@@ -25,7 +25,7 @@ GROUND = 0.88
 AIR = 0.28
 WATER = 0.62
 PARTING = 0.4
-"""How much nearer to the middle than others those begin that move away from something."""
+"""How much nearer to the middle than others those begin that move away from something, or pass each other."""
 LEAD = 0.12
 """How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
@@ -160,8 +160,14 @@ class _Stage:
             x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
         if dy:
             y = 0.5 - dy / 2
-        if any(phase.goal is Goal.AWAY_FROM for phase in cues.phases):
+        goals = {phase.goal for phase in cues.phases}
+        is_passed = any(
+            phase.goal is Goal.PAST and phase.target == name for other in self.cues.values() for phase in other.phases
+        )
+        if Goal.AWAY_FROM in goals or (Goal.PAST in goals and is_passed):
             x = 0.5 + (x - 0.5) * PARTING
+        elif is_passed:
+            x = 0.5
         if cues.place is not None:
             place_x, place_y = PLACES[cues.place]
             x, y = (x if dx else place_x), (y if dy else place_y)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planner_service.arrangements import PHRASES, gap
 from planner_service.cues import Direction, Edge, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.explanation import Explained
+from planner_service.nouns import noun_of
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Rejected, Request, lay_out, plan
 from planner_service.rules import violations
@@ -538,3 +539,15 @@ def test_what_stands_on_the_ground_is_made_smaller_rather_than_lifted(parser: Pa
     """A dog that must have a way to go to a cat has it beside the cat, not above."""
     made = plan(parser, Request("a dog approaches a cat and a bird", 17, 720, 480, 0))
     assert made.tracks[0].boxes[0].y1 > 0.8
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a bus and a truck pass each other", "a bus drives past a house", "a cat runs past a dog"]
+)
+def test_what_passes_something_has_room_on_both_sides(parser: Parser, prompt: str) -> None:
+    """It goes at least a fifth of the frame, at more than half of what it usually measures."""
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    boxes = made.tracks[0].boxes
+    noun = noun_of(made.graph.instances[0].name)
+    assert abs(boxes[-1].center[0] - boxes[0].center[0]) > 0.2
+    assert boxes[0].height > noun.height / 2
