@@ -51,7 +51,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     verbs = [
         word
         for word in words
-        if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs and word.index not in quoted
+        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions, lexicon)
     ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
@@ -90,6 +90,15 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     actions += _participles(words, mentions, lexicon)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
+
+
+def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> bool:
+    """Whether it is about the picture: "zooms in on a leaf", but not "a race car zooms past"."""
+    if word.lemma not in lexicon.camera_verbs:
+        return False
+    number = mention_at(mentions, word.index - 1) if word.index > 0 else None
+    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon.verbs
+    return not of_thing or any(after.lower in ("in", "out") for after in words[word.index + 1 : word.index + 2])
 
 
 def text_of(words: Sequence[Word]) -> str:

@@ -226,6 +226,20 @@ def test_by_is_a_place_of_what_rests_and_an_agent_of_what_is_done(parser, prompt
     assert related(parser.read(prompt, 0, None).reading) == {relation}
 
 
+@pytest.mark.parametrize(
+    ("prompt", "direction"),
+    [
+        ("a motorcycle zooms to the left", LEFT),
+        ("a drone zooms through the sky", RIGHT),
+        ("the camera zooms in on a drone", None),
+        ("a shot of a drone zooms out", None),
+    ],
+)
+def test_a_thing_zooms_by_itself_and_the_camera_moves_nothing(parser, prompt, direction):
+    cues = parser.read(prompt, 0, None).reading.cues
+    assert [cue.phases[0].direction for cue in cues] == [direction]
+
+
 def test_then_begins_a_new_phase(parser):
     reading = parser.read("a leaf rests on a bench, then it flutters to the left", 0, None).reading
     leaf = reading.cues[0]
