@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from shared.geometry import Box
-from shared.motion_graph import MotionGraph, Relation
+from shared.motion_graph import MotionGraph, Relation, RelationKind
 
 TOUCHING = 0.06
 """How far apart "on" may be, a fraction of the frame's height."""
@@ -80,11 +80,14 @@ PHRASES: dict[str, Arrangement] = {
 }
 
 
-def arrangement_of(phrase: str) -> Arrangement | None:
-    """What an edge's phrase asks of the boxes: "sits on the left side of" is LEFT_OF; None if nothing checkable."""
+def arrangement_of(phrase: str, kind: RelationKind) -> Arrangement | None:
+    """What an edge asks of the boxes: "sits on the left side of" is LEFT_OF; None if nothing checkable.
+
+    A dynamic "by" is no place: "is chased by" says who does it.
+    """
     spaced = f" {' '.join(phrase.lower().split())} "
-    found = [words for words in PHRASES if f" {words} " in spaced]
-    return PHRASES[max(found, key=len)] if found else None
+    found = max((words for words in PHRASES if f" {words} " in spaced), key=len, default=None)
+    return None if found is None or (found == "by" and kind is RelationKind.DYNAMIC) else PHRASES[found]
 
 
 def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
@@ -117,7 +120,7 @@ def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
 def is_attachment(graph: MotionGraph, relation: Relation) -> bool:
     """Whether it says of a part and its whole that one is on or in the other, which is what being a part means."""
     ends = (graph[relation.source].parent, graph[relation.target].parent)
-    return arrangement_of(relation.phrase) in (Arrangement.ON, Arrangement.IN) and (
+    return arrangement_of(relation.phrase, relation.kind) in (Arrangement.ON, Arrangement.IN) and (
         relation.target == ends[0] or relation.source == ends[1]
     )
 
@@ -125,7 +128,7 @@ def is_attachment(graph: MotionGraph, relation: Relation) -> bool:
 def depths(relations: Sequence[Relation]) -> Iterator[tuple[int, str, str]]:
     """What the relations say of depth: index, which is farther, and than which."""
     for index, relation in enumerate(relations):
-        match arrangement_of(relation.phrase):
+        match arrangement_of(relation.phrase, relation.kind):
             case Arrangement.BEHIND:
                 yield index, relation.source, relation.target
             case Arrangement.IN_FRONT_OF:

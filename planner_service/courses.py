@@ -87,7 +87,7 @@ def carriers_of(reading: Reading) -> dict[str, str]:
     carriers: dict[str, str] = {}
     for relation in reading.graph.relations:
         rider, carrier = phases[relation.source], phases[relation.target]
-        carries = relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase) in (
+        carries = relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase, relation.kind) in (
             Arrangement.ON,
             Arrangement.IN,
         )
@@ -114,7 +114,7 @@ def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[
     own = {identifier: max(0.05, 1 - 2 * MARGIN - max(size)) for identifier, size in sizes.items()}
     reach = dict(own)
     for relation in reading.graph.relations:
-        if relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase) is not None:
+        if relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase, relation.kind) is not None:
             shared = min(reach[relation.source], reach[relation.target])
             reach[relation.source] = reach[relation.target] = shared
     return reach

@@ -44,8 +44,8 @@ def attached(part: Path, whole: Path, home: Box) -> Path:
     """A part's path: its whole's movement and scale, and its own.
 
     The part hangs at one point of its whole and moves with that.  What it moves by itself is measured in its whole's
-    box, as others' movement is in the frame, and the point stays in that box.  `home`: the whole's box that the part
-    was placed on.
+    box, as others' movement is in the frame, and the point stays in that box.  However it deforms, it is never wider or
+    higher than its whole.  `home`: the whole's box that the part was placed on.
     """
     first = part.resting[0]
     hung = [_share(c, low, high) for c, low, high in zip(first.center, home[:2], home[2:], strict=True)]
@@ -57,7 +57,9 @@ def attached(part: Path, whole: Path, home: Box) -> Path:
         left, top, right, bottom = (scale * (p - q) for p, q in zip(own, calm, strict=True))
         still = Box.around(x, y, calm.width * scale, calm.height * scale)
         resting.append(still)
-        boxes.append(inside(Box(still.x0 + left, still.y0 + top, still.x1 + right, still.y1 + bottom)))
+        box = Box(still.x0 + left, still.y0 + top, still.x1 + right, still.y1 + bottom)
+        size = min(box.width, theirs.width), min(box.height, theirs.height)
+        boxes.append(inside(Box.around(*box.center, *size)))
     return Path(tuple(boxes), tuple(resting))
 
 

@@ -7,6 +7,7 @@ what is already placed.  Where they crowd, everything is tried smaller.
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 
 from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
@@ -15,7 +16,7 @@ from planner_service.cues import Goal, Reading
 from planner_service.kinematics import Vector
 from planner_service.nouns import Habitat, noun_of
 from planner_service.parts import UNKNOWN
-from planner_service.sizes import Edge, Sizes, at_least, hanging, sizes_of
+from planner_service.sizes import Edge, Sizes, hanging, shrunk, sizes_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
@@ -24,7 +25,10 @@ GROUND = 0.88
 AIR = 0.28
 WATER = 0.62
 PARTING = 0.4
-"""How much nearer to the middle than others those begin that move away from something."""
+"""How much nearer to the middle than others those begin that move away from something, or pass each other."""
+LEAD = 0.12
+"""How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
+PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEAST_WAY = 0.18
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 COLUMNS, ROWS = 13, 9
@@ -44,7 +48,8 @@ STEP_BACK = 0.02
 """How much higher in the picture what is behind something stands at least, a fraction of the frame."""
 OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
-twice (x) and twelve times (y) their square."""
+twice (x) and `LEVEL_COST` times (y) their square."""
+LEVEL_COST = 12
 
 OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
 """Arrangements in which the two may well cover one another."""
@@ -57,8 +62,7 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     best: _Stage | None = None
     placed = 0
     for attempt in range(ATTEMPTS):
-        shrunk = {name: at_least(w * SHRINK**attempt, h * SHRINK**attempt) for name, (w, h) in sizes.items()}
-        stage = _Stage(reading, shrunk, seed)
+        stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
         if best is None or stage.crowding + SHRINK_COST < best.crowding:
@@ -80,6 +84,7 @@ class _Stage:
         self.edges = _edges(reading)
         self.hangs = hanging(reading)
         self.passed = _passed(reading)
+        self.leads = _leads(reading)
         self.carriers = carriers_of(reading)
         self.sizes = sizes
         self.seed = seed
@@ -90,7 +95,8 @@ class _Stage:
         self.boxes: dict[str, Box] = {}
         self.ways: dict[str, list[Box]] = {}
         self.crowding = 0.0
-        """How much instances cover one another without need: shares of the smaller one, the most of three moments."""
+        """How much instances cover one another without need: shares of the smaller one, the most of three moments; and
+        how far they are from their level."""
 
     def fill(self, *, insist: bool) -> bool:
         """Place all; False where one finds no place and `insist` asks for one."""
@@ -105,6 +111,8 @@ class _Stage:
             self.boxes[name] = min(candidates)[1] if candidates else fallback
             way = self._way(name, self.boxes[name])
             self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            if not self.edges[name]:
+                self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
             self.ways[name] = way
         return True
 
@@ -149,11 +157,17 @@ class _Stage:
         levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
         if dx:
-            x = 0.5 - dx / 2
+            x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
         if dy:
             y = 0.5 - dy / 2
-        if any(phase.goal is Goal.AWAY_FROM for phase in cues.phases):
+        goals = {phase.goal for phase in cues.phases}
+        is_passed = any(
+            phase.goal is Goal.PAST and phase.target == name for other in self.cues.values() for phase in other.phases
+        )
+        if Goal.AWAY_FROM in goals or (Goal.PAST in goals and is_passed):
             x = 0.5 + (x - 0.5) * PARTING
+        elif is_passed:
+            x = 0.5
         if cues.place is not None:
             place_x, place_y = PLACES[cues.place]
             x, y = (x if dx else place_x), (y if dy else place_y)
@@ -214,7 +228,7 @@ class _Stage:
                 if not passes((way[0], begin), (way[-1], end)):
                     return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
-        cost = 2 * (x - preferred_x) ** 2 + 12 * (y - preferred_y) ** 2
+        cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
         return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
 
     def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
@@ -255,7 +269,7 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     """The spatial relations of each instance to others; of two that refer to one another only the first's."""
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
-        arrangement = arrangement_of(relation.phrase)
+        arrangement = arrangement_of(relation.phrase, relation.kind)
         attached = is_attachment(reading.graph, relation)
         if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
@@ -267,9 +281,18 @@ def _passed(reading: Reading) -> dict[str, list[str]]:
     passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
     travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
     for relation in reading.graph.relations:
-        if arrangement_of(relation.phrase) is Arrangement.PAST and travels[relation.source]:
+        if arrangement_of(relation.phrase, relation.kind) is Arrangement.PAST and travels[relation.source]:
             passed[relation.source].append(relation.target)
     return passed
+
+
+def _leads(reading: Reading) -> dict[str, float]:
+    """How much farther on its way than others what is chased prefers to begin; less than zero for what chases it."""
+    leads: dict[str, float] = {}
+    for relation in reading.graph.relations:
+        if relation.kind is RelationKind.DYNAMIC and PURSUIT.search(relation.phrase.lower()):
+            leads |= {relation.source: -LEAD, relation.target: LEAD}
+    return leads
 
 
 def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:

@@ -115,7 +115,7 @@ class _Edge:
 
 def _edges(layout: Layout) -> Iterator[_Edge]:
     for index, relation in enumerate(layout.reading.graph.relations):
-        arrangement = arrangement_of(relation.phrase)
+        arrangement = arrangement_of(relation.phrase, relation.kind)
         if arrangement is not None and not is_attachment(layout.reading.graph, relation):
             yield _Edge(index, relation, arrangement, layout.track(relation.source), layout.track(relation.target))
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from planner_service.arrangements import DEPTH, Arrangement, arrangement_of
 from planner_service.cues import InstanceCues, Reading
@@ -16,6 +16,8 @@ FARTHER = 0.85
 """How much smaller things are that are behind something."""
 
 SMALLEST_SIDE = 0.03
+LARGEST_PART = 0.95
+"""The most of its whole's width, and of its height, that a part takes, whatever its own cue says."""
 
 Sizes = dict[str, tuple[float, float]]
 Edge = tuple[Arrangement, str]
@@ -38,24 +40,40 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
     covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)
     fit = min(1.0, math.sqrt(COVERED / covered)) if len(whole) > 1 else 1.0
     sizes = {name: (width * fit, height * fit) for name, (width, height) in sizes.items()}
-    hangs = hanging(reading)
-    given = {cues.instance for cues in reading.cues if cues.size is not None}
-    for instance in sorted(reading.graph.instances, key=lambda instance: reading.graph.generation(instance.id)):
-        if instance.parent is not None and instance.id not in given:
-            sizes[instance.id] = _part_size(hangs[instance.id], sizes[instance.id], sizes[instance.parent])
     for name, relations in edges.items():
         for arrangement, target in relations:
             if arrangement is Arrangement.IN:
                 container = sizes[target]
                 fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
                 sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
-    return {name: at_least(*size) for name, size in sizes.items()}
+    hangs = hanging(reading)
+    given = {cues.instance for cues in reading.cues if cues.size is not None}
+    for name, parent in _parts(reading):
+        if name not in given:
+            sizes[name] = _part_size(hangs[name], sizes[name], sizes[parent])
+    return shrunk(sizes, 1.0, reading)
+
+
+def shrunk(sizes: Sizes, factor: float, reading: Reading) -> Sizes:
+    """Everything times `factor`, nothing smaller than it may be, no part larger than its share of its whole."""
+    smaller = {name: _at_least(width * factor, height * factor) for name, (width, height) in sizes.items()}
+    for name, whole in _parts(reading):
+        (width, height), (whole_width, whole_height) = smaller[name], smaller[whole]
+        smaller[name] = min(width, LARGEST_PART * whole_width), min(height, LARGEST_PART * whole_height)
+    return smaller
+
+
+def _parts(reading: Reading) -> Iterator[tuple[str, str]]:
+    """Each part with its whole, a part's own parts after it."""
+    for instance in sorted(reading.graph.instances, key=lambda instance: reading.graph.generation(instance.id)):
+        if instance.parent is not None:
+            yield instance.id, instance.parent
 
 
 def _behind_something(reading: Reading) -> set[str]:
     behind = set()
     for relation in reading.graph.relations:
-        depth = arrangement_of(relation.phrase) if relation.kind is RelationKind.SPATIAL else None
+        depth = arrangement_of(relation.phrase, relation.kind) if relation.kind is RelationKind.SPATIAL else None
         if depth in DEPTH:
             behind.add(relation.source if depth is Arrangement.BEHIND else relation.target)
     return behind
@@ -89,6 +107,6 @@ def _end_room(cues: InstanceCues) -> float:
     return min(1.0, 1 / math.sqrt(growth)) if growth > 1 else 1.0
 
 
-def at_least(width: float, height: float) -> tuple[float, float]:
+def _at_least(width: float, height: float) -> tuple[float, float]:
     factor = max(1.0, SMALLEST_SIDE / min(width, height))
     return min(0.98, width * factor), min(0.98, height * factor)

@@ -51,7 +51,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     verbs = [
         word
         for word in words
-        if word.role is Role.VERB and word.lemma not in lexicon.camera_verbs and word.index not in quoted
+        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions, lexicon)
     ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
@@ -92,6 +92,15 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     return sorted(actions, key=lambda action: action.index)
 
 
+def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> bool:
+    """Whether it is about the picture: "zooms in on a leaf", but not "a race car zooms past"."""
+    if word.lemma not in lexicon.camera_verbs:
+        return False
+    number = mention_at(mentions, word.index - 1) if word.index > 0 else None
+    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon.verbs
+    return not of_thing or any(after.lower in ("in", "out") for after in words[word.index + 1 : word.index + 2])
+
+
 def text_of(words: Sequence[Word]) -> str:
     return " ".join(word.lower for word in words)
 
@@ -122,7 +131,7 @@ def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -
         said = action.index < mention.start < action.end and words[mention.start - 1].lower == "by"
         noun = known(mention.name)
         able = noun is not None and (noun.kind is Kind.ANIMATE or (noun.kind is Kind.VEHICLE and action.verb.travels))
-        if said and mention.use is Use.THING and able:
+        if said and mention.use is Use.THING and (able or action.verb.object == "follows"):
             return replace(action, passive=False, subjects=(number,), objects=action.subjects, start=mention.end)
     return None
 

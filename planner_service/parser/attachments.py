@@ -30,6 +30,9 @@ class Attachment:
 LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
 """What does so on a thing ends on it."""
 
+OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
+"""Where a movement ends that a verb's object is the goal of."""
+
 TRAILING = {"behind": Arrangement.BEHIND, "in front": Arrangement.IN_FRONT_OF}
 
 
@@ -54,7 +57,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
-        stays = action is None or not (action.passive or action.verb.travels)
+        stays = (
+            action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
+        )
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         found += [
             Attachment(
@@ -68,7 +73,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
-    return found + _trailing(words, mentions, actions) + _passed(actions)
+    return found + _trailing(words, mentions, actions) + _to_objects(actions)
 
 
 def _is_particle(phrase: str, word: Word) -> bool:
@@ -90,14 +95,14 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal 
     return preposition.goal if moves else None
 
 
-def _passed(actions: Sequence[Action]) -> list[Attachment]:
-    """ "A bus passes a cyclist" goes past it."""
+def _to_objects(actions: Sequence[Action]) -> list[Attachment]:
+    """ "A bus passes a cyclist" goes past it, "a car approaches a house" toward it."""
     return [
-        Attachment(subject, passed, "", None, Goal.PAST, action.index)
+        Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
         for action in actions
-        if action.verb.object == "passed" and not action.passive
+        if action.verb.object in OBJECT_GOALS and not action.passive
         for subject in action.subjects
-        for passed in action.objects[:1]
+        for target in action.objects[:1]
     ]
 
 

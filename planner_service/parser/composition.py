@@ -276,7 +276,10 @@ class Composition:
             if self.wholes.get(attachment.source) == attachment.target:
                 continue
             phrase = attachment.phrase
-            if dynamic and action is not None:
+            if dynamic and action is not None and action.passive and phrase == "by":
+                attachment = replace(attachment, source=attachment.target, target=attachment.source, phrase="")
+                phrase = third_person(action.lemma)
+            elif dynamic and action is not None:
                 predicate = f"is {action.said.lower()}" if action.passive else third_person(action.lemma)
                 if attachment.source not in action.subjects:
                     predicate = "goes"
@@ -284,7 +287,7 @@ class Composition:
                 if (
                     attachment.goal is not None
                     and not self._has_goal(attachment)
-                    and arrangement_of(phrase) not in (None, Arrangement.PAST)
+                    and arrangement_of(phrase, RelationKind.DYNAMIC) not in (None, Arrangement.PAST)
                 ):
                     phrase = f"{predicate} with respect to"
             target = self.ids[attachment.target][0]

@@ -17,8 +17,8 @@ SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
 VERTICAL = {"up": Direction.UP, "down": Direction.DOWN}
 MUTUAL = re.compile(
-    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by) (?:each other|one another)\b"
-    r"|\b(?:in )?opposite directions\b|\bapart\b"
+    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|pass(?:ing)?|approach(?:ing)?)"
+    r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
@@ -114,7 +114,7 @@ class Cued:
 def cued(action: Action | None, setting: Setting) -> Cued:
     """The cues of one action for its subject, or for an object that it sends on its way."""
     kind = noun_of(setting.name).kind
-    if action is None or setting.causes:
+    if action is None or setting.causes or (action.passive and action.verb.object == "approached"):
         return _at_rest(kind, action)
     if action.verb.shown is not None:
         return _at_rest(kind, action)
@@ -157,7 +157,7 @@ def mutual_goal(action: Action) -> Goal | None:
     match = MUTUAL.search(action.text) if moves else None
     if match is None:
         return None
-    if match.group(1) in ("past", "by"):
+    if match.group(1) in ("past", "by", "pass", "passing"):
         return Goal.PAST
     return Goal.AWAY_FROM if match.group(1) in (None, "away from", "from") else Goal.TOWARD
 

@@ -77,8 +77,11 @@ OSCILLATING = re.compile(
     r"|in (?:a |wide |small |big |tight )*circles?|round and round|around and around)\b"
 )
 """Back again and again: no direction."""
-APPROACHING = re.compile(r"\b(?:towards?|closer to) (?:the )?(?:camera|viewers?|us|screen|foreground)\b")
-RECEDING = re.compile(r"\b(?:away from (?:the )?(?:camera|viewers?|us)|into the (?:distance|background|horizon))\b")
+US = "(?:the )?(?:camera|viewers?|us|screen|foreground)"
+APPROACHING = re.compile(
+    rf"\b(?:towards?|(?:closer|nearer) to|approach(?:es|ing|ed)?) {US}\b|\b(?:closer|nearer)\b(?! (?:to|and)\b)"
+)
+RECEDING = re.compile(rf"\baway from {US}\b|\binto the (?:distance|background|horizon)\b|\breced(?:es?|ing|ed)\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
 SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
 SUDDENLY = re.compile(

@@ -23,7 +23,7 @@ class Verb:
     speed: Speed = Speed.NORMAL
     manner: Manner | None = None
     """None: by the subject."""
-    object: Literal["travels", "follows", "rides", "passed", "made_to", "held", "placed"] | None = None
+    object: Literal["travels", "follows", "rides", "passed", "approached", "made_to", "held", "placed"] | None = None
     shown: Literal["after", "before"] | None = None
     """The subject is not seen before, or after, it does so."""
     frame: Literal["enters", "leaves"] | None = None

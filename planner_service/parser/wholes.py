@@ -8,6 +8,7 @@ from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
+from planner_service.parts import part_of
 from shared.motion_graph import MotionLabel
 
 
@@ -20,7 +21,8 @@ def wholes_of(
 ) -> dict[int, int]:
     """What each part or held thing among the mentions `numbers` belongs to.
 
-    "her flowing skirt", "a car with a fluttering flag", "an elephant swings its trunk", "a man holding a cup".
+    "her flowing skirt", "a car with a roof flag", "an elephant swings its trunk", "a man
+    holding a cup".
     """
     wholes: dict[int, int] = {}
     for action in actions:
@@ -30,7 +32,7 @@ def wholes_of(
     for number in numbers:
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
-        worn = lexicon.is_in(lexicon.worn, mention.name)
+        worn = lexicon.is_in(lexicon.worn, mention.name) or part_of(mention.name) is not None
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
         possessed = mention.end > mention.start and words[mention.start].lower in POSSESSIVES
         if attached or (possessed and (worn or swung)):
@@ -48,13 +50,13 @@ def _is_handy(held: int, holder: int, mentions: Sequence[Mention]) -> bool:
 
 
 def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> bool:
-    """Whether it is something soft that another is said to come with: "with a fluttering flag"."""
+    """Whether another is said to come with it, and it is a part or something soft that deforms."""
     mention = mentions[number]
     if mention.start < 2 or words[mention.start - 1].lower != "with":
         return False
     beside = mention_at(mentions, mention.start - 2) is not None
     deforms = any(action.verb.label is MotionLabel.NON_RIGID for action in actions if number in action.subjects)
-    return beside and deforms and noun_of(mention.name).kind is Kind.SOFT
+    return beside and (part_of(mention.name) is not None or (deforms and noun_of(mention.name).kind is Kind.SOFT))
 
 
 def _owner(number: int, mentions: Sequence[Mention], actions: Sequence[Action], numbers: Sequence[int]) -> int | None:

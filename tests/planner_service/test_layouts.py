@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planner_service.arrangements import PHRASES, gap
 from planner_service.cues import Direction, Edge, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.explanation import Explained
+from planner_service.nouns import noun_of
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Rejected, Request, lay_out, plan
 from planner_service.rules import violations
@@ -172,7 +173,10 @@ def test_any_cues_give_a_layout_that_only_relations_can_fault(
                     assert max(aspects) <= min(aspects) * (1 + ASPECT_TOLERANCE)
         else:
             whole = layout.track(parent)
-            assert all(gap(own, theirs) == 0 for own, theirs in zip(track.boxes, whole.boxes, strict=True))
+            for own, theirs in zip(track.boxes, whole.boxes, strict=True):
+                assert gap(own, theirs) == 0
+                assert own.width <= theirs.width + 1e-9
+                assert own.height <= theirs.height + 1e-9
             assert all(there or not here for here, there in zip(track.present, whole.present, strict=True))
 
 
@@ -288,6 +292,47 @@ def test_parts_come_in_with_their_whole() -> None:
     whole, *parts = lay_out(dancer(enters=Edge.LEFT), Request("x", 17, 720, 480, 0)).tracks
     assert whole.present == (False,) * 3 + (True,) * 14
     assert [part.present for part in parts] == [whole.present] * 3
+
+
+def bird(*, size: Size | None = None, manner: Manner | None = None) -> Reading:
+    """A bird in a cage of 0.2 by 0.25; `size` and `manner` are its wing's."""
+    still, flapping = Phase(label=MotionLabel.MOTIONLESS), Phase(label=MotionLabel.NON_RIGID, manner=manner)
+    cage = Instance(id="cage", name="cage", description="a cage", label=still.label)
+    body = Instance(id="bird", name="bird", description="a bird", label=still.label)
+    wing = Instance(id="wing", name="wing", description="a wing", label=flapping.label, parent="bird")
+    inside = Relation(source="bird", target="cage", kind=RelationKind.SPATIAL, phrase="in")
+    return Reading(
+        graph=MotionGraph(instances=(cage, body, wing), relations=(inside,)),
+        background="a room",
+        cues=(
+            InstanceCues(instance="cage", size=Size(width=0.2, height=0.25), phases=(still,)),
+            InstanceCues(instance="bird", phases=(still,)),
+            InstanceCues(instance="wing", size=size, phases=(flapping,)),
+        ),
+        depth_order=("wing", "bird", "cage"),
+    )
+
+
+def test_a_part_takes_its_share_of_a_whole_that_is_made_to_fit() -> None:
+    """A wing has 0.48 of a bird's width and 0.55 of its height, also where the bird has 0.6 of its cage's width."""
+    _, body, wing = (track.boxes[0] for track in lay_out(bird(), Request("x", 17, 720, 480, 0)).tracks)
+    assert body.width == pytest.approx(0.6 * 0.2)
+    assert (wing.width / body.width, wing.height / body.height) == pytest.approx((0.48, 0.55))
+
+
+def test_a_part_is_cut_to_its_whole_whatever_its_cue_says() -> None:
+    """Of 0.4 by 0.03 on a bird that is smaller: nearly its width, and the height asked for."""
+    reading = bird(size=Size(width=0.4, height=0.03))
+    _, body, wing = (track.boxes[0] for track in lay_out(reading, Request("x", 17, 720, 480, 0)).tracks)
+    assert (wing.width, wing.height) == pytest.approx((0.95 * body.width, 0.03))
+
+
+def test_a_part_deforms_no_wider_than_its_whole() -> None:
+    """The dance spreads it by 0.18 of its width, from 0.95 of its whole's."""
+    reading = bird(size=Size(width=0.4, height=0.03), manner=Manner.DANCE)
+    _, body, wing = lay_out(reading, Request("x", 49, 720, 480, 0)).tracks
+    assert max(box.width for box in wing.boxes) == pytest.approx(body.boxes[0].width)
+    assert min(box.width for box in wing.boxes) < 0.95 * body.boxes[0].width
 
 
 @pytest.mark.parametrize("phrase", ["behind", "in front of"])
@@ -474,3 +519,35 @@ def test_a_goal_is_where_its_target_is_by_then() -> None:
     assert ball[-1].x0 - ball[8].x0 > 0.1
     assert gap(dog[8], ball[8]) < 0.01
     assert gap(dog[-1], ball[-1]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chaser", "chased", "sign"),
+    [
+        ("a cat chases a mouse", "cat", "mouse", 1),
+        ("a mouse is chased by a cat", "cat", "mouse", 1),
+        ("a dog chases a rabbit to the left", "dog", "rabbit", -1),
+    ],
+)
+def test_what_chases_something_comes_after_it(parser: Parser, prompt: str, chaser: str, chased: str, sign: int) -> None:
+    boxes = {track.instance: track.boxes for track in plan(parser, Request(prompt, 17, 720, 480, 0)).tracks}
+    ahead = [sign * (b.center[0] - a.center[0]) for a, b in zip(boxes[chaser], boxes[chased], strict=True)]
+    assert min(ahead) > 0.1
+
+
+def test_what_stands_on_the_ground_is_made_smaller_rather_than_lifted(parser: Parser) -> None:
+    """A dog that must have a way to go to a cat has it beside the cat, not above."""
+    made = plan(parser, Request("a dog approaches a cat and a bird", 17, 720, 480, 0))
+    assert made.tracks[0].boxes[0].y1 > 0.8
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a bus and a truck pass each other", "a bus drives past a house", "a cat runs past a dog"]
+)
+def test_what_passes_something_has_room_on_both_sides(parser: Parser, prompt: str) -> None:
+    """It goes at least a fifth of the frame, at more than half of what it usually measures."""
+    made = plan(parser, Request(prompt, 17, 720, 480, 0))
+    boxes = made.tracks[0].boxes
+    noun = noun_of(made.graph.instances[0].name)
+    assert abs(boxes[-1].center[0] - boxes[0].center[0]) > 0.2
+    assert boxes[0].height > noun.height / 2

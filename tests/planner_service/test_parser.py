@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from planner_service.cues import Direction, Goal, Reading
+from planner_service.parser.cueing import APPROACH, RECEDE
 from planner_service.reasoning import Request, plan
 from shared.errors import PlanningFailed
 from shared.motion_graph import MotionLabel
@@ -141,9 +142,34 @@ def test_goals(parser, prompt, goal, target):
 
 
 @pytest.mark.parametrize(
+    ("prompt", "scale"),
+    [
+        ("a balloon approaches the camera", APPROACH),
+        ("a plane flies towards the viewer", APPROACH),
+        ("a horse comes closer", APPROACH),
+        ("a train recedes", RECEDE),
+        ("a man walks away from the camera", RECEDE),
+        ("a boat sails into the distance", RECEDE),
+    ],
+)
+def test_coming_nearer_and_going_away_is_scale_alone(parser, prompt, scale):
+    phase = parser.read(prompt, 0, None).reading.cues[0].phases[0]
+    assert (phase.scale, phase.direction, phase.target) == (scale, None, None)
+    assert phase.label is not STILL
+
+
+@pytest.mark.parametrize("prompt", ["a car approaches a house", "a dog walks closer to a cat"])
+def test_what_something_else_comes_nearer_to_is_its_goal(parser, prompt):
+    phase = parser.read(prompt, 0, None).reading.cues[0].phases[0]
+    assert (phase.scale, phase.goal) == (1.0, Goal.TOWARD)
+
+
+@pytest.mark.parametrize(
     ("prompt", "goal"),
     [
         ("two people walk toward each other", Goal.TOWARD),
+        ("two trains approach each other", Goal.TOWARD),
+        ("a bus and a truck pass each other", Goal.PAST),
         ("a dog and a cat run away from one another", Goal.AWAY_FROM),
     ],
 )
@@ -166,6 +192,52 @@ def test_toward_each_other(parser, prompt, goal):
 def test_what_is_said_of_several_is_said_of_each(parser, prompt, relations):
     made = plan(parser, Request(prompt, 17, 720, 480, 0))
     assert {(relation.source, relation.phrase, relation.target) for relation in made.graph.relations} == relations
+
+
+@pytest.mark.parametrize(
+    ("active", "passive"),
+    [
+        ("a cat chases a mouse", "a mouse is chased by a cat"),
+        ("two wolves chase a deer", "a deer is chased by two wolves"),
+        ("a zorble follows a boy", "a boy is followed by a zorble"),
+        ("a crane lifts a crate", "a crate is lifted by a crane"),
+        ("a hunter approaches a deer", "a deer is approached by a hunter"),
+    ],
+)
+def test_a_passive_says_the_same_as_the_active(parser, active, passive):
+    readings = [parser.read(prompt, 0, None).reading for prompt in (active, passive)]
+    acting, suffering = (
+        ({(node.id, node.name, node.label) for node in reading.graph.instances}, set(reading.graph.relations))
+        for reading in readings
+    )
+    assert acting == suffering
+    assert acting[1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "relation"),
+    [
+        ("a car is parked by a bus", ("car", "by", "bus")),
+        ("a lamp by a bed", ("lamp", "by", "bed")),
+        ("a ball is hit by a hammer", ("hammer", "hits", "ball")),
+    ],
+)
+def test_by_is_a_place_of_what_rests_and_an_agent_of_what_is_done(parser, prompt, relation):
+    assert related(parser.read(prompt, 0, None).reading) == {relation}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "direction"),
+    [
+        ("a motorcycle zooms to the left", LEFT),
+        ("a drone zooms through the sky", RIGHT),
+        ("the camera zooms in on a drone", None),
+        ("a shot of a drone zooms out", None),
+    ],
+)
+def test_a_thing_zooms_by_itself_and_the_camera_moves_nothing(parser, prompt, direction):
+    cues = parser.read(prompt, 0, None).reading.cues
+    assert [cue.phases[0].direction for cue in cues] == [direction]
 
 
 def test_then_begins_a_new_phase(parser):

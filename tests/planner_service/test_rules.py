@@ -157,18 +157,21 @@ def test_what_is_on_a_carrier_is_still_on_it_in_the_last_frame(parser, bird, goo
 
 
 @pytest.mark.parametrize(
-    ("phrase", "arrangement"),
+    ("phrase", "kind", "arrangement"),
     [
-        ("sits on the left side of", Arrangement.LEFT_OF),
-        ("is on top of", Arrangement.ON),
-        ("in front of", Arrangement.IN_FRONT_OF),
-        ("in", Arrangement.IN),
-        ("walks away from", Arrangement.AWAY_FROM),
-        ("begins", None),
+        ("sits on the left side of", RelationKind.SPATIAL, Arrangement.LEFT_OF),
+        ("is on top of", RelationKind.SPATIAL, Arrangement.ON),
+        ("in front of", RelationKind.SPATIAL, Arrangement.IN_FRONT_OF),
+        ("in", RelationKind.SPATIAL, Arrangement.IN),
+        ("walks away from", RelationKind.DYNAMIC, Arrangement.AWAY_FROM),
+        ("begins", RelationKind.DYNAMIC, None),
+        ("is parked by", RelationKind.SPATIAL, Arrangement.NEXT_TO),
+        ("is chased by", RelationKind.DYNAMIC, None),
+        ("passes by", RelationKind.DYNAMIC, Arrangement.PAST),
     ],
 )
-def test_phrases(phrase, arrangement):
-    assert arrangement_of(phrase) is arrangement
+def test_phrases(phrase, kind, arrangement):
+    assert arrangement_of(phrase, kind) is arrangement
 
 
 def test_every_arrangement_has_a_phrase():
