@@ -26,7 +26,7 @@ class Adherence:
     left out of a mean because it is bad; what perfect videos get is in README.md."""
 
     sprite: str
-    boxes: Tensor
+    boxes: tuple[tuple[float, ...], ...]
     """[frames, 4], where it was found."""
     detected: bool
     score: float
@@ -72,7 +72,7 @@ def measure_adherence(
     return [
         Adherence(
             sprite=each.sprite,
-            boxes=boxes[k],
+            boxes=tuple(tuple(box) for box in boxes[k].tolist()),
             detected=each.present,
             score=float(each.scores.mean()),
             mean_iou=float(overlaps[k].mean()),

@@ -50,7 +50,7 @@ class EmojiWorld(CogVideoX):
                 detected=its.detected,
                 mean_iou=round(its.mean_iou, 3),
                 centre_error=round(its.centre_error, 3),
-                boxes=tuple(Box(*(round(edge, 4) for edge in box)) for box in its.boxes.tolist()),
+                boxes=tuple(Box(*(round(edge, 4) for edge in box)) for box in its.boxes),
             )
             for track, its in zip(plan.tracks, found, strict=True)
         )
