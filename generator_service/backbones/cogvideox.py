@@ -144,9 +144,14 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         regional_steps = range(round(parameters.regional_steps * settings.steps)) if parameters.regional else range(0)
         regional = None
         if regional_steps:
-            captions, background = self.region_captions(plan)
+            captions, around = self.region_captions(plan)
             regional = RegionalPrompting.encode(
-                self, layout, captions, background, base_ratio=parameters.base_ratio, steps=regional_steps
+                self,
+                layout,
+                captions,
+                around if parameters.background else None,
+                base_ratio=parameters.base_ratio,
+                steps=regional_steps,
             )
         motion = MotionGuidance(parameters, range(round(parameters.steps * settings.steps)))
         return CogVideoXGuidance(self, conditioning, layout, motion=motion, regional=regional)

@@ -61,24 +61,27 @@ class RegionalPrompting:
         backbone: "CogVideoX",
         layout: TokenLayout,
         captions: Sequence[str],
-        background: str,
+        background: str | None,
         *,
         base_ratio: float,
         steps: range,
     ) -> "RegionalPrompting":
-        """captions: of each instance, in words that the backbone knows; background: of what is outside all boxes."""
-        texts = (*captions, background)
+        """captions: of each instance, in words that the backbone knows; background: of what is outside all boxes, None
+        for the whole prompt."""
+        inside = layout.inside.flatten(1)  # [instance, N]
+        names: tuple[str | None, ...] = layout.names
+        texts, membership = tuple(captions), inside
+        if background is not None:
+            names, texts = (*names, None), (*texts, background)
+            membership = torch.cat([inside, ~inside.any(0, keepdim=True)])
         encoded, _ = backbone.pipeline.encode_prompt(
             list(texts),
             do_classifier_free_guidance=False,
             max_sequence_length=backbone.text_tokens,
             device=backbone.device,
         )
-        inside = layout.inside.flatten(1)  # [instance, N]
-        membership = torch.cat([inside, ~inside.any(0, keepdim=True)])
         regions = Regions.of(membership, backbone.text_tokens, backbone.device)
-        names = zip((*layout.names, None), texts, strict=True)
-        return cls(tuple(names), encoded.flatten(0, 1)[None], regions, base_ratio, steps)
+        return cls(tuple(zip(names, texts, strict=True)), encoded.flatten(0, 1)[None], regions, base_ratio, steps)
 
 
 class CogVideoXGuidance:
