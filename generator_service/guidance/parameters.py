@@ -47,13 +47,6 @@ class GuidanceParameters(WireModel):
     small_boxes: Annotated[bool, Field(description="Guide instances more strongly the smaller they are.")] = False
     regional: Annotated[bool, Field(description="Regional prompting: each box reads its own description.")] = True
     regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
-    background: Annotated[
-        bool,
-        Field(
-            description="What is outside all boxes reads the background's description. Else it reads the whole prompt: "
-            "of several things fewer are lost, and more are drawn outside their boxes."
-        ),
-    ] = True
     base_ratio: Annotated[
         Share, Field(description="Weight of the whole prompt against a region's description inside its box.")
     ] = 0.3

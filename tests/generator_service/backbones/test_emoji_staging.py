@@ -7,6 +7,10 @@ import pytest
 
 from emoji_world.spec import WORLD
 from generator_service.backbones.emoji_staging import PAIR_EDGE_PX, STRETCH, staged
+from generator_service.backbones.emoji_world import EmojiWorld
+from generator_service.backbones.load import load_backbone
+from generator_service.backbones.specs import EMOJI_WORLD
+from generator_service.settings import WorkerSettings
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
 from shared.plan import Phase, Plan, Track
@@ -154,3 +158,16 @@ def test_a_staged_plan_is_staged() -> None:
     assert twice.objects == once.objects
     for one, other in zip(once.plan.tracks, twice.plan.tracks, strict=True):
         assert [value for box in one.boxes for value in box] == pytest.approx([v for box in other.boxes for v in box])
+
+
+def test_around_one_thing_is_its_place_and_around_two_the_whole_prompt() -> None:
+    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
+    assert isinstance(backbone, EmojiWorld)
+    car = ("car", MotionLabel.MOTIONLESS, still(0.2))
+    assert backbone.region_captions(plan_of("a car on the road", car)) == (
+        ("a red car is standing still on the road",),
+        "on the road",
+    )
+    pair = plan_of("a car and a pig on the road", car, ("pig", MotionLabel.MOTIONLESS, still(0.8)))
+    captions = ("a red car is standing still on the road", "a pink pig is standing still on the road")
+    assert backbone.region_captions(pair) == (captions, None)
