@@ -38,6 +38,12 @@ def test_every_file_of_a_family_is_in_the_list() -> None:
     assert {name.replace("-", "_") for name in FAMILIES} == files
 
 
+def test_the_layers_that_a_job_may_name_are_those_of_the_network() -> None:
+    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
+    assert isinstance(backbone, CogVideoX)
+    assert len(backbone.transformer.transformer_blocks) == EMOJI_WORLD.layers
+
+
 def test_every_family_a_spec_can_name_is_in_the_list() -> None:
     assert set(FAMILIES) == set(get_args(BackboneSpec.model_fields["family"].annotation))
 
