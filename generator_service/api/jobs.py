@@ -8,6 +8,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
+from generator_service.api.caller import Caller, UseCaller
 from generator_service.api.examples import REQUESTS
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts, UseViewer
@@ -38,13 +39,14 @@ def submit(
     response: Response,
     parts: UseParts,
     viewer: UseViewer,
+    caller: UseCaller,
 ) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
     `GET /jobs/{id}/events`.
     """
-    record = accepted(request, datetime.now(UTC))
+    record = accepted(request, caller, datetime.now(UTC))
     parts.store.create(record, request.plan)
     try:
         parts.delivery.enqueue(record)
@@ -56,11 +58,12 @@ def submit(
     return viewer.view(record)
 
 
-def accepted(request: JobRequest, now: datetime) -> JobRecord:
+def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
     """The first record of a new job.  Raises InvalidRequest for what its backbone cannot do."""
     settings = request.settings()
     return JobRecord(
         id=uuid4().hex,
+        owner=caller.owner,
         status=JobStatus.QUEUED,
         stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
         prompt=request.text,

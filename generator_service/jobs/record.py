@@ -63,6 +63,8 @@ class Diagnostics(WireModel):
 
 class JobRecord(WireModel):
     id: JobId
+    owner: str = "anyone"
+    """Who submitted it."""
     status: JobStatus
     stage: Stage | None
     """What runs, or what the job is queued for; None in a terminal state."""
