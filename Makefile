@@ -10,6 +10,7 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --constrai
 PROMPT ?= a red car drives to the right while a tree stands still
 OUT ?= out
 PORT ?= 8080
+URL ?= http://127.0.0.1:$(PORT)
 KILLS ?= 20
 export PROMPT OUT
 
@@ -44,6 +45,10 @@ demo: $(VENV)/installed ## PROMPT="…" [SEED=…]: start everything, make one v
 .PHONY: up
 up: $(VENV)/installed ## [PORT=…]: start everything and keep it running until Ctrl-C
 	@$(BIN)/python -m deploy.local up --port $(PORT)
+
+.PHONY: status
+status: $(VENV)/installed ## [URL=…]: workers, the jobs they hold, queues, and what is wrong
+	@$(BIN)/python -m generator_service overview --url $(URL)
 
 # develop
 

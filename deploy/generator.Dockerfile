@@ -17,6 +17,7 @@ ENV HF_HOME=/models
 COPY deploy/__init__.py deploy/
 COPY deploy/container deploy/container
 COPY shared shared
+COPY telemetry telemetry
 COPY emoji_world emoji_world
 COPY generator_service generator_service
 

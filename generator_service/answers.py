@@ -40,6 +40,7 @@ class JobView(JobRecord):
 
     results: Annotated[Results | None, Field(exclude=True)] = None
     """Keys in object storage; clients get `urls` in their place."""
+    traceparent: Annotated[str | None, Field(exclude=True)] = None
     steps: Annotated[int, Field(description="Denoising steps in all.")]
     queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it is queued.")]
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from generator_service.logging import set_up_logging
 from generator_service.settings import Settings, StorageSettings, WorkerSettings
 from shared.errors import ServiceError, violations_of
+from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing
 
 GRACE_SECONDS = 10
 """How long answers that have begun may take once the API has been asked to stop."""
@@ -25,6 +26,7 @@ def serve(
 
     from generator_service.api.app import create_app
 
+    set_up_tracing("generator-api")
     with _refusals_told():
         uvicorn.run(
             create_app(settings),

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from generator_service.answers import BackboneList, BackboneView, JobPage, JobView
 from generator_service.jobs.states import JobStatus
+from generator_service.overview import Overview
 from generator_service.request import JobRequest
 from shared.errors import Problem, ServiceError, Unavailable, invalid_request
 from shared.plan import Plan
@@ -122,6 +123,10 @@ class Client:
 
     def backbones(self) -> tuple[BackboneView, ...]:
         return _read(BackboneList, self._ask("GET", "/backbones")).backbones
+
+    def overview(self) -> Overview:
+        """The service at a glance."""
+        return _read(Overview, self._ask("GET", "/overview"))
 
     def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         with _reachable():

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """How many workers may fall silent with one job in hand before it is given up."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where a worker serves Prometheus metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -8,12 +8,13 @@ import structlog
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from planner_service import reasoning
 from planner_service.explanation import ExplainedPlan
+from planner_service.metrics import PlannerMetrics
 from planner_service.reasoning import Planner
 from shared.asgi import BodyLimit
 from shared.errors import (
@@ -28,6 +29,8 @@ from shared.errors import (
 )
 from shared.plan import MAXIMUM_FRAMES, Plan, Prompt
 from shared.wire import WireModel
+from telemetry.request_id import HEADER, RequestIds
+from telemetry.tracing import trace_app
 
 MINIMUM_FRAMES = 8
 MAXIMUM_SIDE = 4096
@@ -64,22 +67,25 @@ class Health(WireModel):
     status: Literal["ok"] = "ok"
 
 
-def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall_back: bool = False) -> FastAPI:
+def create_app(
+    planners: Mapping[str, Planner],
+    maximum_body_bytes: int,
+    *,
+    fall_back: bool = False,
+    metrics: PlannerMetrics | None = None,
+) -> FastAPI:
     """`planners`, by name, in the order in which "auto" prefers them.
 
-    `fall_back`: "auto" takes the next one where the language model is unavailable.
+    `fall_back`: "auto" takes the next one where the language model is unavailable.  `metrics`: what `/metrics` exposes.
     """
+    metrics = metrics or PlannerMetrics()
+    planners = {name: metrics.watched(planner) for name, planner in planners.items()}
     app = FastAPI(
         title="Planner",
         summary="A prompt becomes a plan: a motion graph and a box for every instance and frame.",
         version=reasoning.VERSION,
         responses={422: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Not valid"}},
     )
-    metrics = CollectorRegistry()
-    plans = Counter(
-        "planner_plans", "Plans asked for, by planner and outcome.", ["planner", "outcome"], registry=metrics
-    )
-    seconds = Histogram("planner_plan_seconds", "Time to a plan.", ["planner"], registry=metrics)
 
     @app.post(
         "/plans",
@@ -103,6 +109,7 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall
         except LanguageModelUnavailable:
             if not (fall_back and len(chosen) > 1):
                 raise
+            metrics.fell_back()
             explained = measured_plan(chosen[1], request, instead_of=chosen[0].name)
         return explained if explain else explained.plan
 
@@ -118,8 +125,7 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall
             raise
         finally:
             took = time.perf_counter() - started
-            plans.labels(planner.name, outcome).inc()
-            seconds.labels(planner.name).observe(took)
+            metrics.planned(planner.name, outcome, took)
             logger.info("plan", planner=planner.name, outcome=outcome, seconds=round(took, 3), instead_of=instead_of)
 
     @app.get("/health")
@@ -137,13 +143,15 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall
     @app.get("/metrics", response_class=Response)
     def expose_metrics() -> Response:
         """Prometheus metrics."""
-        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposed(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_surprise)
     app.add_middleware(BodyLimit, maximum_bytes=maximum_body_bytes)
+    app.add_middleware(RequestIds)
+    trace_app(app)
     return app
 
 
@@ -159,33 +167,37 @@ def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Plan
     return [planners[choice]]
 
 
-def _problem_response(error: ServiceError) -> JSONResponse:
-    return JSONResponse(error.problem.model_dump(mode="json"), error.status, media_type=PROBLEM_MEDIA_TYPE)
+def _problem_response(request: Request, error: ServiceError) -> JSONResponse:
+    return _answer(request, error.problem)
+
+
+def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    told = problem.model_copy(update={"request_id": request.state.request_id})
+    return JSONResponse(told.model_dump(mode="json"), problem.status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 async def _on_service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)  # noqa: S101  # Starlette's types cannot say it
-    return _problem_response(error)
+    return _problem_response(request, error)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # Starlette's types cannot say it
-    return _problem_response(invalid_request(error.errors()))
+    return _problem_response(request, invalid_request(error.errors()))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101  # Starlette's types cannot say it
     if error.status_code == 404:
-        return _problem_response(NotFound(f"there is nothing at {request.url.path}"))
+        return _problem_response(request, NotFound(f"there is nothing at {request.url.path}"))
     problem = Problem(
         title=error.detail, status=error.status_code, detail=error.detail, code="http_error", retryable=False
     )
-    return JSONResponse(
-        problem.model_dump(mode="json"), error.status_code, headers=error.headers, media_type=PROBLEM_MEDIA_TYPE
-    )
+    return _answer(request, problem, error.headers)
 
 
 async def _on_surprise(request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected", exc_info=error, path=request.url.path)
-    return _problem_response(ServiceError("an unexpected error; the service's log has it"))
+    its = request.state.request_id  # this is answered around all middleware, which would bind it and give the header
+    logger.error("unexpected", exc_info=error, path=request.url.path, request_id=its)
+    return _answer(request, ServiceError("an unexpected error; the service's log has it").problem, {HEADER: its})

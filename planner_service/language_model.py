@@ -22,7 +22,8 @@ breaker.  A BadAnswer is worth a repair, which the planner asks for.
 """
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -33,7 +34,9 @@ from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from planner_service.circuit import Circuit, CircuitOpen
+from planner_service.completion import Completion, Outcome
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation, violations_of
+from telemetry.tracing import trace_client
 
 CONNECT_SECONDS = 5.0
 MAXIMUM_TOKENS = 4096
@@ -80,14 +83,17 @@ class LanguageModel:
         connections: int = 8,
         retry_seconds: float = 0.5,
         circuit: Circuit | None = None,
+        on_completion: Callable[[Completion], None] = lambda _: None,
     ) -> None:
         """`seconds`: the longest one completion may take, waiting for one of the `connections` and retries included;
-        `tokens`: the longest it may be; `retry_seconds`: the wait before the first retry."""
+        `tokens`: the longest it may be; `retry_seconds`: the wait before the first retry; `on_completion` hears how
+        each one went."""
         self.model = model
         self._tokens = tokens
         self._seconds = seconds
         self._retry_seconds = retry_seconds
         self._circuit = circuit or Circuit(FAILURES, REST_SECONDS)
+        self._on_completion = on_completion
         self._stack = ExitStack()
         self._portal = self._stack.enter_context(start_blocking_portal())
         self._client = httpx.AsyncClient(
@@ -96,7 +102,7 @@ class LanguageModel:
             timeout=httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
-
+        trace_client(self._client)
         self._stack.callback(self._portal.call, self._client.aclose)
 
     def close(self) -> None:
@@ -148,16 +154,22 @@ class LanguageModel:
             self._circuit.enter()
         except CircuitOpen as error:
             raise LanguageModelUnavailable(f"the language model is left alone: {error}") from error
+        begin = time.perf_counter()
         try:
             with anyio.fail_after(self._seconds):
-                answer = _answer(await self._post(body))
+                response = await self._post(body)
+                answer = _answer(response)
         except (TimeoutError, httpx.HTTPError, _NoCompletion) as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
                 self._circuit.succeeded()  # it is there, and says what it wants
             else:
                 self._circuit.failed()
-            raise _named(error) from error
+            named = _named(error)
+            outcome: Outcome = "unavailable" if isinstance(named, LanguageModelUnavailable) else "refused"
+            self._on_completion(Completion(outcome, time.perf_counter() - begin))
+            raise named from error
         self._circuit.succeeded()
+        self._on_completion(Completion("answered", time.perf_counter() - begin, *_tokens(response)))
         return answer
 
     async def _post(self, body: dict[str, Any]) -> httpx.Response:
@@ -185,6 +197,16 @@ def _answer(response: httpx.Response) -> tuple[str, str]:
         return str(choice["message"]["content"]), str(choice.get("finish_reason"))
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _NoCompletion from error
+
+
+def _tokens(response: httpx.Response) -> tuple[int, int]:
+    """Of prompt and answer; 0 where the server does not say, or says nonsense."""
+    usage = response.json().get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    counts = [usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")]
+    prompt, completion = (count if isinstance(count, int) and count >= 0 else 0 for count in counts)
+    return prompt, completion
 
 
 def _is_worth_a_retry(error: BaseException) -> bool:

@@ -3,20 +3,25 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import structlog
 import uvicorn
 
 from planner_service.api import create_app
 from planner_service.language_model import LanguageModel
+from planner_service.metrics import PlannerMetrics
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Planner
 from planner_service.settings import Settings
 from planner_service.thinking import LanguageModelPlanner
+from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing
 
 
 @contextmanager
-def open_planners(settings: Settings) -> Iterator[Mapping[str, Planner]]:
-    """The planners by name, the preferred one first; the connection to a language model is closed at the end."""
+def open_planners(settings: Settings, metrics: PlannerMetrics | None = None) -> Iterator[Mapping[str, Planner]]:
+    """The planners by name, the preferred one first; the connection to a language model is closed at the end.
+
+    `metrics` hears of every completion.
+    """
     parser = Parser()
     if settings.language_model_url is None:
         yield {parser.name: parser}
@@ -28,6 +33,7 @@ def open_planners(settings: Settings) -> Iterator[Mapping[str, Planner]]:
         key=key.get_secret_value() if key is not None else None,
         seconds=settings.language_model_seconds,
         connections=settings.language_model_connections,
+        on_completion=(metrics or PlannerMetrics()).completion,
     )
     try:
         planners: list[Planner] = [LanguageModelPlanner(language_model, parser), parser]
@@ -38,20 +44,11 @@ def open_planners(settings: Settings) -> Iterator[Mapping[str, Planner]]:
 
 def serve(settings: Settings) -> None:
     """Run the service until it is told to stop."""
-    configure_logging(settings)
-    with open_planners(settings) as planners:
-        app = create_app(planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback)
-        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
-
-
-def configure_logging(settings: Settings) -> None:
-    renderer = structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ]
-    )
+    set_up_logging(settings.log_format)
+    set_up_tracing("planner")
+    metrics = PlannerMetrics()
+    with open_planners(settings, metrics) as planners:
+        app = create_app(
+            planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback, metrics=metrics
+        )
+        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)

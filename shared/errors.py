@@ -46,6 +46,8 @@ class Problem(WireModel):
     code: str
     retryable: bool
     violations: tuple[Violation, ...] = ()
+    request_id: str | None = None
+    """The answer's `X-Request-Id`: by it the services' logs tell more."""
 
 
 class ServiceError(Exception):

@@ -6,12 +6,15 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from generator_service.api import catalogue, events, health, jobs, metrics, results
+from generator_service.api import catalogue, events, health, jobs, metrics, overview, results
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
+from generator_service.jobs.counters import taken_back_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, Unavailable
+from telemetry.request_id import RequestIds
+from telemetry.tracing import trace_app
 
 DESCRIPTION = """
 A prompt becomes a plan (what moves how, and where), the plan steers a video diffusion model, the video is an MP4.
@@ -21,9 +24,20 @@ A prompt becomes a plan (what moves how, and where), the plan steers a video dif
 3. `GET /jobs/{id}/content` is the video.
 
 Every error is `application/problem+json` (RFC 9457) with a `code` to act on and, where fields are wrong, `violations`.
+
+Every answer has an `X-Request-Id`: yours, where you sent one, else a new one.  By it the services' logs tell
+what became of the request and of its job.
 """
 
-ROUTERS = (jobs.router, events.router, results.router, catalogue.router, health.router, metrics.router)
+ROUTERS = (
+    jobs.router,
+    events.router,
+    results.router,
+    catalogue.router,
+    health.router,
+    overview.router,
+    metrics.router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,8 +56,11 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     add_problem_handlers(app)
     app.state.request_metrics = CollectorRegistry()
+    app.state.count_taken_back = taken_back_counter(app.state.request_metrics)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=app.state.request_metrics)
+    app.add_middleware(RequestIds)
+    trace_app(app)
     _document_problems(app)
     return app
 

@@ -1,15 +1,18 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
+import structlog
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
 from generator_service.api.caller import Caller, UseCaller
 from generator_service.api.examples import REQUESTS
+from generator_service.api.origin import UseOrigin
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
@@ -22,6 +25,8 @@ PAGE = 20
 MAXIMUM_PAGE = 100
 
 KnownJob = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -40,14 +45,16 @@ def submit(
     parts: UseParts,
     viewer: UseViewer,
     caller: UseCaller,
+    origin: UseOrigin,
 ) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
     `GET /jobs/{id}/events`.
     """
-    record = accepted(request, caller, datetime.now(UTC))
+    record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     parts.store.create(record, request.plan)
+    log.info("job_accepted", job_id=record.id, owner=record.owner)
     try:
         parts.delivery.enqueue(record)
     except Unavailable as error:

@@ -1,8 +1,12 @@
-"""What Prometheus asks for: counted here, requests; looked up when asked, jobs, queues and workers."""
+"""What Prometheus asks for: counted here, requests; looked up when asked, jobs, queues and workers.
+
+What is looked up is the same in every API process: take its maximum over them, not its sum.
+"""
 
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -11,9 +15,8 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generator_service.api.wiring import Parts, UseParts
-from generator_service.backbones.specs import BACKBONES
-from generator_service.jobs.connection import answering
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.heartbeat import WorkerInfo
+from generator_service.jobs.load import loads
 from shared.errors import Unavailable
 
 SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -82,21 +85,32 @@ class _ServiceState(Collector):
 
     def _gauges(self) -> list[GaugeMetricFamily]:
         counts = self._parts.store.counts()
-        workers = Tally((info.kind, info.backbone or "") for info in self._parts.workers.workers())
-        names = [PLAN_QUEUE, *(render_queue(backbone) for backbone in BACKBONES)]
-        with answering():
-            lengths = {name: self._parts.delivery.queue(name).count for name in names}
+        workers = self._parts.workers.workers()
+        queues = loads(self._parts.store, self._parts.delivery, datetime.now(UTC))
 
         by_status = GaugeMetricFamily("generator_jobs", "Jobs that are kept.", labels=["status"])
         for status, count in counts.items():
             by_status.add_metric([status.value], count)
         waiting = GaugeMetricFamily("generator_queue_length", "Jobs that wait for a worker.", labels=["queue"])
-        for name, length in lengths.items():
-            waiting.add_metric([name], length)
-        alive = GaugeMetricFamily("generator_workers", "Workers that were heard lately.", labels=["kind", "backbone"])
-        for labels, number in workers.items():
-            alive.add_metric(labels, number)
-        return [by_status, waiting, alive]
+        running = GaugeMetricFamily("generator_queue_running", "Jobs that a worker has.", labels=["queue"])
+        oldest = GaugeMetricFamily(
+            "generator_queue_oldest_seconds", "How long the job has waited that has waited longest.", labels=["queue"]
+        )
+        for name, load in queues.items():
+            waiting.add_metric([name], load.waiting)
+            running.add_metric([name], load.running)
+            oldest.add_metric([name], load.oldest_seconds or 0.0)
+        alive = _by_kind("generator_workers", "Workers that were heard lately.", workers)
+        at_work = [info for info in workers if info.job is not None]
+        busy = _by_kind("generator_workers_busy", "Of these, those that have a job.", at_work)
+        return [by_status, waiting, running, oldest, alive, busy]
+
+
+def _by_kind(name: str, meaning: str, workers: Iterable[WorkerInfo]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=["kind", "backbone"])
+    for labels, number in Tally((info.kind, info.backbone or "") for info in workers).items():
+        family.add_metric(labels, number)
+    return family
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem, ServiceError, invalid_request
+from telemetry.request_id import HEADER
 
 RETRY_AFTER_SECONDS: Final = 5
 """What a 503 asks for: about as long as a restart of Redis or of a worker takes."""
@@ -32,7 +33,8 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _surprise)
 
 
-def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def _answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    problem = problem.model_copy(update={"request_id": request.state.request_id})
     retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
     return Response(problem.model_dump_json(), problem.status, {**retry, **(headers or {})}, PROBLEM_MEDIA_TYPE)
 
@@ -41,12 +43,12 @@ def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101  (so it was registered)
     if error.status >= 500:
         log.warning("answered_with_problem", code=error.code, detail=error.detail, path=request.url.path)
-    return _answer(error.problem)
+    return _answer(request, error.problem)
 
 
-def _validation_error(_: Request, error: Exception) -> Response:
+def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return _answer(invalid_request(_printable(error.errors())).problem)
+    return _answer(request, invalid_request(_printable(error.errors())).problem)
 
 
 def _printable(errors: Sequence[Any]) -> list[dict[str, Any]]:
@@ -71,9 +73,11 @@ def _http_exception(request: Request, error: Exception) -> Response:
             code = str(error.detail).lower().replace(" ", "_")
             detail = f"{request.method} {request.url.path}: {error.detail}"
             problem = Problem(title=error.detail, status=status, detail=detail, code=code, retryable=False)
-    return _answer(problem, dict(error.headers or {}))
+    return _answer(request, problem, dict(error.headers or {}))
 
 
 def _surprise(request: Request, error: Exception) -> Response:
-    log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
-    return _answer(ServiceError("something went wrong here; it is in the service's log").problem)
+    its = request.state.request_id  # this is answered around all middleware, which would bind it and give the header
+    log.error("request_failed", method=request.method, path=request.url.path, request_id=its, exc_info=error)
+    problem = ServiceError("something went wrong here; it is in the service's log").problem
+    return _answer(request, problem, {HEADER: its})

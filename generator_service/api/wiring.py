@@ -50,7 +50,12 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
         watchdog = Watchdog(
-            parts.store, parts.delivery, parts.workers, attempts, delete_leftovers=parts.objects.delete_leftovers
+            parts.store,
+            parts.delivery,
+            parts.workers,
+            attempts,
+            delete_leftovers=parts.objects.delete_leftovers,
+            on_taken_back=app.state.count_taken_back,
         )
         with text, raw, probing, planner, watchdog:
             app.state.parts = parts

@@ -56,6 +56,23 @@ class Delivery:
             queues = cast(list[list[bytes]], pipeline.execute())
         return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
 
+    def fronts(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        """For each queue: how many messages wait, and the ids of the jobs that the first `depth` of them speak of.
+
+        Raises Unavailable.
+        """
+        names = (PLAN_QUEUE, *map(render_queue, BACKBONES))
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.llen(self.queue(name).key)
+                pipeline.lrange(self.queue(name).key, 0, depth - 1)
+            found = iter(pipeline.execute())
+        return {
+            name: (length, tuple(_job_of(message.decode()) for message in messages))
+            for name, length, messages in zip(names, found, found, strict=True)
+        }
+
     def position(self, record: JobRecord) -> int | None:
         """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
 

@@ -5,9 +5,9 @@ workers             set of names, the silent ones included until somebody looks
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Self, cast
 
 import redis
@@ -33,8 +33,11 @@ class WorkerInfo(WireModel):
     """The one it keeps in memory; None for a plan worker."""
     device: str | None = None
     """Where it renders; None for a plan worker."""
+    host: str | None = None
     job: str | None = None
     """The id of the job it works on."""
+    since: datetime | None = None
+    """When it took that job, or let go of the last one."""
     started_at: datetime
 
 
@@ -54,6 +57,17 @@ class WorkerRegistry:
             if silent:
                 self._redis.srem(_WORKERS, *silent)  # one that speaks again is back with its next beat
         return tuple(WorkerInfo.model_validate_json(text) for text in texts if text is not None)
+
+    def silence(self, names: Iterable[str]) -> dict[str, float]:
+        """Seconds since the last beat of those of these workers that were heard within the last three."""
+        wanted = tuple(names)
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in wanted:
+                pipeline.pttl(_key(name))
+            left = cast(list[int], pipeline.execute())
+        whole = BEATS_TO_EXPIRY * self.heartbeat_seconds
+        return {name: max(0.0, whole - ms / 1000) for name, ms in zip(wanted, left, strict=True) if ms >= 0}
 
     def beat(self, info: WorkerInfo) -> None:
         milliseconds = round(BEATS_TO_EXPIRY * self.heartbeat_seconds * 1000)
@@ -110,7 +124,7 @@ class Heartbeat:
 
     def _tell(self, job_id: str | None) -> None:
         with self._sending:
-            self._info = self._info.model_copy(update={"job": job_id})
+            self._info = self._info.model_copy(update={"job": job_id, "since": datetime.now(UTC)})
             self._send()
 
     def _run(self) -> None:

@@ -65,6 +65,10 @@ class JobRecord(WireModel):
     id: JobId
     owner: str = "anyone"
     """Who submitted it."""
+    request_id: str | None = None
+    """The `X-Request-Id` of the request that submitted it; every log line about the job has it."""
+    traceparent: str | None = None
+    """W3C trace context of that request; None where nothing is traced."""
     status: JobStatus
     stage: Stage | None
     """What runs, or what the job is queued for; None in a terminal state."""

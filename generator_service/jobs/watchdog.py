@@ -42,13 +42,16 @@ class Watchdog:
         workers: WorkerRegistry,
         attempts: int,
         delete_leftovers: Callable[[str, int | None], None] | None = None,
+        on_taken_back: Callable[[JobStatus], None] = lambda _: None,
     ) -> None:
-        """attempts: how many each job has.  delete_leftovers: the object storage's, in processes that know it."""
+        """attempts: how many each job has.  delete_leftovers: the object storage's, in processes that know it.
+        on_taken_back: called with the status of each job that this very watchdog has taken from a silent worker."""
         self._store = store
         self._delivery = delivery
         self._workers = workers
         self._attempts = attempts
         self._delete_leftovers = delete_leftovers
+        self._on_taken_back = on_taken_back
         self._patience = BEATS_TO_EXPIRY * workers.heartbeat_seconds
         self._looked_at = float("-inf")
         self._watching_since = float("-inf")
@@ -98,8 +101,14 @@ class Watchdog:
         except (Conflict, NotFound):
             return  # another watchdog was first, or the worker is not dead at all
         log.warning(
-            "job_taken_back", job_id=moved.id, worker=record.worker, attempt=record.attempt, status=moved.status.value
+            "job_taken_back",
+            job_id=moved.id,
+            request_id=moved.request_id,
+            worker=record.worker,
+            attempt=record.attempt,
+            status=moved.status.value,
         )
+        self._on_taken_back(moved.status)
 
     def _deliver(self, record: JobRecord) -> None:
         try:
@@ -107,7 +116,7 @@ class Watchdog:
             self._delivery.enqueue(self._store.deliver(record), first=True)
         except (Conflict, NotFound):
             return
-        log.info("job_delivered_anew", job_id=record.id, attempt=record.attempt)
+        log.info("job_delivered_anew", job_id=record.id, request_id=record.request_id, attempt=record.attempt)
 
     def _tidy_up(self) -> None:
         if self._delete_leftovers is None:

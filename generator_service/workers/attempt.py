@@ -4,8 +4,9 @@ Any number of messages may arrive for a job, at any time: only the one that find
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from rq.timeouts import JobTimeoutException
@@ -16,9 +17,14 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
+from telemetry.tracing import span
 
 PATIENCE_SECONDS: Final = 30.0
 """For how long a worker tries to write down that a job has ended, while Redis does not answer."""
+
+
+Outcome = Literal["done", "failed", "canceled", "handed_back", "lost"]
+"""Of an attempt.  `done`: this worker's part.  `lost`: the job was no longer this worker's."""
 
 
 class Stopped(Exception):
@@ -38,6 +44,8 @@ class Attempts:
     stage: Stage
     """Where this worker's part of a job begins."""
     patience_seconds: float = PATIENCE_SECONDS
+    count: Callable[[Outcome], None] = lambda _: None
+    """Told how each attempt ended."""
 
     def run(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
         """Start the job, let `work` end or hand it over; hand it back if the worker is stopped first, and write down
@@ -46,9 +54,9 @@ class Attempts:
         `work` may raise anything.  What leaves here is SystemExit and its like alone: a failed job never ends the
         worker.
         """
-        with structlog.contextvars.bound_contextvars(job_id=job_id):
+        with structlog.contextvars.bound_contextvars(job_id=job_id), ExitStack() as known:
             try:
-                self._attempt(job_id, work)
+                self._attempt(job_id, work, known)
             except Stopped:
                 self._hand_back(job_id)
             except Exception as error:
@@ -57,7 +65,8 @@ class Attempts:
                 self._hand_back(job_id)
                 raise
 
-    def _attempt(self, job_id: str, work: Callable[[JobRecord], None]) -> None:
+    def _attempt(self, job_id: str, work: Callable[[JobRecord], None], known: ExitStack) -> None:
+        """`known` ends with all that is done about the job: what is known by its record alone."""
         try:
             record = self.store.start(job_id, worker=self.worker, stage=self.stage)
         except (Conflict, NotFound) as reason:
@@ -66,9 +75,20 @@ class Attempts:
         except Unavailable:
             log.exception("job_not_started")
             return
+        known.enter_context(structlog.contextvars.bound_contextvars(request_id=record.request_id))
+        known.enter_context(
+            span(
+                "plan" if self.stage is Stage.PLANNING else "render",
+                parent=record.traceparent,
+                job_id=job_id,
+                request_id=record.request_id,
+                attempt=record.attempt,
+            )
+        )
         log.info("job_started", stage=self.stage.value, attempt=record.attempt)
         with self.heartbeat.working_on(job_id):
             work(record)
+        self.count("done")
 
     def _hand_back(self, job_id: str) -> None:
         """Tried once: where Redis is silent, the watchdog of another process will find the job."""
@@ -76,8 +96,10 @@ class Attempts:
             if not self._canceled(job_id):
                 self.store.hand_back(job_id, worker=self.worker)
                 log.info("job_handed_back")
+                self.count("handed_back")
         except (Conflict, NotFound) as reason:
             log.info("job_ended_elsewhere", reason=reason.detail)
+            self.count("lost")
         except Unavailable:
             log.warning("job_not_handed_back")
 
@@ -102,7 +124,9 @@ class Attempts:
             self.store.fail(job_id, failure, worker=self.worker)
         except (Conflict, NotFound) as reason:
             log.warning("job_ended_elsewhere", reason=reason.detail, exc_info=error)
+            self.count("lost")
         else:
+            self.count("failed")
             log.warning("job_failed", code=failure.code, reason=failure.detail, exc_info=error)
 
     def _canceled(self, job_id: str) -> bool:
@@ -115,6 +139,7 @@ class Attempts:
             return False
         else:
             log.info("job_canceled")
+        self.count("canceled")
         return True
 
     def _as_failure(self, error: Exception) -> ServiceError:

@@ -1,11 +1,12 @@
 """The plan worker: takes a job from the queue of plans to the queue of renders.  It needs no GPU, and no torch."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -17,12 +18,14 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
-from generator_service.logging import set_up_logging
 from generator_service.settings import Settings
 from generator_service.workers.attempt import Attempts
+from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
+from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +36,7 @@ class PlanWorker:
     delivery: Delivery
     planner: PlannerClient
     attempts: Attempts
+    metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.PLANNING))
 
     def run(self, job_id: str) -> None:
         self.attempts.run(job_id, self._plan)
@@ -45,6 +49,7 @@ class PlanWorker:
         progress = progress_at(Stage.PLANNING, 1.0)
         planned = self.store.hand_over(record.id, plan, worker=self.attempts.worker, progress=progress, seconds=seconds)
         self.delivery.enqueue(planned)
+        self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 
 
@@ -70,8 +75,11 @@ def run_plan_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT.  Raises Unavailable where Redis cannot be reached at the start."""
     set_up_logging(settings.log_format)
     name = worker_name("plan")
-    info = WorkerInfo(name=name, kind="plan", started_at=datetime.now(UTC))
+    set_up_tracing("plan-worker")
+    metrics = WorkerMetrics(Stage.PLANNING)
+    info = WorkerInfo(name=name, kind="plan", host=socket.gethostname(), started_at=datetime.now(UTC))
     with (
+        exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
         PlannerClient(settings.planner_url, settings.planner_timeout) as planner,
@@ -79,9 +87,9 @@ def run_plan_worker(settings: Settings) -> None:
     ):
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
-        attempts = Attempts(store, heartbeat, name, Stage.PLANNING)
-        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
-        with serving(PlanWorker(store, delivery, planner, attempts)), watchdog:
+        attempts = Attempts(store, heartbeat, name, Stage.PLANNING, count=metrics.attempt)
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)
+        with serving(PlanWorker(store, delivery, planner, attempts, metrics)), watchdog:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(PLAN_QUEUE), name, threading.Event())
     log.info("worker_stopped", worker=name)

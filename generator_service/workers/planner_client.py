@@ -17,6 +17,8 @@ from shared.errors import (
     ServiceError,
 )
 from shared.plan import Plan
+from telemetry.request_id import HEADER
+from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
 ATTEMPTS: Final = 4
@@ -38,6 +40,7 @@ class PlannerClient:
         self._timeout = timeout
         limits = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
         self._http = httpx.Client(base_url=url, timeout=limits, trust_env=False)  # no proxy between our own parts
+        trace_client(self._http)
         self._retrying = Retrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
             stop=stop_after_attempt(ATTEMPTS),
@@ -69,13 +72,13 @@ class PlannerClient:
             "seed": settings.seed,
         }
         try:
-            return self._retrying(self._ask, order)
+            return self._retrying(self._ask, order, {} if record.request_id is None else {HEADER: record.request_id})
         except httpx.ReadTimeout as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
 
-    def _ask(self, order: dict[str, Any]) -> Plan:
+    def _ask(self, order: dict[str, Any], headers: dict[str, str]) -> Plan:
         try:
-            response = self._http.post("/plans", json=order)
+            response = self._http.post("/plans", json=order, headers=headers)
         except httpx.ReadTimeout:
             raise
         except httpx.TransportError as error:

@@ -1,11 +1,12 @@
 """The render worker: one backbone in memory, one job at a time, from plan to stored video."""
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -22,7 +23,6 @@ from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
-from generator_service.logging import set_up_logging
 from generator_service.rendering import OnStage, Rendered
 from generator_service.request import RenderSettings
 from generator_service.sampling.state import Cancelled, OnStep, StepState
@@ -30,10 +30,13 @@ from generator_service.settings import Settings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
+from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
+from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing, spans_in_turn
 
 log = structlog.get_logger(__name__)
 
@@ -64,11 +67,16 @@ class RenderWorker:
     stopping: threading.Event
     """Set when this worker is to let go of its job."""
     render: Render = rendering.render
+    metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
 
     def run(self, job_id: str) -> None:
-        self.attempts.run(job_id, self._render)
+        self.attempts.run(job_id, self._traced)
 
-    def _render(self, record: JobRecord) -> None:
+    def _traced(self, record: JobRecord) -> None:
+        with spans_in_turn() as begin_span:
+            self._render(record, begin_span)
+
+    def _render(self, record: JobRecord, begin_span: Callable[[str], None]) -> None:
         """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end.
 
         A wish to stop is seen after every denoising step too; what is being decoded is stored, if time allows.
@@ -76,7 +84,9 @@ class RenderWorker:
         plan = self.store.plan(record.id)
         checkpoint = Checkpoint(self.store, self.objects, self.backbone, record, plan, self.checkpoint_seconds)
         start = checkpoint.load() if record.delivery > 1 else None
-        job = _Reporter(self.store, record, self.attempts.worker, checkpoint, start, self.stopping)
+        job = _Reporter(
+            self.store, record, self.attempts.worker, checkpoint, start, self.stopping, begin_span, self.metrics.step
+        )
         try:
             rendered = self.render(
                 self.backbone,
@@ -103,6 +113,7 @@ class RenderWorker:
             # And only this attempt's: another may have won meanwhile.
             self._discard(keys)
             raise
+        self.metrics.stages(seconds)
         log.info("job_succeeded", seconds=seconds)
 
     def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
@@ -142,6 +153,8 @@ class _Reporter:
         checkpoint: Checkpoint,
         start: StepState | None,
         stopping: threading.Event,
+        begin_span: Callable[[str], None],
+        time_step: Callable[[float], None],
     ) -> None:
         self._store = store
         self._worker = worker
@@ -151,16 +164,23 @@ class _Reporter:
         self._stopping = stopping
         self._step = 0 if start is None else start.step
         self._state = start
+        self._begin_span = begin_span
+        self._time_step = time_step
+        self._step_began: float | None = None
 
     def on_step(self, state: StepState) -> None:
+        if self._step_began is not None:  # the first has the text encoder's time in it
+            self._time_step(time.perf_counter() - self._step_began)
         self._step = state.step
         self._report(Stage.SAMPLING, self._share())
         self._state = state
         if self._stopping.is_set():
             raise Stopped
         self._checkpoint.save_if_due(state)
+        self._step_began = time.perf_counter()
 
     def on_stage(self, stage: Stage) -> None:
+        self._begin_span(stage.value)
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
@@ -217,27 +237,44 @@ def run_render_worker(settings: Settings) -> None:
         raise ValueError(f"Got the backbone {settings.render.backbone!r} but expected one of: {', '.join(BACKBONES)}")
     objects = ObjectStore.open(settings.storage)
     set_up_logging(settings.log_format)
+    set_up_tracing("render-worker")
     name = worker_name("render")
     log.info("backbone_loading", backbone=spec.name)
     begin = time.perf_counter()
     backbone = load_backbone(spec, settings.render)
     log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+    metrics = WorkerMetrics(Stage.SAMPLING, spec.name)
+    if backbone.device.type == "cuda":
+        metrics.registry.register(GpuMemory(backbone.device))
     info = WorkerInfo(
-        name=name, kind="render", backbone=spec.name, device=backbone.setup.device, started_at=datetime.now(UTC)
+        name=name,
+        kind="render",
+        backbone=spec.name,
+        device=backbone.setup.device,
+        host=socket.gethostname(),
+        started_at=datetime.now(UTC),
     )
     with (
+        exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
-        attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
+        attempts = Attempts(store, heartbeat, name, Stage.SAMPLING, count=metrics.attempt)
         watchdog = Watchdog(
-            store, delivery, registry, settings.maximum_attempts, delete_leftovers=objects.delete_leftovers
+            store,
+            delivery,
+            registry,
+            settings.maximum_attempts,
+            delete_leftovers=objects.delete_leftovers,
+            on_taken_back=metrics.taken_back,
         )
         stopping = threading.Event()
-        worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)
+        worker = RenderWorker(
+            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, metrics=metrics
+        )
         with serving(worker), watchdog:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)

@@ -1,4 +1,5 @@
-"""Structured logs: one event a line on stderr, ours and the libraries' alike, `job_id` bound wherever there is one."""
+"""Structured logs: one event a line on stderr, ours and the libraries' alike, `job_id` and `request_id` bound wherever
+there are any."""
 
 import logging
 import sys

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from generator_service.logging import set_up_logging
+from telemetry.logging import set_up_logging
 
 
 @pytest.fixture(autouse=True)

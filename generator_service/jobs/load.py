@@ -1,0 +1,48 @@
+"""How much there is to do for each kind of worker.  Its cost grows with workers, not with jobs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from shared.wire import WireModel
+
+FRONT: Final = 20
+"""So many messages at a queue's front are looked at for the oldest job that still waits; the others were canceled."""
+
+
+class QueueLoad(WireModel):
+    waiting: int
+    """Messages in the queue; those of jobs canceled meanwhile still count."""
+    running: int
+    """Jobs that a worker has, the silent workers' included."""
+    jobs: int
+    """Both: how many workers would be busy if there were enough.  This is what to scale on."""
+    oldest_seconds: float | None
+    """How long the job has waited that has waited longest; null where none waits."""
+
+
+def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, QueueLoad]:
+    """By queue.  Raises Unavailable."""
+    running = Counter(map(_queue, store.held()))
+    fronts = delivery.fronts(FRONT)
+    records = {record.id: record for record in store.some({job for _, jobs in fronts.values() for job in jobs})}
+
+    def oldest(jobs: tuple[str, ...]) -> float | None:
+        waiting = [records[job] for job in jobs if job in records and records[job].status is JobStatus.QUEUED]
+        return max(((now - record.updated_at).total_seconds() for record in waiting), default=None)
+
+    return {
+        name: QueueLoad(
+            waiting=waiting, running=running[name], jobs=waiting + running[name], oldest_seconds=oldest(jobs)
+        )
+        for name, (waiting, jobs) in fronts.items()
+    }
+
+
+def _queue(record: JobRecord) -> str:
+    return PLAN_QUEUE if record.stage is Stage.PLANNING else render_queue(record.settings.backbone)

@@ -1,0 +1,106 @@
+"""Traces across all processes, by OpenTelemetry: W3C trace context, OTLP over HTTP.
+
+Off unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; then OpenTelemetry's other
+variables count too (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).  Where it is
+off, nothing here imports OpenTelemetry, and a span is an empty block.
+
+    POST /jobs (API) ─┬─ plan (plan worker) ─── POST (its client) ─── POST /plans (planner) ─── POST (language model)
+                      └─ render (render worker) ─┬─ sampling
+                                                 ├─ decoding
+                                                 └─ storing
+
+The context travels in HTTP's `traceparent` header and, over the queues, in the job's record.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+NOT_TRACED: Final = "/health,/ready,/metrics,/load,/status$"
+"""What is asked for every few seconds."""
+
+SetAttribute = Callable[[str, str | int], None]
+
+
+def set_up_tracing(service: str) -> None:
+    """For the whole process, where the environment asks for it.  What is not sent yet is sent as the process ends."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not any(map(os.environ.get, endpoints)):
+        return
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or service})
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+def _on() -> bool:
+    return "opentelemetry.sdk.trace" in sys.modules  # which `set_up_tracing` alone imports
+
+
+@contextmanager
+def span(name: str, *, parent: str | None = None, **attributes: str | int | None) -> Iterator[SetAttribute]:
+    """A span around the block; `parent`: the `traceparent` that a message brought, which makes this its consumer.
+
+    Yields what sets a further attribute.
+    """
+    if not _on():
+        yield lambda _name, _value: None
+        return
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    context = None if parent is None else TraceContextTextMapPropagator().extract({"traceparent": parent})
+    kind = trace.SpanKind.INTERNAL if parent is None else trace.SpanKind.CONSUMER
+    known = {key: value for key, value in attributes.items() if value is not None}
+    tracer = trace.get_tracer("motion-factorized-video")
+    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=known) as current:
+        yield current.set_attribute
+
+
+@contextmanager
+def spans_in_turn() -> Iterator[Callable[[str], None]]:
+    """Yields what begins a span and ends the one before; the last one ends with the block."""
+    with ExitStack() as current:
+
+        def begin(name: str) -> None:
+            current.close()
+            current.enter_context(span(name))
+
+        yield begin
+
+
+def traceparent() -> str | None:
+    """The current span, for a message that is to be handled elsewhere; None where nothing is traced."""
+    if not _on():
+        return None
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")
+
+
+def trace_app(app: Any) -> None:
+    """A span for each request that a FastAPI application answers, child of the caller's."""
+    if not _on():
+        return
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    FastAPIInstrumentor.instrument_app(app, excluded_urls=NOT_TRACED, exclude_spans=["receive", "send"])
+
+
+def trace_client(client: Any) -> None:
+    """A span for each request of an httpx client, which it takes along in `traceparent`."""
+    if not _on():
+        return
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+    HTTPXClientInstrumentor.instrument_client(client)
