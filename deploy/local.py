@@ -153,6 +153,7 @@ docs     {addresses.api}/docs
 S3       {addresses.s3}  (access key {S3_ACCESS_KEY}, secret key {S3_SECRET_KEY})
 planner  {addresses.planner}/docs
 Redis    {addresses.redis}
+metrics  {" ".join(f"{part}/metrics" for part in addresses.with_metrics)}
 data     {data}
 logs     {data / "logs"}
 

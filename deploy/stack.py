@@ -53,6 +53,14 @@ class Addresses:
     planner: str
     s3: str
     redis: str
+    plan_worker: str
+    """Where it serves its metrics; likewise the next."""
+    render_worker: str
+
+    @property
+    def with_metrics(self) -> tuple[str, ...]:
+        """What Prometheus may ask for `/metrics`."""
+        return (self.api, self.planner, self.plan_worker, self.render_worker)
 
 
 def bypass_proxies() -> None:
@@ -89,12 +97,15 @@ def local_stack(
     `disposable`: nobody will read `data` again, so everything is dropped at once in the end.
     Raises PartError and Stopped.
     """
-    api_port, planner_port, redis_port, *s3_ports = free_ports(3 + SEAWEEDFS_PORTS)  # at once: so they differ
+    api_port, planner_port, redis_port, *ports = free_ports(5 + SEAWEEDFS_PORTS)  # at once: so they differ
+    plan_worker_port, render_worker_port, *s3_ports = ports
     addresses = Addresses(
         api=f"http://{LOOPBACK}:{port or api_port}",
         planner=f"http://{LOOPBACK}:{planner_port}",
         s3=s3_endpoint(s3_ports[0]),
         redis=redis_url(redis_port),
+        plan_worker=f"http://{LOOPBACK}:{plan_worker_port}",
+        render_worker=f"http://{LOOPBACK}:{render_worker_port}",
     )
     temporary = data.absolute() / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # what a killed worker left
@@ -153,19 +164,27 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
             stop_seconds=FINISHING_SECONDS,
         )
 
-    def generator(name: str, command: str, ready: Callable[[], bool], *uses: str) -> Part:
-        return part(name, "generator_service", command, ready, generator_environment, (VALKEY,), uses)
+    def generator(name: str, command: str, ready: Callable[[], bool], *uses: str, metrics: str | None = None) -> Part:
+        port = {} if metrics is None else {"GENERATOR_METRICS_PORT": _port(metrics)}
+        return part(name, "generator_service", command, ready, generator_environment | port, (VALKEY,), uses)
+
+    def beats(kind: Literal["plan", "render"]) -> Callable[[], bool]:
+        return _beats(addresses.redis, kind)
 
     return [
-        generator(RENDER_WORKER, "render-worker", _beats(addresses.redis, "render"), SEAWEEDFS),
+        generator(RENDER_WORKER, "render-worker", beats("render"), SEAWEEDFS, metrics=addresses.render_worker),
         part(PLANNER, "planner_service", "serve", _answers(f"{addresses.planner}/ready"), planner_environment),
-        generator(PLAN_WORKER, "plan-worker", _beats(addresses.redis, "plan"), PLANNER),
+        generator(PLAN_WORKER, "plan-worker", beats("plan"), PLANNER, metrics=addresses.plan_worker),
         generator(GENERATOR_API, "serve", _answers(f"{addresses.api}/health"), SEAWEEDFS),
     ]
 
 
 def _listens(prefix: str, address: str) -> dict[str, str]:
-    return {f"{prefix}_HOST": LOOPBACK, f"{prefix}_PORT": address.rpartition(":")[2]}
+    return {f"{prefix}_HOST": LOOPBACK, f"{prefix}_PORT": _port(address)}
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 def _answers(url: str) -> Callable[[], bool]:

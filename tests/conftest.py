@@ -1,8 +1,12 @@
 """The real servers, started once for the whole run; each test gets an empty database and a bucket of its own."""
 
 import os
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -38,3 +42,76 @@ def redis_url(valkey: RedisServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Span:
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+    """"" where it has none."""
+    attributes: dict[str, Any]
+
+
+@dataclass
+class Collector:
+    """An OTLP receiver over HTTP."""
+
+    url: str = ""
+    spans: list[Span] = field(default_factory=list)
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self, body: bytes) -> None:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            known = {item.key: item.value.string_value for item in resource.resource.attributes}
+            spans = [span for scope in resource.scope_spans for span in scope.spans]
+            with self.arrived:
+                for span in spans:
+                    ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
+                    values = {item.key: item.value.string_value for item in span.attributes}
+                    self.spans.append(Span(known["service.name"], span.name, *ids, values))
+                self.arrived.notify_all()
+
+    def wait_for(self, service: str, name: str, trace: str | None = None, **attributes: str) -> Span:
+        def found() -> Span | None:
+            for span in self.spans:
+                named = (span.service, span.name) == (service, name) and trace in (None, span.trace)
+                if named and attributes.items() <= span.attributes.items():
+                    return span
+            return None
+
+        with self.arrived:
+            span = self.arrived.wait_for(found, 20.0)
+        assert span is not None, (service, name, [(span.service, span.name) for span in self.spans])
+        return span
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    collecting = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            assert self.headers.get("content-encoding") is None
+            collecting.take(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        collecting.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield collecting
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,6 +1,9 @@
-"""The whole stack, every part a process of its own, started once by the code that `make demo` runs."""
+"""The whole stack, every part a process of its own, started once by the code that `make demo` runs; traced, its logs
+in JSON."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,10 +14,21 @@ from generator_service.client import Client
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with local_stack(tmp_path_factory.mktemp("stack"), request=StopRequest(), disposable=True) as stack:
-        yield stack
-        stack.check()  # no part died meanwhile
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stack has its data and, in `logs`, a file for each part."""
+    return tmp_path_factory.mktemp("stack")
+
+
+@pytest.fixture(scope="session")
+def stack(folder: Path, collector: Any) -> Iterator[LocalStack]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        for service in ("GENERATOR", "PLANNER"):
+            environment.setenv(f"{service}_LOG_FORMAT", "json")
+        with local_stack(folder, request=StopRequest(), disposable=True) as stack:
+            yield stack
+            stack.check()  # no part died meanwhile
 
 
 @pytest.fixture(scope="session")

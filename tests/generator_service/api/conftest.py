@@ -1,6 +1,7 @@
 """A live API on a loopback port, and a worker's hands: tests move jobs through the store as workers would."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 
 from deploy.servers import LOOPBACK, RedisServer
@@ -101,6 +103,14 @@ class LiveApi:
             {"name": f"{kind}-1", "kind": kind, "backbone": backbone, "started_at": datetime.now(UTC)}
         )
         self.parts.workers.beat(info)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_apart() -> Iterator[None]:
+    """The API runs in this process, and so do the commands, whose stdout is looked at."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    yield
+    structlog.reset_defaults()
 
 
 Serve = Callable[..., AbstractContextManager[LiveApi]]

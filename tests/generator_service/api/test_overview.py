@@ -1,0 +1,110 @@
+"""The numbers to scale on, and what is wrong in plain words."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.servers import LOOPBACK, free_ports
+from generator_service.client import Client
+from generator_service.jobs.heartbeat import WorkerInfo
+from generator_service.jobs.states import JobStatus
+
+
+def overview(api):
+    with Client(api.url) as client:
+        return client.overview()
+
+
+def in_metrics(api, name, queue):
+    families = text_string_to_metric_families(api.http.get("/metrics").text)
+    (value,) = (
+        sample.value
+        for family in families
+        for sample in family.samples
+        if (sample.name, sample.labels.get("queue")) == (name, queue)
+    )
+    return value
+
+
+def test_load_is_what_waits_and_what_runs(api, plan):
+    planned, *_ = [api.submit() for _ in range(3)]
+    rendered = api.submit(prompt=None, plan=plan.model_dump(mode="json"))
+    for job, queue in ((planned, "plan"), (rendered, "render.emoji-world")):
+        api.start(job)
+        api.parts.delivery.queue(queue).pop_job_id()
+    load = api.http.get("/load").json()
+    planning = load["plan"]["any"]
+    assert (planning["waiting"], planning["running"], planning["jobs"]) == (2, 1, 3)
+    assert load["render"]["emoji-world"] == {"waiting": 0, "running": 1, "jobs": 1, "oldest_seconds": None}
+    assert load["render"]["cogvideox-2b"]["jobs"] == 0
+    assert in_metrics(api, "generator_queue_running", "plan") == 1
+
+
+def test_the_oldest_is_the_one_that_still_waits(api, text_client):
+    hours = {}
+    for age in (3, 2, 1):
+        job = api.submit()
+        then = datetime.now(UTC) - timedelta(hours=age)
+        text_client.hset(f"job:{job}", "updated_at", json.dumps(then.isoformat()))
+        hours[age] = job
+    assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 3
+    api.parts.store.cancel(hours[3])
+    assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
+
+
+def test_metrics_do_not_read_every_job(api, text_client):
+    def records_read():
+        def reads():
+            return text_client.info("commandstats").get("cmdstat_hgetall", {"calls": 0})["calls"]
+
+        before = reads()
+        api.http.get("/metrics")
+        return reads() - before
+
+    for _ in range(30):
+        api.submit()
+    assert records_read() == 20  # the front of one queue
+    for _ in range(30):
+        api.submit()
+    assert records_read() == 20
+
+
+def test_problems_in_plain_words(api, plan):
+    job = api.submit(prompt=None, plan=plan.model_dump(mode="json"))
+    assert overview(api).problems == (
+        "plan_worker: no plan worker is alive",
+        "render_worker: no render worker is alive",
+        "queue render.emoji-world: 1 job waits, and no worker is there for it",
+    )
+    api.beat("plan")
+    api.beat("render", "emoji-world")
+    assert overview(api).problems == ()
+    record = api.start(job)
+    api.parts.delivery.queue("render.emoji-world").pop_job_id()
+    found = overview(api)
+    assert [(lease.job, lease.worker, lease.held) for lease in found.leases] == [(job, "w1", False)]
+    assert found.problems == (f"job {job}: its worker w1 is silent; another will take the job within seconds",)
+    info = WorkerInfo(name="w1", kind="render", backbone="emoji-world", job=job, started_at=record.created_at)
+    api.parts.workers.beat(info)
+    assert overview(api).problems == ()
+    assert overview(api).jobs[JobStatus.RUNNING] == 1
+
+
+def test_without_redis_it_says_so(serve):
+    with serve(redis_url=f"redis://{LOOPBACK}:{free_ports(1)[0]}/0") as api:
+        found = overview(api)
+        assert api.http.get("/load").status_code == 503
+    assert found.problems[0] == "redis: Redis does not answer"
+    assert found.workers == ()
+
+
+@pytest.mark.parametrize("minutes", [9, 11])
+def test_a_long_wait_is_a_problem(api, minutes, text_client):
+    api.beat("plan")
+    api.beat("render", "emoji-world")
+    then = datetime.now(UTC) - timedelta(minutes=minutes)
+    text_client.hset(f"job:{api.submit()}", "updated_at", json.dumps(then.isoformat()))
+    told = ("queue plan: 1 job waits, one of them for 11 minutes",)
+    assert overview(api).problems == (told if minutes == 11 else ())

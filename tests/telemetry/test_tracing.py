@@ -1,0 +1,107 @@
+"""What a trace costs where there is none, and how it passes through the planner to the language model."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+OFF = """
+import json, sys
+from telemetry.tracing import set_up_tracing, span, spans_in_turn, trace_app, trace_client, traceparent
+set_up_tracing("nobody")
+trace_app(None)
+trace_client(None)
+with span("plan", parent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", attempt=1):
+    with spans_in_turn() as begin:
+        begin("sampling")
+        assert traceparent() is None
+print(json.dumps([name for name in sys.modules if name.startswith("opentelemetry")]))
+"""
+
+
+def test_off_nothing_is_imported() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ENDPOINTS}
+    done = subprocess.run([sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+ASKS = """
+import sys
+from fastapi.testclient import TestClient
+from planner_service.api import create_app
+from planner_service.main import open_planners
+from planner_service.metrics import PlannerMetrics
+from planner_service.settings import Settings
+from telemetry.tracing import set_up_tracing
+set_up_tracing("planner")
+metrics = PlannerMetrics()
+with open_planners(Settings(language_model_url=sys.argv[1]), metrics) as planners:
+    with TestClient(create_app(planners, 2048, metrics=metrics)) as client:
+        order = {"prompt": "a red car drives", "planner": "language-model"}
+        answer = client.post("/plans", json=order, headers={"traceparent": sys.argv[2]})
+        assert answer.status_code == 422, answer.text
+        print(client.get("/metrics").text)
+"""
+
+USELESS = {
+    "choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 100, "completion_tokens": 2},
+}
+
+
+@pytest.fixture
+def model() -> Iterator[tuple[str, list[str]]]:
+    """A server whose every answer has to be repaired, and the contexts that it was given."""
+    contexts: list[str] = []
+    answer = json.dumps(USELESS).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            contexts.append(self.headers["traceparent"])
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", contexts
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_it_passes_through_the_planner_to_the_language_model(model: tuple[str, list[str]], collector: Any) -> None:
+    url, contexts = model
+    trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS, url, f"00-{trace}-{caller}-01"],
+        env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    answered = collector.wait_for("planner", "POST /plans", trace=trace)
+    assert answered.parent == caller
+    asked = [span for span in collector.spans if (span.name, span.trace) == ("POST", trace)]
+    assert [span.parent for span in asked] == [answered.id] * 3  # the first answer, and two repairs
+    assert sorted(contexts) == sorted(f"00-{trace}-{span.id}-01" for span in asked)
+
+    assert 'planner_repairs_total{planner="language-model"} 2.0' in done.stdout
+    assert 'planner_language_model_seconds_count{outcome="answered"} 3.0' in done.stdout
+    assert 'planner_language_model_tokens_total{kind="prompt"} 300.0' in done.stdout
+    assert 'planner_language_model_tokens_total{kind="completion"} 6.0' in done.stdout
