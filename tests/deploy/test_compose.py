@@ -43,9 +43,16 @@ OTHERS = {
     "AWS_SECRET_ACCESS_KEY",
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
+    "GF_ANALYTICS_REPORTING_ENABLED",
+    "GF_AUTH_ANONYMOUS_ENABLED",
+    "GF_AUTH_BASIC_ENABLED",
+    "GF_AUTH_DISABLE_LOGIN_FORM",
+    "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH",
+    "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION",
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "REDISCLI_AUTH",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "VLLM_NO_USAGE_STATS",
 }
 """Variables that programs read which are not ours."""
@@ -160,11 +167,12 @@ def test_our_images_are_not_root(repository: Path) -> None:
         assert users == ["app"]
 
 
-def test_only_the_api_and_the_storage_are_published(compose: dict[str, Any]) -> None:
+def test_only_the_api_the_storage_and_the_dashboard_are_published(compose: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert published == {
         "generator-api": ["127.0.0.1:8080:8080"],
         "seaweedfs": ["127.0.0.1:8333:8333"],
+        "grafana": ["127.0.0.1:3000:3000"],
     }
     assert compose["networks"]["inside"] == {"internal": True}
 

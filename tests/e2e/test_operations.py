@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import promql_parser
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.stack import LocalStack
@@ -124,3 +127,46 @@ def test_everything_at_a_glance(job: str, client: Client, stack: LocalStack) -> 
     assert (queue.waiting, queue.running, queue.jobs) == (1, 1, 2)
     assert text.startswith("all is well\n")
     assert all(name in text for name in (running.id, by_kind["plan"].name, "render.emoji-world", "agrees"))
+
+
+ON_GPUS_ALONE = {"generator_gpu_memory_bytes"}
+ADDED_BY_PROMETHEUS = {"up"}
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+
+def asked_for(expression: str) -> Iterator[tuple[str, set[str]]]:
+    """Each metric of a PromQL expression, and the labels by which it is chosen."""
+    found: list[tuple[str, set[str]]] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.MatrixSelector):
+            node = node.vector_selector
+        if isinstance(node, promql_parser.VectorSelector):
+            assert node.name is not None
+            found.append((node.name, {matcher.name for matcher in node.matchers.matchers}))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    yield from dict.fromkeys((name, frozenset(labels)) for name, labels in found)
+
+
+def test_dashboard_and_alerts_ask_for_what_is_exported(job: str, stack: LocalStack, repository: Path) -> None:
+    exported: dict[str, set[str]] = {}
+    for address in stack.addresses.with_metrics:
+        for family in text_string_to_metric_families(httpx.get(f"{address}/metrics").text):
+            for suffix in SUFFIXES.get(family.type, ()):
+                exported.setdefault(family.name + suffix, set())
+            for sample in family.samples:
+                exported.setdefault(sample.name, set()).update(sample.labels)
+    folder = repository / "deploy" / "observability"
+    dashboard = json.loads((folder / "grafana" / "dashboards" / "service.json").read_text())
+    rules = yaml.safe_load((folder / "alerts.yml").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    expressions += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    asked = [pair for expression in expressions for pair in asked_for(expression)]
+    assert len({name for name, _ in asked}) > 15
+    for name, labels in asked:
+        if name in ON_GPUS_ALONE | ADDED_BY_PROMETHEUS:
+            continue
+        assert name in exported, name
+        if exported[name]:  # without a sample yet, nobody knows
+            assert labels <= exported[name], (name, labels)
