@@ -86,7 +86,7 @@ def test_the_runbooks_commands_exist(repository: Path) -> None:
     commands = set(re.findall(r"python -m generator_service ([\w-]+)", runbook))
     assert commands
     assert commands <= set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    targets = set(re.findall(r"make ([\w-]+)", runbook))
+    targets = set(re.findall(r"(?:^|`)make ([\w-]+)", runbook, re.MULTILINE))
     assert targets
     assert targets <= set(re.findall(r"^([\w-]+):", (repository / "Makefile").read_text(), re.MULTILINE))
     parts = yaml.safe_load((repository / "docker-compose.yml").read_text())["services"]
