@@ -108,6 +108,10 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 faults: $(VENV)/installed ## [KILLS=…]: kill workers at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
 
+.PHONY: manifests
+manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them against the published schemas
+	$(BIN)/python -m deploy.manifests
+
 .PHONY: constraints
 constraints: ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt

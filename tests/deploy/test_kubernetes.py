@@ -1,0 +1,309 @@
+"""The Kubernetes manifests: valid by the published schemas, complete, locked down, and true of the code."""
+
+import copy
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from fastapi import FastAPI
+
+from deploy.manifests import Manifest, built, complaints, overlays, pod_templates
+from generator_service import __main__ as generator_cli
+from generator_service.api.app import create_app as create_generator
+from generator_service.cli_services import GRACE_SECONDS
+from generator_service.jobs.load import QueueLoad
+from generator_service.settings import Settings as GeneratorSettings
+from generator_service.settings import StorageSettings, WorkerSettings
+from generator_service.workers.resident import STOP_SECONDS
+from planner_service import __main__ as planner_cli
+from planner_service.api import create_app as create_planner
+from planner_service.settings import Settings as PlannerSettings
+
+OURS = {"generator-api", "planner", "plan-worker", "render-worker"}
+CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
+SECRETS = {"generator": {"valkey-password", "s3-access-key", "s3-secret-key"}, "hugging-face": {"token"}}
+"""What the README says to create."""
+FLOWS = {
+    ("generator-api", "valkey", 6379),
+    ("generator-api", "planner", 8081),
+    ("plan-worker", "valkey", 6379),
+    ("plan-worker", "planner", 8081),
+    ("render-worker", "valkey", 6379),
+    ("planner", "vllm", 8000),
+}
+"""Who talks to whom."""
+
+
+@pytest.fixture(scope="module")
+def every_overlay() -> dict[str, list[Manifest]]:
+    return {overlay.name: built(overlay) for overlay in overlays()}
+
+
+@pytest.fixture(scope="module", params=["base", "autoscaled", "large-language-model"])
+def manifests(request: pytest.FixtureRequest, every_overlay: dict[str, list[Manifest]]) -> list[Manifest]:
+    return every_overlay[request.param]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = (its for its in manifests if (its["kind"], its["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name of who makes it, and the pod's template."""
+    for manifest in manifests:
+        for pod in pod_templates(manifest):
+            yield manifest["metadata"]["name"], pod
+
+
+def containers(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, pod in pods(manifests):
+        for container in pod["spec"]["containers"]:
+            yield name, container
+
+
+def settings_of(container: dict[str, Any], manifests: list[Manifest]) -> dict[str, str | None]:
+    """Its environment; None where a secret has the value."""
+    found: dict[str, str | None] = {}
+    for source in container.get("envFrom", ()):
+        found |= named(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
+    for variable in container.get("env", ()):
+        reference = variable.get("valueFrom", {}).get("configMapKeyRef")
+        if reference is not None:
+            found[variable["name"]] = named(manifests, "ConfigMap", reference["name"])["data"][reference["key"]]
+        else:
+            found[variable["name"]] = variable.get("value")
+    return found
+
+
+def test_every_overlay_is_looked_at(every_overlay: dict[str, list[Manifest]]) -> None:
+    assert set(every_overlay) == {"base", "autoscaled", "large-language-model"}
+
+
+def test_they_keep_the_published_schemas(manifests: list[Manifest]) -> None:
+    for manifest in manifests:
+        assert list(complaints(manifest)) == [], manifest["metadata"]["name"]
+
+
+def test_what_breaks_a_schema_is_found(every_overlay: dict[str, list[Manifest]]) -> None:
+    manifests = every_overlay["large-language-model"]
+    for kind, name in (("Deployment", "planner"), ("ScaledObject", "plan-worker"), ("LeaderWorkerSet", "vllm")):
+        broken = copy.deepcopy(named(manifests, kind, name))
+        for part in (broken["spec"], *(pod["spec"] for pod in pod_templates(broken))):
+            part["replicaz"] = 3
+        assert any("replicaz" in complaint for complaint in complaints(broken)), kind
+
+
+def test_everything_is_in_one_namespace_under_names_used_once(manifests: list[Manifest]) -> None:
+    assert {manifest["metadata"]["namespace"] for manifest in manifests} == {"motion-factorized-video"}
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_referred_to_is_there(manifests: list[Manifest]) -> None:
+    for name, pod in pods(manifests):
+        labels = pod["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == name
+        for volume in pod["spec"].get("volumes", ()):
+            if "persistentVolumeClaim" in volume:
+                named(manifests, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    for name, container in containers(manifests):
+        settings_of(container, manifests)  # finds all config maps
+        for variable in container.get("env", ()):
+            secret = variable.get("valueFrom", {}).get("secretKeyRef")
+            assert secret is None or secret["key"] in SECRETS[secret["name"]], name
+            assert not re.search(r"PASSWORD|SECRET|TOKEN", variable["name"]) or secret is not None, variable["name"]
+    ports = {
+        (name, port["name"]): port["containerPort"]
+        for name, container in containers(manifests)
+        for port in container.get("ports", ())
+    }
+    for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
+        chosen = [
+            pod
+            for _, pod in pods(manifests)
+            if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ]
+        assert len(chosen) == 1, service["metadata"]["name"]
+        for port in service["spec"]["ports"]:
+            assert ports[service["metadata"]["name"], port["targetPort"]] == port["port"]
+    for budget in (manifest for manifest in manifests if manifest["kind"] == "PodDisruptionBudget"):
+        selector = budget["spec"]["selector"]["matchLabels"]
+        assert any(selector.items() <= pod["metadata"]["labels"].items() for _, pod in pods(manifests))
+        assert budget["metadata"]["name"] in OURS
+    assert {its["metadata"]["name"] for its in manifests if its["kind"] == "PodDisruptionBudget"} == OURS
+
+
+def test_nothing_is_root_or_may_become_it(manifests: list[Manifest]) -> None:
+    for name, pod in pods(manifests):
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in spec["containers"]:
+            locked = container["securityContext"]
+            assert locked["allowPrivilegeEscalation"] is False
+            assert locked["capabilities"] == {"drop": ["ALL"]}
+            assert locked.get("readOnlyRootFilesystem", False) is (name != "vllm"), name
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_each_render_worker_has_a_gpu_to_itself(manifests: list[Manifest]) -> None:
+    gpus = {
+        name: container["resources"]["limits"].get("nvidia.com/gpu", 0) for name, container in containers(manifests)
+    }
+    assert gpus["render-worker"] == 1
+    assert {name for name, number in gpus.items() if number} == {"render-worker", "vllm"}
+    rolling = named(manifests, "Deployment", "render-worker")["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_the_language_model_is_spread_over_the_gpus_it_gets(every_overlay: dict[str, list[Manifest]]) -> None:
+    single = named(every_overlay["base"], "Deployment", "vllm")["spec"]["template"]["spec"]["containers"][0]
+    assert f"--tensor-parallel-size={single['resources']['limits']['nvidia.com/gpu']}" in single["args"]
+    group = named(every_overlay["large-language-model"], "LeaderWorkerSet", "vllm")
+    leader, worker = pod_templates(group)
+    for pod in (leader, worker):
+        assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 8
+    command = leader["spec"]["containers"][0]["args"][0]
+    assert "--tensor-parallel-size=8" in command
+    assert '--pipeline-parallel-size="$LWS_GROUP_SIZE"' in command
+    assert group["spec"]["leaderWorkerTemplate"]["size"] == 2
+    kinds = [its["kind"] for its in every_overlay["large-language-model"] if its["metadata"]["name"] == "vllm"]
+    assert sorted(kinds) == ["LeaderWorkerSet", "NetworkPolicy", "Service"]
+
+
+def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {
+        f"{kind.model_config['env_prefix']}{field}".upper()
+        for kind in (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
+        for field in kind.model_fields
+    }
+    for name, container in containers(manifests):
+        if name not in OURS:
+            continue
+        settings = settings_of(container, manifests)
+        for variable, value in settings.items():
+            assert variable in known | {"VALKEY_PASSWORD", "HF_TOKEN"}, variable
+            monkeypatch.setenv(variable, value or "from-a-secret")
+    planner, generator = PlannerSettings(), GeneratorSettings()
+    assert generator.planner_url == "http://planner:8081"
+    assert generator.redis_url.get_secret_value().endswith("@valkey:6379/0")
+    assert planner.language_model_url == "http://vllm:8000/v1"
+    assert planner.language_model_name == named_model(manifests)
+    ports = {name: container["ports"][0]["containerPort"] for name, container in containers(manifests) if name in OURS}
+    assert ports == {
+        "generator-api": generator.port,
+        "planner": planner.port,
+        "plan-worker": generator.metrics_port,
+        "render-worker": generator.metrics_port,
+    }
+
+
+def named_model(manifests: list[Manifest]) -> str:
+    (found,) = (its["data"]["LLM_MODEL"] for its in manifests if "LLM_MODEL" in its.get("data", {}))
+    assert isinstance(found, str)
+    return found
+
+
+def test_commands_and_probes_exist(manifests: list[Manifest]) -> None:
+    apps: dict[str, FastAPI] = {
+        "generator-api": create_generator(GeneratorSettings()),
+        "planner": create_planner({}, 1024),
+    }
+    for name, container in containers(manifests):
+        if name not in OURS:
+            continue
+        _, _, module, command = container["command"]
+        assert command in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+        probes = {
+            kind: container[kind] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container
+        }
+        if name in apps:
+            assert set(probes) == {"startupProbe", "livenessProbe", "readinessProbe"}
+            for probe in probes.values():
+                assert probe["httpGet"]["path"] in apps[name].openapi()["paths"]
+        else:
+            assert set(probes) == {"startupProbe", "readinessProbe"}
+            for probe in probes.values():
+                *_, checked, kind = probe["exec"]["command"]
+                assert importlib.util.find_spec(checked) is not None
+                assert f"{kind}-worker" == name == command
+
+
+def test_pods_get_the_time_that_their_work_takes_to_end(manifests: list[Manifest]) -> None:
+    grace = {name: pod["spec"]["terminationGracePeriodSeconds"] for name, pod in pods(manifests)}
+    for worker in ("plan-worker", "render-worker"):
+        assert STOP_SECONDS + 3 < 10.5
+        assert grace[worker] >= 2 * 10
+    (api,) = (container for name, container in containers(manifests) if name == "generator-api")
+    assert grace["generator-api"] > api["lifecycle"]["preStop"]["sleep"]["seconds"] + GRACE_SECONDS
+
+
+def test_pods_may_talk_to_whom_they_have_to_and_to_nobody_else(manifests: list[Manifest]) -> None:
+    policies = {its["metadata"]["name"]: its["spec"] for its in manifests if its["kind"] == "NetworkPolicy"}
+    assert set(policies) == {name for name, _ in pods(manifests)} | {"nothing-but-names"}
+    assert policies["nothing-but-names"]["podSelector"] == {}
+    assert policies["nothing-but-names"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policies["nothing-but-names"]
+
+    def flows(direction: str, peers: str) -> set[tuple[str, str, int]]:
+        found = set()
+        for name, policy in policies.items():
+            for rule in policy.get(direction, ()):
+                for peer in rule.get(peers, ()):
+                    other = peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/name")
+                    if other is None or other == name:
+                        continue
+                    pair = (name, other) if direction == "egress" else (other, name)
+                    found |= {(*pair, port["port"]) for port in rule["ports"]}
+        return found
+
+    assert flows("egress", "to") == FLOWS
+    assert flows("ingress", "from") == FLOWS
+
+
+def test_keda_asks_for_numbers_that_the_api_answers(every_overlay: dict[str, list[Manifest]]) -> None:
+    manifests = every_overlay["autoscaled"]
+    backbone = next(its["data"] for its in manifests if its["metadata"]["name"].startswith("generator-settings"))
+    asked = {}
+    for scaled in (its for its in manifests if its["kind"] == "ScaledObject"):
+        (trigger,) = scaled["spec"]["triggers"]
+        target = scaled["spec"]["scaleTargetRef"]["name"]
+        assert "replicas" not in named(manifests, "Deployment", target)["spec"]
+        url = trigger["metadata"]["url"]
+        assert url == "http://generator-api.motion-factorized-video.svc:8080/load"
+        assert trigger["metricType"] == "AverageValue"
+        asked[target] = trigger["metadata"]["valueLocation"].split(".")
+    assert asked == {
+        "plan-worker": ["plan", "any", "jobs"],
+        "render-worker": ["render", backbone["GENERATOR_RENDER_BACKBONE"], "jobs"],
+    }
+    assert "jobs" in QueueLoad.model_fields
+    assert "/load" in create_generator(GeneratorSettings()).openapi()["paths"]
+
+
+def test_the_readme_creates_the_secrets(repository: Path) -> None:
+    text = (repository / "deploy" / "kubernetes" / "README.md").read_text().replace("\\\n", "")
+    created = {
+        name: set(re.findall(r"--from-literal=([\w-]+)=", options))
+        for name, options in re.findall(r"create secret generic ([\w-]+)([^\n]*)", text)
+    }
+    assert created == SECRETS
+
+
+def test_images_are_those_of_compose(repository: Path, every_overlay: dict[str, list[Manifest]]) -> None:
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())["services"]
+    theirs = {compose[name]["image"] for name in ("vllm", "valkey")}
+    ours = {compose[name]["image"] for name in OURS}
+    for manifests in every_overlay.values():
+        used = {container["image"] for _, container in containers(manifests)}
+        assert theirs <= used
+        assert {image.rpartition(":")[0] for image in used - theirs} == ours
