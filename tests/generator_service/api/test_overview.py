@@ -108,3 +108,11 @@ def test_a_long_wait_is_a_problem(api, minutes, text_client):
     text_client.hset(f"job:{api.submit()}", "updated_at", json.dumps(then.isoformat()))
     told = ("queue plan: 1 job waits, one of them for 11 minutes",)
     assert overview(api).problems == (told if minutes == 11 else ())
+
+
+def test_what_the_api_takes_back_is_counted(serve, redis_url, wait_until):
+    with serve(redis_url=redis_url, heartbeat_seconds=0.1) as api:
+        job = api.submit()
+        api.start(job)
+        wait_until(lambda: api.parts.store.get(job).attempt == 2)
+        assert 'generator_jobs_taken_back_total{status="queued"} 1.0' in api.http.get("/metrics").text
