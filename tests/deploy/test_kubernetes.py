@@ -207,6 +207,15 @@ def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: 
     }
 
 
+def test_prometheus_is_told_where_the_metrics_are(manifests: list[Manifest]) -> None:
+    for name, pod in pods(manifests):
+        ports = {
+            port["containerPort"] for container in pod["spec"]["containers"] for port in container.get("ports", ())
+        }
+        asked = pod["metadata"].get("annotations", {}).get("prometheus.io/port")
+        assert (name == "valkey" or not ports) if asked is None else int(asked) in ports, name
+
+
 def named_model(manifests: list[Manifest]) -> str:
     (found,) = (its["data"]["LLM_MODEL"] for its in manifests if "LLM_MODEL" in its.get("data", {}))
     assert isinstance(found, str)

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.cli_operations import lines
 from generator_service.client import Client
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.states import JobStatus
@@ -52,6 +53,10 @@ def test_the_oldest_is_the_one_that_still_waits(api, text_client):
     assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 3
     api.parts.store.cancel(hours[3])
     assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
+    api.parts.store.cancel(hours[2])
+    api.parts.store.cancel(hours[1])
+    load = api.http.get("/load").json()["plan"]["any"]
+    assert (load["waiting"], load["oldest_seconds"]) == (3, None)  # messages of which nothing will come
 
 
 def test_metrics_do_not_read_every_job(api, text_client):
@@ -90,6 +95,19 @@ def test_problems_in_plain_words(api, plan):
     api.parts.workers.beat(info)
     assert overview(api).problems == ()
     assert overview(api).jobs[JobStatus.RUNNING] == 1
+
+
+def test_for_people_what_is_wrong_comes_first(api):
+    api.beat("plan")
+    text = list(lines(overview(api)))
+    assert text[0] == "! render_worker: no render worker is alive"
+    table = text[text.index("") + 1 :]
+    assert table[0].split("  ")[0] == "worker"
+    assert table[1].startswith("plan-1")
+    assert "waits" in table[1]
+    assert "queue                waiting  running  oldest waits" in text
+    api.beat("render", "emoji-world")
+    assert next(lines(overview(api))) == "all is well"
 
 
 def test_without_redis_it_says_so(serve):
