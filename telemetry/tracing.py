@@ -21,8 +21,6 @@ from typing import Any, Final
 NOT_TRACED: Final = "/health,/ready,/metrics,/load,/status$"
 """What is asked for every few seconds."""
 
-SetAttribute = Callable[[str, str | int], None]
-
 
 def set_up_tracing(service: str) -> None:
     """For the whole process, where the environment asks for it.  What is not sent yet is sent as the process ends."""
@@ -46,13 +44,10 @@ def _on() -> bool:
 
 
 @contextmanager
-def span(name: str, *, parent: str | None = None, **attributes: str | int | None) -> Iterator[SetAttribute]:
-    """A span around the block; `parent`: the `traceparent` that a message brought, which makes this its consumer.
-
-    Yields what sets a further attribute.
-    """
+def span(name: str, *, parent: str | None = None, **attributes: str | int | None) -> Iterator[None]:
+    """A span around the block; `parent`: the `traceparent` that a message brought, which makes this its consumer."""
     if not _on():
-        yield lambda _name, _value: None
+        yield
         return
     from opentelemetry import trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -61,8 +56,8 @@ def span(name: str, *, parent: str | None = None, **attributes: str | int | None
     kind = trace.SpanKind.INTERNAL if parent is None else trace.SpanKind.CONSUMER
     known = {key: value for key, value in attributes.items() if value is not None}
     tracer = trace.get_tracer("motion-factorized-video")
-    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=known) as current:
-        yield current.set_attribute
+    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=known):
+        yield
 
 
 @contextmanager
@@ -75,6 +70,14 @@ def spans_in_turn() -> Iterator[Callable[[str], None]]:
             current.enter_context(span(name))
 
         yield begin
+
+
+def note(**attributes: str | int) -> None:
+    """More about the current span."""
+    if _on():
+        from opentelemetry import trace
+
+        trace.get_current_span().set_attributes(attributes)
 
 
 def traceparent() -> str | None:

@@ -17,7 +17,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
-from telemetry.tracing import span
+from telemetry.tracing import note, span
 
 PATIENCE_SECONDS: Final = 30.0
 """For how long a worker tries to write down that a job has ended, while Redis does not answer."""
@@ -65,6 +65,10 @@ class Attempts:
                 self._hand_back(job_id)
                 raise
 
+    def _ended(self, outcome: Outcome) -> None:
+        self.count(outcome)
+        note(outcome=outcome)
+
     def _attempt(self, job_id: str, work: Callable[[JobRecord], None], known: ExitStack) -> None:
         """`known` ends with all that is done about the job: what is known by its record alone."""
         try:
@@ -88,7 +92,7 @@ class Attempts:
         log.info("job_started", stage=self.stage.value, attempt=record.attempt)
         with self.heartbeat.working_on(job_id):
             work(record)
-        self.count("done")
+        self._ended("done")
 
     def _hand_back(self, job_id: str) -> None:
         """Tried once: where Redis is silent, the watchdog of another process will find the job."""
@@ -96,10 +100,10 @@ class Attempts:
             if not self._canceled(job_id):
                 self.store.hand_back(job_id, worker=self.worker)
                 log.info("job_handed_back")
-                self.count("handed_back")
+                self._ended("handed_back")
         except (Conflict, NotFound) as reason:
             log.info("job_ended_elsewhere", reason=reason.detail)
-            self.count("lost")
+            self._ended("lost")
         except Unavailable:
             log.warning("job_not_handed_back")
 
@@ -124,9 +128,9 @@ class Attempts:
             self.store.fail(job_id, failure, worker=self.worker)
         except (Conflict, NotFound) as reason:
             log.warning("job_ended_elsewhere", reason=reason.detail, exc_info=error)
-            self.count("lost")
+            self._ended("lost")
         else:
-            self.count("failed")
+            self._ended("failed")
             log.warning("job_failed", code=failure.code, reason=failure.detail, exc_info=error)
 
     def _canceled(self, job_id: str) -> bool:
@@ -139,7 +143,7 @@ class Attempts:
             return False
         else:
             log.info("job_canceled")
-        self.count("canceled")
+        self._ended("canceled")
         return True
 
     def _as_failure(self, error: Exception) -> ServiceError:

@@ -63,10 +63,10 @@ def test_one_trace_leads_through_every_part(job: str, collector: Any) -> None:
         assert span.parent == parent.id, name
         return span
 
-    plan = child("plan-worker", "plan", submitted, job_id=job, request_id=REQUEST_ID)
+    plan = child("plan-worker", "plan", submitted, job_id=job, request_id=REQUEST_ID, outcome="done")
     asked = child("plan-worker", "POST", plan)
     child("planner", "POST /plans", asked)
-    assert render.parent == submitted.id
+    assert (render.parent, render.attributes["outcome"]) == (submitted.id, "done")
     for stage in ("sampling", "decoding", "storing"):
         child("render-worker", stage, render)
     of_it = [span for span in collector.spans if span.trace == submitted.trace]
