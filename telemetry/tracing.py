@@ -22,6 +22,10 @@ NOT_TRACED: Final = "/health,/ready,/metrics,/load,/status$"
 """What is asked for every few seconds."""
 
 
+EXPORT_SECONDS: Final = 2.0
+"""A collector that hangs holds up the end of a process no longer, and nothing else at all."""
+
+
 def set_up_tracing(service: str) -> None:
     """For the whole process, where the environment asks for it.  What is not sent yet is sent as the process ends."""
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -35,7 +39,7 @@ def set_up_tracing(service: str) -> None:
 
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or service})
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=EXPORT_SECONDS)))
     trace.set_tracer_provider(provider)
 
 

@@ -2,14 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from telemetry.tracing import EXPORT_SECONDS
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -32,6 +36,28 @@ def test_off_nothing_is_imported() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ENDPOINTS}
     done = subprocess.run([sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+TRACES = """
+import time
+from telemetry.tracing import set_up_tracing, span
+set_up_tracing("nobody")
+with span("plan"):
+    pass
+print(time.time())
+"""
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        done = subprocess.run(
+            [sys.executable, "-c", TRACES],
+            env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert time.time() - float(done.stdout) < EXPORT_SECONDS + 3
 
 
 ASKS = """
