@@ -43,7 +43,7 @@ class Lease(WireModel):
     since: datetime | None
     canceling: bool
     held: bool
-    """Whether that worker's heartbeat says the same; if not, the job is taken back within seconds."""
+    """Whether that worker was heard lately, and is at no other job; if not, the job is taken back within seconds."""
 
 
 class Overview(WireModel):
@@ -86,7 +86,7 @@ def leases(held: Sequence[JobRecord], workers: Sequence[WorkerInfo]) -> tuple[Le
             attempt=record.attempt,
             since=record.running_since,
             canceling=record.status is JobStatus.CANCELING,
-            held=at_work.get(record.worker) == record.id,
+            held=record.worker in at_work and at_work[record.worker] in (record.id, None),  # None: it just took it
         )
         for record in held
         if record.worker is not None

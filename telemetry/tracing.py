@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
-NOT_TRACED: Final = "/health,/ready,/metrics,/load,/status$"
+NOT_TRACED: Final = "/health,/ready,/metrics,/load,/overview"
 """What is asked for every few seconds."""
-
 
 EXPORT_SECONDS: Final = 2.0
 """A collector that hangs holds up the end of a process no longer, and nothing else at all."""

@@ -91,9 +91,13 @@ def test_problems_in_plain_words(api, plan):
     found = overview(api)
     assert [(lease.job, lease.worker, lease.held) for lease in found.leases] == [(job, "w1", False)]
     assert found.problems == (f"job {job}: its worker w1 is silent; another will take the job within seconds",)
-    info = WorkerInfo(name="w1", kind="render", backbone="emoji-world", job=job, started_at=record.created_at)
-    api.parts.workers.beat(info)
+    info = WorkerInfo(name="w1", kind="render", backbone="emoji-world", started_at=record.created_at)
+    api.parts.workers.beat(info)  # it has just taken the job
     assert overview(api).problems == ()
+    api.parts.workers.beat(info.model_copy(update={"job": job}))
+    assert overview(api).problems == ()
+    api.parts.workers.beat(info.model_copy(update={"job": "0" * 32}))
+    assert not overview(api).leases[0].held
     assert overview(api).jobs[JobStatus.RUNNING] == 1
 
 
