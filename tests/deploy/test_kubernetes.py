@@ -239,6 +239,7 @@ def test_commands_and_probes_exist(manifests: list[Manifest]) -> None:
             assert set(probes) == {"startupProbe", "livenessProbe", "readinessProbe"}
             for probe in probes.values():
                 assert probe["httpGet"]["path"] in apps[name].openapi()["paths"]
+                assert probe["httpGet"]["path"] == "/health"
         else:
             assert set(probes) == {"startupProbe", "readinessProbe"}
             for probe in probes.values():
