@@ -101,7 +101,7 @@ def problems(
 ) -> Iterator[str]:
     for part in missing:
         yield f"{part.field}: {part.message}"
-    able = {"plan" if worker.backbone is None else f"render.{worker.backbone}" for worker in workers}
+    able = {worker.kind if worker.backbone is None else f"{worker.kind}.{worker.backbone}" for worker in workers}
     for name, queue in queues.items():
         jobs = "1 job waits" if queue.waiting == 1 else f"{queue.waiting} jobs wait"
         if queue.waiting and name not in able:

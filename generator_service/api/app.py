@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from generator_service.api import catalogue, events, health, jobs, metrics, overview, results
+from generator_service.api import catalogue, events, health, jobs, load, metrics, overview, results
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
 from generator_service.jobs.counters import taken_back_counter
@@ -35,6 +35,7 @@ ROUTERS = (
     results.router,
     catalogue.router,
     health.router,
+    load.router,
     overview.router,
     metrics.router,
 )
@@ -55,10 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
-    app.state.request_metrics = CollectorRegistry()
-    app.state.count_taken_back = taken_back_counter(app.state.request_metrics)
+    app.state.counted = CollectorRegistry()
+    app.state.count_taken_back = taken_back_counter(app.state.counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
-    app.add_middleware(metrics.RequestMetrics, registry=app.state.request_metrics)
+    app.add_middleware(metrics.RequestMetrics, registry=app.state.counted)
     app.add_middleware(RequestIds)
     trace_app(app)
     _document_problems(app)

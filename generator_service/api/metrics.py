@@ -118,5 +118,5 @@ def metrics(request: Request, parts: UseParts) -> Response:
     """Text format.  Where Redis does not answer, `generator_redis_up` is 0 and jobs, queues and workers are missing."""
     lookup = CollectorRegistry()
     lookup.register(_ServiceState(parts))
-    counted: CollectorRegistry = request.app.state.request_metrics
+    counted: CollectorRegistry = request.app.state.counted
     return Response(generate_latest(counted) + generate_latest(lookup), media_type=CONTENT_TYPE_LATEST)

@@ -12,7 +12,8 @@ from generator_service.jobs.store import JobStore
 from shared.wire import WireModel
 
 FRONT: Final = 20
-"""So many messages at a queue's front are looked at for the oldest job that still waits; the others were canceled."""
+"""So many jobs at each queue's front, and so many of all that were submitted first, are looked at for the one that has
+waited longest: some at the front were canceled, and some that wait are never let to the front."""
 
 
 class QueueLoad(WireModel):
@@ -30,17 +31,17 @@ def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, Qu
     """By queue.  Raises Unavailable."""
     running = Counter(map(_queue, store.held()))
     fronts = delivery.fronts(FRONT)
-    records = {record.id: record for record in store.some({job for _, jobs in fronts.values() for job in jobs})}
-
-    def oldest(jobs: tuple[str, ...]) -> float | None:
-        waiting = [records[job] for job in jobs if job in records and records[job].status is JobStatus.QUEUED]
-        return max(((now - record.updated_at).total_seconds() for record in waiting), default=None)
-
+    looked_at = {job for _, jobs in fronts.values() for job in jobs} | set(store.first_queued(FRONT))
+    longest: dict[str, float] = {}
+    for record in store.some(looked_at):
+        if record.status is JobStatus.QUEUED:
+            waited = (now - record.updated_at).total_seconds()
+            longest[_queue(record)] = max(waited, longest.get(_queue(record), 0.0))
     return {
         name: QueueLoad(
-            waiting=waiting, running=running[name], jobs=waiting + running[name], oldest_seconds=oldest(jobs)
+            waiting=waiting, running=running[name], jobs=waiting + running[name], oldest_seconds=longest.get(name)
         )
-        for name, (waiting, jobs) in fronts.items()
+        for name, (waiting, _) in fronts.items()
     }
 
 

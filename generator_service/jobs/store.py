@@ -111,6 +111,11 @@ class JobStore:
         with answering():
             return frozenset(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, -1)))
 
+    def first_queued(self, limit: int) -> tuple[str, ...]:
+        """The ids of the queued jobs that were submitted first."""
+        with answering():
+            return tuple(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, limit - 1)))
+
     def held(self) -> tuple[JobRecord, ...]:
         """All jobs that a worker has."""
         statuses = (JobStatus.RUNNING, JobStatus.CANCELING)

@@ -59,6 +59,16 @@ def test_the_oldest_is_the_one_that_still_waits(api, text_client):
     assert (load["waiting"], load["oldest_seconds"]) == (3, None)  # messages of which nothing will come
 
 
+def test_one_that_is_never_let_to_the_front_is_not_overlooked(api, text_client):
+    last, *_ = [api.submit() for _ in range(30)]
+    then = datetime.now(UTC) - timedelta(hours=2)
+    text_client.hset(f"job:{last}", "updated_at", json.dumps(then.isoformat()))
+    queue = api.parts.delivery.queue("plan")
+    queue.push_job_id(queue.pop_job_id())
+    assert last not in api.parts.delivery.fronts(20)["plan"][1]
+    assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
+
+
 def test_metrics_do_not_read_every_job(api, text_client):
     def records_read():
         def reads():
