@@ -52,6 +52,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    require_keys: bool = False
+    """Whether every caller needs a key; without, the API listens on loopback alone."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
     planner_timeout: float = 400.0

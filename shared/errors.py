@@ -3,6 +3,8 @@
     ServiceError                    500  internal
     ├── InvalidRequest              422  invalid_request           the caller can mend it: each violation names a field
     ├── BodyTooLarge                413  body_too_large
+    ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
+    ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
     ├── Conflict                    409  conflict                  not possible in the job's present state
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
@@ -77,6 +79,14 @@ class InvalidRequest(ServiceError):
 
 class BodyTooLarge(ServiceError):
     code, title, status = "body_too_large", "The request body is too large", 413
+
+
+class Unauthenticated(ServiceError):
+    code, title, status = "unauthenticated", "A good key is needed", 401
+
+
+class Forbidden(ServiceError):
+    code, title, status = "forbidden", "The key's scopes do not allow it", 403
 
 
 class NotFound(ServiceError):

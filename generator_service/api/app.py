@@ -3,15 +3,16 @@
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from generator_service.api import catalogue, events, health, jobs, metrics, results
+from generator_service.api.caller import permission
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
-from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, Unavailable
+from shared.errors import PROBLEM_MEDIA_TYPE, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 
 DESCRIPTION = """
 A prompt becomes a plan (what moves how, and where), the plan steers a video diffusion model, the video is an MP4.
@@ -21,9 +22,14 @@ A prompt becomes a plan (what moves how, and where), the plan steers a video dif
 3. `GET /jobs/{id}/content` is the video.
 
 Every error is `application/problem+json` (RFC 9457) with a `code` to act on and, where fields are wrong, `violations`.
+
+Where the service requires keys, give yours as `Authorization: Bearer mfv_<id>_<secret>`; without one there are
+`/health`, `/ready`, `/metrics` and this documentation.  A key sees its owner's jobs: another's is `404`.
 """
 
-ROUTERS = (jobs.router, events.router, results.router, catalogue.router, health.router, metrics.router)
+ROUTERS = (jobs.router, events.router, results.router, catalogue.router)
+OPEN_ROUTERS = (health.router, metrics.router)
+"""For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,6 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
         responses=problem_responses(InvalidRequest, Unavailable),
     )
     for router in ROUTERS:
+        refusals = problem_responses(Unauthenticated, Forbidden)
+        app.include_router(router, dependencies=[Depends(permission)], responses=refusals)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
     app.state.request_metrics = CollectorRegistry()

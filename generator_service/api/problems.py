@@ -14,6 +14,12 @@ from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem,
 RETRY_AFTER_SECONDS: Final = 5
 """What a 503 asks for: about as long as a restart of Redis or of a worker takes."""
 
+_CHALLENGES: Final = {
+    401: 'Bearer realm="motion-factorized-video"',
+    403: 'Bearer realm="motion-factorized-video", error="insufficient_scope"',
+}
+"""RFC 6750, 3."""
+
 MAXIMUM_VIOLATIONS: Final = 50
 """More are not listed: a hostile body must not make a long answer."""
 
@@ -33,8 +39,10 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
-    return Response(problem.model_dump_json(), problem.status, {**retry, **(headers or {})}, PROBLEM_MEDIA_TYPE)
+    own = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
+    if problem.status in _CHALLENGES:
+        own["WWW-Authenticate"] = _CHALLENGES[problem.status]
+    return Response(problem.model_dump_json(), problem.status, {**own, **(headers or {})}, PROBLEM_MEDIA_TYPE)
 
 
 def _service_error(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
+from generator_service.jobs.api_keys import ApiKeys
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
@@ -26,6 +27,8 @@ class Parts:
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
     planner: PlannerProbe
+    keys: ApiKeys | None
+    """None: nobody is asked for one."""
 
 
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -43,6 +46,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
+        keys=ApiKeys(text) if settings.require_keys else None,
     )
 
     attempts = settings.maximum_attempts
