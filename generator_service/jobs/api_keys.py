@@ -139,7 +139,7 @@ class ApiKeys:
         if old.expires_at is None or old.expires_at > end:
             ending = old.model_copy(update={"expires_at": end})
             with answering():
-                self._redis.set(_key(old.id), ending.model_dump_json(), pxat=round(end.timestamp() * 1000), xx=True)
+                self._redis.set(_key(old.id), ending.model_dump_json(), pxat=int(end.timestamp() * 1000), xx=True)
         return key
 
     def revoke(self, key_id: str) -> None:
