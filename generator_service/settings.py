@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """How many workers may fall silent with one job in hand before it is given up."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
+    maximum_work: Annotated[int, Field(ge=1)] = 2 * 49 * 720 * 480 * 50
+    """Frames x pixels x steps of one job: twice CogVideoX's usual video."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -28,6 +28,10 @@ from shared.wire import WireModel
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
+MAXIMUM_VIOLATIONS = 50
+MAXIMUM_NAME_CHARACTERS = 100
+"""More are not told: a hostile body must not make a long answer."""
+
 
 class Violation(WireModel):
     """One field that is not as it should be."""
@@ -133,12 +137,17 @@ def violations_of(errors: ValidationError | Sequence[dict[str, Any]]) -> tuple[V
     """Pydantic's errors (or FastAPI's list of them) as violations; FastAPI's leading "body" is left out."""
     listed = errors.errors() if isinstance(errors, ValidationError) else errors
     violations = []
-    for error in listed:
-        path = [str(part) for part in error["loc"]]
+    for error in listed[:MAXIMUM_VIOLATIONS]:
+        path = [_printable(str(part)) for part in error["loc"]]
         if path and path[0] in ("body", "query", "path"):
             path = path[1:]
         violations.append(Violation(field=".".join(path), message=error["msg"].removeprefix("Value error, ")))
     return tuple(violations)
+
+
+def _printable(name: str) -> str:
+    """A name that somebody made up: short, and without half a surrogate pair, which no answer can hold."""
+    return name[:MAXIMUM_NAME_CHARACTERS].encode(errors="replace").decode()
 
 
 def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> InvalidRequest:

@@ -14,7 +14,7 @@ from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import JobRequest
+from generator_service.request import JobRequest, require_affordable
 from generator_service.storage.object_store import JobKeys
 from shared.errors import BodyTooLarge, Conflict, NotFound, ServiceError, Unavailable
 
@@ -59,6 +59,7 @@ def submit(
     `GET /jobs/{id}/events`.
     """
     record = accepted(request, caller, datetime.now(UTC))
+    require_affordable(record.settings, parts.maximum_work)
     parts.store.create(record, request.plan)
     try:
         parts.delivery.enqueue(record)

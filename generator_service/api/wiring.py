@@ -27,6 +27,8 @@ class Parts:
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
     planner: PlannerProbe
+    maximum_work: int
+    """Frames x pixels x steps of one job."""
     keys: ApiKeys | None
     """None: nobody is asked for one."""
 
@@ -46,6 +48,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
+        maximum_work=settings.maximum_work,
         keys=ApiKeys(text) if settings.require_keys else None,
     )
 

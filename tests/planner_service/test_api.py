@@ -81,6 +81,29 @@ def test_a_prompt_without_words_cannot_be_planned(client):
     assert "no word" in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"[]",
+        b'{"prompt": "a", "seed": ' + b"9" * 1500 + b"}",
+        b'{"prompt": "a", "seed": -Infinity}',
+        rb'{"prompt": "\ud800"}',
+        rb'{"prompt": "a", "\ud800": 1}',
+        b'{"prompt": ' + b"[" * 1500,
+        b'{"prompt": "a", "url": "http://127.0.0.1/"}',
+        b'{"prompt": "a", "model": "/etc/passwd"}',
+    ],
+)
+def test_malformed_bodies_are_problems_of_the_client(client, body):
+    response = client.post("/plans", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
+
+
 def test_a_body_too_large(client):
     response = client.post("/plans", json={"prompt": "a" * 4000})
     assert response.status_code == 413
