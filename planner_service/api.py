@@ -1,13 +1,15 @@
 """The planner's HTTP interface."""
 
+import hmac
 import time
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import Field
 from starlette.exceptions import HTTPException
@@ -23,6 +25,7 @@ from shared.errors import (
     PlannerUnavailable,
     Problem,
     ServiceError,
+    Unauthenticated,
     Violation,
     invalid_request,
 )
@@ -35,6 +38,8 @@ MAXIMUM_SEED = 2**32 - 1
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
 Pixels = Annotated[int, Field(ge=16, le=MAXIMUM_SIDE)]
+
+BEARER = HTTPBearer(scheme_name="token", description="Where PLANNER_TOKEN is set.", auto_error=False)
 
 logger = structlog.get_logger()
 
@@ -64,10 +69,13 @@ class Health(WireModel):
     status: Literal["ok"] = "ok"
 
 
-def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall_back: bool = False) -> FastAPI:
+def create_app(
+    planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall_back: bool = False, token: str | None = None
+) -> FastAPI:
     """`planners`, by name, in the order in which "auto" prefers them.
 
     `fall_back`: "auto" takes the next one where the language model is unavailable.
+    `token`: who wants a plan must show it as a bearer token.
     """
     app = FastAPI(
         title="Planner",
@@ -81,9 +89,18 @@ def create_app(planners: Mapping[str, Planner], maximum_body_bytes: int, *, fall
     )
     seconds = Histogram("planner_plan_seconds", "Time to a plan.", ["planner"], registry=metrics)
 
+    def require_token(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+        shown = "" if given is None else given.credentials
+        if token is not None and not hmac.compare_digest(shown.encode(), token.encode()):
+            raise Unauthenticated("plans are made for those who show the planner's token")
+
     @app.post(
         "/plans",
-        responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"}},
+        dependencies=[Depends(require_token)],
+        responses={
+            401: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "No token"},
+            503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"},
+        },
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
     )
     def create_plan(
@@ -160,7 +177,8 @@ def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Plan
 
 
 def _problem_response(error: ServiceError) -> JSONResponse:
-    return JSONResponse(error.problem.model_dump(mode="json"), error.status, media_type=PROBLEM_MEDIA_TYPE)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    return JSONResponse(error.problem.model_dump(mode="json"), error.status, headers, PROBLEM_MEDIA_TYPE)
 
 
 async def _on_service_error(request: Request, error: Exception) -> JSONResponse:

@@ -40,7 +40,8 @@ def serve(settings: Settings) -> None:
     """Run the service until it is told to stop."""
     configure_logging(settings)
     with open_planners(settings) as planners:
-        app = create_app(planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback)
+        token = settings.token.get_secret_value() if settings.token is not None else None
+        app = create_app(planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback, token=token)
         uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
