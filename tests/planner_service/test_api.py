@@ -199,3 +199,17 @@ def test_openapi_has_examples_that_work(client):
     content = document["paths"]["/plans"]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         assert client.post("/plans", json=example["value"]).status_code == 200
+
+
+def test_with_a_token_plans_are_made_for_those_who_show_it(parser):
+    body = {"prompt": PROMPT}
+    with TestClient(create_app({"parser": parser}, 2048, token="between-us")) as client:
+        for header in ("", "Bearer", "Bearer between", "Bearer between-us-too", "Basic between-us", "Bearer b\xfc"):
+            refused = client.post("/plans", json=body, headers={"Authorization": header.encode("latin-1")})
+            assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+            assert refused.headers["content-type"] == PROBLEM_MEDIA_TYPE
+            assert refused.headers["www-authenticate"] == "Bearer"
+            assert "between" not in refused.text
+        assert client.post("/plans", json=body).status_code == 401
+        assert client.post("/plans", json=body, headers={"Authorization": "Bearer between-us"}).status_code == 200
+        assert client.get("/ready").status_code == 200
