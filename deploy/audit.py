@@ -1,7 +1,7 @@
 """Are there known vulnerabilities in what constraints.txt pins?  `make audit` asks pip-audit, which asks PyPI.
 
-Fails where there are some.  Where nobody knows, as with a mirror that carries no advisories, it says that it was skipped:
-pip-audit by itself takes that for a pass.
+Fails where there are some.  Where nobody knows, as with a mirror that carries no advisories, it says that it was
+skipped: pip-audit by itself takes that for a pass.
 """
 
 import json
@@ -25,7 +25,9 @@ class Verdict:
 def verdict(report: dict[str, Any]) -> Verdict:
     """report: pip-audit's, as JSON."""
     packages = report["dependencies"]
-    unknown = [f"not audited: {package['name']}: {package['skip_reason']}" for package in packages if "skip_reason" in package]
+    unknown = [
+        f"not audited: {package['name']}: {package['skip_reason']}" for package in packages if "skip_reason" in package
+    ]
     if len(unknown) == len(packages):
         return Verdict(False, (SKIPPED,))
     found = [

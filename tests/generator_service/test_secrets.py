@@ -102,7 +102,7 @@ def test_the_api_whatever_goes_wrong(
                 return answer.status_code
 
             assert ask("POST", "/jobs", key.text, json={"prompt": "a red car"}) == 202
-            job = json.loads(said[-1][said[-1].index("{\"id\"") :])["id"]
+            job = json.loads(said[-1][said[-1].index('{"id"') :])["id"]
             assert ask("POST", "/jobs", key.text, json={"prompt": "a red car", "key": 1}) == 422
             assert ask("POST", "/jobs", reader.text, json={"prompt": "a red car"}) == 403
             for shown in (gone.text, stranger.text, key.text + "0", f"{key.text}\\u0000"):
@@ -172,8 +172,21 @@ def test_what_holds_secrets_does_not_show_them(locked: str, monkeypatch: pytest.
         key = ApiKeys(client).create("a", [Scope.READ])
         record = ApiKeys(client)._record(key.id)
     assert key.hash == record.hash
-    with Client("http://127.0.0.1:9", key.text) as http, PlannerClient("http://x", 1.0, token=settings.planner_token) as own:
-        holders = (settings, planner, key, record, client, client.connection_pool, http, http._http.headers, own._http.headers)
+    with (
+        Client("http://127.0.0.1:9", key.text) as http,
+        PlannerClient("http://x", 1.0, token=settings.planner_token) as own,
+    ):
+        holders = (
+            settings,
+            planner,
+            key,
+            record,
+            client,
+            client.connection_pool,
+            http,
+            http._http.headers,
+            own._http.headers,
+        )
         for holder in holders:
             for shown in (repr(holder), str(holder)):
                 assert secrets_in(shown, key.secret, key.hash) == [], type(holder)
