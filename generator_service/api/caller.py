@@ -56,8 +56,8 @@ def _caller(parts: UseParts, given: Annotated[HTTPAuthorizationCredentials | Non
 UseCaller = Annotated[Caller, Depends(_caller)]
 
 
-def permission(request: Request, caller: UseCaller) -> None:
-    """Raises Unauthenticated and Forbidden."""
+async def permission(request: Request, caller: UseCaller) -> None:
+    """Raises Unauthenticated and Forbidden.  Waits for nothing, and so needs no thread."""
     needed = Scope.READ if request.method in _READING else Scope.SUBMIT
     if not caller.may(needed):
         raise Forbidden(f"{request.method} needs a key with the scope '{needed}'")

@@ -66,7 +66,8 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     return wired
 
 
-def _parts(request: Request) -> Parts:
+# These two wait for nothing; as coroutines they cost no change of threads.
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
@@ -74,7 +75,7 @@ def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-def _viewer(request: Request, parts: UseParts) -> Viewer:
+async def _viewer(request: Request, parts: UseParts) -> Viewer:
     return Viewer(parts.delivery, parts.objects, request.base_url)
 
 

@@ -59,7 +59,8 @@ def test_an_id_that_is_a_path_reaches_no_file(on_disk, folder, method, job_id):
     victim.write_text("still here")
     for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/content", f"/jobs/{job_id}/plan"):
         answer = on_disk.http.request(method, path)
-        assert answer.status_code in (404, 405, 422), path
+        is_path = "%2f" in job_id or job_id == ".."
+        assert answer.status_code in ({404, 405} if is_path else {422, 405}), path
         assert "still here" not in answer.text
     assert victim.read_text() == "still here"
 
@@ -68,7 +69,9 @@ def test_an_id_that_is_a_path_reaches_no_file(on_disk, folder, method, job_id):
 def test_what_a_record_says_of_itself_no_client_can_choose(on_disk, problem, field):
     """Its id, its owner, and the keys of its results, among others."""
     found = problem(on_disk.http.post("/jobs", json={"prompt": "a red car", field: HOSTILE}), 422, "invalid_request")
-    assert [(violation.field, "not permitted" in violation.message) for violation in found.violations] == [(field, True)]
+    assert [(violation.field, "not permitted" in violation.message) for violation in found.violations] == [
+        (field, True)
+    ]
 
 
 def test_hostile_text_is_text(on_disk, folder, plan):
