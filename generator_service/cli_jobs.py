@@ -20,9 +20,11 @@ from generator_service.cli_options import (
     Guidance,
     GuidanceScale,
     Height,
+    Key,
     PlanFile,
     Seed,
     Steps,
+    Url,
     Width,
 )
 from generator_service.client import DEFAULT_URL, Client
@@ -35,7 +37,6 @@ from shared.plan import Plan
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
 
-Url = Annotated[str, typer.Option(help="The API's address.", envvar="GENERATOR_URL")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
@@ -55,6 +56,7 @@ def submit(
     guidance: Guidance = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job, watch it, and fetch its video, plan and film strip.
@@ -62,7 +64,7 @@ def submit(
     Ctrl-C cancels the job.  What happens is told on stderr; stdout has the files' paths, or the job with --json.
     """
     console = _told_to_people()
-    with _errors_told(console), Client(url) as client:
+    with _errors_told(console), Client(url, key) as client:
         request = _request(
             prompt=prompt,
             plan=None if plan is None else _plan(plan),
@@ -94,10 +96,10 @@ def submit(
             typer.echo(path)
 
 
-def status(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def status(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at a job."""
     console = _told_to_people()
-    with _errors_told(console), Client(url) as client:
+    with _errors_told(console), Client(url, key) as client:
         job = client.get(job_id)
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
@@ -111,9 +113,9 @@ def status(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
         typer.echo(job.urls.video)
 
 
-def cancel(job_id: Job, url: Url = DEFAULT_URL) -> None:
+def cancel(job_id: Job, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Cancel a job."""
-    with _errors_told(_told_to_people()), Client(url) as client:
+    with _errors_told(_told_to_people()), Client(url, key) as client:
         typer.echo(client.cancel(job_id).status)
 
 
@@ -121,10 +123,11 @@ def jobs(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    with _errors_told(_told_to_people()), Client(url) as client:
+    with _errors_told(_told_to_people()), Client(url, key) as client:
         page = client.jobs(status=status, limit=limit)
     if as_json:
         _echo_all(page.jobs)
@@ -136,9 +139,9 @@ def jobs(
     _table(("id", "state", "done", "created (UTC)", "prompt"), rows)
 
 
-def backbones(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def backbones(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """List the video models and the workers that hold them."""
-    with _errors_told(_told_to_people()), Client(url) as client:
+    with _errors_told(_told_to_people()), Client(url, key) as client:
         found = client.backbones()
     if as_json:
         _echo_all(found)

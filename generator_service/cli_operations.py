@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
+from generator_service.cli_options import Key, Url
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.overview import Overview
 from shared.errors import ServiceError
 
 
 def overview(
-    url: Annotated[str, typer.Option(help="The API's address.", envvar="GENERATOR_URL")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Everything at a glance: workers, the jobs they hold, queues, and what is wrong."""
     try:
-        with Client(url) as client:
+        with Client(url, key) as client:
             found = client.overview()
     except ServiceError as error:
         typer.echo(f"{error.title}: {error.detail}", err=True)

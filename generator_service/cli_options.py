@@ -37,3 +37,5 @@ Guidance = Annotated[
     ),
 ]
 GuidanceScale = Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 turns it off.")]
+Url = Annotated[str, typer.Option(help="The API's address.", envvar="GENERATOR_URL")]
+Key = Annotated[str | None, typer.Option(help="Your key, where the service requires one.", envvar="GENERATOR_API_KEY")]

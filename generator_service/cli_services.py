@@ -1,15 +1,11 @@
 """The commands that keep running: the API and the two kinds of workers.  The environment decides the rest."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from generator_service.settings import Settings, StorageSettings, WorkerSettings
-from shared.errors import ServiceError, violations_of
-from telemetry.logging import set_up_logging
+from generator_service.cli_environment import read_settings, refusals_told
 from telemetry.tracing import set_up_tracing
 
 GRACE_SECONDS = 10
@@ -21,16 +17,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; else GENERATOR_PORT.")] = None,
 ) -> None:
     """Serve the HTTP API."""
-    settings = _settings()
+    settings = read_settings()
     import uvicorn  # the other commands do without the web framework, and the API without torch
 
     from generator_service.api.app import create_app
 
     set_up_tracing("generator-api")
-    with _refusals_told():
+    with refusals_told():
+        address = host or settings.host
+        require_callers_to_be_known(address, settings.require_keys)
         uvicorn.run(
             create_app(settings),
-            host=host or settings.host,
+            host=address,
             port=port or settings.port,
             log_config=None,
             access_log=False,
@@ -40,45 +38,34 @@ def serve(
 
 def plan_worker() -> None:
     """Plan queued jobs, one at a time."""
-    settings = _settings()
+    settings = read_settings()
     from generator_service.workers.plan_worker import run_plan_worker
 
-    with _refusals_told():
+    with refusals_told():
         run_plan_worker(settings)
 
 
 def render_worker() -> None:
     """Render planned jobs, one at a time, with the backbone in memory (GENERATOR_RENDER_…)."""
-    settings = _settings()
+    settings = read_settings()
     from generator_service.workers.render_worker import run_render_worker
 
-    with _refusals_told():
+    with refusals_told():
         run_render_worker(settings)
 
 
-@contextmanager
-def _refusals_told() -> Iterator[None]:
-    """A service that cannot start says why in one line."""
-    try:
-        yield
-    except ServiceError as error:
-        refusal = f"{error.title}: {error.detail}"
-    except ValueError as error:
-        refusal = f"The settings make no sense: {error}"
-    else:
-        return
-    typer.echo(refusal, err=True)
-    raise typer.Exit(1)
+def require_callers_to_be_known(host: str, keys_required: bool) -> None:
+    """Raises ValueError for an API that anyone in some network could call."""
+    if not keys_required and not _is_loopback(host):
+        raise ValueError(
+            f"the API asks nobody for a key, so it may listen on 127.0.0.1 and not on {host!r}: "
+            "set GENERATOR_REQUIRE_KEYS=true, and make keys with `python -m generator_service keys create`"
+        )
 
 
-def _settings() -> Settings:
+def _is_loopback(host: str) -> bool:
+    """Not so for names, whatever they resolve to, but for the one that every machine knows."""
     try:
-        settings = Settings()
-    except ValidationError as error:
-        kinds = (Settings, StorageSettings, WorkerSettings)
-        prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
-        for violation in violations_of(error):
-            typer.echo(f"{prefix}{violation.field.upper()}: {violation.message}", err=True)
-        raise typer.Exit(2) from None
-    set_up_logging(settings.log_format)
-    return settings
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,6 +1,6 @@
 """The API's client.
 
-    with Client("http://127.0.0.1:8080") as client:
+    with Client("http://127.0.0.1:8080") as client:  # and key="mfv_…" where the service requires one
         job = client.submit(prompt="a red car drives to the right", seed=7)
         job = client.wait(job.id, on_progress=lambda job: print(job.stage, job.step, job.steps))
         if job.status is JobStatus.SUCCEEDED:
@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from generator_service.answers import BackboneList, BackboneView, JobPage, JobView
+from generator_service.jobs.api_keys import ApiKey
 from generator_service.jobs.states import JobStatus
 from generator_service.overview import Overview
 from generator_service.request import JobRequest
@@ -52,8 +53,11 @@ ERRORS: Final = {error.code: error for error in _tree(ServiceError)}
 class Client:
     """Thread-safe.  Use it as a context manager, or call `close`."""
 
-    def __init__(self, base_url: str = DEFAULT_URL) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=TIMEOUT, follow_redirects=True)
+    def __init__(self, base_url: str = DEFAULT_URL, key: str | None = None) -> None:
+        """Raises Unauthenticated for a key that cannot be one."""
+        # The storage that results redirect to never sees it: httpx keeps it from other origins.
+        headers = {} if key is None else {"Authorization": f"Bearer {ApiKey.parse(key).text}"}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, follow_redirects=True)
 
     def __enter__(self) -> Self:
         return self

@@ -122,6 +122,18 @@ class JobRequest(WireModel):
         return settings
 
 
+def require_affordable(settings: RenderSettings, maximum_work: int) -> None:
+    """Raises InvalidRequest for a video that would keep a GPU busy too long: frames x pixels x steps over the limit."""
+    pixels = settings.width * settings.height
+    if (work := settings.frames * pixels * settings.steps) > maximum_work:
+        most = maximum_work // (settings.frames * pixels)
+        message = (
+            f"{settings.frames} frames of {settings.width}x{settings.height} pixels in {settings.steps} steps are "
+            f"{work:,} pixel steps, and {maximum_work:,} are allowed: at most {most} steps"
+        )
+        raise _invalid([Violation(field="steps", message=message)])
+
+
 def _beyond(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
     found = []
     for name, rule in (("frames", spec.frames), ("width", spec.width), ("height", spec.height)):

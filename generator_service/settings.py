@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from generator_service.backbones.specs import DEFAULT_BACKBONE
+from shared.environment import Environment
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(Environment):
     """Where videos go."""
 
-    model_config = SettingsConfigDict(env_prefix="GENERATOR_STORAGE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_STORAGE_")
 
     url: str = "s3://videos"
     """`s3://bucket[/prefix]`, `file:///folder` or `memory://`."""
@@ -23,14 +24,14 @@ class StorageSettings(BaseSettings):
     region: str = "us-east-1"
     access_key: str | None = None
     secret_key: SecretStr | None = None
-    url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
-    """How long a signed URL is good for."""
+    url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
+    """How long a signed URL is good for, from the answer that holds it: anyone who has it may fetch that file."""
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(Environment):
     """What a render worker keeps in memory, and how."""
 
-    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_")
 
     backbone: str = DEFAULT_BACKBONE
     weights: Path | None = None
@@ -47,13 +48,17 @@ class WorkerSettings(BaseSettings):
     """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="GENERATOR_", frozen=True, extra="ignore")
+class Settings(Environment):
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_")
 
     host: str = "127.0.0.1"
     port: int = 8080
+    require_keys: bool = False
+    """Whether every caller needs a key; without, the API listens on loopback alone."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
+    planner_token: SecretStr | None = None
+    """What the planner asks for, if it does: its PLANNER_TOKEN."""
     planner_timeout: float = 400.0
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""
@@ -65,6 +70,8 @@ class Settings(BaseSettings):
     """The longest a job may run."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Where a worker serves Prometheus metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
+    maximum_work: Annotated[int, Field(ge=1)] = 2 * 49 * 720 * 480 * 50
+    """Frames x pixels x steps of one job: twice CogVideoX's usual video."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -1,13 +1,15 @@
 """The planner's HTTP interface."""
 
+import hmac
 import time
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 from starlette.exceptions import HTTPException
@@ -24,6 +26,7 @@ from shared.errors import (
     PlannerUnavailable,
     Problem,
     ServiceError,
+    Unauthenticated,
     Violation,
     invalid_request,
 )
@@ -38,6 +41,8 @@ MAXIMUM_SEED = 2**32 - 1
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
 Pixels = Annotated[int, Field(ge=16, le=MAXIMUM_SIDE)]
+
+BEARER = HTTPBearer(scheme_name="token", description="Where PLANNER_TOKEN is set.", auto_error=False)
 
 logger = structlog.get_logger()
 
@@ -73,10 +78,12 @@ def create_app(
     *,
     fall_back: bool = False,
     metrics: PlannerMetrics | None = None,
+    token: str | None = None,
 ) -> FastAPI:
     """`planners`, by name, in the order in which "auto" prefers them.
 
     `fall_back`: "auto" takes the next one where the language model is unavailable.  `metrics`: what `/metrics` exposes.
+    `token`: who wants a plan must show it as a bearer token.
     """
     metrics = metrics or PlannerMetrics()
     planners = {name: metrics.watched(planner) for name, planner in planners.items()}
@@ -87,9 +94,18 @@ def create_app(
         responses={422: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Not valid"}},
     )
 
+    def require_token(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+        shown = "" if given is None else given.credentials
+        if token is not None and not hmac.compare_digest(shown.encode(), token.encode()):
+            raise Unauthenticated("plans are made for those who show the planner's token")
+
     @app.post(
         "/plans",
-        responses={503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"}},
+        dependencies=[Depends(require_token)],
+        responses={
+            401: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "No token"},
+            503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"},
+        },
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
     )
     def create_plan(
@@ -168,7 +184,9 @@ def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Plan
 
 
 def _problem_response(request: Request, error: ServiceError) -> JSONResponse:
-    return _answer(request, error.problem)
+    return _answer(
+        request, error.problem, {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    )
 
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -49,6 +49,10 @@ def serve(settings: Settings) -> None:
     metrics = PlannerMetrics()
     with open_planners(settings, metrics) as planners:
         app = create_app(
-            planners, settings.maximum_body_bytes, fall_back=settings.language_model_fallback, metrics=metrics
+            planners,
+            settings.maximum_body_bytes,
+            fall_back=settings.language_model_fallback,
+            metrics=metrics,
+            token=settings.token.get_secret_value() if settings.token is not None else None,
         )
         uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)

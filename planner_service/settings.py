@@ -3,14 +3,18 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.environment import Environment
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PLANNER_", frozen=True, extra="ignore")
+class Settings(Environment):
+    model_config = SettingsConfigDict(env_prefix="PLANNER_")
 
     host: str = "127.0.0.1"
     port: int = 8081
+    token: SecretStr | None = None
+    """Who wants a plan must show it; None: nobody is asked."""
     language_model_url: str | None = None
     """The base URL of an OpenAI-compatible server, "http://vllm:8000/v1"; None: plan with the parser only."""
     language_model_name: str = "meta-llama/Llama-3.3-70B-Instruct"

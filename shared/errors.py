@@ -3,6 +3,8 @@
     ServiceError                    500  internal
     ├── InvalidRequest              422  invalid_request           the caller can mend it: each violation names a field
     ├── BodyTooLarge                413  body_too_large
+    ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
+    ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
     ├── Conflict                    409  conflict                  not possible in the job's present state
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
@@ -25,6 +27,10 @@ from pydantic import ValidationError
 from shared.wire import WireModel
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+MAXIMUM_VIOLATIONS = 50
+MAXIMUM_NAME_CHARACTERS = 100
+"""More are not told: a hostile body must not make a long answer."""
 
 
 class Violation(WireModel):
@@ -81,6 +87,14 @@ class BodyTooLarge(ServiceError):
     code, title, status = "body_too_large", "The request body is too large", 413
 
 
+class Unauthenticated(ServiceError):
+    code, title, status = "unauthenticated", "A good key is needed", 401
+
+
+class Forbidden(ServiceError):
+    code, title, status = "forbidden", "The key's scopes do not allow it", 403
+
+
 class NotFound(ServiceError):
     code, title, status = "not_found", "Not found", 404
 
@@ -125,12 +139,17 @@ def violations_of(errors: ValidationError | Sequence[dict[str, Any]]) -> tuple[V
     """Pydantic's errors (or FastAPI's list of them) as violations; FastAPI's leading "body" is left out."""
     listed = errors.errors() if isinstance(errors, ValidationError) else errors
     violations = []
-    for error in listed:
-        path = [str(part) for part in error["loc"]]
+    for error in listed[:MAXIMUM_VIOLATIONS]:
+        path = [_printable(str(part)) for part in error["loc"]]
         if path and path[0] in ("body", "query", "path"):
             path = path[1:]
         violations.append(Violation(field=".".join(path), message=error["msg"].removeprefix("Value error, ")))
     return tuple(violations)
+
+
+def _printable(name: str) -> str:
+    """A name that somebody made up: short, and without half a surrogate pair, which no answer can hold."""
+    return name[:MAXIMUM_NAME_CHARACTERS].encode(errors="replace").decode()
 
 
 def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> InvalidRequest:

@@ -14,6 +14,7 @@ from shared.wire import WireModel
 
 MAXIMUM_INSTANCES = 16
 MAXIMUM_RELATIONS = 64
+MAXIMUM_ATTRIBUTES = 16
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
@@ -41,7 +42,7 @@ class Instance(WireModel):
     """The noun phrase, attributes included: "red car"."""
     description: Description
     """The regional description: what a viewer sees inside this instance's box."""
-    attributes: tuple[Phrase, ...] = ()
+    attributes: Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_ATTRIBUTES)] = ()
     """The motion attributes: verbs and predicates that the prompt gives it, or that context implies."""
     label: MotionLabel
     parent: Identifier | None = None

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.geometry import FrameBox
-from shared.motion_graph import Identifier, MotionGraph, MotionLabel, Phrase
+from shared.motion_graph import MAXIMUM_INSTANCES, Identifier, MotionGraph, MotionLabel, Phrase
 from shared.wire import WireModel
 
 MAXIMUM_FRAMES = 241
@@ -46,7 +46,7 @@ class Track(WireModel):
     """What one instance does: its phases, in order and without gaps, and its box in every frame."""
 
     instance: Identifier
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
     boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
 
     @property
@@ -99,9 +99,9 @@ class Plan(WireModel):
     prompt: Prompt
     graph: MotionGraph
     background: Phrase
-    tracks: tuple[Track, ...]
+    tracks: Annotated[tuple[Track, ...], Field(max_length=MAXIMUM_INSTANCES)]
     """One for each instance, in the graph's order."""
-    depth_order: tuple[Identifier, ...]
+    depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES)]
     """Every instance once, nearest to the camera first."""
     provenance: Provenance | None = None
 

@@ -1,12 +1,14 @@
 """The real servers, started once for the whole run; each test gets an empty database and a bucket of its own."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -31,12 +33,21 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def redis_url(valkey: RedisServer) -> Iterator[str]:
-    """An empty database of the session's Valkey."""
-    with redis.Redis.from_url(valkey.url) as client:
+def redis_url(valkey: RedisServer, allowed_keys: list[str]) -> Iterator[str]:
+    """An empty database of the session's Valkey; in the end it may hold no keys but those the services may reach."""
+    with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         client.flushall()
         yield valkey.url
+        names = cast(list[str], client.keys())
         client.flushall()
+    strange = [name for name in names if not any(fnmatch(name, pattern) for pattern in allowed_keys)]
+    assert not strange, "deploy/valkey/users.acl keeps the services from these keys"
+
+
+@pytest.fixture(scope="session")
+def allowed_keys(repository: Path) -> list[str]:
+    """The patterns of the keys that the services may reach where Valkey knows who asks."""
+    return re.findall(r"~(\S+)", (repository / "deploy" / "valkey" / "users.acl").read_text())
 
 
 @pytest.fixture(scope="session")

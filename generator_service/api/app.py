@@ -3,16 +3,17 @@
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from generator_service.api import catalogue, events, health, jobs, load, metrics, overview, results
+from generator_service.api.caller import permission
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
 from generator_service.jobs.counters import taken_back_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
-from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, Unavailable
+from shared.errors import PROBLEM_MEDIA_TYPE, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from telemetry.request_id import RequestIds
 from telemetry.tracing import trace_app
 
@@ -27,18 +28,14 @@ Every error is `application/problem+json` (RFC 9457) with a `code` to act on and
 
 Every answer has an `X-Request-Id`: yours, where you sent one, else a new one.  By it the services' logs tell
 what became of the request and of its job.
+
+Where the service requires keys, give yours as `Authorization: Bearer mfv_<id>_<secret>`; without one there are
+`/health`, `/ready`, `/metrics`, `/load` and this documentation.  A key sees its owner's jobs: another's is `404`.
 """
 
-ROUTERS = (
-    jobs.router,
-    events.router,
-    results.router,
-    catalogue.router,
-    health.router,
-    load.router,
-    overview.router,
-    metrics.router,
-)
+ROUTERS = (jobs.router, events.router, results.router, catalogue.router, overview.router)
+OPEN_ROUTERS = (health.router, load.router, metrics.router)
+"""For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,6 +51,9 @@ def create_app(settings: Settings) -> FastAPI:
         responses=problem_responses(InvalidRequest, Unavailable),
     )
     for router in ROUTERS:
+        refusals = problem_responses(Unauthenticated, Forbidden)
+        app.include_router(router, dependencies=[Depends(permission)], responses=refusals)
+    for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
     app.state.counted = CollectorRegistry()

@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import uuid4
 
 import structlog
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
 from generator_service.api.caller import Caller, UseCaller
@@ -17,14 +17,26 @@ from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import JobRequest
+from generator_service.request import JobRequest, require_affordable
 from generator_service.storage.object_store import JobKeys
 from shared.errors import BodyTooLarge, Conflict, NotFound, ServiceError, Unavailable
 
 PAGE = 20
 MAXIMUM_PAGE = 100
 
-KnownJob = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
+_JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
+
+
+def _known(job_id: _JobPath, parts: UseParts, caller: UseCaller) -> str:
+    """Somebody else's job is answered as one that does not exist."""
+    owner = caller.sees_jobs_of
+    if owner is not None and parts.store.owner(job_id) != owner:
+        raise NotFound(f"there is no job '{job_id}'")
+    return job_id
+
+
+KnownJob = Annotated[str, Depends(_known)]
+"""The id of a job that the caller may know of, from the path.  Raises NotFound."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +65,7 @@ def submit(
     `GET /jobs/{id}/events`.
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
+    require_affordable(record.settings, parts.maximum_work)
     parts.store.create(record, request.plan)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     try:
@@ -86,12 +99,13 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
 def listed(
     parts: UseParts,
     viewer: UseViewer,
+    caller: UseCaller,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
     after: Annotated[JobId | None, Query(description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = PAGE,
 ) -> JobPage:
-    """A page of jobs; `next` leads to the following one."""
-    page = parts.store.list(status=status, after=after, limit=limit)
+    """A page of the caller's jobs, or with the scope `admin` of everybody's; `next` leads to the following one."""
+    page = parts.store.list(status=status, owner=caller.sees_jobs_of, after=after, limit=limit)
     return JobPage(jobs=tuple(viewer.view(record) for record in page.jobs), next=page.next)
 
 

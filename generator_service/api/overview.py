@@ -4,21 +4,24 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter
 
+from generator_service.api.caller import UseCaller
 from generator_service.api.health import missing
 from generator_service.api.wiring import UseParts
 from generator_service.jobs.load import loads
 from generator_service.overview import Overview, leases, problems, worker_states
-from shared.errors import Unavailable
+from shared.errors import Forbidden, Unavailable
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/overview", summary="Everything at a glance")
-def overview(parts: UseParts) -> Overview:
-    """Workers, the jobs they hold, queues, and what is wrong, in plain words.
+def overview(parts: UseParts, caller: UseCaller) -> Overview:
+    """Workers, the jobs they hold, queues, and what is wrong, in plain words.  For keys of scope `admin`.
 
     Where Redis does not answer, that is what is said, and the rest is empty.
     """
+    if caller.sees_jobs_of is not None:
+        raise Forbidden("the overview shows everybody's jobs: it takes a key of scope admin")
     absent = missing(parts)
     now = datetime.now(UTC)
     try:

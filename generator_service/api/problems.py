@@ -1,6 +1,5 @@
 """Every error of the API is problem+json: one handler for each place that errors come from."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -15,8 +14,11 @@ from telemetry.request_id import HEADER
 RETRY_AFTER_SECONDS: Final = 5
 """What a 503 asks for: about as long as a restart of Redis or of a worker takes."""
 
-MAXIMUM_VIOLATIONS: Final = 50
-"""More are not listed: a hostile body must not make a long answer."""
+_CHALLENGES: Final = {
+    401: 'Bearer realm="motion-factorized-video"',
+    403: 'Bearer realm="motion-factorized-video", error="insufficient_scope"',
+}
+"""RFC 6750, 3."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,10 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def _answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
     problem = problem.model_copy(update={"request_id": request.state.request_id})
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
-    return Response(problem.model_dump_json(), problem.status, {**retry, **(headers or {})}, PROBLEM_MEDIA_TYPE)
+    own = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
+    if problem.status in _CHALLENGES:
+        own["WWW-Authenticate"] = _CHALLENGES[problem.status]
+    return Response(problem.model_dump_json(), problem.status, {**own, **(headers or {})}, PROBLEM_MEDIA_TYPE)
 
 
 def _service_error(request: Request, error: Exception) -> Response:
@@ -48,18 +52,14 @@ def _service_error(request: Request, error: Exception) -> Response:
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return _answer(request, invalid_request(_printable(error.errors())).problem)
+    return _answer(request, invalid_request([_with_a_field(each) for each in error.errors()]).problem)
 
 
-def _printable(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """The first errors; names that a client made up may hold half a surrogate pair, which no answer can."""
-    found = []
-    for error in errors[:MAXIMUM_VIOLATIONS]:
-        place, message = error["loc"], error["msg"]
-        if error["type"] == "json_invalid":  # FastAPI's place is the character, and no field
-            place, message = (), f"not JSON at character {error['loc'][-1]}: {error['ctx']['error']}"
-        found.append({"loc": [str(part).encode(errors="replace").decode() for part in place], "msg": message})
-    return found
+def _with_a_field(error: dict[str, Any]) -> dict[str, Any]:
+    """Where something is not JSON, FastAPI's place is the character, and no field."""
+    if error["type"] != "json_invalid":
+        return error
+    return {"loc": (), "msg": f"not JSON at character {error['loc'][-1]}: {error['ctx']['error']}"}
 
 
 def _http_exception(request: Request, error: Exception) -> Response:

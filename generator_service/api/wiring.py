@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
+from generator_service.jobs.api_keys import ApiKeys
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
@@ -26,6 +27,10 @@ class Parts:
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
     planner: PlannerProbe
+    maximum_work: int
+    """Frames x pixels x steps of one job."""
+    keys: ApiKeys | None
+    """None: nobody is asked for one."""
 
 
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -43,6 +48,8 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
+        maximum_work=settings.maximum_work,
+        keys=ApiKeys(text) if settings.require_keys else None,
     )
 
     attempts = settings.maximum_attempts
@@ -64,7 +71,8 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     return wired
 
 
-def _parts(request: Request) -> Parts:
+# These two wait for nothing; as coroutines they cost no change of threads.
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
@@ -72,7 +80,7 @@ def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-def _viewer(request: Request, parts: UseParts) -> Viewer:
+async def _viewer(request: Request, parts: UseParts) -> Viewer:
     return Viewer(parts.delivery, parts.objects, request.base_url)
 
 

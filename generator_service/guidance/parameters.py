@@ -20,6 +20,8 @@ def _each_once(branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
     return branches
 
 
+MAXIMUM_LAYERS = 64
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -39,7 +41,8 @@ class GuidanceParameters(WireModel):
         Share, Field(description="Share of frames in which a cell must be foreground to belong to a rigid template.")
     ] = 0.5
     layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | None, Field(description="Guided layers, from 0; null is all.")
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        Field(max_length=MAXIMUM_LAYERS, description="Guided layers, from 0; null is all."),
     ] = None
     feature_layer: Annotated[
         int | None, Field(ge=0, description="Layer behind which features are read, from 0; null is the middle one.")

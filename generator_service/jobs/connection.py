@@ -52,6 +52,8 @@ def answering() -> Iterator[None]:
     """Raises Unavailable where Redis cannot be reached, or cannot take a write."""
     try:
         yield
+    except redis.AuthenticationError as error:
+        raise Unavailable("Redis refuses the service's password") from error
     except _SILENT as error:
         raise Unavailable("Redis does not answer") from error
     except _NO_WRITES as error:

@@ -1,7 +1,7 @@
 """RQ delivers jobs to workers and does nothing else: its own records may vanish at any time.
 
 One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  Messages are
-JSON, functions are named by their dotted path: nothing is ever pickled.
+JSON, functions are named by their dotted path: nothing is ever pickled, and `message.py` says what may be called.
 """
 
 from typing import Final, cast
@@ -12,12 +12,11 @@ from rq.serializers import JSONSerializer
 
 from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import answering
+from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION, Message
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 
 PLAN_QUEUE: Final = "plan"
-PLAN_FUNCTION: Final = "generator_service.workers.plan_worker.plan"
-RENDER_FUNCTION: Final = "generator_service.workers.render_worker.render"
 
 
 def render_queue(backbone: str) -> str:
@@ -32,7 +31,13 @@ class Delivery:
         self._job_seconds = job_seconds
 
     def queue(self, name: str) -> Queue:
-        return Queue(name, connection=self._redis, serializer=JSONSerializer, default_timeout=self._job_seconds)
+        return Queue(
+            name,
+            connection=self._redis,
+            serializer=JSONSerializer,
+            job_class=Message,
+            default_timeout=self._job_seconds,
+        )
 
     def enqueue(self, record: JobRecord, *, first: bool = False) -> None:
         """Hand a queued job to whoever does its stage, before all others if `first`.  Raises Unavailable."""

@@ -82,7 +82,7 @@ def run_plan_worker(settings: Settings) -> None:
         exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
-        PlannerClient(settings.planner_url, settings.planner_timeout) as planner,
+        PlannerClient(settings.planner_url, settings.planner_timeout, token=settings.planner_token) as planner,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)

@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from generator_service.jobs.record import JobRecord
@@ -35,11 +35,19 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
 class PlannerClient:
     """Closes its connections at the end of a `with` block."""
 
-    def __init__(self, url: str, timeout: float, first_pause: float = FIRST_PAUSE_SECONDS) -> None:
-        """timeout: seconds that one plan may take."""
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+        token: SecretStr | None = None,
+    ) -> None:
+        """timeout: seconds that one plan may take.  token: the planner's, where it asks for one."""
         self._timeout = timeout
         limits = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=url, timeout=limits, trust_env=False)  # no proxy between our own parts
+        headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+        # No proxy between our own parts.
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=limits, trust_env=False)
         trace_client(self._http)
         self._retrying = Retrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),

@@ -22,6 +22,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from generator_service.jobs.connection import answering
+from generator_service.jobs.message import Message
 from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,14 @@ def work_until_stopped(queue: Queue, name: str, stopping: threading.Event) -> No
     """`stopping` is set by the first signal.  Must be called in the main thread, where signals arrive."""
     # RQ waits worker_ttl - 15 seconds for a message, and never lets a socket time out before that.
     ttl = WAIT_SECONDS + 15
-    worker = ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, name=name, worker_ttl=ttl)
+    worker = ResidentWorker(
+        [queue],
+        connection=queue.connection,
+        serializer=JSONSerializer,
+        job_class=Message,
+        name=name,
+        worker_ttl=ttl,
+    )
     worker.stopping = stopping
     try:
         worker.work()
@@ -91,7 +99,11 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
                     if self.should_run_maintenance_tasks:
                         self.run_maintenance_tasks()
                     return self.queue_class.dequeue_any(
-                        self.queues, WAIT_SECONDS, connection=self.connection, serializer=self.serializer
+                        self.queues,
+                        WAIT_SECONDS,
+                        connection=self.connection,
+                        job_class=self.job_class,
+                        serializer=self.serializer,
                     )
                 except DequeueTimeout:
                     continue

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sysconfig
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -21,8 +22,10 @@ import yaml
 from fastapi import FastAPI
 from pydantic_settings import BaseSettings
 
+import shared.environment
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
+from generator_service.cli_services import require_callers_to_be_known
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WorkerSettings
 from generator_service.workers.resident import STOP_SECONDS
@@ -32,15 +35,12 @@ from planner_service.language_model import MAXIMUM_TOKENS
 from planner_service.settings import Settings as PlannerSettings
 from planner_service.thinking import COMPLETIONS
 
-SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh"}
-
 OURS = ("planner", "generator-api", "plan-worker", "render-worker")
 SETTINGS: tuple[type[BaseSettings], ...] = (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
 CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
 
 OTHERS = {
     "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "GF_ANALYTICS_REPORTING_ENABLED",
@@ -51,7 +51,6 @@ OTHERS = {
     "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION",
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
-    "REDISCLI_AUTH",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "VLLM_NO_USAGE_STATS",
 }
@@ -67,10 +66,10 @@ def compose_text() -> str:
 
 @pytest.fixture(scope="module")
 def example() -> dict[str, str]:
-    """env.example, with the secrets that it leaves to whoever copies it."""
+    """env.example."""
     lines = (Path(__file__).parents[2] / "deploy" / "env.example").read_text().splitlines()
     pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
-    return dict(pairs) | SECRETS
+    return dict(pairs)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +85,16 @@ def compose(compose_text: str, example: dict[str, str]) -> dict[str, Any]:
     loaded = yaml.safe_load(VARIABLE.sub(value, compose_text))
     assert isinstance(loaded, dict)
     return loaded
+
+
+class Mounted(NamedTuple):
+    source: str
+    target: str
+
+
+def mounted(secret: str | dict[str, str]) -> Mounted:
+    """A secret of a service, in the short form or the long one."""
+    return Mounted(secret, secret) if isinstance(secret, str) else Mounted(secret["source"], secret["target"])
 
 
 def environment_names(settings: type[BaseSettings]) -> set[str]:
@@ -124,10 +133,28 @@ def imported_by(file: Path) -> Iterator[str]:
             yield node.module
 
 
+@pytest.fixture(scope="module")
+def secrets(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what make_secrets.sh makes."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "deploy").mkdir()
+    script = shutil.copy(repository / "deploy" / "make_secrets.sh", folder / "deploy")
+    for _ in range(2):  # the second time it changes nothing
+        before = {path.name: path.read_text() for path in folder.glob("secrets/*")}
+        subprocess.run(["sh", script], check=True)
+        assert before.items() <= {path.name: path.read_text() for path in folder.glob("secrets/*")}.items()
+    return folder / "secrets"
+
+
 @pytest.fixture
-def environment(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What all of our containers get."""
+def environment(compose: dict[str, Any], secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all of our containers get: variables, and secrets as files."""
+    monkeypatch.setattr(shared.environment, "SECRETS", tmp_path)
     for name in OURS:
+        for secret in map(mounted, compose["services"][name]["secrets"]):
+            (tmp_path / secret.target).write_text(
+                (secrets / Path(compose["secrets"][secret.source]["file"]).name).read_text()
+            )
         for key, value in compose["services"][name]["environment"].items():
             monkeypatch.setenv(key, str(value))
 
@@ -157,8 +184,12 @@ def test_every_service_restarts_is_checked_and_is_not_root(compose: dict[str, An
         assert service["restart"] == "unless-stopped", name
         assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
         assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert "/tmp" in [mount.split(":")[0] for mount in service["tmpfs"]], name  # noqa: S108
+        assert not {"privileged", "cap_add", "pid", "ipc", "network_mode"} & set(service), name
         if name not in OURS:
-            assert service["user"] not in ("root", "0", "0:0"), name
+            assert service["user"].split(":")[0] not in ("root", "0"), name
 
 
 def test_our_images_are_not_root(repository: Path) -> None:
@@ -219,7 +250,7 @@ def test_every_variable_of_a_container_is_read_by_somebody(compose: dict[str, An
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any]) -> None:
+def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any], secrets: Path) -> None:
     planner, generator = PlannerSettings(), GeneratorSettings()
     services = compose["services"]
 
@@ -238,12 +269,60 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     assert f"-bucket={urlsplit(generator.storage.url).hostname}" in services["seaweedfs"]["command"]
     assert services["seaweedfs"]["environment"]["AWS_ACCESS_KEY_ID"] == generator.storage.access_key
     assert generator.storage.secret_key is not None
-    assert (
-        services["seaweedfs"]["environment"]["AWS_SECRET_ACCESS_KEY"] == generator.storage.secret_key.get_secret_value()
-    )
+    assert generator.storage.secret_key.get_secret_value() == (secrets / "storage_secret_key").read_text()
+    password = (secrets / "valkey_password").read_text()
+    assert generator.redis_url.get_secret_value() == f"redis://service:{password}@valkey:6379/0"
+    assert planner.token == generator.planner_token is not None
     assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
     assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
     assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_listens_to_others_asks_who_calls() -> None:
+    generator = GeneratorSettings()
+    require_callers_to_be_known(generator.host, generator.require_keys)
+    assert PlannerSettings().token is not None
+
+
+def test_secrets_are_random_and_others_cannot_reach_them(secrets: Path) -> None:
+    values = {path.name: path.read_text() for path in secrets.iterdir()}
+    for name in ("valkey_password", "storage_secret_key", "planner_token"):
+        assert re.fullmatch("[0-9a-f]{64}", values[name])
+    assert len(set(values.values())) == len(values) == 4
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in secrets.iterdir())  # for the containers' own users
+
+
+def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variables(compose: dict[str, Any]) -> None:
+    given = {
+        name: {mounted(entry).source for entry in service.get("secrets", [])}
+        for name, service in compose["services"].items()
+    }
+    of_generator = {"redis_url", "storage_secret_key", "planner_token"}
+    assert given == {
+        "vllm": set(),
+        "valkey": {"valkey_password"},
+        "seaweedfs": {"storage_secret_key"},
+        "planner": {"planner_token"},
+        "generator-api": of_generator,
+        "plan-worker": of_generator,
+        "render-worker": of_generator,
+    }
+    assert all(list(secret) == ["file"] for secret in compose["secrets"].values())
+    names = {variable for service in compose["services"].values() for variable in service.get("environment", {})}
+    assert {name for name in names if re.search("PASSWORD|SECRET|REDIS_URL", name)} == set()
+
+
+def test_scripts_in_containers_read_the_secrets_they_are_given(compose: dict[str, Any], repository: Path) -> None:
+    for name in ("valkey", "seaweedfs"):
+        service = compose["services"][name]
+        scripts = [
+            (repository / compose["configs"][entry["source"]]["file"]).read_text()
+            for entry in service.get("configs", [])
+        ]
+        text = " ".join([*service["entrypoint"], *service["healthcheck"]["test"], *scripts])
+        assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service["secrets"])
 
 
 @pytest.mark.usefixtures("environment")

@@ -81,6 +81,29 @@ def test_a_prompt_without_words_cannot_be_planned(client):
     assert "no word" in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"[]",
+        b'{"prompt": "a", "seed": ' + b"9" * 1500 + b"}",
+        b'{"prompt": "a", "seed": -Infinity}',
+        rb'{"prompt": "\ud800"}',
+        rb'{"prompt": "a", "\ud800": 1}',
+        b'{"prompt": ' + b"[" * 1500,
+        b'{"prompt": "a", "url": "http://127.0.0.1/"}',
+        b'{"prompt": "a", "model": "/etc/passwd"}',
+    ],
+)
+def test_malformed_bodies_are_problems_of_the_client(client, body):
+    response = client.post("/plans", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
+
+
 def test_a_body_too_large(client):
     response = client.post("/plans", json={"prompt": "a" * 4000})
     assert response.status_code == 413
@@ -176,3 +199,17 @@ def test_openapi_has_examples_that_work(client):
     content = document["paths"]["/plans"]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         assert client.post("/plans", json=example["value"]).status_code == 200
+
+
+def test_with_a_token_plans_are_made_for_those_who_show_it(parser):
+    body = {"prompt": PROMPT}
+    with TestClient(create_app({"parser": parser}, 2048, token="between-us")) as client:
+        for header in ("", "Bearer", "Bearer between", "Bearer between-us-too", "Basic between-us", "Bearer b\xfc"):
+            refused = client.post("/plans", json=body, headers={"Authorization": header.encode("latin-1")})
+            assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+            assert refused.headers["content-type"] == PROBLEM_MEDIA_TYPE
+            assert refused.headers["www-authenticate"] == "Bearer"
+            assert "between" not in refused.text
+        assert client.post("/plans", json=body).status_code == 401
+        assert client.post("/plans", json=body, headers={"Authorization": "Bearer between-us"}).status_code == 200
+        assert client.get("/ready").status_code == 200

@@ -41,3 +41,11 @@ def test_validation_errors_name_field_and_limit():
     assert error.detail == "frames: Input should be less than or equal to 241"
     (violation,) = violations_of([{"loc": ("body", "plan", 0), "msg": "Value error, too thin"}])
     assert (violation.field, violation.message) == ("plan.0", "too thin")
+
+
+def test_what_a_client_made_up_is_told_in_short_and_can_be_written():
+    names = ["x" * 5000, "half \ud800", *map(str, range(100))]
+    error = invalid_request([{"loc": ("body", name), "msg": "Extra inputs are not permitted"} for name in names])
+    assert [violation.field for violation in error.violations[:2]] == ["x" * 100, "half ?"]
+    assert len(error.violations) == 50
+    assert len(error.problem.model_dump_json().encode()) < 6000

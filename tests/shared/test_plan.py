@@ -5,6 +5,7 @@ import copy
 import pytest
 from pydantic import ValidationError
 
+from shared.errors import violations_of
 from shared.motion_graph import MotionGraph
 from shared.plan import Plan
 
@@ -119,3 +120,26 @@ def test_each_frame_says_whether_the_instance_is_there():
 def test_an_unknown_instance_is_a_key_error():
     with pytest.raises(KeyError):
         MotionGraph.model_validate(CONTENT["graph"])["bus"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "limit"),
+    [
+        (["graph", "instances"], [CONTENT["graph"]["instances"][1]] * 17, "16"),
+        (["graph", "relations"], CONTENT["graph"]["relations"] * 65, "64"),
+        (["graph", "instances", 0, "attributes"], ["fast"] * 17, "16"),
+        (["graph", "instances", 0, "description"], "a" * 401, "400"),
+        (["tracks"], CONTENT["tracks"] * 9, "16"),
+        (["tracks", 0, "boxes"], [BOX] * 242, "241"),
+        (["tracks", 0, "phases"], CONTENT["tracks"][0]["phases"] * 242, "241"),
+        (["depth_order"], ["car"] * 17, "16"),
+        (["prompt"], "a" * 2001, "2000"),
+        (["background"], "a" * 121, "120"),
+    ],
+)
+def test_a_plan_has_a_greatest_size_and_what_exceeds_it_is_named(path, value, limit):
+    with pytest.raises(ValidationError) as refusal:
+        Plan.model_validate(changed(path, value))
+    (violation,) = violations_of(refusal.value)
+    assert violation.field == ".".join(map(str, path))
+    assert f"at most {limit} " in violation.message

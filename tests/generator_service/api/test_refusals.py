@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.backbones.specs import BACKBONES
 from generator_service.request import JobRequest
 
 JSON = {"Content-Type": "application/json"}
@@ -86,6 +87,9 @@ def test_no_json_gives_a_5xx(api, problem, body):
         ({"fps": 61}, "fps", "less than or equal to 60"),
         ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
         ({"metadata": {"k": "v" * 501}}, "metadata.k", "at most 500 characters"),
+        ({"metadata": {"k" * 65: ""}}, f"metadata.{'k' * 65}.[key]", "at most 64 characters"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "at most 16 items"),
+        ({"guidance": {"layers": [0] * 65}}, "guidance.layers", "at most 64 items"),
         ({"frmes": 9}, "frmes", "not permitted"),
     ],
 )
@@ -130,6 +134,33 @@ def test_an_oversized_body_of_no_declared_length_is_refused(api, problem):
             yield b" " * 100_000
 
     problem(api.http.post("/jobs", content=chunks(), headers=JSON), 413, "body_too_large")
+
+
+def test_a_video_of_too_many_pixel_steps_is_refused_before_anything_is_queued(serve, redis_url, problem):
+    """9 frames of 64x48 pixels: 27,648 pixel steps for each step."""
+    with serve(redis_url=redis_url, maximum_work=27_648 * 30) as api:
+        request = {"prompt": "a red car", "steps": 31}
+        found = problem(api.http.post("/jobs", json=request), 422, "invalid_request")
+        assert [violation.field for violation in found.violations] == ["steps"]
+        assert "857,088" in found.detail
+        assert "829,440 are allowed: at most 30 steps" in found.detail
+        assert sum(api.parts.store.counts().values()) == 0
+        assert api.http.post("/jobs", json=request | {"steps": 30}).status_code == 202
+
+
+def test_every_backbone_may_do_what_it_does_by_itself_and_no_more_than_twice_the_longest(api, problem):
+    for name, spec in BACKBONES.items():
+        assert api.http.post("/jobs", json={"prompt": "a red car", "backbone": name}).status_code == 202
+        assert spec.defaults.steps < spec.maximum_steps
+    most = {"prompt": "a red car", "backbone": "cogvideox-2b", "steps": 100}
+    assert api.http.post("/jobs", json=most).status_code == 202
+    problem(api.http.post("/jobs", json=most | {"steps": 101}), 422, "invalid_request")
+
+
+def test_an_oversized_name_is_not_repeated_at_length(api, problem):
+    answer = api.http.post("/jobs", json={"prompt": "a", "x" * 500_000: 1})
+    problem(answer, 422, "invalid_request")
+    assert len(answer.content) < 1000
 
 
 def test_a_body_that_is_not_declared_as_json_is_refused(api, problem):

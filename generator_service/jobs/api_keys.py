@@ -1,0 +1,198 @@
+"""API keys in Redis: who may call, and as whom.
+
+    key:{id}            a `KeyRecord` as JSON, with the SHA-256 of the secret; one that was rotated expires by itself
+    keys                set of ids, the expired ones included until somebody lists them
+    keys:used           hash from id to the time of a recent use
+
+A key is `mfv_<id>_<secret>`.  The id is no secret; of the secret, 256 random bits, only the hash is kept, and a plain
+one is enough: nobody can go through that many guesses, however fast each is.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final, Self, cast
+
+import redis
+from pydantic import Field, StringConstraints
+
+from generator_service.jobs.connection import answering
+from shared.errors import NotFound, Unauthenticated, Unavailable
+from shared.wire import WireModel
+
+_KEYS: Final = "keys"
+_USED: Final = "keys:used"
+_NO_HASH: Final = "0" * 64
+"""No secret is known to have it."""
+
+USE_SECONDS: Final = 60.0
+"""A key's uses are written down this often, so that looking it up stays one read."""
+
+Owner = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Part of the names of Redis keys, and so without a colon."""
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+
+
+class Scope(StrEnum):
+    SUBMIT = "submit"
+    """Submit, cancel and delete jobs of one's own."""
+    READ = "read"
+    """Look at jobs of one's own and at their results."""
+    ADMIN = "admin"
+    """Both, with everybody's jobs."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """What a client holds."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(secrets.token_hex(6), secrets.token_hex(32))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises Unauthenticated, without a word of what was given."""
+        match = re.fullmatch(r"mfv_([0-9a-f]{12})_([0-9a-f]{64})", text)
+        if match is None:
+            raise Unauthenticated("the key is not of the form mfv_<id>_<secret>")
+        return cls(*match.groups())
+
+    @property
+    def text(self) -> str:
+        """The only place where the secret is shown."""
+        return f"mfv_{self.id}_{self.secret}"
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.secret.encode()).hexdigest()
+
+
+class KeyInfo(WireModel):
+    """What may be told of a key."""
+
+    id: KeyId
+    owner: Owner
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None = None
+    """None: good until somebody revokes it."""
+    used_at: datetime | None = None
+    """When it was last used, to the minute; None if never, and wherever nobody asks."""
+
+
+class KeyRecord(KeyInfo):
+    """What is kept of a key."""
+
+    hash: Annotated[str, Field(repr=False)]
+
+
+class ApiKeys:
+    """`redis_client` must decode responses to text.  Every method raises Unavailable where Redis does not answer."""
+
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self._redis = redis_client
+        self._noted: dict[str, float] = {}
+        """When a key's use was last written down by this process."""
+
+    def create(self, owner: str, scopes: Collection[Scope]) -> ApiKey:
+        """Raises ValidationError for a name that no owner may have."""
+        key = ApiKey.new()
+        granted = tuple(sorted(set(scopes)))
+        record = KeyRecord(id=key.id, owner=owner, scopes=granted, hash=key.hash, created_at=datetime.now(UTC))
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.set(_key(key.id), record.model_dump_json())
+            pipeline.sadd(_KEYS, key.id)
+            pipeline.execute()
+        return key
+
+    def verified(self, text: str) -> KeyInfo:
+        """Whose key this is.  Raises Unauthenticated, whatever is wrong with it."""
+        key = ApiKey.parse(text)
+        with answering():
+            kept = cast(str | None, self._redis.get(_key(key.id)))
+        record = None if kept is None else KeyRecord.model_validate_json(kept)
+        if not hmac.compare_digest(key.hash, _NO_HASH if record is None else record.hash) or record is None:
+            raise Unauthenticated("the key is not known here, or no longer good")
+        self._note_use(key.id)
+        return record
+
+    def rotate(self, key_id: str, grace: timedelta) -> ApiKey:
+        """A new key for the same owner, with the same scopes; the old one is good for `grace` more.  Raises NotFound.
+
+        One that ends sooner anyway still does.
+        """
+        old = self._record(key_id)
+        key = self.create(old.owner, old.scopes)
+        end = datetime.now(UTC) + grace
+        if old.expires_at is None or old.expires_at > end:
+            ending = old.model_copy(update={"expires_at": end})
+            with answering():
+                self._redis.set(_key(old.id), ending.model_dump_json(), pxat=int(end.timestamp() * 1000), xx=True)
+        return key
+
+    def revoke(self, key_id: str) -> None:
+        """No longer good, from now on.  Raises NotFound."""
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.delete(_key(key_id))
+            pipeline.srem(_KEYS, key_id)
+            pipeline.hdel(_USED, key_id)
+            found = pipeline.execute()[0]
+        if not found:
+            raise _unknown(key_id)
+
+    def all(self) -> tuple[KeyInfo, ...]:
+        """Every key that is good now, by owner and age."""
+        with answering():
+            ids = sorted(cast(set[str], self._redis.smembers(_KEYS)))
+            kept = cast(list[str | None], self._redis.mget([_key(key_id) for key_id in ids])) if ids else []
+            used = cast(dict[str, str], self._redis.hgetall(_USED))
+            records = [KeyRecord.model_validate_json(text) for text in kept if text is not None]
+            expired = {*ids, *used} - {record.id for record in records}
+            if expired:
+                self._redis.srem(_KEYS, *expired)
+                self._redis.hdel(_USED, *expired)
+        told = (
+            KeyInfo(**record.model_dump(exclude={"hash", "used_at"}), used_at=_time(used.get(record.id)))
+            for record in records
+        )
+        return tuple(sorted(told, key=lambda info: (info.owner, info.created_at)))
+
+    def _record(self, key_id: str) -> KeyRecord:
+        with answering():
+            kept = cast(str | None, self._redis.get(_key(key_id)))
+        if kept is None:
+            raise _unknown(key_id)
+        return KeyRecord.model_validate_json(kept)
+
+    def _note_use(self, key_id: str) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
+            return
+        self._noted[key_id] = now
+        with suppress(Unavailable), answering():  # a Redis that takes no writes can still be read
+            self._redis.hset(_USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _key(key_id: str) -> str:
+    return f"key:{key_id}"
+
+
+def _unknown(key_id: str) -> NotFound:
+    return NotFound(f"there is no key '{key_id}'")
