@@ -15,10 +15,13 @@ app = typer.Typer(
 app.command()(cli_services.serve)
 app.command()(cli_services.plan_worker)
 app.command()(cli_services.render_worker)
+app.command()(cli_services.webhook_worker)
 app.command("render")(render_command)
 app.command()(cli_jobs.submit)
 app.command()(cli_jobs.status)
 app.command()(cli_jobs.cancel)
+app.command()(cli_jobs.deliveries)
+app.command()(cli_jobs.webhook_secret)
 app.command()(cli_jobs.jobs)
 app.command()(cli_jobs.backbones)
 

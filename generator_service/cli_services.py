@@ -1,4 +1,4 @@
-"""The commands that keep running: the API and the two kinds of workers.  The environment decides the rest."""
+"""The commands that keep running: the API and the three kinds of workers.  The environment decides the rest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from generator_service.logging import set_up_logging
-from generator_service.settings import Settings, StorageSettings, WorkerSettings
+from generator_service.settings import Settings, StorageSettings, WebhookSettings, WorkerSettings
 from shared.errors import ServiceError, violations_of
 
 GRACE_SECONDS = 10
@@ -54,6 +54,15 @@ def render_worker() -> None:
         run_render_worker(settings)
 
 
+def webhook_worker() -> None:
+    """Tell clients of the ends of their jobs (GENERATOR_WEBHOOK_…)."""
+    settings = _settings()
+    from generator_service.workers.webhook_worker import run_webhook_worker
+
+    with _refusals_told():
+        run_webhook_worker(settings)
+
+
 @contextmanager
 def _refusals_told() -> Iterator[None]:
     """A service that cannot start says why in one line."""
@@ -73,7 +82,7 @@ def _settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        kinds = (Settings, StorageSettings, WorkerSettings)
+        kinds = (Settings, StorageSettings, WorkerSettings, WebhookSettings)
         prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
         for violation in violations_of(error):
             typer.echo(f"{prefix}{violation.field.upper()}: {violation.message}", err=True)

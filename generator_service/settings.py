@@ -1,5 +1,6 @@
 """The generator's environment, read once, at the edge.  Every variable begins with `GENERATOR_`."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,22 @@ class WorkerSettings(BaseSettings):
     """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
 
 
+class WebhookSettings(BaseSettings):
+    """Telling clients of the ends of their jobs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GENERATOR_WEBHOOK_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    secret: Annotated[SecretStr, Field(min_length=24)] | None = None
+    """Every owner's signing secret is derived from it; the same for the API and the webhook workers.  None: no
+    webhooks."""
+    ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = frozenset({443, 8443})
+    """Where a target may listen."""
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Beside what is public: networks in which a target may be, at any port, and over plain HTTP too."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GENERATOR_", frozen=True, extra="ignore")
 
@@ -67,3 +84,4 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)

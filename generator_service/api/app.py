@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from generator_service.api import catalogue, events, health, jobs, metrics, results
+from generator_service.api import catalogue, deliveries, events, health, jobs, metrics, results
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
 from generator_service.settings import Settings
@@ -17,13 +17,22 @@ DESCRIPTION = """
 A prompt becomes a plan (what moves how, and where), the plan steers a video diffusion model, the video is an MP4.
 
 1. `POST /jobs` with a prompt; the answer is a job.
-2. `GET /jobs/{id}` until its `status` is `succeeded`, `failed` or `canceled`; or follow `GET /jobs/{id}/events`.
+2. `GET /jobs/{id}` until its `status` is `succeeded`, `failed` or `canceled`; or follow `GET /jobs/{id}/events`; or
+   give a `webhook` to be told.
 3. `GET /jobs/{id}/content` is the video.
 
 Every error is `application/problem+json` (RFC 9457) with a `code` to act on and, where fields are wrong, `violations`.
 """
 
-ROUTERS = (jobs.router, events.router, results.router, catalogue.router, health.router, metrics.router)
+ROUTERS = (
+    jobs.router,
+    events.router,
+    deliveries.router,
+    results.router,
+    catalogue.router,
+    health.router,
+    metrics.router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -46,6 +46,8 @@ def submit(
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
     `GET /jobs/{id}/events`.
     """
+    if request.webhook is not None:
+        parts.webhooks.accept(request.webhook)
     record = accepted(request, caller, datetime.now(UTC))
     parts.store.create(record, request.plan)
     try:
@@ -70,6 +72,7 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
         planner=request.planner if request.plan is None else None,
         settings=settings,
         metadata=request.metadata,
+        webhook=request.webhook,
         created_at=now,
         updated_at=now,
     )

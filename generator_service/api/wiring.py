@@ -12,10 +12,12 @@ from generator_service.api.views import Viewer
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
 from generator_service.storage.object_store import ObjectStore
+from generator_service.webhooks.acceptance import WebhookAcceptance
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Parts:
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
     planner: PlannerProbe
+    webhooks: WebhookAcceptance
+    outbox: Outbox
 
 
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -43,6 +47,8 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
+        webhooks=WebhookAcceptance(settings.webhook),
+        outbox=Outbox(text),
     )
 
     attempts = settings.maximum_attempts
@@ -52,7 +58,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         watchdog = Watchdog(
             parts.store, parts.delivery, parts.workers, attempts, delete_leftovers=parts.objects.delete_leftovers
         )
-        with text, raw, probing, planner, watchdog:
+        with text, raw, probing, planner, parts.webhooks, watchdog:
             app.state.parts = parts
             yield
 

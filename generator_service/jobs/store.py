@@ -20,6 +20,7 @@ import redis
 from pydantic import TypeAdapter
 from redis.client import Pipeline
 
+from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
@@ -297,6 +298,7 @@ class JobStore:
             pipeline.delete(_job(job_id), _plan(job_id))
             for index in (_index(None), _index(status)):
                 pipeline.zrem(index, job_id)
+            outbox.forget(pipeline, job_id)
             pipeline.execute()
 
     # what is stored for a job
@@ -350,6 +352,7 @@ class JobStore:
                 pipeline.set(_plan(job_id), plan.model_dump_json())
             pipeline.zrem(_index(record.status), job_id)
             pipeline.zadd(_index(status), {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            outbox.enter(pipeline, moved)
             return moved
 
         with answering():
