@@ -77,9 +77,7 @@ class Sender:
         """
         own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "motion-factorized-video"}
         async with (
-            httpx.AsyncClient(
-                verify=self._tls, trust_env=False, timeout=self._timeout, follow_redirects=False
-            ) as client,
+            httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=self._timeout) as client,
             client.stream(
                 "POST",
                 url.copy_with(host=str(address)),
