@@ -1,4 +1,5 @@
-"""The whole service on this machine: six processes on loopback ports, wired to each other by their environment."""
+"""The whole service on this machine: six processes on loopback ports, wired to each other by their environment; and a
+seventh for webhooks, where GENERATOR_WEBHOOK_SECRET is set."""
 
 import os
 import shutil
@@ -31,13 +32,14 @@ from deploy.servers import (
 )
 from deploy.signals import StopRequest
 from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.settings import Settings
+from generator_service.settings import Settings, WebhookSettings
 from shared.errors import Unavailable
 
 PLANNER: Final = "planner"
 GENERATOR_API: Final = "generator API"
 PLAN_WORKER: Final = "plan worker"
 RENDER_WORKER: Final = "render worker"
+WEBHOOK_WORKER: Final = "webhook worker"
 
 LOADING_SECONDS: Final = 180.0
 """The longest a part that imports torch or a language's grammar may take, from a cold disk."""
@@ -156,11 +158,13 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     def generator(name: str, command: str, ready: Callable[[], bool], *uses: str) -> Part:
         return part(name, "generator_service", command, ready, generator_environment, (VALKEY,), uses)
 
+    webhooks = [generator(WEBHOOK_WORKER, "webhook-worker", _beats(addresses.redis, "webhook"))]
     return [
         generator(RENDER_WORKER, "render-worker", _beats(addresses.redis, "render"), SEAWEEDFS),
         part(PLANNER, "planner_service", "serve", _answers(f"{addresses.planner}/ready"), planner_environment),
         generator(PLAN_WORKER, "plan-worker", _beats(addresses.redis, "plan"), PLANNER),
         generator(GENERATOR_API, "serve", _answers(f"{addresses.api}/health"), SEAWEEDFS),
+        *(webhooks if WebhookSettings().secret is not None else []),
     ]
 
 
@@ -172,7 +176,7 @@ def _answers(url: str) -> Callable[[], bool]:
     return lambda: answers(url)
 
 
-def _beats(url: str, kind: Literal["plan", "render"]) -> Callable[[], bool]:
+def _beats(url: str, kind: Literal["plan", "render", "webhook"]) -> Callable[[], bool]:
     """Whether a worker of this kind is alive that began after now: an earlier run's heartbeats may still be there."""
     since = datetime.now(UTC)
 

@@ -24,7 +24,8 @@ from pydantic_settings import BaseSettings
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.settings import Settings as GeneratorSettings
-from generator_service.settings import StorageSettings, WorkerSettings
+from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
+from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.workers.resident import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
@@ -32,10 +33,16 @@ from planner_service.language_model import MAXIMUM_TOKENS
 from planner_service.settings import Settings as PlannerSettings
 from planner_service.thinking import COMPLETIONS
 
-SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh"}
+SECRETS = {"VALKEY_PASSWORD": "0123abcd", "S3_SECRET_KEY": "4567efgh", "WEBHOOK_SECRET": "0123456789abcdef01234567"}
 
-OURS = ("planner", "generator-api", "plan-worker", "render-worker")
-SETTINGS: tuple[type[BaseSettings], ...] = (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
+OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    PlannerSettings,
+    GeneratorSettings,
+    StorageSettings,
+    WorkerSettings,
+    WebhookSettings,
+)
 CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
 
 OTHERS = {
@@ -257,6 +264,7 @@ def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any
 
     for worker in ("plan-worker", "render-worker"):
         assert seconds(compose["services"][worker]["stop_grace_period"]) > STOP_SECONDS + 3
+    assert seconds(compose["services"]["webhook-worker"]["stop_grace_period"]) > DEADLINE_SECONDS
 
 
 def test_the_context_holds_a_graph_a_rejected_answer_and_its_repair(example: dict[str, str]) -> None:
