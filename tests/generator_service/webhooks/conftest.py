@@ -66,6 +66,12 @@ class Receiver:
         while not self.closing.is_set():
             handler.wfile.write(b"x" * 65536)
 
+    def dripping(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not self.closing.wait(0.05):
+            handler.wfile.write(b"x")
+
     def trickle(self, handler: BaseHTTPRequestHandler) -> None:
         """A header every moment, so that nobody who waits for the next byte gives up."""
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n")

@@ -98,8 +98,13 @@ def test_an_end_and_its_entry_are_written_together_or_not_at_all(
     assert transaction == ["MULTI", "HSET", "ZREM", "ZADD", "ZADD", "HSET", "EXEC"]  # the record; the outbox
 
 
-def test_of_all_who_see_an_entry_one_leases_it(ended: Callable[[str], str], outbox: Outbox) -> None:
+def test_of_all_who_see_an_entry_one_leases_it(
+    ended: Callable[[str], str], outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended(URL)
+    seen = outbox._due(datetime.now(UTC), 0)
+    assert len(seen) == 1
+    monkeypatch.setattr(Outbox, "_due", lambda *_: seen)  # all look at the same moment
     assert len(leased(outbox)) == 1
     assert leased(outbox) == []
 
