@@ -46,6 +46,8 @@ class WorkerSettings(BaseSettings):
     """Decode in tiles: less memory, slower."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
     """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
+    spool: Path = Path("~/.cache/motion-factorized-video/spool")
+    """A folder on this machine's disk, for all its workers: finished videos until the storage has them."""
 
 
 class WebhookSettings(BaseSettings):
@@ -71,6 +73,8 @@ class Settings(BaseSettings):
     port: int = 8080
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
+    planner_patience: Annotated[float, Field(ge=0)] = 600.0
+    """Seconds for which a planner, or its language model, that is gone is waited for before the job fails."""
     planner_timeout: float = 400.0
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""

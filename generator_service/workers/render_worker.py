@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,7 +18,7 @@ from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery, render_queue
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
-from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
@@ -32,8 +32,12 @@ from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
+from generator_service.workers.spool import Spool, Spooled
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
+
+STORAGE_PAUSE_SECONDS: Final = 2.0
+"""Between two attempts to store a video."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +67,12 @@ class RenderWorker:
     checkpoint_seconds: float
     stopping: threading.Event
     """Set when this worker is to let go of its job."""
+    spool: Spool
     render: Render = rendering.render
 
     def run(self, job_id: str) -> None:
         self.attempts.run(job_id, self._render)
+        self.spool.tidy_up(self.store)
 
     def _render(self, record: JobRecord) -> None:
         """A wish to cancel is seen after every denoising step, as each stage begins, and at the very end.
@@ -78,7 +84,7 @@ class RenderWorker:
         start = checkpoint.load() if record.delivery > 1 else None
         job = _Reporter(self.store, record, self.attempts.worker, checkpoint, start, self.stopping)
         try:
-            rendered = self.render(
+            rendered = self.spool.load(record.id, checkpoint.fingerprint) or self.render(
                 self.backbone,
                 record.prompt,
                 plan,
@@ -90,23 +96,42 @@ class RenderWorker:
         except (Stopped, SystemExit):
             job.save()
             raise
+        self.spool.keep(record.id, checkpoint.fingerprint, rendered)
         job.on_stage(Stage.STORING)
         keys = JobKeys(record.id, record.attempt)
         try:
             begin = time.perf_counter()
-            results = self._keep(rendered, plan, keys)
+            results = self._keep(rendered, plan, keys, job)
             seconds = rendered.diagnostics.seconds | {Stage.STORING.value: round(time.perf_counter() - begin, 3)}
             diagnostics = rendered.diagnostics.model_copy(update={"seconds": seconds})
-            self.store.succeed(record.id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
-        except (Conflict, NotFound, StorageUnavailable):
+            self.attempts.insist(lambda: self._succeed(record.id, results, diagnostics))
+        except (Cancelled, Conflict, NotFound):
             # Not on any other error: where Redis falls silent, the job may have succeeded all the same.
             # And only this attempt's: another may have won meanwhile.
             self._discard(keys)
             raise
         log.info("job_succeeded", seconds=seconds)
 
-    def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
-        self.store.note_objects(keys.job_id)
+    def _succeed(self, job_id: str, results: Results, diagnostics: Diagnostics) -> None:
+        try:
+            self.store.succeed(job_id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
+        except Conflict:
+            if self.store.get(job_id).results != results:  # else an earlier call has done it, and its answer was lost
+                raise
+
+    def _keep(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
+        """Waits for storage that is gone, until it is back, the job is canceled, or this worker is to stop."""
+        self.attempts.insist(lambda: self.store.note_objects(keys.job_id))
+        while True:
+            try:
+                return self._store(rendered, plan, keys)
+            except StorageUnavailable as outage:
+                log.warning("storage_waited_for", reason=outage.detail)
+            if self.stopping.wait(STORAGE_PAUSE_SECONDS):
+                raise Stopped
+            job.on_stage(Stage.STORING)
+
+    def _store(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys) -> Results:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
         self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
         self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
@@ -161,6 +186,8 @@ class _Reporter:
         self._checkpoint.save_if_due(state)
 
     def on_stage(self, stage: Stage) -> None:
+        if stage is not Stage.SAMPLING:
+            self._step = self._steps
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
@@ -237,7 +264,9 @@ def run_render_worker(settings: Settings) -> None:
             store, delivery, registry, settings.maximum_attempts, delete_leftovers=objects.delete_leftovers
         )
         stopping = threading.Event()
-        worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)
+        spool = Spool(settings.render.spool)
+        spool.tidy_up(store)
+        worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, spool)
         with serving(worker), watchdog:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from generator_service.storage.object_store import JobKeys, ObjectStore
 from generator_service.storage.video import Encoding
 from generator_service.workers import render_worker
 from generator_service.workers.render_worker import RenderWorker
+from generator_service.workers.spool import Spool
 from shared.errors import OutOfMemory, StorageUnavailable, Unavailable
 from shared.plan import Plan
 
@@ -87,7 +89,12 @@ def objects() -> ObjectStore:
 
 
 @pytest.fixture
-def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWorker:
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def make_worker(store: JobStore, objects: ObjectStore, attempts: Any, spool: Spool) -> MakeWorker:
     setup = Setup(weights_revision="sha256:0", device="cpu", dtype="float32", vae_tiling=False)
     backbone = cast(AnyBackbone, SimpleNamespace(setup=setup, device=torch.device("cpu")))
 
@@ -104,6 +111,7 @@ def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWor
             attempts(Stage.SAMPLING),
             checkpoint_seconds,
             stopping or threading.Event(),
+            spool,
             render,
         )
 
