@@ -244,6 +244,7 @@ class JobStore:
             return {
                 **_ended(now),
                 "progress": 1.0,
+                "step": record.settings.steps,  # the last reports may have been lost
                 "results": results,
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }

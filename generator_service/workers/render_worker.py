@@ -186,8 +186,6 @@ class _Reporter:
         self._checkpoint.save_if_due(state)
 
     def on_stage(self, stage: Stage) -> None:
-        if stage is not Stage.SAMPLING:
-            self._step = self._steps
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
