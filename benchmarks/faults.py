@@ -127,6 +127,7 @@ def service(folder: Path) -> Iterator[Service]:
         "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_MAXIMUM_ATTEMPTS": "1000000",
         "GENERATOR_RENDER_CHECKPOINT_SECONDS": "0.5",
+        "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
         "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
         "GENERATOR_STORAGE_ENDPOINT": s3_endpoint(s3_ports[0]),
         "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,

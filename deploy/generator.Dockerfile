@@ -1,4 +1,4 @@
-# The generator's API and both kinds of workers: one image, other commands.  On Linux, PyPI's torch is the CUDA build
+# The generator's API and its workers: one image, other commands.  On Linux, PyPI's torch is the CUDA build
 # with CUDA's libraries; the driver comes from the host (NVIDIA Container Toolkit).
 FROM python:3.11-slim-bookworm
 
@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action=ignore --constraint constraints.txt '.[generator]'
 
 # New named volumes take their owner from these folders.
-RUN useradd --uid 10001 --create-home app && install --directory --owner=app /models /run/gpus
+RUN useradd --uid 10001 --create-home app && install --directory --owner=app /models /run/gpus /spool
 ENV HF_HOME=/models
 
 COPY deploy/__init__.py deploy/

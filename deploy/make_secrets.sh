@@ -11,3 +11,4 @@ keep valkey_password "$(random)"
 keep redis_url "redis://service:$(cat secrets/valkey_password)@valkey:6379/0"
 keep storage_secret_key "$(random)"
 keep planner_token "$(random)"
+keep webhook_secret "$(random)" # another one gives every receiver of webhooks another secret

@@ -1,4 +1,5 @@
-"""The whole service on this machine: six processes on loopback ports, wired to each other by their environment."""
+"""The whole service on this machine: six processes on loopback ports, wired to each other by their environment; and a
+seventh for webhooks, where GENERATOR_WEBHOOK_SECRET is set."""
 
 import os
 import shutil
@@ -31,13 +32,14 @@ from deploy.servers import (
 )
 from deploy.signals import StopRequest
 from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.settings import Settings
+from generator_service.settings import Settings, WebhookSettings
 from shared.errors import Unavailable
 
 PLANNER: Final = "planner"
 GENERATOR_API: Final = "generator API"
 PLAN_WORKER: Final = "plan worker"
 RENDER_WORKER: Final = "render worker"
+WEBHOOK_WORKER: Final = "webhook worker"
 
 LOADING_SECONDS: Final = 180.0
 """The longest a part that imports torch or a language's grammar may take, from a cold disk."""
@@ -131,6 +133,7 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     """In the order in which they are started: the render worker, which takes longest, first."""
     # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a
     # small machine, that has made renders 100 times slower.
+    spool = str(temporary.parent / "spool")
     common = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary), "OMP_WAIT_POLICY": "PASSIVE"}
     planner_environment = common | _listens("PLANNER", addresses.planner)
     generator_environment = {
@@ -142,6 +145,7 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
         "GENERATOR_STORAGE_ENDPOINT": addresses.s3,
         "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,
         "GENERATOR_STORAGE_SECRET_KEY": S3_SECRET_KEY,
+        "GENERATOR_RENDER_SPOOL": spool,
     }
 
     def part(
@@ -171,11 +175,13 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     def beats(kind: Literal["plan", "render"]) -> Callable[[], bool]:
         return _beats(addresses.redis, kind)
 
+    webhooks = [generator(WEBHOOK_WORKER, "webhook-worker", _beats(addresses.redis, "webhook"))]
     return [
         generator(RENDER_WORKER, "render-worker", beats("render"), SEAWEEDFS, metrics=addresses.render_worker),
         part(PLANNER, "planner_service", "serve", _answers(f"{addresses.planner}/ready"), planner_environment),
         generator(PLAN_WORKER, "plan-worker", beats("plan"), PLANNER, metrics=addresses.plan_worker),
         generator(GENERATOR_API, "serve", _answers(f"{addresses.api}/health"), SEAWEEDFS),
+        *(webhooks if WebhookSettings().secret is not None else []),
     ]
 
 
@@ -191,7 +197,7 @@ def _answers(url: str) -> Callable[[], bool]:
     return lambda: answers(url)
 
 
-def _beats(url: str, kind: Literal["plan", "render"]) -> Callable[[], bool]:
+def _beats(url: str, kind: Literal["plan", "render", "webhook"]) -> Callable[[], bool]:
     """Whether a worker of this kind is alive that began after now: an earlier run's heartbeats may still be there."""
     since = datetime.now(UTC)
 

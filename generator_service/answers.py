@@ -3,12 +3,15 @@
 Answers may gain fields: a client should pass over those it does not know.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from generator_service.backbones.specs import BackboneSpec
+from generator_service.jobs.outbox import DeliveryAttempt
 from generator_service.jobs.record import JobId, JobRecord, Results
+from generator_service.subscription import EventType
 from shared.wire import WireModel
 
 
@@ -34,6 +37,11 @@ class Links(WireModel):
     events: str
     cancel: str
 
+    @classmethod
+    def of(cls, job_id: str) -> "Links":
+        path = f"/jobs/{job_id}"
+        return cls(self=path, events=f"{path}/events", cancel=f"{path}/cancel")
+
 
 class JobView(JobRecord):
     """A job as clients see it."""
@@ -46,6 +54,32 @@ class JobView(JobRecord):
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]
     urls: Annotated[ResultUrls | None, Field(description="Null until the job has succeeded.")]
     links: Links
+
+
+class WebhookEvent(WireModel):
+    """What is POSTed to a job's webhook once the job has ended."""
+
+    id: Annotated[str, Field(description="Of the event; the same in every attempt to deliver it.")]
+    type: EventType
+    timestamp: Annotated[datetime, Field(description="When the job ended.")]
+    data: Annotated[JobView, Field(description="The job as `GET /jobs/{id}` answers it, but without `urls`.")]
+
+
+class Deliveries(WireModel):
+    """What came of a job's webhook."""
+
+    webhook_id: Annotated[str | None, Field(description="The event's `id`; null where there is none to deliver.")]
+    state: Annotated[
+        Literal["none", "pending", "delivered", "given_up"],
+        Field(description="`none`: the job has not ended, or nobody asked to be told of this end."),
+    ]
+    attempts: tuple[DeliveryAttempt, ...]
+    """The first one first."""
+    next_attempt_at: Annotated[datetime | None, Field(description="Null unless it is pending.")]
+
+
+class WebhookSecret(WireModel):
+    secret: Annotated[str, Field(description="`whsec_…`, as the libraries of Standard Webhooks take it.")]
 
 
 class JobPage(WireModel):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import typer
 from pydantic import ValidationError
 
-from generator_service.settings import Settings, StorageSettings, WorkerSettings
+from generator_service.settings import Settings, StorageSettings, WebhookSettings, WorkerSettings
 from shared.errors import ServiceError, violations_of
 from telemetry.logging import set_up_logging
 
@@ -31,7 +31,7 @@ def read_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        kinds = (Settings, StorageSettings, WorkerSettings)
+        kinds = (Settings, StorageSettings, WorkerSettings, WebhookSettings)
         prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
         for violation in violations_of(error):
             typer.echo(f"{prefix}{violation.field.upper()}: {violation.message}", err=True)

@@ -54,6 +54,7 @@ def submit(
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
     guidance: Guidance = None,
+    webhook: Annotated[str | None, typer.Option(metavar="URL", help="Where to be told that the job has ended.")] = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
@@ -78,6 +79,7 @@ def submit(
             fps=fps,
             guidance_scale=guidance_scale,
             guidance=guidance,
+            webhook=None if webhook is None else {"url": webhook},
         )
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")
@@ -117,6 +119,25 @@ def cancel(job_id: Job, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Cancel a job."""
     with _errors_told(_told_to_people()), Client(url, key) as client:
         typer.echo(client.cancel(job_id).status)
+
+
+def deliveries(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Look at what came of a job's webhook."""
+    with _errors_told(_told_to_people()), Client(url) as client:
+        found = client.deliveries(job_id)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    for attempt in found.attempts:
+        typer.echo(f"{attempt.at:%Y-%m-%d %H:%M:%S}  {attempt.seconds:.1f} s  {attempt.error or attempt.status}")
+    follows = found.next_attempt_at
+    typer.echo(found.state if follows is None else f"{found.state}: next attempt {follows:%Y-%m-%d %H:%M:%S} (UTC)")
+
+
+def webhook_secret(url: Url = DEFAULT_URL) -> None:
+    """Print the secret that webhooks to you are signed with."""
+    with _errors_told(_told_to_people()), Client(url) as client:
+        typer.echo(client.webhook_secret())
 
 
 def jobs(

@@ -1,4 +1,4 @@
-"""The commands that keep running: the API and the two kinds of workers.  The environment decides the rest."""
+"""The commands that keep running: the API and the three kinds of workers.  The environment decides the rest."""
 
 from ipaddress import ip_address
 from typing import Annotated
@@ -52,6 +52,15 @@ def render_worker() -> None:
 
     with refusals_told():
         run_render_worker(settings)
+
+
+def webhook_worker() -> None:
+    """Tell clients of the ends of their jobs (GENERATOR_WEBHOOK_…)."""
+    settings = read_settings()
+    from generator_service.workers.webhook_worker import run_webhook_worker
+
+    with refusals_told():
+        run_webhook_worker(settings)
 
 
 def require_callers_to_be_known(host: str, keys_required: bool) -> None:

@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from generator_service.answers import BackboneList, BackboneView, JobPage, JobView
+from generator_service.answers import BackboneList, BackboneView, Deliveries, JobPage, JobView, WebhookSecret
 from generator_service.jobs.api_keys import ApiKey
 from generator_service.jobs.states import JobStatus
 from generator_service.overview import Overview
@@ -124,6 +124,14 @@ class Client:
     def delete(self, job_id: str) -> None:
         """Forget an ended job and its files.  Raises Conflict while it has not ended."""
         self._ask("DELETE", f"/jobs/{job_id}")
+
+    def deliveries(self, job_id: str) -> Deliveries:
+        """What came of the job's webhook."""
+        return _read(Deliveries, self._ask("GET", f"/jobs/{job_id}/deliveries"))
+
+    def webhook_secret(self) -> str:
+        """What webhooks to you are signed with.  Raises NotFound where the service sends none."""
+        return _read(WebhookSecret, self._ask("GET", "/webhooks/secret")).secret
 
     def backbones(self) -> tuple[BackboneView, ...]:
         return _read(BackboneList, self._ask("GET", "/backbones")).backbones

@@ -19,7 +19,7 @@ class WorkerState(WireModel):
     """A worker process that was heard lately."""
 
     name: str
-    kind: Literal["plan", "render"]
+    kind: Literal["plan", "render", "webhook"]
     backbone: str | None
     device: str | None
     host: str | None

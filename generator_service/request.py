@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, Positive
 from generator_service.guidance.parameters import OFF, GuidanceParameters, GuidanceWish
+from generator_service.subscription import Webhook
 from shared.errors import InvalidRequest, Violation
 from shared.plan import Plan, Prompt
 from shared.wire import WireModel
@@ -75,6 +76,10 @@ class JobRequest(WireModel):
     metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(
         default_factory=dict
     )
+    webhook: Annotated[
+        Webhook | None,
+        Field(description="Where to be told that the job has ended.", examples=[{"url": "https://example.com/hooks"}]),
+    ] = None
 
     @model_validator(mode="after")
     def _prompt_or_plan(self) -> Self:

@@ -1,5 +1,6 @@
 """The generator's environment, read once, at the edge.  Every variable begins with `GENERATOR_`."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,6 +47,22 @@ class WorkerSettings(Environment):
     """Decode in tiles: less memory, slower."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
     """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
+    spool: Path = Path("~/.cache/motion-factorized-video/spool")
+    """A folder on this machine's disk, for all its workers: finished videos until the storage has them."""
+
+
+class WebhookSettings(Environment):
+    """Telling clients of the ends of their jobs."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_WEBHOOK_", env_ignore_empty=True)
+
+    secret: Annotated[SecretStr, Field(min_length=24)] | None = None
+    """Every owner's signing secret is derived from it; the same for the API and the webhook workers.  None: no
+    webhooks."""
+    ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = frozenset({443, 8443})
+    """Where a target may listen."""
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Beside what is public: networks in which a target may be, at any port, and over plain HTTP too."""
 
 
 class Settings(Environment):
@@ -59,6 +76,8 @@ class Settings(Environment):
     planner_url: str = "http://127.0.0.1:8081"
     planner_token: SecretStr | None = None
     """What the planner asks for, if it does: its PLANNER_TOKEN."""
+    planner_patience: Annotated[float, Field(ge=0)] = 600.0
+    """Seconds for which a planner, or its language model, that is gone is waited for before the job fails."""
     planner_timeout: float = 400.0
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""
@@ -76,3 +95,4 @@ class Settings(Environment):
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)

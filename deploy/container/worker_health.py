@@ -1,4 +1,4 @@
-"""A worker's health check: `python -m deploy.container.worker_health plan|render` fails unless its heart beats.
+"""A worker's health check: `python -m deploy.container.worker_health plan|render|webhook` fails unless its heart beats.
 
 The heartbeat is in Redis; this container's worker is the one whose name says this host.
 """

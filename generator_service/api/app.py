@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from generator_service.api import catalogue, events, health, jobs, load, metrics, overview, results
+from generator_service.api import catalogue, deliveries, events, health, jobs, load, metrics, overview, results
 from generator_service.api.caller import permission
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.api.wiring import wiring
@@ -21,7 +21,8 @@ DESCRIPTION = """
 A prompt becomes a plan (what moves how, and where), the plan steers a video diffusion model, the video is an MP4.
 
 1. `POST /jobs` with a prompt; the answer is a job.
-2. `GET /jobs/{id}` until its `status` is `succeeded`, `failed` or `canceled`; or follow `GET /jobs/{id}/events`.
+2. `GET /jobs/{id}` until its `status` is `succeeded`, `failed` or `canceled`; or follow `GET /jobs/{id}/events`; or
+   give a `webhook` to be told.
 3. `GET /jobs/{id}/content` is the video.
 
 Every error is `application/problem+json` (RFC 9457) with a `code` to act on and, where fields are wrong, `violations`.
@@ -33,7 +34,7 @@ Where the service requires keys, give yours as `Authorization: Bearer mfv_<id>_<
 `/health`, `/ready`, `/metrics`, `/load` and this documentation.  A key sees its owner's jobs: another's is `404`.
 """
 
-ROUTERS = (jobs.router, events.router, results.router, catalogue.router, overview.router)
+ROUTERS = (jobs.router, events.router, deliveries.router, results.router, catalogue.router, overview.router)
 OPEN_ROUTERS = (health.router, load.router, metrics.router)
 """For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 

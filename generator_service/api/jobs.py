@@ -66,6 +66,8 @@ def submit(
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)
+    if request.webhook is not None:
+        parts.webhooks.accept(request.webhook)
     parts.store.create(record, request.plan)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     try:
@@ -90,6 +92,7 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
         planner=request.planner if request.plan is None else None,
         settings=settings,
         metadata=request.metadata,
+        webhook=request.webhook,
         created_at=now,
         updated_at=now,
     )

@@ -40,7 +40,7 @@ class Viewer:
             queue_position=position,
             seconds_left=seconds_left(record, datetime.now(UTC)),
             urls=self._urls(record, path),
-            links=Links(self=path, events=f"{path}/events", cancel=f"{path}/cancel"),
+            links=Links.of(record.id),
         )
 
     def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:

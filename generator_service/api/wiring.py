@@ -13,10 +13,12 @@ from generator_service.jobs.api_keys import ApiKeys
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
 from generator_service.storage.object_store import ObjectStore
+from generator_service.webhooks.acceptance import WebhookAcceptance
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Parts:
     """Frames x pixels x steps of one job."""
     keys: ApiKeys | None
     """None: nobody is asked for one."""
+    webhooks: WebhookAcceptance
+    outbox: Outbox
 
 
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -50,6 +54,8 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         planner=planner,
         maximum_work=settings.maximum_work,
         keys=ApiKeys(text) if settings.require_keys else None,
+        webhooks=WebhookAcceptance(settings.webhook),
+        outbox=Outbox(text),
     )
 
     attempts = settings.maximum_attempts
@@ -64,7 +70,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
             delete_leftovers=parts.objects.delete_leftovers,
             on_taken_back=app.state.count_taken_back,
         )
-        with text, raw, probing, planner, watchdog:
+        with text, raw, probing, planner, parts.webhooks, watchdog:
             app.state.parts = parts
             yield
 

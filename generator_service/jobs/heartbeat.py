@@ -28,11 +28,11 @@ class WorkerInfo(WireModel):
     """One worker process."""
 
     name: str
-    kind: Literal["plan", "render"]
+    kind: Literal["plan", "render", "webhook"]
     backbone: str | None = None
-    """The one it keeps in memory; None for a plan worker."""
+    """The one it keeps in memory; None for the other kinds."""
     device: str | None = None
-    """Where it renders; None for a plan worker."""
+    """Where it renders; None for the other kinds."""
     host: str | None = None
     job: str | None = None
     """The id of the job it works on."""

@@ -9,6 +9,7 @@ from generator_service.backbones.adherence import Adherence
 from generator_service.guidance.report import GuidanceCost, GuidanceReport
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import Metadata, PlannerChoice, RenderSettings
+from generator_service.subscription import Webhook
 from shared.errors import ServiceError
 from shared.plan import Prompt
 from shared.wire import WireModel
@@ -87,6 +88,7 @@ class JobRecord(WireModel):
     """Who is to plan; None where the client gave a plan."""
     settings: RenderSettings
     metadata: Metadata
+    webhook: Webhook | None = None
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None = None

@@ -21,6 +21,7 @@ import redis
 from pydantic import TypeAdapter
 from redis.client import Pipeline
 
+from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
@@ -260,6 +261,7 @@ class JobStore:
             return {
                 **_ended(now),
                 "progress": 1.0,
+                "step": record.settings.steps,  # the last reports may have been lost
                 "results": results,
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }
@@ -314,6 +316,7 @@ class JobStore:
             pipeline.delete(_job(job_id), _plan(job_id))
             for index in _indexes(record):
                 pipeline.zrem(index, job_id)
+            outbox.forget(pipeline, job_id)
             pipeline.execute()
 
     # what is stored for a job
@@ -369,6 +372,7 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             for index in _indexes_by_status(record, status):
                 pipeline.zadd(index, {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            outbox.enter(pipeline, moved)
             return moved
 
         with answering():

@@ -97,6 +97,10 @@ class Checkpoint:
         self._seconds = seconds
         self._next = time.monotonic() + seconds
 
+    @property
+    def fingerprint(self) -> str:
+        return self._metadata["fingerprint"]
+
     def load(self) -> StepState | None:
         """What an earlier attempt has left; None where there is nothing to go on from."""
         try:

@@ -47,7 +47,10 @@ class PlanWorker:
         plan = self.planner.plan(record)
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
-        planned = self.store.hand_over(record.id, plan, worker=self.attempts.worker, progress=progress, seconds=seconds)
+        worker = self.attempts.worker
+        planned = self.attempts.insist(
+            lambda: self.store.hand_over(record.id, plan, worker=worker, progress=progress, seconds=seconds)
+        )
         self.delivery.enqueue(planned)
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
@@ -82,7 +85,9 @@ def run_plan_worker(settings: Settings) -> None:
         exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
-        PlannerClient(settings.planner_url, settings.planner_timeout, token=settings.planner_token) as planner,
+        PlannerClient(
+            settings.planner_url, settings.planner_timeout, settings.planner_patience, token=settings.planner_token
+        ) as planner,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)

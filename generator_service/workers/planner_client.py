@@ -4,8 +4,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+import structlog
 from pydantic import SecretStr, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from generator_service.jobs.record import JobRecord
 from shared.errors import (
@@ -21,10 +22,13 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
-ATTEMPTS: Final = 4
+PATIENCE_SECONDS: Final = 600.0
+"""For how long a planner that is gone, or whose language model is, is asked again."""
 FIRST_PAUSE_SECONDS: Final = 0.5
 """Between the first attempt and the second; each later pause is twice as long."""
 LONGEST_PAUSE_SECONDS: Final = 10.0
+
+log = structlog.get_logger(__name__)
 
 _ERRORS: Final[dict[str, type[ServiceError]]] = {
     error.code: error for error in (InvalidRequest, LanguageModelUnavailable, PlannerUnavailable, PlanningFailed)
@@ -39,10 +43,12 @@ class PlannerClient:
         self,
         url: str,
         timeout: float,
+        patience: float = PATIENCE_SECONDS,
         first_pause: float = FIRST_PAUSE_SECONDS,
         token: SecretStr | None = None,
     ) -> None:
-        """timeout: seconds that one plan may take.  token: the planner's, where it asks for one."""
+        """timeout: seconds that one plan may take.  patience: seconds after which no further attempt begins.  token:
+        the planner's, where it asks for one."""
         self._timeout = timeout
         limits = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
         headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -51,7 +57,8 @@ class PlannerClient:
         trace_client(self._http)
         self._retrying = Retrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=stop_after_delay(patience),
+            before_sleep=_say_so,
             wait=wait_exponential(multiplier=first_pause, max=LONGEST_PAUSE_SECONDS),
             reraise=True,
         )
@@ -100,6 +107,12 @@ class PlannerClient:
         if plan.frames != order["frames"]:
             raise PlanningFailed(f"the plan has {plan.frames} frames, but the job needs {order['frames']}")
         return plan
+
+
+def _say_so(attempt: RetryCallState) -> None:
+    assert attempt.outcome is not None  # noqa: S101  (it has failed)
+    error = attempt.outcome.exception()
+    log.warning("planner_waited_for", reason=str(error), attempts=attempt.attempt_number)
 
 
 def _error(response: httpx.Response) -> ServiceError:

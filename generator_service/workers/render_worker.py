@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,7 +19,7 @@ from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery, render_queue
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
-from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
@@ -33,10 +33,14 @@ from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
+from generator_service.workers.spool import Spool, Spooled
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing, spans_in_turn
+
+STORAGE_PAUSE_SECONDS: Final = 2.0
+"""Between two attempts to store a video."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,11 +70,13 @@ class RenderWorker:
     checkpoint_seconds: float
     stopping: threading.Event
     """Set when this worker is to let go of its job."""
+    spool: Spool
     render: Render = rendering.render
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
 
     def run(self, job_id: str) -> None:
         self.attempts.run(job_id, self._traced)
+        self.spool.tidy_up(self.store)
 
     def _traced(self, record: JobRecord) -> None:
         with spans_in_turn() as begin_span:
@@ -88,7 +94,7 @@ class RenderWorker:
             self.store, record, self.attempts.worker, checkpoint, start, self.stopping, begin_span, self.metrics.step
         )
         try:
-            rendered = self.render(
+            rendered = self.spool.load(record.id, checkpoint.fingerprint) or self.render(
                 self.backbone,
                 record.prompt,
                 plan,
@@ -100,15 +106,16 @@ class RenderWorker:
         except (Stopped, SystemExit):
             job.save()
             raise
+        self.spool.keep(record.id, checkpoint.fingerprint, rendered)
         job.on_stage(Stage.STORING)
         keys = JobKeys(record.id, record.attempt)
         try:
             begin = time.perf_counter()
-            results = self._keep(rendered, plan, keys)
+            results = self._keep(rendered, plan, keys, job)
             seconds = rendered.diagnostics.seconds | {Stage.STORING.value: round(time.perf_counter() - begin, 3)}
             diagnostics = rendered.diagnostics.model_copy(update={"seconds": seconds})
-            self.store.succeed(record.id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
-        except (Conflict, NotFound, StorageUnavailable):
+            self.attempts.insist(lambda: self._succeed(record.id, results, diagnostics))
+        except (Cancelled, Conflict, NotFound):
             # Not on any other error: where Redis falls silent, the job may have succeeded all the same.
             # And only this attempt's: another may have won meanwhile.
             self._discard(keys)
@@ -116,8 +123,26 @@ class RenderWorker:
         self.metrics.stages(seconds)
         log.info("job_succeeded", seconds=seconds)
 
-    def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
-        self.store.note_objects(keys.job_id)
+    def _succeed(self, job_id: str, results: Results, diagnostics: Diagnostics) -> None:
+        try:
+            self.store.succeed(job_id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
+        except Conflict:
+            if self.store.get(job_id).results != results:  # else an earlier call has done it, and its answer was lost
+                raise
+
+    def _keep(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
+        """Waits for storage that is gone, until it is back, the job is canceled, or this worker is to stop."""
+        self.attempts.insist(lambda: self.store.note_objects(keys.job_id))
+        while True:
+            try:
+                return self._store(rendered, plan, keys)
+            except StorageUnavailable as outage:
+                log.warning("storage_waited_for", reason=outage.detail)
+            if self.stopping.wait(STORAGE_PAUSE_SECONDS):
+                raise Stopped
+            job.on_stage(Stage.STORING)
+
+    def _store(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys) -> Results:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
         self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
         self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
@@ -272,8 +297,10 @@ def run_render_worker(settings: Settings) -> None:
             on_taken_back=metrics.taken_back,
         )
         stopping = threading.Event()
+        spool = Spool(settings.render.spool)
+        spool.tidy_up(store)
         worker = RenderWorker(
-            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, metrics=metrics
+            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, spool, metrics=metrics
         )
         with serving(worker), watchdog:
             log.info("worker_started", worker=name)

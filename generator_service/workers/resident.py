@@ -34,7 +34,7 @@ STOP_SECONDS: Final = 7.0
 """A job that has not come to an end by then is ended: 10 seconds from the signal the process is gone."""
 
 
-def worker_name(kind: Literal["plan", "render"]) -> str:
+def worker_name(kind: Literal["plan", "render", "webhook"]) -> str:
     """Says where the process runs, and is never used twice."""
     return f"{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 

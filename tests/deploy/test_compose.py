@@ -27,7 +27,8 @@ from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.cli_services import require_callers_to_be_known
 from generator_service.settings import Settings as GeneratorSettings
-from generator_service.settings import StorageSettings, WorkerSettings
+from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
+from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.workers.resident import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
@@ -35,8 +36,14 @@ from planner_service.language_model import MAXIMUM_TOKENS
 from planner_service.settings import Settings as PlannerSettings
 from planner_service.thinking import COMPLETIONS
 
-OURS = ("planner", "generator-api", "plan-worker", "render-worker")
-SETTINGS: tuple[type[BaseSettings], ...] = (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
+OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    PlannerSettings,
+    GeneratorSettings,
+    StorageSettings,
+    WorkerSettings,
+    WebhookSettings,
+)
 CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
 
 OTHERS = {
@@ -287,9 +294,9 @@ def test_what_listens_to_others_asks_who_calls() -> None:
 
 def test_secrets_are_random_and_others_cannot_reach_them(secrets: Path) -> None:
     values = {path.name: path.read_text() for path in secrets.iterdir()}
-    for name in ("valkey_password", "storage_secret_key", "planner_token"):
+    for name in ("valkey_password", "storage_secret_key", "planner_token", "webhook_secret"):
         assert re.fullmatch("[0-9a-f]{64}", values[name])
-    assert len(set(values.values())) == len(values) == 4
+    assert len(set(values.values())) == len(values) == 5
     assert secrets.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in secrets.iterdir())  # for the containers' own users
 
@@ -299,7 +306,7 @@ def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variable
         name: {mounted(entry).source for entry in service.get("secrets", [])}
         for name, service in compose["services"].items()
     }
-    of_generator = {"redis_url", "storage_secret_key", "planner_token"}
+    of_generator = {"redis_url", "storage_secret_key", "planner_token", "webhook_secret"}
     assert given == {
         "vllm": set(),
         "valkey": {"valkey_password"},
@@ -307,7 +314,10 @@ def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variable
         "planner": {"planner_token"},
         "generator-api": of_generator,
         "plan-worker": of_generator,
+        "webhook-worker": of_generator,
         "render-worker": of_generator,
+        "prometheus": set(),
+        "grafana": set(),
     }
     assert all(list(secret) == ["file"] for secret in compose["secrets"].values())
     names = {variable for service in compose["services"].values() for variable in service.get("environment", {})}
@@ -344,6 +354,7 @@ def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any
 
     for worker in ("plan-worker", "render-worker"):
         assert seconds(compose["services"][worker]["stop_grace_period"]) > STOP_SECONDS + 3
+    assert seconds(compose["services"]["webhook-worker"]["stop_grace_period"]) > DEADLINE_SECONDS
 
 
 def test_the_context_holds_a_graph_a_rejected_answer_and_its_repair(example: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def drive(api) -> tuple[list[JobView], object]:
     return seen, on_progress
 
 
-EXPECTED = [("queued", 0), ("running", 0), ("running", 1), ("running", 2), ("running", 3), ("succeeded", 3)]
+EXPECTED = [("queued", 0), ("running", 0), ("running", 1), ("running", 2), ("running", 3), ("succeeded", 25)]
 
 
 def test_wait_follows_the_events(api, client):

@@ -45,7 +45,7 @@ def test_every_change_is_told_in_order_and_the_end_ends_the_stream(api, plan):
     for step in (1, 2):
         report = {"stage": Stage.SAMPLING, "progress": step / 25, "step": step}
         assert next_after(lambda r=report: store.report(job, worker="w1", **r)) == (running, Stage.SAMPLING, step)
-    assert next_after(lambda: api.finish(job)) == (JobStatus.SUCCEEDED, None, 2)
+    assert next_after(lambda: api.finish(job)) == (JobStatus.SUCCEEDED, None, 25)
     assert list(stream) == []
 
 

@@ -191,7 +191,7 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
         new.id, worker="render-1", results=RESULTS, diagnostics=Diagnostics(notes=("n",), seconds=seconds)
     )
     assert done == store.get(new.id)
-    assert (done.progress, done.step, done.stage, done.worker) == (1.0, 2, None, None)
+    assert (done.progress, done.step, done.stage, done.worker) == (1.0, 4, None, None)
     assert done.finished_at == done.updated_at
     assert done.results == RESULTS
     assert done.diagnostics == Diagnostics(notes=("n",), seconds={"planning": 1.5, "sampling": 2.0})

@@ -247,4 +247,8 @@ def render_environment(_storage: dict[str, str], tmp_path: Path, tiny_pipeline: 
     weights = tmp_path / "weights"
     tiny_pipeline(scheduler="dpm").save_pretrained(weights)
     environment = {f"GENERATOR_STORAGE_{name.upper()}": value for name, value in _storage.items()}
-    return environment | {"GENERATOR_RENDER_WEIGHTS": str(weights), "GENERATOR_RENDER_BACKBONE": "cogvideox-2b"}
+    return environment | {
+        "GENERATOR_RENDER_WEIGHTS": str(weights),
+        "GENERATOR_RENDER_BACKBONE": "cogvideox-2b",
+        "GENERATOR_RENDER_SPOOL": str(tmp_path / "spool"),
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.servers import free_ports
 from generator_service.jobs.record import JobRecord
-from generator_service.workers.planner_client import ATTEMPTS, PlannerClient
+from generator_service.workers.planner_client import PlannerClient
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
@@ -24,7 +24,7 @@ Submit = Callable[..., JobRecord]
 
 
 def ask(planner: Any, record: JobRecord, timeout: float = 5.0) -> Plan:
-    with PlannerClient(planner.url, timeout, first_pause=0.001) as client:
+    with PlannerClient(planner.url, timeout, patience=0.1, first_pause=0.001) as client:
         return client.plan(record)
 
 
@@ -72,7 +72,7 @@ def test_who_stays_not_ready_is_given_up(error: ServiceError, planner: Any, answ
     planner.answers = [answer.problem(error)]
     with pytest.raises(type(error), match=error.detail):
         ask(planner, submit())
-    assert len(planner.orders) == ATTEMPTS
+    assert len(planner.orders) > 2
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -80,7 +80,7 @@ def test_a_gateway_without_planner_is_not_ready(status: int, planner: Any, answe
     planner.answers = [answer(status, b"<html>oops</html>", "text/html")]
     with pytest.raises(PlannerUnavailable):
         ask(planner, submit())
-    assert len(planner.orders) == ATTEMPTS
+    assert len(planner.orders) > 2
 
 
 def test_nobody_listens(planner: Any, submit: Submit) -> None:

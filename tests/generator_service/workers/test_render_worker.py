@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import pytest
 import redis
 import torch
 
-from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
+from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
 from generator_service.backbones.base import AnyBackbone, Setup
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
@@ -27,6 +28,7 @@ from generator_service.storage.object_store import JobKeys, ObjectStore
 from generator_service.storage.video import Encoding
 from generator_service.workers import render_worker
 from generator_service.workers.render_worker import RenderWorker
+from generator_service.workers.spool import Spool
 from shared.errors import OutOfMemory, StorageUnavailable, Unavailable
 from shared.plan import Plan
 
@@ -87,7 +89,12 @@ def objects() -> ObjectStore:
 
 
 @pytest.fixture
-def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWorker:
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def make_worker(store: JobStore, objects: ObjectStore, attempts: Any, spool: Spool) -> MakeWorker:
     setup = Setup(weights_revision="sha256:0", device="cpu", dtype="float32", vae_tiling=False)
     backbone = cast(AnyBackbone, SimpleNamespace(setup=setup, device=torch.device("cpu")))
 
@@ -104,6 +111,7 @@ def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWor
             attempts(Stage.SAMPLING),
             checkpoint_seconds,
             stopping or threading.Event(),
+            spool,
             render,
         )
 
@@ -294,29 +302,135 @@ def test_a_failed_job_does_not_disturb_the_next(make_worker: MakeWorker, store: 
     assert store.get(job).status is JobStatus.SUCCEEDED
 
 
-def test_without_storage_the_job_fails_and_may_be_tried_again(
-    make_worker: MakeWorker, store: JobStore, submit: Submit
+# outages
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_worker, "STORAGE_PAUSE_SECONDS", 0.01)
+
+
+class Failing(ObjectStore):
+    """Takes nothing for as many puts as are told; calls `when_asked` at each."""
+
+    failures = 10**9
+    when_asked: Callable[[], object] = staticmethod(lambda: None)
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        self.when_asked()
+        if self.failures > 0:
+            self.failures -= 1
+            raise StorageUnavailable("the object storage does not answer as it should")
+        super().put(key, data, content_type)
+
+
+@pytest.fixture
+def gone() -> Failing:
+    return cast(Failing, Failing.open(StorageSettings(url="memory://")))
+
+
+def spooled(tmp_path: Path) -> list[str]:
+    return [path.name for path in (tmp_path / "spool").iterdir()]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_storage_that_is_gone_is_waited_for(
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, tmp_path: Path
 ) -> None:
-    gone = StorageSettings(url="s3://videos", endpoint=f"http://127.0.0.1:{free_ports(1)[0]}")
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender(), ObjectStore.open(gone)).run(job)
-    error = store.get(job).error
-    assert error is not None
-    assert (error.code, error.retryable) == ("storage_unavailable", True)
+    kept: list[list[str]] = []
+    gone.failures = 3
+    gone.when_asked = lambda: kept.append(spooled(tmp_path))
+    render = FakeRender()
+    make_worker(render, gone).run(job)
+    record = store.get(job)
+    assert (record.status, record.step, record.attempt) == (JobStatus.SUCCEEDED, 4, 1)
+    assert render.done.count("encoding") == 1
+    assert kept == [[f"{job}.zip"]] * (3 + 5)
+    assert spooled(tmp_path) == []
 
 
-def test_storage_that_fails_half_way_keeps_nothing(
+@pytest.mark.usefixtures("impatient")
+def test_storage_that_fails_half_way_gets_the_rest_later(
     make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
 ) -> None:
-    def full(key: str) -> None:
-        if key.endswith("preview.png"):
+    full: list[str] = []
+
+    def filling(key: str) -> None:
+        if key.endswith("preview.png") and not full:
+            full.append(key)
             raise StorageUnavailable("full")
 
     job = submit(Stage.SAMPLING).id
-    interrupted.when_stored = full
+    interrupted.when_stored = filling
     make_worker(FakeRender(), interrupted).run(job)
-    assert store.get(job).status is JobStatus.FAILED
-    assert stored(interrupted, job) == set()
+    results = store.get(job).results
+    assert results is not None
+    assert stored(interrupted, job) == set(results.model_dump().values())
+
+
+def test_a_worker_that_is_to_stop_leaves_the_video_on_disk_for_the_next(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, gone: Failing, submit: Submit, tmp_path: Path
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    stopping = threading.Event()
+    gone.when_asked = stopping.set
+    make_worker(FakeRender(), gone, stopping=stopping).run(job)
+    assert (store.get(job).status, store.get(job).attempt) == (JobStatus.QUEUED, 1)
+    assert spooled(tmp_path) == [f"{job}.zip"]
+
+    delivered_anew(store, job)
+    render = FakeRender()
+    make_worker(render).run(job)
+    record = store.get(job)
+    assert render.done == []
+    assert (record.status, record.step, record.progress) == (JobStatus.SUCCEEDED, 4, 1.0)
+    assert record.results is not None
+    assert objects.get(record.results.video) == b"mp4"
+    assert set(record.diagnostics.seconds) == {"sampling", "decoding", "encoding", "storing"}
+    assert spooled(tmp_path) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_job_canceled_while_storage_is_gone_ends_and_leaves_nothing(
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, tmp_path: Path
+) -> None:
+    job = submit(Stage.SAMPLING).id
+    gone.when_asked = lambda: store.cancel(job)
+    make_worker(FakeRender(), gone).run(job)
+    assert store.get(job).status is JobStatus.CANCELED
+    assert spooled(tmp_path) == []
+
+
+def test_a_disk_that_takes_nothing_costs_the_copy_and_not_the_video(
+    make_worker: MakeWorker, store: JobStore, submit: Submit, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").write_text("no folder")
+    job = submit(Stage.SAMPLING).id
+    make_worker(FakeRender()).run(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+
+
+def test_redis_that_is_silent_at_the_end_is_waited_for(
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed = JobStore.succeed
+    calls: list[str] = []
+
+    def late(self: JobStore, job_id: str, **arguments: Any) -> JobRecord:
+        calls.append(job_id)
+        if len(calls) < 4:
+            raise Unavailable("Redis does not answer")
+        return succeed(self, job_id, **arguments)
+
+    monkeypatch.setattr(JobStore, "succeed", late)
+    job = submit(Stage.SAMPLING).id
+    puts: list[int] = []
+    gone.failures = 0
+    gone.when_asked = lambda: puts.append(1)
+    make_worker(FakeRender(), gone).run(job)
+    assert store.get(job).status is JobStatus.SUCCEEDED
+    assert (len(calls), len(puts)) == (4, 5)
 
 
 def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(

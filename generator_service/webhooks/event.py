@@ -1,0 +1,31 @@
+"""What a webhook says: that the job has ended, and the job."""
+
+from generator_service.answers import JobView, Links, WebhookEvent
+from generator_service.jobs.outbox import wished_end
+from generator_service.jobs.record import JobRecord
+
+
+def event_id(job_id: str) -> str:
+    """A job ends once, so its id is enough to know the event by, however often it is delivered."""
+    return f"end_{job_id}"
+
+
+def event_body(record: JobRecord) -> bytes:
+    """The same bytes in every attempt, since the record of a job that has ended is final.
+
+    Without URLs for the files: signed ones are as good as keys, would lie in the receiver's logs, and would be stale in
+    a late attempt.  A GET of the job signs new ones.
+    """
+    end = wished_end(record)
+    if end is None or record.finished_at is None:
+        raise ValueError(f"Got job {record.id}, which is {record.status}, but expected an end that is wished for")
+    job = JobView(
+        **{name: getattr(record, name) for name in JobRecord.model_fields},
+        steps=record.settings.steps,
+        queue_position=None,
+        seconds_left=None,
+        urls=None,
+        links=Links.of(record.id),
+    )
+    event = WebhookEvent(id=event_id(record.id), type=end, timestamp=record.finished_at, data=job)
+    return event.model_dump_json(exclude={"data": {"urls"}}).encode()

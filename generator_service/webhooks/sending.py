@@ -1,0 +1,108 @@
+"""One attempt to deliver an event: within a deadline, whatever the other side does."""
+
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import httpx
+from anyio.to_thread import run_sync
+from pydantic import HttpUrl
+
+from generator_service.webhooks.targets import Address, Target, TargetPolicy, TargetRefused
+
+DEADLINE_SECONDS: Final = 10.0
+"""For everything: the name, the connection, the answer."""
+CONNECT_SECONDS: Final = 3.0
+"""To one address; a name may have several."""
+DRAIN_BYTES: Final = 4096
+DRAIN_SECONDS: Final = 1.0
+"""So much of an answer's body is taken, for receivers that stumble over one who hangs up; it is not looked at."""
+RESOLVERS: Final = 32
+
+GONE: Final = 410
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int | None
+    error: str | None
+    """None where the event was taken: 2xx."""
+
+    @property
+    def is_final(self) -> bool:
+        """Taken, or never wanted again: 410 says so in Standard Webhooks."""
+        return self.error is None or self.status == GONE
+
+
+class Sender:
+    def __init__(
+        self, policy: TargetPolicy, tls: ssl.SSLContext | None = None, deadline: float = DEADLINE_SECONDS
+    ) -> None:
+        """tls: None trusts the usual authorities, or those of SSL_CERT_FILE."""
+        self._policy = policy
+        self._tls = tls or httpx.create_ssl_context()
+        self._deadline = deadline
+        self._timeout = httpx.Timeout(deadline, connect=min(deadline, CONNECT_SECONDS))
+        self._resolvers = anyio.CapacityLimiter(RESOLVERS)
+
+    async def post(self, url: HttpUrl, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Never raises for what the target does."""
+        try:
+            with anyio.fail_after(self._deadline):
+                target = await run_sync(self._policy.target, url, abandon_on_cancel=True, limiter=self._resolvers)
+                return _judged(await self._status(target, headers, body))
+        except TargetRefused as refusal:
+            return Outcome(None, f"the URL {refusal}")
+        except TimeoutError:
+            return Outcome(None, f"no answer within {self._deadline:g} s")
+        except (httpx.ConnectError, httpx.ConnectTimeout):  # TLS is part of it
+            return Outcome(None, "no connection")
+        except httpx.HTTPError as error:
+            return Outcome(None, f"no answer: {type(error).__name__}")
+
+    async def _status(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
+        *first, last = target.addresses
+        for address in first:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._exchange(target.url, address, headers, body)
+        return await self._exchange(target.url, last, headers, body)
+
+    async def _exchange(self, url: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes) -> int:
+        """Dials the address; to the other side, and to TLS, it is the name that was called.
+
+        A connection for this one request: no other one's, no proxy's, and no answer sends it elsewhere.
+        """
+        own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "motion-factorized-video"}
+        async with (
+            httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=self._timeout) as client,
+            client.stream(
+                "POST",
+                url.copy_with(host=str(address)),
+                headers={**own, **headers},
+                content=body,
+                extensions={"sni_hostname": url.raw_host.decode()},
+                follow_redirects=False,
+            ) as response,
+        ):
+            await _drain(response)
+            return response.status_code
+
+
+def _judged(status: int) -> Outcome:
+    if 200 <= status < 300:
+        return Outcome(status, None)
+    if 300 <= status < 400:
+        return Outcome(status, "redirected: redirects are not followed")
+    return Outcome(status, f"answered {status}")
+
+
+async def _drain(response: httpx.Response) -> None:
+    received = 0
+    with suppress(httpx.HTTPError), anyio.move_on_after(DRAIN_SECONDS):
+        async for chunk in response.aiter_raw(DRAIN_BYTES):
+            received += len(chunk)
+            if received >= DRAIN_BYTES:
+                return

@@ -1,0 +1,58 @@
+"""The webhook worker: a process of its own, since it alone talks to strangers; their slowness is to delay no one."""
+
+import signal
+import socket
+from datetime import UTC, datetime
+
+import anyio
+import structlog
+
+from generator_service.jobs.connection import connect
+from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.outbox import Outbox
+from generator_service.jobs.store import JobStore
+from generator_service.settings import Settings
+from generator_service.webhooks.deliverer import Deliverer
+from generator_service.webhooks.sending import Sender
+from generator_service.webhooks.signing import Signer
+from generator_service.webhooks.targets import TargetPolicy
+from generator_service.workers.resident import worker_name
+from telemetry.logging import set_up_logging
+
+log = structlog.get_logger(__name__)
+
+
+def run_webhook_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; what is under way then comes to its end, or to its deadline.
+
+    Raises ValueError where there is no secret, and Unavailable where Redis cannot be reached at the start.
+    """
+    if settings.webhook.secret is None:
+        raise ValueError("GENERATOR_WEBHOOK_SECRET is not set: without it there are no webhooks")
+    set_up_logging(settings.log_format)
+    name = worker_name("webhook")
+    info = WorkerInfo(name=name, kind="webhook", host=socket.gethostname(), started_at=datetime.now(UTC))
+    with (
+        connect(settings.redis_url, decode=True) as text,
+        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info),
+    ):
+        deliverer = Deliverer(
+            JobStore(text), Outbox(text), Signer(settings.webhook.secret), Sender(TargetPolicy(settings.webhook))
+        )
+        log.info("worker_started", worker=name)
+        anyio.run(_run, deliverer)
+    log.info("worker_stopped", worker=name)
+
+
+async def _run(deliverer: Deliverer) -> None:
+    stopping = anyio.Event()
+
+    async def stop_when_told() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                stopping.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_when_told)
+        await deliverer.run(stopping)
+        tasks.cancel_scope.cancel()
