@@ -291,14 +291,14 @@ def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variable
         name: {mounted(entry).source for entry in service.get("secrets", [])}
         for name, service in compose["services"].items()
     }
-    of_generator = {"redis_url", "storage_secret_key", "planner_token"}
+    of_generator = {"redis_url", "storage_secret_key"}
     assert given == {
         "vllm": set(),
         "valkey": {"valkey_password"},
         "seaweedfs": {"storage_secret_key"},
         "planner": {"planner_token"},
         "generator-api": of_generator,
-        "plan-worker": of_generator,
+        "plan-worker": {"redis_url", "planner_token"},
         "render-worker": of_generator,
     }
     assert all(list(secret) == ["file"] for secret in compose["secrets"].values())
