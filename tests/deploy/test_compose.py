@@ -306,15 +306,15 @@ def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variable
         name: {mounted(entry).source for entry in service.get("secrets", [])}
         for name, service in compose["services"].items()
     }
-    of_generator = {"redis_url", "storage_secret_key", "planner_token", "webhook_secret"}
+    of_generator = {"redis_url", "storage_secret_key"}
     assert given == {
         "vllm": set(),
         "valkey": {"valkey_password"},
         "seaweedfs": {"storage_secret_key"},
         "planner": {"planner_token"},
-        "generator-api": of_generator,
-        "plan-worker": of_generator,
-        "webhook-worker": of_generator,
+        "generator-api": of_generator | {"webhook_secret"},
+        "plan-worker": {"redis_url", "planner_token"},
+        "webhook-worker": {"redis_url", "webhook_secret"},
         "render-worker": of_generator,
         "prometheus": set(),
         "grafana": set(),

@@ -33,6 +33,8 @@ FORBIDDEN: Final = [
     ("SET", "other:key", "1"),
     ("EVAL", "return redis.call('GET', 'other:key')", "0"),
     ("KEYS", "*"),
+    ("SCAN", "0"),
+    ("RANDOMKEY",),
     ("FLUSHALL",),
     ("FLUSHDB",),
     ("CONFIG", "GET", "*"),
