@@ -112,7 +112,7 @@ def test_a_succeeded_job_is_told_as_get_answers_it_but_without_urls(
     record = store.get(job)
     assert datetime.fromisoformat(event["timestamp"]) == record.finished_at
     data = event["data"]
-    assert set(JobView.model_fields) - set(data) == {"urls", "results"}
+    assert set(JobView.model_fields) - set(data) == {"urls", "results", "traceparent"}
     assert (data["id"], data["status"], data["metadata"]) == (job, "succeeded", {"order": "4711"})
     assert data["diagnostics"]["notes"] == ["'puppy' is drawn as 'sheep'"]
     assert data["links"]["self"] == f"/jobs/{job}"

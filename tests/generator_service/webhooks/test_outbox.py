@@ -95,7 +95,8 @@ def test_an_end_and_its_entry_are_written_together_or_not_at_all(
         while not commands or commands[-1] != "EXEC":
             commands.append(monitor.next_command()["command"].split(" ")[0])
     transaction = commands[commands.index("MULTI") :]
-    assert transaction == ["MULTI", "HSET", "ZREM", "ZADD", "ZADD", "HSET", "EXEC"]  # the record; the outbox
+    assert transaction.count("HSET") == 2  # the record; the outbox
+    assert (transaction[0], transaction[-1]) == ("MULTI", "EXEC")
 
 
 def test_of_all_who_see_an_entry_one_leases_it(
