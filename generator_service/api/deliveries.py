@@ -7,9 +7,10 @@ from generator_service.api.caller import UseCaller
 from generator_service.api.jobs import KnownJob
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts
+from generator_service.jobs.api_keys import Scope
 from generator_service.jobs.outbox import wished_end
 from generator_service.webhooks.event import event_id
-from shared.errors import NotFound
+from shared.errors import Forbidden, NotFound
 
 router = APIRouter(tags=["webhooks"])
 
@@ -40,6 +41,8 @@ def deliveries(job_id: KnownJob, parts: UseParts) -> Deliveries:
 @router.get("/webhooks/secret", summary="The secret of your webhooks", responses=problem_responses(NotFound))
 def secret(parts: UseParts, caller: UseCaller) -> WebhookSecret:
     """Every event to you is signed with it, in the form of Standard Webhooks (`webhook-id`, `webhook-timestamp`,
-    `webhook-signature`); nobody else has the same.
+    `webhook-signature`); nobody else has the same.  For keys that may submit.
     """
+    if not caller.may(Scope.SUBMIT):
+        raise Forbidden("the secret of webhooks is for keys of scope submit")
     return WebhookSecret(secret=parts.webhooks.secret_of(caller.owner))

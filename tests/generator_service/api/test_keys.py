@@ -29,6 +29,9 @@ def operations() -> list[tuple[str, str]]:
     return [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
 
 
+SPECIAL = {"/overview", "/webhooks/secret"}
+"""For GET, but not for whoever may read."""
+
 GUARDED = [(method, path) for method, path in operations() if path not in OPEN]
 OF_ONE_JOB = [(method, path) for method, path in GUARDED if "{job_id}" in path]
 
@@ -135,7 +138,12 @@ def test_the_overview_is_everybodys_jobs_and_so_for_admins(http_of, problem):
     problem(http_of("a", Scope.READ).get("/overview"), 403, "forbidden")
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in GUARDED if route[1] != "/overview"])
+def test_the_secret_of_webhooks_is_for_those_who_submit(http_of, problem):
+    problem(http_of("a", Scope.READ).get("/webhooks/secret"), 403, "forbidden")
+    assert http_of("a", Scope.SUBMIT, Scope.READ).get("/webhooks/secret").status_code == 404  # there are none here
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in GUARDED if route[1] not in SPECIAL])
 def test_scopes(http_of, problem, method, path):
     """`read` is for GET alone, `submit` for everything else; `admin` is for both."""
     readable = method == "GET"
