@@ -68,6 +68,7 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
         stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
         prompt=request.text,
         planner=request.planner if request.plan is None else None,
+        priority=request.priority,
         settings=settings,
         metadata=request.metadata,
         created_at=now,
@@ -100,7 +101,10 @@ def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
 
     A job that has ended stays as it is, so that canceling twice does no harm.
     """
-    return viewer.view(parts.store.cancel(job_id))
+    record = parts.store.cancel(job_id)
+    if record.status is JobStatus.CANCELED:
+        parts.delivery.withdraw(job_id)
+    return viewer.view(record)
 
 
 @router.delete(

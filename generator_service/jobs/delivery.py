@@ -1,27 +1,65 @@
-"""RQ delivers jobs to workers and does nothing else: its own records may vanish at any time.
+"""How jobs reach their workers.  The order is ours (`fair_order.py`); RQ runs what a worker takes, within its time, and
+does nothing else: its own records may vanish at any time.
 
-One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  Messages are
+One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  What RQ runs is
 JSON, functions are named by their dotted path: nothing is ever pickled.
 """
 
-from typing import Final, cast
+from typing import Any, Final
 
 import redis
 from rq import Queue
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import answering
+from generator_service.jobs.fair_order import FairOrder
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 
 PLAN_QUEUE: Final = "plan"
 PLAN_FUNCTION: Final = "generator_service.workers.plan_worker.plan"
 RENDER_FUNCTION: Final = "generator_service.workers.render_worker.render"
+FAILURE_SECONDS: Final = 24 * 3600
+"""How long RQ remembers what it could not run."""
 
 
 def render_queue(backbone: str) -> str:
     return f"render.{backbone}"
+
+
+QUEUES: Final = (PLAN_QUEUE, *map(render_queue, BACKBONES))
+
+
+class DeliveryQueue(Queue):  # type: ignore[misc]  # RQ is not typed
+    """RQ's queue, but for who waits in it: jobs, in their order, become RQ's only when a worker takes them."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, serializer=JSONSerializer, **options)
+        self.order = FairOrder(self.connection, name)
+
+    def take(self, seconds: int) -> Job | None:
+        """The next job, for RQ to run; None where for so many seconds there is none."""
+        job_id = self.order.take(seconds)
+        if job_id is None:
+            return None
+        function = PLAN_FUNCTION if self.name == PLAN_QUEUE else RENDER_FUNCTION
+        job = self.create_job(function, args=(job_id,), result_ttl=0, failure_ttl=FAILURE_SECONDS)
+        job.origin = self.name
+        job.save()
+        return job
+
+    def push_job_id(self, job_id: str, *_: object, **__: object) -> None:
+        raise TypeError("nobody reads RQ's own list: put jobs into the queue's `order`")
+
+    def get_job_ids(self, *_: object, **__: object) -> list[str]:
+        """Of our jobs."""
+        return self.order.ids()
+
+    @property
+    def count(self) -> int:
+        return len(self.order)
 
 
 class Delivery:
@@ -31,51 +69,35 @@ class Delivery:
         self._redis = redis_client
         self._job_seconds = job_seconds
 
-    def queue(self, name: str) -> Queue:
-        return Queue(name, connection=self._redis, serializer=JSONSerializer, default_timeout=self._job_seconds)
+    def queue(self, name: str) -> DeliveryQueue:
+        return DeliveryQueue(name, connection=self._redis, default_timeout=self._job_seconds)
 
     def enqueue(self, record: JobRecord, *, first: bool = False) -> None:
         """Hand a queued job to whoever does its stage, before all others if `first`.  Raises Unavailable."""
-        function = PLAN_FUNCTION if record.stage is Stage.PLANNING else RENDER_FUNCTION
         with answering():
-            self._queue_of(record).enqueue(
-                function,
-                args=(record.id,),
-                job_id=_message(record),
-                at_front=first,
-                result_ttl=0,
-                failure_ttl=24 * 3600,
-            )
+            self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
 
-    def waiting(self) -> frozenset[str]:
-        """The ids of the jobs that a message in some queue speaks of.  Raises Unavailable."""
+    def withdraw(self, job_id: str) -> None:
+        """A job that has ended waits no more, wherever it did.  Raises Unavailable."""
         with answering():
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)):
-                pipeline.lrange(self.queue(name).key, 0, -1)
-            queues = cast(list[list[bytes]], pipeline.execute())
-        return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
+            for order in self.orders():
+                order.withdraw(job_id)
+
+    def orders(self) -> tuple[FairOrder, ...]:
+        """All that a job can wait in."""
+        return tuple(FairOrder(self._redis, name) for name in QUEUES)
 
     def position(self, record: JobRecord) -> int | None:
-        """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
-
-        Jobs canceled meanwhile still count, until a worker has seen that nobody wants them.
-        """
+        """How many jobs are before this one in its queue; None where it does not wait.  Raises Unavailable."""
         if record.status is not JobStatus.QUEUED:
             return None
         with answering():
-            return cast(int | None, self._redis.lpos(self._queue_of(record).key, _message(record)))
+            return self._order_of(record).position(record.id)
 
-    def _queue_of(self, record: JobRecord) -> Queue:
-        if record.stage is Stage.PLANNING:
-            return self.queue(PLAN_QUEUE)
-        return self.queue(render_queue(record.settings.backbone))
+    def _order_of(self, record: JobRecord) -> FairOrder:
+        return FairOrder(self._redis, queue_of(record))
 
 
-def _message(record: JobRecord) -> str:
-    stage = "plan" if record.stage is Stage.PLANNING else "render"
-    return f"{stage}-{record.id}-{record.delivery}"
-
-
-def _job_of(message: str) -> str:
-    return message.split("-")[1] if message.count("-") == 2 else ""
+def queue_of(record: JobRecord) -> str:
+    """The name of the queue for a job's stage."""
+    return PLAN_QUEUE if record.stage is Stage.PLANNING else render_queue(record.settings.backbone)

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from generator_service.backbones.adherence import Adherence
 from generator_service.guidance.report import GuidanceCost, GuidanceReport
 from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import Metadata, PlannerChoice, RenderSettings
+from generator_service.request import Metadata, PlannerChoice, Priority, RenderSettings
 from shared.errors import ServiceError
 from shared.plan import Prompt
 from shared.wire import WireModel
@@ -75,12 +75,14 @@ class JobRecord(WireModel):
     attempt: int = 1
     """One more each time a worker fell silent with the job in hand."""
     delivery: int = 1
-    """One more each time it was put into a queue anew, beyond once for each stage; names its message."""
+    """One more each time it was put into a queue anew, beyond once for each stage."""
     retry_at: datetime | None = None
     """From when on it may be put into a queue again; None where it is in one, or needs none."""
     prompt: Prompt
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""
+    priority: Priority = "normal"
+    """Among the jobs that wait."""
     settings: RenderSettings
     metadata: Metadata
     created_at: datetime

@@ -16,7 +16,7 @@ A running job that is to be canceled is `canceling` until its worker has let go 
 A running job is its worker's as long as that worker's heartbeat says that it is at this job.  A worker that is stopped
 hands its job back.  From one that fell silent the watchdog takes it back: it is queued for another attempt, or failed
 after the last one, or canceled if that was wished.  Whatever the old worker does to the job afterwards is refused.
-A queued job that no message speaks of is `delivered` anew, which changes nothing else about it.
+A queued job that is in no queue is `delivered` anew, which changes nothing else about it.
 """
 
 from enum import StrEnum

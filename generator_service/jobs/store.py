@@ -106,10 +106,10 @@ class JobStore:
             hashes = pipeline.execute()
         return tuple(_record(job_id, fields) for job_id, fields in zip(wanted, hashes, strict=True) if fields)
 
-    def queued(self) -> frozenset[str]:
-        """The ids of all queued jobs."""
+    def queued(self, *, outside: Iterable[str] = ()) -> frozenset[str]:
+        """The ids of all queued jobs, those in the sorted sets `outside` left out."""
         with answering():
-            return frozenset(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, -1)))
+            return frozenset(cast(list[str], self._redis.zdiff([_index(JobStatus.QUEUED), *outside])))
 
     def held(self) -> tuple[JobRecord, ...]:
         """All jobs that a worker has."""

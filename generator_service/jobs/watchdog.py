@@ -74,7 +74,8 @@ class Watchdog:
         held = self._store.held()  # before the workers: who takes a job meanwhile is not missed among them
         at_work = {worker.name: worker.job for worker in self._workers.workers()}
         abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
-        unspoken_of = self._store.some(self._store.queued() - self._delivery.waiting())
+        orders = [order.key for order in self._delivery.orders()]
+        unspoken_of = self._store.some(self._store.queued(outside=orders))
         now = time.monotonic()
         suspects = {_suspect(record) for record in (*abandoned, *unspoken_of)}
         self._suspected = {suspect: self._suspected.get(suspect, now) for suspect in suspects}

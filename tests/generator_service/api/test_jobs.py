@@ -26,7 +26,7 @@ def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
 
     record = api.parts.store.get(job.id)
     assert record.prompt == "a red car"
-    assert [message.args for message in api.parts.delivery.queue(PLAN_QUEUE).jobs] == [[job.id]]
+    assert api.parts.delivery.queue(PLAN_QUEUE).job_ids == [job.id]
 
 
 def test_a_plan_of_ones_own_skips_planning(api, plan):
@@ -36,7 +36,7 @@ def test_a_plan_of_ones_own_skips_planning(api, plan):
     assert (job.stage, job.planner, job.prompt) == (Stage.SAMPLING, None, plan.prompt)
     assert api.parts.store.plan(job.id) == plan
     assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
-    assert [message.args for message in api.parts.delivery.queue(render_queue("emoji-world")).jobs] == [[job.id]]
+    assert api.parts.delivery.queue(render_queue("emoji-world")).job_ids == [job.id]
 
 
 def test_a_refused_job_leaves_nothing(api):
