@@ -4,6 +4,7 @@
     job:{id}:plan       the plan, as JSON
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
+    jobs:of:{owner}, jobs:of:{owner}:{status}   the same, of one owner's jobs
     jobs:stored         set of the ids of jobs for which object storage may hold more than their results
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
@@ -70,23 +71,34 @@ class JobStore:
             fields = cast(dict[str, str], self._redis.hgetall(_job(job_id)))
         return _record(job_id, fields)
 
+    def owner(self, job_id: str) -> str:
+        """Raises NotFound."""
+        with answering():
+            text = cast(str | None, self._redis.hget(_job(job_id), "owner"))
+        if text is None:
+            raise NotFound(f"there is no job '{job_id}'")
+        return str(json.loads(text))
+
     def plan(self, job_id: str) -> Plan | None:
         """The job's plan; None while there is none."""
         with answering():
             text = cast(str | None, self._redis.get(_plan(job_id)))
         return None if text is None else Plan.model_validate_json(text)
 
-    def list(self, *, status: JobStatus | None = None, after: str | None = None, limit: int) -> Page:
-        """Newest first, those that come after the job `after`, whatever its own status is by now.
+    def list(
+        self, *, status: JobStatus | None = None, owner: str | None = None, after: str | None = None, limit: int
+    ) -> Page:
+        """Newest first, those that come after the job `after`, whatever its own status is by now; of one owner, or all.
 
-        Jobs of the same microsecond are in descending order of their ids.  Raises NotFound for an unknown `after`.
+        Jobs of the same microsecond are in descending order of their ids.  Raises NotFound for an `after` that is
+        unknown, or another owner's.
         """
-        key = _index(status)
+        key = _index(status, owner)
         with answering():
             highest: str | float = "+inf"
             seen = 0
             if after is not None:
-                score = self._redis.zscore(_index(None), after)
+                score = self._redis.zscore(_index(None, owner), after)
                 if score is None:
                     raise NotFound(f"there is no job '{after}'")
                 highest = score
@@ -136,8 +148,8 @@ class JobStore:
             pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
             if plan is not None:
                 pipeline.set(_plan(record.id), plan.model_dump_json())
-            pipeline.zadd(_index(None), {record.id: score})
-            pipeline.zadd(_index(record.status), {record.id: score})
+            for index in _indexes(record):
+                pipeline.zadd(index, {record.id: score})
             pipeline.execute()
 
     def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
@@ -289,13 +301,13 @@ class JobStore:
 
     def delete(self, job_id: str) -> None:
         """Forget a job that has ended.  Raises NotFound, and Conflict while it has not."""
-        status = self.get(job_id).status
-        if not status.is_terminal:
-            raise Conflict(f"job '{job_id}' is {status}: cancel it first")
+        record = self.get(job_id)
+        if not record.status.is_terminal:
+            raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
         with answering():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.delete(_job(job_id), _plan(job_id))
-            for index in (_index(None), _index(status)):
+            for index in _indexes(record):
                 pipeline.zrem(index, job_id)
             pipeline.execute()
 
@@ -348,8 +360,10 @@ class JobStore:
             pipeline.hset(key, mapping=_fields(moved.model_dump(mode="json", include=set(update))))
             if plan is not None:
                 pipeline.set(_plan(job_id), plan.model_dump_json())
-            pipeline.zrem(_index(record.status), job_id)
-            pipeline.zadd(_index(status), {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            for index in _indexes_by_status(record, record.status):
+                pipeline.zrem(index, job_id)
+            for index in _indexes_by_status(record, status):
+                pipeline.zadd(index, {job_id: round(record.created_at.timestamp() * 1_000_000)})
             return moved
 
         with answering():
@@ -386,8 +400,18 @@ def _plan(job_id: str) -> str:
     return f"job:{job_id}:plan"
 
 
-def _index(status: JobStatus | None) -> str:
-    return "jobs" if status is None else f"jobs:{status}"
+def _index(status: JobStatus | None, owner: str | None = None) -> str:
+    jobs = "jobs" if owner is None else f"jobs:of:{owner}"
+    return jobs if status is None else f"{jobs}:{status}"
+
+
+def _indexes(record: JobRecord) -> tuple[str, ...]:
+    """All that a job stands in."""
+    return _index(None), _index(None, record.owner), *_indexes_by_status(record, record.status)
+
+
+def _indexes_by_status(record: JobRecord, status: JobStatus) -> tuple[str, ...]:
+    return _index(status), _index(status, record.owner)
 
 
 def _fields(values: dict[str, Any]) -> dict[Any, Any]:
