@@ -28,7 +28,7 @@ from generator_service.cli_options import (
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.jobs.states import JobStatus
 from generator_service.progress import ProgressDisplay, describe, time_left
-from generator_service.request import JobRequest, PlannerChoice
+from generator_service.request import JobRequest, PlannerChoice, Priority
 from shared.errors import ServiceError, invalid_request
 from shared.plan import Plan
 
@@ -53,6 +53,7 @@ def submit(
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
     guidance: Guidance = None,
+    priority: Annotated[Priority, typer.Option(help="Among the jobs that wait.")] = "normal",
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -76,6 +77,7 @@ def submit(
             fps=fps,
             guidance_scale=guidance_scale,
             guidance=guidance,
+            priority=priority,
         )
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")

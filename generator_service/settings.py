@@ -63,6 +63,14 @@ class Settings(BaseSettings):
     """How many workers may fall silent with one job in hand before it is given up."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
+    queue_limit: Annotated[int, Field(ge=1)] = 10_000
+    """How many jobs may wait in one queue; more are refused with 429."""
+    owner_unfinished: Annotated[int, Field(ge=1)] = 5_000
+    """How many jobs of one owner may be on their way at once."""
+    owner_rate: Annotated[float, Field(gt=0)] = 50.0
+    """How many jobs a second one owner may submit in the long run."""
+    owner_burst: Annotated[int, Field(ge=1)] = 500
+    """And how many at once."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

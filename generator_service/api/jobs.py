@@ -11,12 +11,13 @@ from generator_service.answers import JobPage, JobView
 from generator_service.api.caller import Caller, UseCaller
 from generator_service.api.examples import REQUESTS
 from generator_service.api.problems import problem_responses
+from generator_service.api.submission import HEADERS, IdempotencyKey, submitted
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import JobRequest
 from generator_service.storage.object_store import JobKeys
-from shared.errors import BodyTooLarge, Conflict, NotFound, ServiceError, Unavailable
+from shared.errors import BodyTooLarge, Conflict, LimitReached, NotFound, StillSubmitting, Unavailable
 
 PAGE = 20
 MAXIMUM_PAGE = 100
@@ -31,8 +32,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     status_code=202,
     summary="Submit a job",
     response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge)
-    | {202: {"headers": {"Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}}}}},
+    responses=problem_responses(BodyTooLarge, NotFound, StillSubmitting, LimitReached) | {202: {"headers": HEADERS}},
 )
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
@@ -40,22 +40,22 @@ def submit(
     parts: UseParts,
     viewer: UseViewer,
     caller: UseCaller,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
     `GET /jobs/{id}/events`.
+
+    With an `Idempotency-Key` you may send the same request again without making a second job; with the key of another
+    request it is refused (422), and while the first one is being worked on it is to be sent again later (409).  Where
+    a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that have not
+    ended, or your jobs a second.
     """
     record = accepted(request, caller, datetime.now(UTC))
-    parts.store.create(record, request.plan)
-    try:
-        parts.delivery.enqueue(record)
-    except Unavailable as error:
-        with suppress(ServiceError):  # else it would be queued for ever; as long as Redis is out, it is
-            parts.store.fail(record.id, error, worker=None)
-        raise
-    response.headers["Location"] = f"/jobs/{record.id}"
-    return viewer.view(record)
+    job = submitted(parts, record, request, idempotency_key)
+    response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
+    return viewer.view(job.record)
 
 
 def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
@@ -103,7 +103,8 @@ def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """
     record = parts.store.cancel(job_id)
     if record.status is JobStatus.CANCELED:
-        parts.delivery.withdraw(job_id)
+        with suppress(Unavailable):  # else a worker finds that nobody wants it
+            parts.delivery.withdraw(record)
     return viewer.view(record)
 
 

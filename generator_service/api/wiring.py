@@ -9,9 +9,11 @@ from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
+from generator_service.jobs.admission import Admission, Limits
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.idempotency import Idempotency
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
@@ -22,6 +24,8 @@ from generator_service.storage.object_store import ObjectStore
 class Parts:
     store: JobStore
     delivery: Delivery
+    idempotency: Idempotency
+    admission: Admission
     objects: ObjectStore
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
@@ -37,9 +41,13 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     raw = connect(settings.redis_url, decode=False)
     probing = connect(settings.redis_url, decode=True, probing=True)
     planner = PlannerProbe(settings.planner_url)
+    store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
+    limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
-        store=JobStore(text),
-        delivery=Delivery(raw, settings.job_seconds),
+        store=store,
+        delivery=delivery,
+        idempotency=Idempotency(text),
+        admission=Admission(text, store, delivery, limits),
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,

@@ -5,6 +5,7 @@ One queue for planning, and one for each backbone, since a worker keeps one back
 JSON, functions are named by their dotted path: nothing is ever pickled.
 """
 
+from secrets import token_hex
 from typing import Any, Final
 
 import redis
@@ -45,7 +46,8 @@ class DeliveryQueue(Queue):  # type: ignore[misc]  # RQ is not typed
         if job_id is None:
             return None
         function = PLAN_FUNCTION if self.name == PLAN_QUEUE else RENDER_FUNCTION
-        job = self.create_job(function, args=(job_id,), result_ttl=0, failure_ttl=FAILURE_SECONDS)
+        name = f"{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
+        job = self.create_job(function, args=(job_id,), job_id=name, result_ttl=0, failure_ttl=FAILURE_SECONDS)
         job.origin = self.name
         job.save()
         return job
@@ -77,11 +79,11 @@ class Delivery:
         with answering():
             self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
 
-    def withdraw(self, job_id: str) -> None:
+    def withdraw(self, record: JobRecord) -> None:
         """A job that has ended waits no more, wherever it did.  Raises Unavailable."""
         with answering():
             for order in self.orders():
-                order.withdraw(job_id)
+                order.withdraw(record.id)
 
     def orders(self) -> tuple[FairOrder, ...]:
         """All that a job can wait in."""

@@ -83,7 +83,7 @@ class FairOrder:
         return [job_id.decode() for job_id in cast(list[bytes], self._redis.zrange(self.key, 0, -1))]
 
     def __len__(self) -> int:
-        return cast(int, self._redis.zcard(self.key))
+        return self._redis.zcard(self.key)
 
     def seconds_a_job(self) -> float | None:
         """How often a job is taken while others wait, measured over the latest `REMEMBERED`; None before the first."""

@@ -31,6 +31,16 @@ _FIELDS: dict[str, TypeAdapter[Any]] = {
     name: TypeAdapter(cast(Any, field.annotation)) for name, field in JobRecord.model_fields.items()
 }
 
+_CREATE = """
+local id, score, created_at, plan = unpack(ARGV)
+if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'created_at') == created_at end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+if plan ~= '' then redis.call('SET', KEYS[2], plan) end
+for index = 3, #KEYS do redis.call('ZADD', KEYS[index], score, id) end
+return true
+"""
+"""A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
+
 _REPORT = """
 local status, worker = unpack(redis.call('HMGET', KEYS[1], 'status', 'worker'))
 if worker ~= table.remove(ARGV, 1) then return {status, 0} end
@@ -60,6 +70,7 @@ class JobStore:
 
     def __init__(self, redis_client: redis.Redis, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._redis = redis_client
+        self._create = redis_client.register_script(_CREATE)
         self._report = redis_client.register_script(_REPORT)
         self._now = now
 
@@ -123,6 +134,10 @@ class JobStore:
         with answering():
             return frozenset(cast(list[str], self._redis.zdiff([_index(JobStatus.QUEUED), *outside])))
 
+    def unfinished_keys(self, owner: str) -> tuple[str, ...]:
+        """The sorted sets of an owner's jobs that have not ended."""
+        return tuple(_index(status, owner) for status in JobStatus if not status.is_terminal)
+
     def held(self) -> tuple[JobRecord, ...]:
         """All jobs that a worker has."""
         statuses = (JobStatus.RUNNING, JobStatus.CANCELING)
@@ -140,17 +155,17 @@ class JobStore:
     # the life of a job
 
     def create(self, record: JobRecord, plan: Plan | None) -> None:
-        """Persist a new job.  Call before enqueueing it."""
+        """Persist a new job.  Call before enqueueing it.  Conflict where there is another of that id."""
         # Microseconds since 1970 are exact in a double, and tell jobs of the same millisecond apart.
         score = round(record.created_at.timestamp() * 1_000_000)
+        fields = _fields(record.model_dump(mode="json"))
+        pairs = [part for pair in fields.items() for part in pair]
+        keys = [_job(record.id), _plan(record.id), *_indexes(record)]
+        text = "" if plan is None else plan.model_dump_json()
         with answering():
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
-            if plan is not None:
-                pipeline.set(_plan(record.id), plan.model_dump_json())
-            for index in _indexes(record):
-                pipeline.zadd(index, {record.id: score})
-            pipeline.execute()
+            created = self._create(keys=keys, args=[record.id, score, fields["created_at"], text, *pairs])
+        if not created:
+            raise Conflict(f"there is a job '{record.id}'")
 
     def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
         """A worker takes a job queued for `stage`.  Conflict where it was canceled meanwhile, or planned already."""

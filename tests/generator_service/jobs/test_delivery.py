@@ -103,7 +103,7 @@ def test_a_job_that_ended_waits_no_more(delivery: Delivery, make_record: MakeRec
     first, second = make_record(), make_record()
     for record in (first, second):
         delivery.enqueue(record)
-    delivery.withdraw(first.id)
+    delivery.withdraw(first)
     assert delivery.position(second) == 0
     assert delivery.queue(PLAN_QUEUE).job_ids == [second.id]
 
@@ -129,7 +129,7 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
     with pytest.raises(Unavailable):
         delivery.position(make_record())
     with pytest.raises(Unavailable):
-        delivery.withdraw("f" * 32)
+        delivery.withdraw(make_record())
 
 
 def test_a_job_is_in_its_queue_once(delivery: Delivery, make_record: MakeRecord) -> None:
