@@ -602,3 +602,16 @@ def test_records_are_json_field_by_field(store: JobStore, text_client: redis.Red
     assert set(fields) == set(JobRecord.model_fields)
     assert json.loads(fields["settings"])["seed"] == 7
     assert json.loads(fields["status"]) == "queued"
+
+
+def test_a_job_is_created_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    record = make_record()
+    store.create(record, None)
+    store.create(record, None)  # sent again, since the first answer was lost
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    other = record.model_copy(update={"created_at": record.created_at + timedelta(microseconds=1), "prompt": "a dog"})
+    with pytest.raises(Conflict):
+        store.create(other, plan)
+    assert store.get(record.id).worker == "w1"
+    assert store.get(record.id).prompt == record.prompt
+    assert store.plan(record.id) is None
