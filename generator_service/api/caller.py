@@ -16,7 +16,7 @@ ANYONE: Final = Caller(owner="anyone")
 """Where no keys are asked for."""
 
 
-def _caller() -> Caller:
+async def _caller() -> Caller:
     return ANYONE
 
 

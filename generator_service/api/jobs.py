@@ -90,9 +90,9 @@ def listed(
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
-def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+async def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    return viewer.view(parts.store.get(job_id))
+    return await viewer.view_of(*await parts.reader.look(job_id))
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))

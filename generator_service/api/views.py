@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from anyio.to_thread import run_sync
 from starlette.datastructures import URL
 
 from generator_service.answers import JobView, Links, ResultUrls
@@ -23,13 +24,15 @@ class Viewer:
         self._objects = objects
         self._base = str(base).rstrip("/")
 
-    def position(self, record: JobRecord) -> int | None:
-        """Raises Unavailable."""
-        return self._delivery.position(record)
-
     def view(self, record: JobRecord) -> JobView:
         """Raises Unavailable."""
-        return self.view_at(record, self.position(record))
+        return self.view_at(record, self._delivery.position(record))
+
+    async def view_of(self, record: JobRecord, position: int | None) -> JobView:
+        """The same, where the job's place in the queue is known: in a thread where addresses are to be signed."""
+        if record.results is None:
+            return self.view_at(record, position)
+        return await run_sync(self.view_at, record, position)
 
     def view_at(self, record: JobRecord, position: int | None) -> JobView:
         """The same, where the job's place in the queue is known."""

@@ -10,10 +10,11 @@ from fastapi import Depends, FastAPI, Request
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
 from generator_service.jobs.admission import Admission, Limits
-from generator_service.jobs.connection import connect
+from generator_service.jobs.connection import connect, connect_async
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.idempotency import Idempotency
+from generator_service.jobs.reading import JobReader
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
@@ -23,6 +24,7 @@ from generator_service.storage.object_store import ObjectStore
 @dataclass(frozen=True)
 class Parts:
     store: JobStore
+    reader: JobReader
     delivery: Delivery
     idempotency: Idempotency
     admission: Admission
@@ -40,11 +42,13 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     text = connect(settings.redis_url, decode=True)
     raw = connect(settings.redis_url, decode=False)
     probing = connect(settings.redis_url, decode=True, probing=True)
+    asynchronous = connect_async(settings.redis_url)
     planner = PlannerProbe(settings.planner_url)
     store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
     limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
         store=store,
+        reader=JobReader(asynchronous),
         delivery=delivery,
         idempotency=Idempotency(text),
         admission=Admission(text, store, delivery, limits),
@@ -62,12 +66,13 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         )
         with text, raw, probing, planner, watchdog:
             app.state.parts = parts
-            yield
+            async with asynchronous:
+                yield
 
     return wired
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
@@ -75,7 +80,7 @@ def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-def _viewer(request: Request, parts: UseParts) -> Viewer:
+async def _viewer(request: Request, parts: UseParts) -> Viewer:
     return Viewer(parts.delivery, parts.objects, request.base_url)
 
 

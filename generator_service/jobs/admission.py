@@ -91,9 +91,7 @@ class Admission:
                 raise QueueFull(reason, retry_after=wait)
             case "unfinished":
                 wait, pace = self._wait(orders[-1])
-                reason = (
-                    f"'{record.owner}' has {number} unfinished jobs, of {limits.unfinished} it may have; {pace}"
-                )
+                reason = f"'{record.owner}' has {number} unfinished jobs, of {limits.unfinished} it may have; {pace}"
                 raise TooManyUnfinished(reason, retry_after=wait)
             case "rate":
                 reason = f"'{record.owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"

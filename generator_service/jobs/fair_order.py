@@ -47,12 +47,16 @@ redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
 """Where nobody waits any more, nobody is owed anything and nothing is measured: both begin anew."""
 
 
+def waiting_key(queue: str) -> str:
+    return f"waiting:{queue}"
+
+
 class FairOrder:
     """`redis_client` must not decode responses.  Every method raises redis' errors."""
 
     def __init__(self, redis_client: redis.Redis, queue: str) -> None:
         self._redis = redis_client
-        self.key = f"waiting:{queue}"
+        self.key = waiting_key(queue)
         """Of the sorted set of those who wait."""
         self._turns = f"turns:{queue}"
         self._taken = f"taken:{queue}"

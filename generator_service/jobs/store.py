@@ -437,3 +437,7 @@ def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     return JobRecord(**{name: _FIELDS[name].validate_json(text) for name, text in fields.items()})
+
+
+job_key, record_of = _job, _record
+"""For those who read without a store: `reading.py`."""
