@@ -11,9 +11,6 @@ from generator_service.logging import set_up_logging
 from generator_service.settings import Settings, StorageSettings, WorkerSettings
 from shared.errors import ServiceError, violations_of
 
-GRACE_SECONDS = 10
-"""How long answers that have begun may take once the API has been asked to stop."""
-
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; else GENERATOR_HOST.")] = None,
@@ -21,19 +18,10 @@ def serve(
 ) -> None:
     """Serve the HTTP API."""
     settings = _settings()
-    import uvicorn  # the other commands do without the web framework, and the API without torch
-
-    from generator_service.api.app import create_app
+    from generator_service.api import processes  # the other commands do without the web framework
 
     with _refusals_told():
-        uvicorn.run(
-            create_app(settings),
-            host=host or settings.host,
-            port=port or settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        processes.serve(settings, host or settings.host, port or settings.port)
 
 
 def plan_worker() -> None:

@@ -41,9 +41,10 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
-    app.state.request_metrics = CollectorRegistry()
+    counted = CollectorRegistry()
+    app.state.request_metrics = metrics.of_all_processes() if settings.processes > 1 else counted
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
-    app.add_middleware(metrics.RequestMetrics, registry=app.state.request_metrics)
+    app.add_middleware(metrics.RequestMetrics, registry=counted)
     _document_problems(app)
     return app
 

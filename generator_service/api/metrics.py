@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,6 +64,13 @@ class RequestMetrics:
             if status is None:
                 count(500)
             raise
+
+
+def of_all_processes() -> CollectorRegistry:
+    """What all processes that share a port have counted; the folder they count in is in the environment."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
