@@ -103,6 +103,10 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 faults: $(VENV)/installed ## [KILLS=…]: kill workers at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
 
+.PHONY: load
+load: $(VENV)/installed-dev ## the API under load, with 10,000 jobs queued: times, errors, memory; some minutes
+	$(BIN)/python benchmarks/load.py
+
 .PHONY: constraints
 constraints: ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
