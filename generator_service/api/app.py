@@ -26,9 +26,10 @@ Every error is `application/problem+json` (RFC 9457) with a `code` to act on and
 ROUTERS = (jobs.router, events.router, results.router, catalogue.router, health.router, metrics.router)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, counting_together: str | None = None) -> FastAPI:
     """The app connects to nothing before it is used, so it starts while the parts it needs are still down.
 
+    counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
     Raises ValueError for addresses that make no sense.
     """
     app = FastAPI(
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
-    app.state.request_metrics = metrics.of_all_processes() if settings.processes > 1 else counted
+    app.state.request_metrics = counted if counting_together is None else metrics.of_all(counting_together)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)
     _document_problems(app)

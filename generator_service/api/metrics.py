@@ -66,10 +66,10 @@ class RequestMetrics:
             raise
 
 
-def of_all_processes() -> CollectorRegistry:
-    """What all processes that share a port have counted; the folder they count in is in the environment."""
+def of_all(folder: str) -> CollectorRegistry:
+    """What all processes that share a port have counted in that folder."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry, folder)
     return registry
 
 

@@ -15,6 +15,8 @@ from generator_service.api.app import create_app
 from generator_service.logging import set_up_logging
 from generator_service.settings import Settings
 
+COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus_client finds it, as it is imported: the folder in which several processes count together."""
 GRACE_SECONDS: Final = 10
 """How long answers that have begun may take once the API has been asked to stop."""
 
@@ -26,7 +28,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         if settings.processes > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # from then on they count together
+            os.environ[COUNTING] = folder
         create_app(settings)
         uvicorn.run(
             f"{__name__}:app",
@@ -46,7 +48,7 @@ def app() -> FastAPI:
     settings = Settings()
     set_up_logging(settings.log_format)
     _end_with_parent()
-    return create_app(settings)
+    return create_app(settings, os.environ.get(COUNTING))
 
 
 def _end_with_parent() -> None:

@@ -47,6 +47,7 @@ def test_a_refused_job_leaves_nothing(api):
 
 def test_a_job_that_is_kept_but_cannot_be_enqueued_is_accepted(api, monkeypatch):
     """A watchdog puts it into its queue."""
+
     def silent(_: JobRecord) -> None:
         raise Unavailable("Redis does not answer")
 

@@ -124,9 +124,7 @@ def test_a_job_that_does_not_come_to_an_end_is_hurried(
     assert store.get(job).status is JobStatus.QUEUED
 
 
-def test_no_job_ends_the_worker(
-    delivery: Delivery, submit: Submit, store: JobStore, attempts: Any
-) -> None:
+def test_no_job_ends_the_worker(delivery: Delivery, submit: Submit, store: JobStore, attempts: Any) -> None:
     failing, raising, last = submit().id, submit().id, submit().id
 
     def planning_fails(_: JobRecord) -> None:
