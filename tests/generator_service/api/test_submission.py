@@ -108,17 +108,18 @@ def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client
     assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == "f" * 32
 
 
-def test_an_api_that_died_after_the_job_was_made_has_made_it(api, monkeypatch):
+def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, monkeypatch):
     def silent(_: object) -> None:
         raise Unavailable("Redis does not answer")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(api.parts.idempotency, "settle", silent)
-        patch.setattr(api.parts.idempotency, "_lease", 0)
-        job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
-    again = api.http.post("/jobs", json=CAT, headers=KEY)
-    assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (job, "true")
-    assert sum(api.parts.store.counts().values()) == 1
+    with serve(redis_url=redis_url, queue_limit=1) as api:  # there is no room for another one
+        with monkeypatch.context() as patch:
+            patch.setattr(api.parts.idempotency, "settle", silent)
+            patch.setattr(api.parts.idempotency, "_lease", 0)
+            job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+        again = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (job, "true")
+        assert sum(api.parts.store.counts().values()) == 1
 
 
 def test_one_that_was_only_slow_makes_no_second_job(api, monkeypatch):

@@ -101,8 +101,8 @@ def test_the_turns_go_on_after_one_out_of_turn(order: FairOrder) -> None:
     order.take(1), order.take(1)
     order.put("b-0", owner="b", priority="normal", first=True)
     order.take(1)
-    put(order, "c-0")
-    assert sorted(order.ids()[:2]) == ["a-2", "c-0"]  # and not "c-0" alone, as if nobody had been served
+    put(order, "c-0", "c-1")
+    assert sorted(order.ids()[:2]) == ["a-2", "c-0"]  # and not both of c, as if nobody had been served yet
 
 
 def test_many_hands_take_each_job_once(order: FairOrder) -> None:

@@ -246,6 +246,7 @@ def test_what_is_delivered_anew_comes_first(
     look(watchdog, clock, BEATS_TO_EXPIRY)
     assert messages(delivery) == [lost.id, waiting.id]
     assert delivery.position(store.get(lost.id)) == 0
+    assert store.get(waiting.id).delivery == 1
 
 
 # many of them
