@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """How many workers may fall silent with one job in hand before it is given up."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
+    retention_days: Annotated[float, Field(gt=0)] = 7.0
+    """So long after its end a job is kept: its record, its plan and its files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -4,10 +4,13 @@ One queue for planning, and one for each backbone, since a worker keeps one back
 JSON, functions are named by their dotted path: nothing is ever pickled.
 """
 
+from contextlib import suppress
 from typing import Final, cast
 
 import redis
 from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from generator_service.backbones.specs import BACKBONES
@@ -41,7 +44,7 @@ class Delivery:
             self._queue_of(record).enqueue(
                 function,
                 args=(record.id,),
-                job_id=_message(record),
+                job_id=message_of(record),
                 at_front=first,
                 result_ttl=0,
                 failure_ttl=24 * 3600,
@@ -51,20 +54,59 @@ class Delivery:
         """The ids of the jobs that a message in some queue speaks of.  Raises Unavailable."""
         with answering():
             pipeline = self._redis.pipeline(transaction=False)
-            for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)):
-                pipeline.lrange(self.queue(name).key, 0, -1)
+            for queue in self._queues():
+                pipeline.lrange(queue.key, 0, -1)
             queues = cast(list[list[bytes]], pipeline.execute())
         return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
 
     def position(self, record: JobRecord) -> int | None:
-        """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
-
-        Jobs canceled meanwhile still count, until a worker has seen that nobody wants them.
-        """
+        """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable."""
         if record.status is not JobStatus.QUEUED:
             return None
         with answering():
-            return cast(int | None, self._redis.lpos(self._queue_of(record).key, _message(record)))
+            return cast(int | None, self._redis.lpos(self._queue_of(record).key, message_of(record)))
+
+    def withdraw(self, record: JobRecord) -> None:
+        """A job that is to reach no worker does not wait any longer.  Raises Unavailable."""
+        for stage in (Stage.PLANNING, Stage.SAMPLING):
+            queued = record.model_copy(update={"status": JobStatus.QUEUED, "stage": stage})
+            if self.position(queued) is not None:
+                self.forget(message_of(queued))
+
+    def messages(self) -> dict[str, str]:
+        """Every message that RQ knows, whether it waits, is being worked on or was given up -> its job's id.
+
+        Raises Unavailable.
+        """
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in self._queues():
+                pipeline.lrange(queue.key, 0, -1)
+                pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+                pipeline.zrange(queue.started_job_registry.key, 0, -1)
+                pipeline.zrange(queue.failed_job_registry.key, 0, -1)
+            found = cast(list[list[bytes]], pipeline.execute())
+        # RQ adds the number of the execution to what is being worked on: "plan-{id}-1:{number}".
+        names = {entry.decode().partition(":")[0] for entries in found for entry in entries}
+        return {name: job_id for name in names if (job_id := _job_of(name))}
+
+    def forget(self, message: str) -> None:
+        """RQ keeps nothing of this message.  Where a worker is still at it, RQ will note a failure, no more.
+
+        Raises Unavailable.
+        """
+        with answering():
+            with suppress(NoSuchJobError):
+                Job.fetch(message, connection=self._redis, serializer=JSONSerializer).delete(remove_from_queue=False)
+            pipeline = self._redis.pipeline(transaction=True)
+            for queue in self._queues():
+                pipeline.lrem(queue.key, 0, message)
+                pipeline.lrem(queue.intermediate_queue_key, 0, message)
+                pipeline.zrem(queue.failed_job_registry.key, message)
+            pipeline.execute()
+
+    def _queues(self) -> tuple[Queue, ...]:
+        return tuple(self.queue(name) for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)))
 
     def _queue_of(self, record: JobRecord) -> Queue:
         if record.stage is Stage.PLANNING:
@@ -72,7 +114,8 @@ class Delivery:
         return self.queue(render_queue(record.settings.backbone))
 
 
-def _message(record: JobRecord) -> str:
+def message_of(record: JobRecord) -> str:
+    """What the job's present delivery is called."""
     stage = "plan" if record.stage is Stage.PLANNING else "render"
     return f"{stage}-{record.id}-{record.delivery}"
 

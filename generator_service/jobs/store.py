@@ -4,7 +4,9 @@
     job:{id}:plan       the plan, as JSON
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
+    jobs:ended          sorted set of the ids of those in a terminal state, by time of their end
     jobs:stored         set of the ids of jobs for which object storage may hold more than their results
+    jobs:tidying        there while a round of tidying up is somebody's
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
 allow it.  Nothing else writes these keys.
@@ -22,7 +24,7 @@ from redis.client import Pipeline
 
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.states import MOVES, JobStatus, Stage
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
 
@@ -40,7 +42,9 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 
+_ENDED: Final = "jobs:ended"
 _STORED: Final = "jobs:stored"
+_TIDYING: Final = "jobs:tidying"
 
 MOST_HELD: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
@@ -129,8 +133,7 @@ class JobStore:
 
     def create(self, record: JobRecord, plan: Plan | None) -> None:
         """Persist a new job.  Call before enqueueing it."""
-        # Microseconds since 1970 are exact in a double, and tell jobs of the same millisecond apart.
-        score = round(record.created_at.timestamp() * 1_000_000)
+        score = _score(record.created_at)
         with answering():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
@@ -149,7 +152,7 @@ class JobStore:
             started_at = record.started_at or now
             return {"worker": worker, "started_at": started_at, "running_since": now, "retry_at": None}
 
-        return self._move(job_id, JobStatus.RUNNING, changes)
+        return self._move("start", job_id, JobStatus.RUNNING, changes)
 
     def hand_over(self, job_id: str, plan: Plan, *, worker: str, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
@@ -164,7 +167,7 @@ class JobStore:
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
             }
 
-        return self._move(job_id, JobStatus.QUEUED, changes, plan=plan)
+        return self._move("hand_over", job_id, JobStatus.QUEUED, changes, plan=plan)
 
     def report(self, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
         """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
@@ -192,7 +195,7 @@ class JobStore:
             _require_own(record, worker)
             return _queued_again(record, now)
 
-        return self._move(job_id, JobStatus.QUEUED, changes)
+        return self._move("hand_back", job_id, JobStatus.QUEUED, changes)
 
     def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
         """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
@@ -219,7 +222,7 @@ class JobStore:
                     again = _queued_again(record, now + pause)
                     return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
 
-        return self._move(seen.id, target, changes)
+        return self._move("take_back", seen.id, target, changes)
 
     def deliver(self, seen: JobRecord) -> JobRecord:
         """A queued job, as it was `seen`, is to be put into its queue anew: under this record's name.
@@ -232,7 +235,7 @@ class JobStore:
                 raise Conflict(f"job '{record.id}' is {record.status}, in delivery {record.delivery}")
             return {"delivery": record.delivery + 1, "retry_at": None}
 
-        return self._move(seen.id, JobStatus.QUEUED, changes)
+        return self._move("deliver", seen.id, JobStatus.QUEUED, changes)
 
     def succeed(self, job_id: str, *, worker: str, results: Results, diagnostics: Diagnostics) -> JobRecord:
         """Conflict where the job is to be canceled: the wish came first."""
@@ -247,7 +250,7 @@ class JobStore:
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }
 
-        return self._move(job_id, JobStatus.SUCCEEDED, changes)
+        return self._move("succeed", job_id, JobStatus.SUCCEEDED, changes)
 
     def fail(self, job_id: str, error: ServiceError, *, worker: str | None) -> JobRecord:
         """`worker` gives the job up; None: a job that no worker has.  Conflict where it is not the worker's."""
@@ -256,7 +259,7 @@ class JobStore:
             _require_own(record, worker)
             return {**_ended(now), "error": JobError.of(error)}
 
-        return self._move(job_id, JobStatus.FAILED, changes)
+        return self._move("fail", job_id, JobStatus.FAILED, changes)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
@@ -265,9 +268,9 @@ class JobStore:
             try:
                 match record.status:
                     case JobStatus.QUEUED:
-                        return self._move(job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
+                        return self._move("cancel", job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
                     case JobStatus.RUNNING:
-                        return self._move(job_id, JobStatus.CANCELING, lambda _record, _now: {})
+                        return self._move("cancel", job_id, JobStatus.CANCELING, lambda _record, _now: {})
                     case _:
                         return record
             except Conflict:
@@ -285,19 +288,32 @@ class JobStore:
                 raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
             return _ended(now)
 
-        return self._move(job_id, JobStatus.CANCELED, changes)
+        return self._move("confirm_cancel", job_id, JobStatus.CANCELED, changes)
+
+    def ended_before(self, moment: datetime, limit: int) -> tuple[str, ...]:
+        """The ids of jobs that ended before then, those that did first before others."""
+        with answering():
+            ids = self._redis.zrangebyscore(_ENDED, "-inf", f"({_score(moment)}", start=0, num=limit)
+        return tuple(cast(list[str], ids))
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that has ended.  Raises NotFound, and Conflict while it has not."""
-        status = self.get(job_id).status
-        if not status.is_terminal:
-            raise Conflict(f"job '{job_id}' is {status}: cancel it first")
-        with answering():
-            pipeline = self._redis.pipeline(transaction=True)
+        """Forget a job that has ended, and note that object storage may hold what nobody needs any more.
+
+        Of all who try, one may do so.  Raises NotFound, and Conflict while the job has not ended.
+        """
+
+        def attempt(pipeline: Pipeline) -> None:
+            status = _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id)))).status
+            if not status.is_terminal:
+                raise Conflict(f"job '{job_id}' is {status}: cancel it first")
+            pipeline.multi()
             pipeline.delete(_job(job_id), _plan(job_id))
-            for index in (_index(None), _index(status)):
+            for index in (_index(None), _index(status), _ENDED):
                 pipeline.zrem(index, job_id)
-            pipeline.execute()
+            pipeline.sadd(_STORED, job_id)
+
+        with answering():
+            self._redis.transaction(cast(Any, attempt), _job(job_id))
 
     # what is stored for a job
 
@@ -322,14 +338,20 @@ class JobStore:
         with answering():
             self._redis.srem(_STORED, job_id)
 
+    def may_tidy_up(self, seconds: float) -> bool:
+        """Of all who ask within these seconds, one may."""
+        with answering():
+            return bool(self._redis.set(_TIDYING, 1, nx=True, px=round(seconds * 1000)))
+
     def _move(
         self,
+        move: str,
         job_id: str,
         target: JobStatus | Callable[[JobRecord], JobStatus],
         changes: Callable[[JobRecord, datetime], dict[str, Any]],
         plan: Plan | None = None,
     ) -> JobRecord:
-        """Raises NotFound, and Conflict where the job's status has no such successor."""
+        """Raises NotFound, and Conflict where `states.MOVES` has no such move."""
         key = _job(job_id)
         tried: list[JobRecord] = []
 
@@ -338,7 +360,7 @@ class JobStore:
             if record in tried:  # the connection broke after an earlier attempt was written and before its answer
                 return record
             status = target if isinstance(target, JobStatus) else target(record)
-            if status not in record.status.successors:
+            if (record.status, status) not in MOVES[move]:
                 raise Conflict(f"job '{job_id}' is {record.status} and cannot become {status}")
             now = self._now()
             update = {**changes(record, now), "status": status, "updated_at": now}
@@ -349,7 +371,9 @@ class JobStore:
             if plan is not None:
                 pipeline.set(_plan(job_id), plan.model_dump_json())
             pipeline.zrem(_index(record.status), job_id)
-            pipeline.zadd(_index(status), {job_id: round(record.created_at.timestamp() * 1_000_000)})
+            pipeline.zadd(_index(status), {job_id: _score(record.created_at)})
+            if moved.finished_at is not None:
+                pipeline.zadd(_ENDED, {job_id: _score(moved.finished_at)})
             return moved
 
         with answering():
@@ -388,6 +412,11 @@ def _plan(job_id: str) -> str:
 
 def _index(status: JobStatus | None) -> str:
     return "jobs" if status is None else f"jobs:{status}"
+
+
+def _score(moment: datetime) -> int:
+    """Microseconds since 1970: exact in a double, and they tell jobs of the same millisecond apart."""
+    return round(moment.timestamp() * 1_000_000)
 
 
 def _fields(values: dict[str, Any]) -> dict[Any, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery, render_queue
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -233,12 +234,12 @@ def run_render_worker(settings: Settings) -> None:
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
-        watchdog = Watchdog(
-            store, delivery, registry, settings.maximum_attempts, delete_leftovers=objects.delete_leftovers
-        )
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
+        retention = timedelta(days=settings.retention_days)
+        janitor = Janitor(store, delivery, objects.delete_leftovers, retention, settings.heartbeat_seconds)
         stopping = threading.Event()
         worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)
-        with serving(worker), watchdog:
+        with serving(worker), watchdog, janitor:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
     log.info("worker_stopped", worker=name)

@@ -120,6 +120,12 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
         delivery.position(make_record())
     with pytest.raises(Unavailable):
         delivery.waiting()
+    with pytest.raises(Unavailable):
+        delivery.withdraw(make_record())
+    with pytest.raises(Unavailable):
+        delivery.messages()
+    with pytest.raises(Unavailable):
+        delivery.forget("plan-1-1")
 
 
 def test_the_jobs_that_a_message_speaks_of(
@@ -143,3 +149,30 @@ def test_each_delivery_has_a_message_of_its_own(delivery: Delivery, make_record:
     second, first = delivery.queue(PLAN_QUEUE).job_ids
     assert first != second
     assert delivery.position(record) == 1
+
+
+@pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
+def test_a_withdrawn_job_leaves_the_queue_and_those_behind_it_move_up(
+    stage: Stage, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    first, gone, last = (make_record(stage=stage) for _ in range(3))
+    for record in (first, gone, last):
+        delivery.enqueue(record)
+    delivery.withdraw(gone.model_copy(update={"status": JobStatus.CANCELED, "stage": None}))
+    assert [delivery.position(record) for record in (first, gone, last)] == [0, None, 1]
+    assert list(raw_client.scan_iter(f"*{gone.id}*")) == []
+    delivery.withdraw(gone)  # again, it is no error
+
+
+def test_a_message_that_a_worker_has_taken_is_not_withdrawn(
+    delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    record = make_record()
+    delivery.enqueue(record)
+    queue = delivery.queue(PLAN_QUEUE)
+    queue.dequeue_any([queue], 1, connection=queue.connection, serializer=JSONSerializer)
+    delivery.withdraw(record)
+    assert delivery.messages() == {f"plan-{record.id}-1": record.id}
+    delivery.forget(f"plan-{record.id}-1")
+    assert delivery.messages() == {}
+    assert list(raw_client.scan_iter(f"*{record.id}*")) == []

@@ -1,6 +1,6 @@
 """From the queue of plans to the queue of renders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -21,9 +21,9 @@ Submit = Callable[..., JobRecord]
 
 
 @pytest.fixture
-def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> Iterator[PlanWorker]:
-    with PlannerClient(planner.url, 5.0, first_pause=0.001) as client:
-        yield PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
+def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> PlanWorker:
+    client = PlannerClient(planner.url, 30.0, first_pause=0.001)
+    return PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
 
 
 def test_a_planned_job_waits_for_rendering(
