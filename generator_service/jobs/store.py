@@ -162,6 +162,7 @@ class JobStore:
             return {
                 "worker": None,
                 "running_since": None,
+                "expected_at": None,
                 "stage": Stage.SAMPLING,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
@@ -169,12 +170,27 @@ class JobStore:
 
         return self._move("hand_over", job_id, JobStatus.QUEUED, changes, plan=plan)
 
-    def report(self, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
+    def report(
+        self,
+        job_id: str,
+        *,
+        worker: str,
+        stage: Stage,
+        progress: float,
+        step: int,
+        expected_at: datetime | None = None,
+    ) -> JobStatus:
         """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
 
         Changes nothing unless the job is running.  Raises NotFound, and Conflict where the job is not the worker's.
         """
-        values = {"stage": stage, "progress": progress, "step": step, "updated_at": self._now().isoformat()}
+        values = {
+            "stage": stage,
+            "progress": progress,
+            "step": step,
+            "expected_at": None if expected_at is None else expected_at.isoformat(),
+            "updated_at": self._now().isoformat(),
+        }
         arguments = [part for pair in _fields(values).items() for part in pair]
         with answering():
             text, own = self._report(keys=[_job(job_id)], args=[json.dumps(worker), *arguments])
@@ -395,11 +411,18 @@ def _not_yours(job_id: str, status: JobStatus) -> Conflict:
 
 def _queued_again(record: JobRecord, retry_at: datetime) -> dict[str, Any]:
     stage = Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
-    return {"worker": None, "running_since": None, "stage": stage, "retry_at": retry_at}
+    return {"worker": None, "running_since": None, "expected_at": None, "stage": stage, "retry_at": retry_at}
 
 
 def _ended(now: datetime) -> dict[str, Any]:
-    return {"worker": None, "running_since": None, "stage": None, "retry_at": None, "finished_at": now}
+    return {
+        "worker": None,
+        "running_since": None,
+        "expected_at": None,
+        "stage": None,
+        "retry_at": None,
+        "finished_at": now,
+    }
 
 
 def _job(job_id: str) -> str:

@@ -31,7 +31,7 @@ from generator_service.settings import Settings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
-from generator_service.workers.progress import progress_at
+from generator_service.workers.progress import Pace, progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
@@ -152,6 +152,7 @@ class _Reporter:
         self._stopping = stopping
         self._step = 0 if start is None else start.step
         self._state = start
+        self._pace = Pace()
 
     def on_step(self, state: StepState) -> None:
         self._step = state.step
@@ -162,6 +163,8 @@ class _Reporter:
         self._checkpoint.save_if_due(state)
 
     def on_stage(self, stage: Stage) -> None:
+        if stage is Stage.SAMPLING:
+            self._pace.begin(progress_at(stage, self._share()), datetime.now(UTC))
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
@@ -178,7 +181,12 @@ class _Reporter:
         progress = progress_at(stage, share)
         try:
             status = self._store.report(
-                self._job_id, worker=self._worker, stage=stage, progress=progress, step=self._step
+                self._job_id,
+                worker=self._worker,
+                stage=stage,
+                progress=progress,
+                step=self._step,
+                expected_at=self._pace.expected_end(progress, datetime.now(UTC)),
             )
         except (Conflict, NotFound) as error:
             raise Cancelled from error
