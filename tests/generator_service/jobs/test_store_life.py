@@ -110,8 +110,11 @@ def test_any_order_of_events(
             self.expected[record.id] = Expected(JobStatus.QUEUED, stage)
             return record.id
 
-        @rule(job=jobs, withdrawn=st.booleans())
-        def cancel(self, job: str, withdrawn: bool) -> None:
+        @rule(data=st.data(), job=jobs)
+        def wish(self, data: st.DataObject, job: str) -> None:
+            data.draw(st.sampled_from([self.cancel, self.cancel, self.delete, self.refuse]))(job)
+
+        def cancel(self, job: str) -> None:
             if job not in self.expected:
                 with pytest.raises(NotFound):
                     self.store.cancel(job)
@@ -122,11 +125,10 @@ def test_any_order_of_events(
             )
             record = self.store.cancel(job)
             assert record.status is its.status
-            if withdrawn and record.status is JobStatus.CANCELED:
+            if record.status is JobStatus.CANCELED:
                 self.delivery.withdraw(record)
                 assert job not in self.delivery.waiting()
 
-        @rule(job=jobs)
         def delete(self, job: str) -> None:
             if job not in self.expected:
                 with pytest.raises(NotFound):
@@ -138,7 +140,6 @@ def test_any_order_of_events(
                 with pytest.raises(Conflict):
                     self.store.delete(job)
 
-        @rule(job=jobs)
         def refuse(self, job: str) -> None:
             """As the API does where it cannot enqueue."""
             if job in self.expected and self.expected[job].status is JobStatus.QUEUED:
@@ -210,6 +211,15 @@ def test_any_order_of_events(
             own = [self.hand_over] if worker.stage is Stage.PLANNING else [self.succeed, self.save, self.upload_and_die]
             any_ones = [self.report, self.hand_back, self.fail, self.confirm_cancel, self.fall_silent]
             data.draw(st.sampled_from(own + any_ones))(worker)
+
+        @precondition(busy)
+        @rule(data=st.data())
+        def seem_dead(self, data: st.DataObject) -> None:
+            """One of them is held up for so long that another has its job, or what comes next."""
+            worker = data.draw(st.sampled_from(self.busy()))
+            self.fall_silent(worker)
+            self.time_passes()
+            self.start(worker.stage)
 
         def act(self, worker: Worker, allowed: tuple[JobStatus, ...], act: Callable[[str], object]) -> Expected | None:
             """It does this to its job, and lets go of it; what is expected of the job, where that is not refused."""
