@@ -286,12 +286,15 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
 
     jobs = clients.acknowledged
     stuck = [record.id for record in everybodys() if not record.status.is_terminal]
+    lost = [job for job in jobs if job not in stuck and not succeeded(service, job)]
+    for record in service.store.some([*stuck, *lost]):
+        print(f"{record.id}: {record.status}, {record.stage}, {record.error}")  # noqa: T201
     notices = [kill.seconds for kill in done if kill.held and kill.seconds is not None]
     print(by_kind(done))  # noqa: T201
     return {
         "jobs": len(jobs),
         "kills": kills,
-        "lost": sum(not succeeded(service, job) for job in jobs if job not in stuck),
+        "lost": len(lost),
         "duplicated": sum(videos(service, record.id) > 1 for record in everybodys()),
         "stuck": len(stuck),
         "notice_seconds_max": round(max(notices), 1) if notices else None,

@@ -38,6 +38,7 @@ class PlannerClient:
         """timeout: seconds that one plan may take."""
         self._url = url
         self._timeout = timeout
+        self._certificates = httpx.create_ssl_context(trust_env=False)
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
             stop=stop_after_attempt(ATTEMPTS),
@@ -69,7 +70,8 @@ class PlannerClient:
     async def _patiently(self, order: dict[str, Any], while_thinking: Callable[[], None]) -> Plan:
         limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
         # No proxy between our own parts.
-        async with httpx.AsyncClient(base_url=self._url, timeout=limits, trust_env=False) as http:
+        client = httpx.AsyncClient(base_url=self._url, timeout=limits, verify=self._certificates, trust_env=False)
+        async with client as http:
             asking: asyncio.Future[Plan] = asyncio.ensure_future(self._retrying(self._ask, http, order))
             try:
                 while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
