@@ -44,7 +44,7 @@ class Delivery:
             self._queue_of(record).enqueue(
                 function,
                 args=(record.id,),
-                job_id=message_of(record),
+                job_id=_message(record),
                 at_front=first,
                 result_ttl=0,
                 failure_ttl=24 * 3600,
@@ -64,14 +64,14 @@ class Delivery:
         if record.status is not JobStatus.QUEUED:
             return None
         with answering():
-            return cast(int | None, self._redis.lpos(self._queue_of(record).key, message_of(record)))
+            return cast(int | None, self._redis.lpos(self._queue_of(record).key, _message(record)))
 
     def withdraw(self, record: JobRecord) -> None:
         """A job that is to reach no worker does not wait any longer.  Raises Unavailable."""
         for stage in (Stage.PLANNING, Stage.SAMPLING):
             queued = record.model_copy(update={"status": JobStatus.QUEUED, "stage": stage})
             if self.position(queued) is not None:
-                self.forget(message_of(queued))
+                self.forget(_message(queued))
 
     def messages(self) -> dict[str, str]:
         """Every message that RQ knows, whether it waits, is being worked on or was given up -> its job's id.
@@ -89,6 +89,12 @@ class Delivery:
         # RQ adds the number of the execution to what is being worked on: "plan-{id}-1:{number}".
         names = {entry.decode().partition(":")[0] for entries in found for entry in entries}
         return {name: job_id for name in names if (job_id := _job_of(name))}
+
+    def worker_of(self, message: str) -> str | None:
+        """Who has taken it; None while it waits, and where RQ has forgotten it.  Raises Unavailable."""
+        with answering():
+            name = cast(bytes | None, self._redis.hget(Job.key_for(message), "worker_name"))
+        return name.decode() if name else None
 
     def forget(self, message: str) -> None:
         """RQ keeps nothing of this message.  Where a worker is still at it, RQ will note a failure, no more.
@@ -114,8 +120,7 @@ class Delivery:
         return self.queue(render_queue(record.settings.backbone))
 
 
-def message_of(record: JobRecord) -> str:
-    """What the job's present delivery is called."""
+def _message(record: JobRecord) -> str:
     stage = "plan" if record.stage is Stage.PLANNING else "render"
     return f"{stage}-{record.id}-{record.delivery}"
 

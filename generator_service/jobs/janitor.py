@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from generator_service.jobs.delivery import Delivery, message_of
+from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.routine import Routine
 from generator_service.jobs.store import JobStore
@@ -68,14 +68,17 @@ class Janitor(Routine):
         messages = self._delivery.messages()
         queued = self._store.queued()  # after the messages: what was enqueued meanwhile is not among them
         doubtful = {message: job_id for message, job_id in messages.items() if job_id not in queued}
-        jobs = self._store.some(set(doubtful.values()))
-        wanted = {message_of(job) for job in jobs if not job.status.is_terminal}
-        settling = {job.id for job in jobs if not _has_settled(job)}
+        jobs = {job.id: job for job in self._store.some(set(doubtful.values()))}
         for message, job_id in doubtful.items():
-            if message not in wanted and job_id not in settling:
+            job = jobs.get(job_id)
+            if job is None or (_has_settled(job) and not self._is_at_work(job, message)):
                 self._delivery.forget(message)
+
+    def _is_at_work(self, job: JobRecord, message: str) -> bool:
+        """Whether whoever took the message has the job."""
+        return job.worker is not None and job.worker == self._delivery.worker_of(message)
 
 
 def _has_settled(job: JobRecord) -> bool:
-    moved_at = job.finished_at or job.running_since
-    return moved_at is None or datetime.now(UTC) - moved_at > SETTLING
+    moved_at = job.finished_at or job.running_since or job.updated_at
+    return datetime.now(UTC) - moved_at > SETTLING

@@ -126,6 +126,8 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
         delivery.messages()
     with pytest.raises(Unavailable):
         delivery.forget("plan-1-1")
+    with pytest.raises(Unavailable):
+        delivery.worker_of("plan-1-1")
 
 
 def test_the_jobs_that_a_message_speaks_of(
