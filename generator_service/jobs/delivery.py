@@ -108,6 +108,7 @@ class Delivery:
             for queue in self._queues():
                 pipeline.lrem(queue.key, 0, message)
                 pipeline.lrem(queue.intermediate_queue_key, 0, message)
+                pipeline.delete(queue.intermediate_queue.get_first_seen_key(message))
                 pipeline.zrem(queue.failed_job_registry.key, message)
             pipeline.execute()
 

@@ -12,6 +12,8 @@ import redis
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from rq import Queue
+from rq.serializers import JSONSerializer
 
 from generator_service.jobs import watchdog as watchdog_module
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
@@ -23,6 +25,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import StorageSettings
 from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.workers.resident import ResidentWorker
 from shared.errors import Conflict, NotFound, RenderingFailed
 from shared.plan import Plan
 
@@ -31,6 +34,7 @@ BEAT = 4.0
 """Seconds; they pass on the `Clock` alone."""
 WEEK = timedelta(days=7)
 STAGES = st.sampled_from([Stage.PLANNING, Stage.SAMPLING, Stage.SAMPLING])
+QUEUES = {Stage.PLANNING: PLAN_QUEUE, Stage.SAMPLING: render_queue("emoji-world")}
 HELD = (JobStatus.RUNNING, JobStatus.CANCELING)
 
 
@@ -67,7 +71,12 @@ class Worker:
 
     @property
     def queue(self) -> str:
-        return PLAN_QUEUE if self.stage is Stage.PLANNING else render_queue("emoji-world")
+        return QUEUES[self.stage]
+
+
+def hands_of(queue: Queue) -> ResidentWorker:
+    """RQ's part of a worker."""
+    return ResidentWorker([queue], connection=queue.connection, serializer=JSONSerializer, worker_ttl=16)
 
 
 def test_any_order_of_events(
@@ -95,7 +104,11 @@ def test_any_order_of_events(
             self.expected: dict[str, Expected] = {}
             self.seen: dict[str, JobRecord] = {}
             self.staff: list[Worker] = []
+            self.hands = {stage: hands_of(self.delivery.queue(queue)) for stage, queue in QUEUES.items()}
             self.handed_over = 0
+
+        def waits(self, job: str) -> bool:
+            return self.delivery.position(self.store.get(job)) is not None
 
         # those who wish
 
@@ -127,7 +140,7 @@ def test_any_order_of_events(
             assert record.status is its.status
             if record.status is JobStatus.CANCELED:
                 self.delivery.withdraw(record)
-                assert job not in self.delivery.waiting()
+                assert not self.waits(job)
 
         def delete(self, job: str) -> None:
             if job not in self.expected:
@@ -172,9 +185,10 @@ def test_any_order_of_events(
 
         def next_message(self, worker: Worker) -> str | None:
             """As RQ takes it; the id of its job."""
-            queue = self.delivery.queue(worker.queue)
-            taken = queue.dequeue_any([queue], None, connection=raw_client, serializer=queue.serializer)
-            return None if taken is None else str(taken[0].args[0])
+            if self.delivery.queue(worker.queue).count == 0:
+                return None
+            message, _ = self.hands[worker.stage].dequeue_job_and_maintain_ttl(None)
+            return str(message.args[0])
 
         @rule(stage=STAGES)
         def take_and_die(self, stage: Stage) -> None:
@@ -332,8 +346,7 @@ def test_any_order_of_events(
                         its.status, its.attempt = JobStatus.QUEUED, its.attempt + 1
                     else:
                         its.status = JobStatus.FAILED
-            waiting = {job for job, its in self.expected.items() if its.status is JobStatus.QUEUED}
-            assert waiting <= self.delivery.waiting()
+            assert all(self.waits(job) for job, its in self.expected.items() if its.status is JobStatus.QUEUED)
 
         @rule(retention=st.sampled_from([timedelta(0), WEEK]))
         def tidy_up(self, retention: timedelta) -> None:
@@ -406,7 +419,7 @@ def test_any_order_of_events(
             self.no_job_is_lost_and_each_is_as_expected()
             assert all(its.status.is_terminal for its in self.expected.values())
             self.tidy_up(timedelta(0))
-            own = ("worker:", "workers", "rq:queues")
+            own = ("worker:", "workers", "rq:worker", "rq:queues", "rq:clean_")
             assert [key for key in text_client.scan_iter() if not key.startswith(own)] == []
             assert self.objects.keys("jobs/") == ()
 
