@@ -100,7 +100,7 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
 
 .PHONY: faults
-faults: $(VENV)/installed ## [KILLS=…]: kill workers at random over a stream of jobs, count what became of the jobs
+faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
 
 .PHONY: load

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
     """And how many at once."""
+    retention_days: Annotated[float, Field(gt=0)] = 7.0
+    """So long after its end a job is kept: its record, its plan and its files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -99,12 +99,13 @@ async def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
 def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
 
-    A job that has ended stays as it is, so that canceling twice does no harm.
+    A worker lets go within one denoising step, and of a job that it plans within a second.  A job that has ended stays
+    as it is, so that canceling twice does no harm; one whose video was stored first has `succeeded`.
     """
     record = parts.store.cancel(job_id)
     if record.status is JobStatus.CANCELED:
-        with suppress(Unavailable):  # else a worker finds that nobody wants it
-            parts.delivery.withdraw(record)
+        with suppress(Unavailable):  # else the janitor does it
+            parts.delivery.withdraw(record.id)
     return viewer.view(record)
 
 
@@ -112,10 +113,11 @@ def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
 )
 def delete(job_id: KnownJob, parts: UseParts) -> None:
-    """Only a job that has ended can be deleted: cancel it first."""
-    record = parts.store.get(job_id)
-    if not record.status.is_terminal:
-        raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
-    # The files go first: should the storage fail halfway, the record is still there to try again.
-    parts.objects.delete_prefix(JobKeys(job_id).prefix)
+    """Only a job that has ended can be deleted: cancel it first, and wait for its end.
+
+    The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
+    """
     parts.store.delete(job_id)
+    with suppress(Unavailable):  # else the janitor does it
+        parts.objects.delete_prefix(JobKeys(job_id).prefix)
+        parts.store.forget_objects(job_id)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
@@ -14,6 +15,7 @@ from generator_service.jobs.connection import connect, connect_async
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.idempotency import Idempotency
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.reading import JobReader
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
@@ -58,13 +60,15 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     )
 
     attempts = settings.maximum_attempts
+    retention = timedelta(days=settings.retention_days)
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
-        watchdog = Watchdog(
-            parts.store, parts.delivery, parts.workers, attempts, delete_leftovers=parts.objects.delete_leftovers
+        watchdog = Watchdog(parts.store, parts.delivery, parts.workers, attempts)
+        janitor = Janitor(
+            parts.store, parts.delivery, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds
         )
-        with text, raw, probing, planner, watchdog:
+        with text, raw, probing, planner, watchdog, janitor:
             app.state.parts = parts
             async with asynchronous:
                 yield

@@ -5,11 +5,13 @@ One queue for planning, and one for each backbone, since a worker keeps one back
 JSON, functions are named by their dotted path: nothing is ever pickled.
 """
 
+from contextlib import suppress
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 from rq import Queue
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -46,10 +48,14 @@ class DeliveryQueue(Queue):  # type: ignore[misc]  # RQ is not typed
         if job_id is None:
             return None
         function = PLAN_FUNCTION if self.name == PLAN_QUEUE else RENDER_FUNCTION
-        name = f"{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
+        kind = self.name.partition(".")[0]
+        name = f"{kind}-{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
         job = self.create_job(function, args=(job_id,), job_id=name, result_ttl=0, failure_ttl=FAILURE_SECONDS)
         job.origin = self.name
-        job.save()
+        with self.connection.pipeline(transaction=True) as pipeline:
+            job.save(pipeline=pipeline)
+            pipeline.rpush(self.intermediate_queue_key, job.id)  # where RQ has what is taken and not begun
+            pipeline.execute()
         return job
 
     def push_job_id(self, job_id: str, *_: object, **__: object) -> None:
@@ -79,11 +85,17 @@ class Delivery:
         with answering():
             self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
 
-    def withdraw(self, record: JobRecord) -> None:
+    def withdraw(self, job_id: str) -> None:
         """A job that has ended waits no more, wherever it did.  Raises Unavailable."""
         with answering():
             for order in self.orders():
-                order.withdraw(record.id)
+                order.withdraw(job_id)
+
+    def tidy_up(self) -> None:
+        """The orders keep nothing of owners who wait no more.  Raises Unavailable."""
+        with answering():
+            for order in self.orders():
+                order.tidy_up()
 
     def orders(self) -> tuple[FairOrder, ...]:
         """All that a job can wait in."""
@@ -95,6 +107,43 @@ class Delivery:
             return None
         with answering():
             return self._order_of(record).position(record.id)
+
+    def messages(self) -> dict[str, str]:
+        """Every message that RQ knows, whether it is taken, is being worked on or was given up -> its job's id.
+
+        Raises Unavailable.
+        """
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in map(self.queue, QUEUES):
+                pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+                pipeline.zrange(queue.started_job_registry.key, 0, -1)
+                pipeline.zrange(queue.failed_job_registry.key, 0, -1)
+            found = cast(list[list[bytes]], pipeline.execute())
+        # RQ adds the number of the execution to what is being worked on: "plan-{id}-1f2e3d4c:{number}".
+        names = {entry.decode().partition(":")[0] for entries in found for entry in entries}
+        return {name: name.split("-")[1] for name in names}
+
+    def worker_of(self, message: str) -> str | None:
+        """Who has begun with it; None where nobody has, and where RQ has forgotten it.  Raises Unavailable."""
+        with answering():
+            name = cast(bytes | None, self._redis.hget(Job.key_for(message), "worker_name"))
+        return name.decode() if name else None
+
+    def forget(self, message: str) -> None:
+        """RQ keeps nothing of this message.  Where a worker is still at it, RQ will note a failure, no more.
+
+        Raises Unavailable.
+        """
+        with answering():
+            with suppress(NoSuchJobError):
+                Job.fetch(message, connection=self._redis, serializer=JSONSerializer).delete(remove_from_queue=False)
+            pipeline = self._redis.pipeline(transaction=True)
+            for queue in map(self.queue, QUEUES):
+                pipeline.lrem(queue.intermediate_queue_key, 0, message)
+                pipeline.delete(queue.intermediate_queue.get_first_seen_key(message))
+                pipeline.zrem(queue.failed_job_registry.key, message)
+            pipeline.execute()
 
     def _order_of(self, record: JobRecord) -> FairOrder:
         return FairOrder(self._redis, queue_of(record))

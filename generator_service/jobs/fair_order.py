@@ -34,17 +34,26 @@ end
 redis.call('ZADD', KEYS[1], turn, ARGV[1])
 """
 
-_TAKEN = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return redis.call('DEL', KEYS[2], KEYS[3])
-end
+_BEGIN_ANEW = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end\n"
+"""Where nobody waits any more, nobody is owed anything and nothing is measured."""
+
+_TAKEN = f"""{_BEGIN_ANEW}
 if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[2], 'now') or 0) then
   redis.call('HSET', KEYS[2], 'now', ARGV[1])
 end
 redis.call('LPUSH', KEYS[3], redis.call('TIME')[1])
 redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
 """
-"""Where nobody waits any more, nobody is owed anything and nothing is measured: both begin anew."""
+
+_WITHDRAW = f"redis.call('ZREM', KEYS[1], ARGV[1])\n{_BEGIN_ANEW}"
+
+_TIDY_UP = f"""{_BEGIN_ANEW}
+local now = tonumber(redis.call('HGET', KEYS[2], 'now') or 0)
+local turns = redis.call('HGETALL', KEYS[2])
+for number = 1, #turns, 2 do
+  if turns[number] ~= 'now' and tonumber(turns[number + 1]) <= now then redis.call('HDEL', KEYS[2], turns[number]) end
+end
+"""
 
 
 def waiting_key(queue: str) -> str:
@@ -76,7 +85,11 @@ class FairOrder:
         return job_id.decode()
 
     def withdraw(self, job_id: str) -> None:
-        self._redis.zrem(self.key, job_id)
+        self._redis.eval(_WITHDRAW, 3, self.key, self._turns, self._taken, job_id)
+
+    def tidy_up(self) -> None:
+        """A turn that is past tells nothing any more, nor does any where nobody waits."""
+        self._redis.eval(_TIDY_UP, 3, self.key, self._turns, self._taken)
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before it now; None where it does not wait.  Later ones may yet come before it."""

@@ -91,6 +91,8 @@ class JobRecord(WireModel):
     """When a worker first took the job."""
     running_since: datetime | None = None
     """When the worker that runs it now took it."""
+    expected_at: datetime | None = None
+    """When that worker expects to be done; None where it cannot tell yet."""
     finished_at: datetime | None = None
     worker: str | None = None
     """Who runs it now."""

@@ -5,11 +5,11 @@ A worker may be called for a job any number of times, at any time: only the call
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from rq.timeouts import JobTimeoutException
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from generator_service.jobs.heartbeat import Heartbeat
 from generator_service.jobs.record import JobRecord
@@ -17,8 +17,8 @@ from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
 
-PATIENCE_SECONDS: Final = 30.0
-"""For how long a worker tries to write down that a job has ended, while Redis does not answer."""
+PATIENCE_SECONDS: Final = 600.0
+"""For how long a worker tries to write down what became of a job, while Redis does not answer."""
 
 
 class Stopped(Exception):
@@ -26,6 +26,8 @@ class Stopped(Exception):
 
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,28 +76,46 @@ class Attempts:
         """Tried once: where Redis is silent, the watchdog of another process will find the job."""
         try:
             if not self._canceled(job_id):
-                self.store.hand_back(job_id, worker=self.worker)
-                log.info("job_handed_back")
-        except (Conflict, NotFound) as reason:
-            log.info("job_ended_elsewhere", reason=reason.detail)
+                self._hand_back_now(job_id)
         except Unavailable:
             log.warning("job_not_handed_back")
 
-    def _settle(self, job_id: str, error: Exception) -> None:
+    def _hand_back_now(self, job_id: str) -> None:
+        try:
+            self.store.hand_back(job_id, worker=self.worker)
+        except (Conflict, NotFound) as reason:
+            log.info("job_ended_elsewhere", reason=reason.detail)
+        else:
+            log.info("job_handed_back")
+
+    def insist(self, change: Callable[[], T]) -> T:
+        """Make a change to the store, whether or not Redis answers right now.
+
+        `change` may be called again although it has happened, where the answer was lost.
+        """
         patiently = Retrying(
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception(_is_silence),
             stop=stop_after_delay(self.patience_seconds),
             wait=wait_exponential(multiplier=0.1, max=5.0),
             reraise=True,
         )
+        return patiently(change)
+
+    def _settle(self, job_id: str, error: Exception) -> None:
         try:
-            patiently(self._end, job_id, error)
+            self.insist(lambda: self._end(job_id, error))
         except Unavailable:
             log.error("job_end_not_recorded", exc_info=error)
 
     def _end(self, job_id: str, error: Exception) -> None:
-        """Canceled, where that is wished, whatever ended the work; else failed.  Not where another has the job."""
+        """Canceled, where that is wished, whatever ended the work; else failed.  Not where another has the job.
+
+        That Redis was silent is no failure of the job's: it is handed back.
+        """
         if self._canceled(job_id):
+            return
+        if _is_silence(error):
+            self._hand_back_now(job_id)
             return
         failure = self._as_failure(error)
         try:
@@ -127,3 +147,8 @@ class Attempts:
                 return kind("the job took longer than it may")
             case _:
                 return ServiceError(f"unexpected {type(error).__name__}: the worker's log has the details")
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Of Redis; other parts that are unavailable have classes of their own."""
+    return type(error) is Unavailable

@@ -14,7 +14,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
+from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.logging import set_up_logging
@@ -23,6 +23,7 @@ from generator_service.workers.attempt import Attempts
 from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
+from shared.errors import Conflict, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -38,14 +39,23 @@ class PlanWorker:
         self.attempts.run(job_id, self._plan)
 
     def _plan(self, record: JobRecord) -> None:
-        """A wish to cancel is seen when the planner has answered: `hand_over` raises Conflict."""
+        """A wish to cancel is seen while the planner thinks, and once it has answered: `hand_over` raises Conflict."""
         begin = time.perf_counter()
-        plan = self.planner.plan(record)
+        plan = self.planner.plan(record, lambda: self._require_wanted(record))
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
         planned = self.store.hand_over(record.id, plan, worker=self.attempts.worker, progress=progress, seconds=seconds)
         self.delivery.enqueue(planned)
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
+
+    def _require_wanted(self, record: JobRecord) -> None:
+        """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""
+        try:
+            now = self.store.get(record.id)
+        except Unavailable:
+            return  # no reason to lose the plan
+        if (now.status, now.worker) != (JobStatus.RUNNING, self.attempts.worker):
+            raise Conflict(f"job '{record.id}' is {now.status}: nobody waits for this plan")
 
 
 _SERVING: ContextVar[PlanWorker] = ContextVar("plan_worker")
@@ -74,10 +84,10 @@ def run_plan_worker(settings: Settings) -> None:
     with (
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
-        PlannerClient(settings.planner_url, settings.planner_timeout) as planner,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
+        planner = PlannerClient(settings.planner_url, settings.planner_timeout)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.PLANNING)
         watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)

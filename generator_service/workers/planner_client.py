@@ -1,11 +1,12 @@
 """The planner as its worker sees it: a prompt in, a valid plan out, or the error that the job will show."""
 
-from types import TracebackType
-from typing import Any, Final, Self
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
 
 import httpx
 from pydantic import ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from generator_service.jobs.record import JobRecord
 from shared.errors import (
@@ -23,6 +24,8 @@ ATTEMPTS: Final = 4
 FIRST_PAUSE_SECONDS: Final = 0.5
 """Between the first attempt and the second; each later pause is twice as long."""
 LONGEST_PAUSE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.5
+"""While the planner thinks, it is asked so often whether the plan is still wanted."""
 
 _ERRORS: Final[dict[str, type[ServiceError]]] = {
     error.code: error for error in (InvalidRequest, LanguageModelUnavailable, PlannerUnavailable, PlanningFailed)
@@ -31,32 +34,23 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
 
 
 class PlannerClient:
-    """Closes its connections at the end of a `with` block."""
-
     def __init__(self, url: str, timeout: float, first_pause: float = FIRST_PAUSE_SECONDS) -> None:
         """timeout: seconds that one plan may take."""
+        self._url = url
         self._timeout = timeout
-        limits = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=url, timeout=limits, trust_env=False)  # no proxy between our own parts
-        self._retrying = Retrying(
+        self._certificates = httpx.create_ssl_context(trust_env=False)
+        self._retrying = AsyncRetrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential(multiplier=first_pause, max=LONGEST_PAUSE_SECONDS),
             reraise=True,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
-
-    def plan(self, record: JobRecord) -> Plan:
+    def plan(self, record: JobRecord, while_thinking: Callable[[], None] = lambda: None) -> Plan:
         """Tries again where the planner cannot be reached or is not ready; not where a plan took too long.
 
-        Raises what the planner answered (PlanningFailed and InvalidRequest with their violations,
+        `while_thinking` is called every `LOOK_SECONDS`; whatever it raises breaks the connection off, and is raised.
+        Else raises what the planner answered (PlanningFailed and InvalidRequest with their violations,
         LanguageModelUnavailable), or PlannerUnavailable.
         """
         settings = record.settings
@@ -69,13 +63,26 @@ class PlannerClient:
             "seed": settings.seed,
         }
         try:
-            return self._retrying(self._ask, order)
+            return asyncio.run(self._patiently(order, while_thinking))
         except httpx.ReadTimeout as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
 
-    def _ask(self, order: dict[str, Any]) -> Plan:
+    async def _patiently(self, order: dict[str, Any], while_thinking: Callable[[], None]) -> Plan:
+        limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
+        # No proxy between our own parts.
+        client = httpx.AsyncClient(base_url=self._url, timeout=limits, verify=self._certificates, trust_env=False)
+        async with client as http:
+            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._retrying(self._ask, http, order))
+            try:
+                while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
+                    while_thinking()
+            finally:
+                asking.cancel()
+            return asking.result()
+
+    async def _ask(self, http: httpx.AsyncClient, order: dict[str, Any]) -> Plan:
         try:
-            response = self._http.post("/plans", json=order)
+            response = await http.post("/plans", json=order)
         except httpx.ReadTimeout:
             raise
         except httpx.TransportError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery, render_queue
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -30,7 +31,7 @@ from generator_service.settings import Settings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
-from generator_service.workers.progress import progress_at
+from generator_service.workers.progress import Pace, progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
@@ -151,6 +152,7 @@ class _Reporter:
         self._stopping = stopping
         self._step = 0 if start is None else start.step
         self._state = start
+        self._pace = Pace()
 
     def on_step(self, state: StepState) -> None:
         self._step = state.step
@@ -161,6 +163,8 @@ class _Reporter:
         self._checkpoint.save_if_due(state)
 
     def on_stage(self, stage: Stage) -> None:
+        if stage is Stage.SAMPLING:
+            self._pace.begin(progress_at(stage, self._share()), datetime.now(UTC))
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
@@ -177,7 +181,12 @@ class _Reporter:
         progress = progress_at(stage, share)
         try:
             status = self._store.report(
-                self._job_id, worker=self._worker, stage=stage, progress=progress, step=self._step
+                self._job_id,
+                worker=self._worker,
+                stage=stage,
+                progress=progress,
+                step=self._step,
+                expected_at=self._pace.expected_end(progress, datetime.now(UTC)),
             )
         except (Conflict, NotFound) as error:
             raise Cancelled from error
@@ -233,12 +242,12 @@ def run_render_worker(settings: Settings) -> None:
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING)
-        watchdog = Watchdog(
-            store, delivery, registry, settings.maximum_attempts, delete_leftovers=objects.delete_leftovers
-        )
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts)
+        retention = timedelta(days=settings.retention_days)
+        janitor = Janitor(store, delivery, objects.delete_leftovers, retention, settings.heartbeat_seconds)
         stopping = threading.Event()
         worker = RenderWorker(store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping)
-        with serving(worker), watchdog:
+        with serving(worker), watchdog, janitor:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
     log.info("worker_stopped", worker=name)

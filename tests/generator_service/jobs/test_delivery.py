@@ -99,15 +99,6 @@ def test_no_position_outside_the_queue(delivery: Delivery, make_record: MakeReco
     assert delivery.position(running) is None
 
 
-def test_a_job_that_ended_waits_no_more(delivery: Delivery, make_record: MakeRecord) -> None:
-    first, second = make_record(), make_record()
-    for record in (first, second):
-        delivery.enqueue(record)
-    delivery.withdraw(first)
-    assert delivery.position(second) == 0
-    assert delivery.queue(PLAN_QUEUE).job_ids == [second.id]
-
-
 def test_rq_keeps_nothing_of_a_job_that_is_done(
     delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
 ) -> None:
@@ -129,7 +120,15 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
     with pytest.raises(Unavailable):
         delivery.position(make_record())
     with pytest.raises(Unavailable):
-        delivery.withdraw(make_record())
+        delivery.withdraw("f" * 32)
+    with pytest.raises(Unavailable):
+        delivery.tidy_up()
+    with pytest.raises(Unavailable):
+        delivery.messages()
+    with pytest.raises(Unavailable):
+        delivery.forget("plan-1-1")
+    with pytest.raises(Unavailable):
+        delivery.worker_of("plan-1-1")
 
 
 def test_a_job_is_in_its_queue_once(delivery: Delivery, make_record: MakeRecord) -> None:
@@ -138,3 +137,32 @@ def test_a_job_is_in_its_queue_once(delivery: Delivery, make_record: MakeRecord)
         delivery.enqueue(each)
     delivery.enqueue(record.model_copy(update={"delivery": 2}), first=True)
     assert delivery.queue(PLAN_QUEUE).job_ids == [record.id, waiting.id]
+
+
+@pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
+def test_a_withdrawn_job_leaves_the_queue_and_those_behind_it_move_up(
+    stage: Stage, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    first, gone, last = (make_record(stage=stage) for _ in range(3))
+    for record in (first, gone, last):
+        delivery.enqueue(record)
+    delivery.withdraw(gone.id)
+    assert [delivery.position(record) for record in (first, gone, last)] == [0, None, 1]
+    delivery.withdraw(gone.id)  # again, it is no error
+    for record in (first, last):
+        delivery.withdraw(record.id)
+    assert raw_client.keys("*") == []
+
+
+def test_a_message_that_a_worker_has_taken_is_not_withdrawn(
+    delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    record = make_record()
+    delivery.enqueue(record)
+    message = delivery.queue(PLAN_QUEUE).take(1)
+    assert message is not None
+    delivery.withdraw(record.id)
+    assert delivery.messages() == {message.id: record.id}
+    delivery.forget(message.id)
+    assert delivery.messages() == {}
+    assert raw_client.keys("*") == []

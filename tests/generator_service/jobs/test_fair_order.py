@@ -129,6 +129,36 @@ def test_what_is_withdrawn_does_not_wait(order: FairOrder) -> None:
     assert [order.position(job) for job in ("a-0", "a-1", "a-2")] == [None, 0, 1]
 
 
+def test_no_trace_stays_where_the_last_is_withdrawn(order: FairOrder, raw_client: redis.Redis) -> None:
+    put(order, "a-0", "a-1", "a-2")
+    order.take(1)
+    order.withdraw("a-1")
+    assert set(raw_client.keys("*")) == {b"waiting:plan", b"turns:plan", b"taken:plan"}
+    order.withdraw("a-2")
+    assert raw_client.keys("*") == []
+
+
+def test_turns_that_are_past_are_forgotten_and_change_nothing(order: FairOrder, raw_client: redis.Redis) -> None:
+    put(order, "a-0", "b-0", "b-1", "b-2")
+    order.take(1), order.take(1)  # the turns of a-0 and b-0: now is 0.1
+    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal a", b"normal b"}
+    order.tidy_up()
+    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal b"}  # whose last turn is yet to come
+    put(order, "a-1", "b-3")
+    assert sorted(order.ids()[:2]) == ["a-1", "b-1"]
+    assert order.ids()[2:] == ["b-2", "b-3"]
+
+
+def test_nothing_is_kept_where_the_last_was_taken_by_a_worker_that_died(
+    order: FairOrder, raw_client: redis.Redis
+) -> None:
+    put(order, "a-0")
+    raw_client.bzpopmin(order.key, 1)  # and no more
+    assert raw_client.keys("*") == [b"turns:plan"]
+    order.tidy_up()
+    assert raw_client.keys("*") == []
+
+
 def test_how_fast_the_queue_moves(order: FairOrder, raw_client: redis.Redis) -> None:
     assert order.seconds_a_job() is None
     put(order, *(f"a-{number}" for number in range(REMEMBERED + 10)))

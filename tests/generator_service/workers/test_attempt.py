@@ -13,7 +13,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers.attempt import Attempts, Stopped
-from shared.errors import Conflict, OutOfMemory, PlanningFailed, ServiceError, Unavailable
+from shared.errors import Conflict, OutOfMemory, PlannerUnavailable, PlanningFailed, ServiceError, Unavailable
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
@@ -61,7 +61,7 @@ def test_the_work_is_given_a_started_job(
     [
         (PlanningFailed("nothing to draw"), "planning_failed", "nothing to draw", False),
         (OutOfMemory("8 GiB short"), "out_of_memory", "8 GiB short", False),
-        (Unavailable("no S3"), "unavailable", "no S3", True),
+        (PlannerUnavailable("gone"), "planner_unavailable", "gone", True),
         (
             KeyError("password=hunter2"),
             "internal",
@@ -259,6 +259,14 @@ def test_a_long_outage_as_the_job_ends_does_not_end_the_worker(
     monkeypatch.setattr(JobStore, "confirm_cancel", dead)
     planning.run(submit().id, failing(PlanningFailed("nothing to draw")))
     assert [entry["event"] for entry in logs][-1] == "job_end_not_recorded"
+
+
+def test_that_redis_was_silent_is_no_failure_of_the_job(planning: Attempts, store: JobStore, submit: Submit) -> None:
+    job = submit().id
+    planning.run(job, failing(Unavailable("Redis does not answer")))
+    record = store.get(job)
+    assert (record.status, record.worker, record.attempt, record.error) == (JobStatus.QUEUED, None, 1, None)
+    assert record.retry_at is not None
 
 
 def test_an_outage_as_the_job_starts_does_not_end_the_worker(
