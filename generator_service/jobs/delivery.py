@@ -46,7 +46,8 @@ class DeliveryQueue(Queue):  # type: ignore[misc]  # RQ is not typed
         if job_id is None:
             return None
         function = PLAN_FUNCTION if self.name == PLAN_QUEUE else RENDER_FUNCTION
-        name = f"{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
+        kind = self.name.partition(".")[0]
+        name = f"{kind}-{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
         job = self.create_job(function, args=(job_id,), job_id=name, result_ttl=0, failure_ttl=FAILURE_SECONDS)
         job.origin = self.name
         job.save()
