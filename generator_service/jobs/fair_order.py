@@ -34,17 +34,21 @@ end
 redis.call('ZADD', KEYS[1], turn, ARGV[1])
 """
 
-_TAKEN = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return redis.call('DEL', KEYS[2], KEYS[3])
-end
+_BEGIN_ANEW = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end
+"""
+"""Where nobody waits any more, nobody is owed anything and nothing is measured."""
+
+_WITHDRAW = f"redis.call('ZREM', KEYS[1], ARGV[1]) {_BEGIN_ANEW}"
+
+_TAKEN = f"""
+{_BEGIN_ANEW}
 if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[2], 'now') or 0) then
   redis.call('HSET', KEYS[2], 'now', ARGV[1])
 end
 redis.call('LPUSH', KEYS[3], redis.call('TIME')[1])
 redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
 """
-"""Where nobody waits any more, nobody is owed anything and nothing is measured: both begin anew."""
 
 
 def waiting_key(queue: str) -> str:
@@ -76,7 +80,7 @@ class FairOrder:
         return job_id.decode()
 
     def withdraw(self, job_id: str) -> None:
-        self._redis.zrem(self.key, job_id)
+        self._redis.eval(_WITHDRAW, 3, self.key, self._turns, self._taken, job_id)
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before it now; None where it does not wait.  Later ones may yet come before it."""

@@ -123,10 +123,13 @@ def test_many_hands_take_each_job_once(order: FairOrder) -> None:
     assert sorted(taken) == sorted(jobs)
 
 
-def test_what_is_withdrawn_does_not_wait(order: FairOrder) -> None:
+def test_what_is_withdrawn_does_not_wait(order: FairOrder, raw_client: redis.Redis) -> None:
     put(order, "a-0", "a-1", "a-2")
     order.withdraw("a-0")
     assert [order.position(job) for job in ("a-0", "a-1", "a-2")] == [None, 0, 1]
+    for job in ("a-2", "a-1", "a-1"):
+        order.withdraw(job)
+    assert raw_client.keys("*") == []
 
 
 def test_how_fast_the_queue_moves(order: FairOrder, raw_client: redis.Redis) -> None:
