@@ -36,6 +36,8 @@ from deploy.stack import GENERATOR_API, bypass_proxies, local_stack
 
 CONNECTIONS: Final = {"POST": 40, "GET": 100}
 """So many that even an answer that takes a tenth of a second delays no other request."""
+FILLING: Final = 300
+"""Jobs a second, before the measurement."""
 PAGE: Final = 100
 START_SECONDS: Final = 120.0
 BODY: Final = {"prompt": "a red car drives to the right while a tree stands still", "planner": "parser"}
@@ -94,8 +96,6 @@ class Load:
     """Requests of one kind, sent by a process of h2load."""
 
     method: str
-    rate: int
-    seconds: int
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -114,14 +114,15 @@ class Load:
         return table_row(*cells, quantile(0.5), quantile(0.99), quantile(1.0), f"{errors} of {len(rows)}")
 
 
-def load(folder: Path, name: str, urls: Sequence[str], rate: int, seconds: int, body: object = None) -> Load:
+def load(folder: Path, name: str, urls: Sequence[str], rate: int, requests: int, body: object = None) -> Load:
+    """`requests` in all, `rate` a second: POSTs where there is a body."""
     method = "GET" if body is None else "POST"
     connections = min(CONNECTIONS[method], rate)
     inputs, log = folder / f"{name}.urls", folder / f"{name}.log"
     inputs.write_text("\n".join(urls))
     command = [
         "h2load", "--h1", f"--clients={connections}", f"--rps={rate / connections:g}", "--max-concurrent-streams=1",
-        "--rate=1", f"--rate-period={max(1, round(1000 / rate))}ms", f"--requests={rate * seconds}",
+        "--rate=1", f"--rate-period={max(1, round(1000 / rate))}ms", f"--requests={requests}",
         f"--input-file={inputs}", f"--log-file={log}",
     ]  # fmt: skip
     if body is not None:
@@ -129,7 +130,7 @@ def load(folder: Path, name: str, urls: Sequence[str], rate: int, seconds: int, 
         data.write_text(json.dumps(body))
         command += [f"--data={data}", "--header=content-type: application/json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  (our own command line)
-    return Load(method, rate, seconds, process, log)
+    return Load(method, process, log)
 
 
 @contextmanager
@@ -146,7 +147,11 @@ def followers(url: str, jobs: Sequence[str]) -> Iterator[list[int]]:
         def read() -> None:
             while not stopping.is_set():
                 for key, _ in selector.select(timeout=0.2):
-                    received[0] += len(key.data.recv(65536))
+                    chunk = key.data.recv(65536)
+                    received[0] += len(chunk)
+                    if not chunk:  # its job has ended
+                        selector.unregister(key.data)
+                        key.data.close()
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -173,7 +178,7 @@ def known_jobs(url: str, count: int) -> list[str]:
 
 def measure(service: Service, folder: Path, queued: int, streams: int, posts: int, gets: int, seconds: int) -> None:
     before = service.memory()
-    fill = load(folder, "fill", [f"{service.url}/jobs"], min(queued, 300), max(1, queued // 300), BODY)
+    fill = load(folder, "fill", [f"{service.url}/jobs"], min(queued, FILLING), queued, BODY)
     fill.row()
     filled = service.memory()
     jobs = known_jobs(service.url, queued)
@@ -183,9 +188,9 @@ def measure(service: Service, folder: Path, queued: int, streams: int, posts: in
     say(table_row(*["---"] * 6))
     with followers(service.url, jobs[:: max(1, len(jobs) // streams)][:streams]) as received:
         begin, used = time.monotonic(), service.api_seconds()
-        loads = [load(folder, "get", urls, gets, seconds)]
+        loads = [load(folder, "get", urls, gets, gets * seconds)]
         if posts:
-            loads.append(load(folder, "post", [f"{service.url}/jobs"], posts, seconds, BODY))
+            loads.append(load(folder, "post", [f"{service.url}/jobs"], posts, posts * seconds, BODY))
         for one in loads:
             say(one.row())
         if not received[0]:

@@ -34,10 +34,15 @@ end
 redis.call('ZADD', KEYS[1], turn, ARGV[1])
 """
 
-_BEGIN_ANEW = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end\n"
+_BEGIN_ANEW = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end
+"""
 """Where nobody waits any more, nobody is owed anything and nothing is measured."""
 
-_TAKEN = f"""{_BEGIN_ANEW}
+_WITHDRAW = f"redis.call('ZREM', KEYS[1], ARGV[1]) {_BEGIN_ANEW}"
+
+_TAKEN = f"""
+{_BEGIN_ANEW}
 if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[2], 'now') or 0) then
   redis.call('HSET', KEYS[2], 'now', ARGV[1])
 end
@@ -45,9 +50,8 @@ redis.call('LPUSH', KEYS[3], redis.call('TIME')[1])
 redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
 """
 
-_WITHDRAW = f"redis.call('ZREM', KEYS[1], ARGV[1])\n{_BEGIN_ANEW}"
-
-_TIDY_UP = f"""{_BEGIN_ANEW}
+_TIDY_UP = f"""
+{_BEGIN_ANEW}
 local now = tonumber(redis.call('HGET', KEYS[2], 'now') or 0)
 local turns = redis.call('HGETALL', KEYS[2])
 for number = 1, #turns, 2 do

@@ -89,6 +89,6 @@ class Idempotency:
 
 
 def fingerprint(request: JobRequest) -> str:
-    """The same for all ways to write the same request: SHA-256 of its JSON with all defaults, names in order."""
-    text = json.dumps(request.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """The same for all ways to write the same request: SHA-256 of its JSON, names in order, without what is default."""
+    text = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

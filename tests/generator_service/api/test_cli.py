@@ -79,13 +79,14 @@ def test_submit_fetches_video_strip_and_plan_and_prints_their_paths(api, run, wo
 
     worker(work)
     video = tmp_path / "out" / "my video.mp4"
-    result = run("submit", "a red lorry", "--seed", "7", "--steps", "30", "--out", str(video))
+    result = run("submit", "a red lorry", "--seed", "7", "--steps", "30", "--priority", "low", "--out", str(video))
 
     assert result.exit_code == 0, result.output
     stem = tmp_path / "out" / "my video"
     assert result.stdout.splitlines() == [f"{stem}.mp4", f"{stem}.preview.png", f"{stem}.plan.json"]
     assert video.read_bytes()[4:8] == b"ftyp"
     assert json.loads((tmp_path / "out" / "my video.plan.json").read_text())["prompt"] == plan.prompt
+    assert [job.priority for job in api.parts.store.list(limit=5).jobs] == ["low"]
     lines = result.stderr.splitlines()
     assert "seed 7" in lines[0]
     assert "'lorry' is drawn as 'car'" in lines
