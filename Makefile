@@ -116,12 +116,16 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
 
 .PHONY: faults
-faults: $(VENV)/installed ## [KILLS=…]: kill workers at random over a stream of jobs, count what became of the jobs
+faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
 
 .PHONY: manifests
 manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them against the published schemas
 	$(BIN)/python -m deploy.manifests
+
+.PHONY: load
+load: $(VENV)/installed-dev ## the API under load, with 10,000 jobs queued: times, errors, memory; some minutes
+	$(BIN)/python benchmarks/load.py
 
 .PHONY: constraints
 constraints: ## pin what is installed now

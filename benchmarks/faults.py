@@ -1,16 +1,18 @@
-"""Kill workers at random over a stream of jobs, and count what became of the jobs: `make faults KILLS=100`.
+"""Kill processes at random over a stream of jobs, and count what became of the jobs: `make faults KILLS=100`.
 
 The real servers, services and workers, the model that ships, and the default settings, but for two: no job is given
-up here, so every one must succeed; and checkpoints come often enough for these short videos.  The last line is one JSON
-object:
+up here, so every one must succeed; and checkpoints come often enough for these short videos.  Whoever is killed
+(kill -9, at any moment, while jobs are submitted, planned and rendered) has a successor at once, but for Valkey, which
+is gone for up to `LONGEST_OUTAGE` seconds, and finds its append-only file.  A table of kills by kind comes before the
+last line, which is one JSON object:
 
     jobs                 acknowledged by the API
-    kills                of plan workers and render workers, at any moment (kill -9), a new one in the place of each
+    kills                of plan workers, render workers, the API and Valkey, each kind as likely as the others
     lost                 jobs that are gone, or ended otherwise than in success
     duplicated           jobs with more than one video in the storage
     stuck                jobs that have not ended `PATIENCE_SECONDS` after the last progress of any job
-    notice_seconds_max   the longest from a kill until the job in the dead worker's hands was taken back; null if it
-                         had none each time
+    notice_seconds_max   the longest from the kill of a worker until the job in its hands was taken back; null if none
+                         had one
 """
 
 import argparse
@@ -20,9 +22,10 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -45,55 +48,62 @@ from deploy.stack import bypass_proxies
 from generator_service.client import Client
 from generator_service.jobs.connection import connect
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
 from generator_service.storage.object_store import JobKeys, ObjectStore
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 
 PROMPT: Final = "a red car drives to the right while a tree stands still"
 STEPS: Final = 25
-WORKERS: Final = ("plan-worker", "render-worker", "render-worker")
+PLAN_WORKER, RENDER_WORKER, API, VALKEY_SERVER = KINDS = ("plan worker", "render worker", "API", "Valkey")
+MANY: Final = {PLAN_WORKER: 1, RENDER_WORKER: 2, API: 1, VALKEY_SERVER: 1}
 AT_ONCE: Final = 6
 """Jobs that have not ended: enough to keep every worker busy."""
 LONGEST_PAUSE: Final = 4.0
 """Between two kills, in seconds."""
+LONGEST_OUTAGE: Final = 3.0
+"""Of Valkey, in seconds."""
 PATIENCE_SECONDS: Final = 120.0
 START_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.05
 
 
 @dataclass
-class Workers:
+class Victims:
     """The processes that are killed, each of which has a successor."""
 
+    commands: dict[str, list[str]]
+    """By kind."""
     environment: dict[str, str]
     logs: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    """By a name that says the kind."""
+    processes: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     begun: int = 0
 
     def start(self, kind: str) -> None:
         self.begun += 1
-        with (self.logs / f"{kind}-{self.begun}.log").open("wb") as output:
-            self.processes[f"{kind}-{self.begun}"] = subprocess.Popen(  # noqa: S603  (our own commands)
-                [sys.executable, "-m", "generator_service", kind],
+        with (self.logs / f"{kind.replace(' ', '-')}-{self.begun}.log").open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  (our own commands)
+                self.commands[kind],
                 env=os.environ | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
+        self.processes[kind].append(process)
 
-    def kill(self, name: str) -> int:
+    def kill(self, kind: str, which: int = 0) -> int:
         """Its process id."""
-        process = self.processes.pop(name)
+        process = self.processes[kind].pop(which)
         process.kill()
         process.wait()
         return process.pid
 
     def kill_all(self) -> None:
-        for name in list(self.processes):
-            self.kill(name)
+        for kind in KINDS:
+            while self.processes[kind]:
+                self.kill(kind)
 
 
 @dataclass
@@ -102,22 +112,29 @@ class Service:
     store: JobStore
     registry: WorkerRegistry
     objects: ObjectStore
-    workers: Workers
+    victims: Victims
+    is_answering: dict[str, Callable[[], bool]]
+    """Of the API and of Valkey."""
 
-    def at_work(self) -> list[str]:
-        """The names of the worker processes that beat."""
-        names = [worker.name for worker in self.registry.workers()]
-        processes = self.workers.processes.items()
-        return [name for name, process in processes if any(f"-{process.pid}-" in worker for worker in names)]
+    def is_whole(self) -> bool:
+        """Whether everybody is there again."""
+        beating = [worker.name for worker in self.registry.workers()]
+        workers = [*self.victims.processes[PLAN_WORKER], *self.victims.processes[RENDER_WORKER]]
+        return all(any(f"-{process.pid}-" in name for name in beating) for process in workers) and all(
+            is_answering() for is_answering in self.is_answering.values()
+        )
 
     def held_by(self, pid: int) -> list[str]:
         """The jobs in the hands of this process; of a dead one, until they are taken back."""
         return [record.id for record in self.store.held() if f"-{pid}-" in str(record.worker)]
 
+    def unended(self, jobs: Iterable[str]) -> list[str]:
+        return [record.id for record in self.store.some(jobs) if not record.status.is_terminal]
+
 
 @contextmanager
 def service(folder: Path) -> Iterator[Service]:
-    """Servers, planner and API, and the workers to be killed."""
+    """Storage and planner, which stay, and those to be killed, on their way."""
     api_port, planner_port, redis_port, *s3_ports = free_ports(3 + SEAWEEDFS_PORTS)
     planner, api = f"http://{LOOPBACK}:{planner_port}", f"http://{LOOPBACK}:{api_port}"
     environment = {
@@ -136,88 +153,169 @@ def service(folder: Path) -> Iterator[Service]:
         "OMP_NUM_THREADS": "1",
     }
     os.environ |= environment
-
-    def part(name: str, module: str, url: str) -> Part:
-        command = [sys.executable, "-m", module, "serve"]
-        return Part(name, command, lambda: answers(f"{url}/health"), start_seconds=START_SECONDS)
-
+    generator = [sys.executable, "-m", "generator_service"]
+    store_part = valkey(folder / "valkey", redis_port)
+    commands = {
+        PLAN_WORKER: [*generator, "plan-worker"],
+        RENDER_WORKER: [*generator, "render-worker"],
+        API: [*generator, "serve"],
+        VALKEY_SERVER: list(store_part.command),
+    }
+    is_answering = {VALKEY_SERVER: store_part.ready, API: lambda: answers(f"{api}/health")}
     parts = [
-        valkey(folder / "valkey", redis_port),
         seaweedfs(folder / "seaweedfs", s3_ports),
-        part("planner", "planner_service", planner),
-        part("API", "generator_service", api),
+        Part(
+            "planner",
+            [sys.executable, "-m", "planner_service", "serve"],
+            lambda: answers(f"{planner}/health"),
+            start_seconds=START_SECONDS,
+        ),
     ]
     settings = Settings()
-    workers = Workers(environment, folder / "logs")
+    victims = Victims(commands, environment, folder / "logs")
     with ExitStack() as stack:
         stack.enter_context(started(parts, folder / "logs"))
-        stack.callback(workers.kill_all)
+        stack.callback(victims.kill_all)
         text = stack.enter_context(connect(settings.redis_url, decode=True))
         client = stack.enter_context(Client(api))
-        registry = WorkerRegistry(text, settings.heartbeat_seconds)
-        yield Service(client, JobStore(text), registry, ObjectStore.open(settings.storage), workers)
+        running = Service(
+            client,
+            JobStore(text),
+            WorkerRegistry(text, settings.heartbeat_seconds),
+            ObjectStore.open(settings.storage),
+            victims,
+            is_answering,
+        )
+        for kind in (VALKEY_SERVER, API, PLAN_WORKER, RENDER_WORKER):
+            for _ in range(MANY[kind]):
+                victims.start(kind)
+            if kind is VALKEY_SERVER and not until(store_part.ready, START_SECONDS):
+                raise TimeoutError("Valkey does not start")
+        yield running
 
 
 def until(true: Callable[[], bool], seconds: float) -> bool:
-    """Whether it came true in time."""
+    """Whether it came true in time; while somebody does not answer, it is not."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while True:
+        with suppress(Unavailable):
+            if true():
+                return True
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
-    return True
+
+
+class Clients(threading.Thread):
+    """Submit a job whenever fewer than `AT_ONCE` have not ended; try again where the API does not answer."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        super().__init__(name="clients", daemon=True)
+        self.acknowledged: list[str] = []
+        self._service = service
+        self._seeds = random.Random(seed)  # noqa: S311  (no secret)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            with suppress(Unavailable):
+                if len(self._service.unended(self.acknowledged)) < AT_ONCE:
+                    seed = self._seeds.randrange(2**32)
+                    job = self._service.client.submit(prompt=PROMPT, planner="parser", steps=STEPS, seed=seed)
+                    self.acknowledged.append(job.id)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+@dataclass
+class Kill:
+    kind: str
+    held: bool
+    """It had a job in hand."""
+    seconds: float | None
+    """Until that job was taken back, or until the API or Valkey answered again."""
+
+
+def kill_one(service: Service, chance: random.Random) -> Kill:
+    victims = service.victims
+    kind = chance.choice(KINDS)
+    which = chance.randrange(MANY[kind])
+    outage = chance.uniform(0.0, LONGEST_OUTAGE) if kind is VALKEY_SERVER else 0.0
+    pid = victims.kill(kind, which)
+    begin = time.monotonic()
+    held = kind in (PLAN_WORKER, RENDER_WORKER) and bool(service.held_by(pid))
+    time.sleep(outage)
+    victims.start(kind)
+    if kind in service.is_answering:
+        until(service.is_answering[kind], START_SECONDS)
+    elif held:
+        until(lambda: not service.held_by(pid), PATIENCE_SECONDS)
+    else:
+        return Kill(kind, held, None)
+    return Kill(kind, held, time.monotonic() - begin)
 
 
 def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int | float | None]:
     """The table of the module's docstring."""
-    jobs: list[str] = []
-    notices: list[float] = []
-
-    def unended() -> list[str]:
-        return [record.id for record in service.store.some(jobs) if not record.status.is_terminal]
-
-    def submit(count: int) -> None:
-        for _ in range(count):
-            seed = chance.randrange(2**32)
-            jobs.append(service.client.submit(prompt=PROMPT, planner="parser", steps=STEPS, seed=seed).id)
-
-    for kind in WORKERS:
-        service.workers.start(kind)
-    for kill in range(1, kills + 1):
-        submit(AT_ONCE - len(unended()))
-        if not until(lambda: len(service.at_work()) == len(WORKERS), START_SECONDS):
-            raise TimeoutError("the workers do not start")
+    clients = Clients(service, seed=chance.randrange(2**32))
+    clients.start()
+    done: list[Kill] = []
+    while len(done) < kills:
+        if not until(service.is_whole, START_SECONDS):
+            raise TimeoutError("not everybody starts")
         time.sleep(chance.uniform(0.0, LONGEST_PAUSE))
-        name = chance.choice(sorted(service.workers.processes))
-        pid = service.workers.kill(name)
-        begin = time.monotonic()
-        held = bool(service.held_by(pid))
-        service.workers.start(name.rpartition("-")[0])
-        if held:
-            until(lambda pid=pid: not service.held_by(pid), PATIENCE_SECONDS)  # type: ignore[misc]
-            notices.append(time.monotonic() - begin)
-        noticed = f", its job taken back after {notices[-1]:.1f} s" if held else ", at no job"
-        print(f"kill {kill} of {kills}: {name}{noticed}", flush=True)  # noqa: T201
+        done.append(kill_one(service, chance))
+        print(f"kill {len(done)} of {kills}: {described(done[-1])}", flush=True)  # noqa: T201
+    until(service.is_whole, START_SECONDS)
+    clients.stop()
+
+    def everybodys() -> list[JobRecord]:
+        """Those as well that the API could not acknowledge any more."""
+        return list(service.store.list(limit=100_000).jobs)
 
     def progress() -> object:
-        return [(record.status, record.stage, record.step, record.attempt) for record in service.store.some(jobs)]
+        return [(record.id, record.status, record.stage, record.step, record.attempt) for record in everybodys()]
 
     seen, since = progress(), time.monotonic()
-    while unended() and time.monotonic() - since < PATIENCE_SECONDS:
+    while any(not record.status.is_terminal for record in everybodys()) and time.monotonic() - since < PATIENCE_SECONDS:
         time.sleep(POLL_SECONDS)
         if (now := progress()) != seen:
             seen, since = now, time.monotonic()
     until(lambda: not service.store.leftovers(), PATIENCE_SECONDS)
 
-    stuck = unended()
+    jobs = clients.acknowledged
+    stuck = [record.id for record in everybodys() if not record.status.is_terminal]
+    lost = [job for job in jobs if job not in stuck and not succeeded(service, job)]
+    for record in service.store.some([*stuck, *lost]):
+        print(f"{record.id}: {record.status}, {record.stage}, {record.error}")  # noqa: T201
+    notices = [kill.seconds for kill in done if kill.held and kill.seconds is not None]
+    print(by_kind(done))  # noqa: T201
     return {
         "jobs": len(jobs),
         "kills": kills,
-        "lost": sum(not succeeded(service, job) for job in jobs if job not in stuck),
-        "duplicated": sum(videos(service, job) > 1 for job in jobs),
+        "lost": len(lost),
+        "duplicated": sum(videos(service, record.id) > 1 for record in everybodys()),
         "stuck": len(stuck),
         "notice_seconds_max": round(max(notices), 1) if notices else None,
     }
+
+
+def described(kill: Kill) -> str:
+    if kill.kind not in (PLAN_WORKER, RENDER_WORKER):
+        return f"{kill.kind}, back after {kill.seconds:.1f} s"
+    return f"{kill.kind}, {f'its job taken back after {kill.seconds:.1f} s' if kill.held else 'at no job'}"
+
+
+def by_kind(kills: list[Kill]) -> str:
+    lines = ["| kind | kills | at work | longest |", "| --- | --: | --: | --: |"]
+    for kind in KINDS:
+        its = [kill for kill in kills if kill.kind == kind]
+        longest = max((kill.seconds for kill in its if kill.seconds is not None), default=None)
+        cell = "" if longest is None else f"{longest:.1f} s"
+        lines.append(f"| {kind} | {len(its)} | {sum(kill.held for kill in its)} | {cell} |")
+    return "\n".join(lines)
 
 
 def succeeded(service: Service, job: str) -> bool:
@@ -236,7 +334,7 @@ def videos(service: Service, job: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="which workers are killed, and when")
+    parser.add_argument("--seed", type=int, default=0, help="who is killed, and when")
     arguments = parser.parse_args()
     bypass_proxies()
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as running:

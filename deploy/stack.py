@@ -79,6 +79,10 @@ class LocalStack:
         self._stack = stack
         self._request = request
 
+    def pid(self, name: str) -> int:
+        """Of a part."""
+        return self._stack.pid(name)
+
     def check(self) -> None:
         """Call between other work.  Raises PartError where a part has died, Stopped where a signal has come."""
         self._request.check()

@@ -30,7 +30,7 @@ from generator_service.cli_options import (
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.jobs.states import JobStatus
 from generator_service.progress import ProgressDisplay, describe, time_left
-from generator_service.request import JobRequest, PlannerChoice
+from generator_service.request import JobRequest, PlannerChoice, Priority
 from shared.errors import ServiceError, invalid_request
 from shared.plan import Plan
 
@@ -54,6 +54,7 @@ def submit(
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
     guidance: Guidance = None,
+    priority: Annotated[Priority, typer.Option(help="Among the jobs that wait.")] = "normal",
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="Where to be told that the job has ended.")] = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
@@ -79,6 +80,7 @@ def submit(
             fps=fps,
             guidance_scale=guidance_scale,
             guidance=guidance,
+            priority=priority,
             webhook=None if webhook is None else {"url": webhook},
         )
         job = client.submit(request)

@@ -6,10 +6,6 @@ from typing import Annotated
 import typer
 
 from generator_service.cli_environment import read_settings, refusals_told
-from telemetry.tracing import set_up_tracing
-
-GRACE_SECONDS = 10
-"""How long answers that have begun may take once the API has been asked to stop."""
 
 
 def serve(
@@ -18,22 +14,12 @@ def serve(
 ) -> None:
     """Serve the HTTP API."""
     settings = read_settings()
-    import uvicorn  # the other commands do without the web framework, and the API without torch
+    from generator_service.api import processes  # the other commands do without the web framework
 
-    from generator_service.api.app import create_app
-
-    set_up_tracing("generator-api")
     with refusals_told():
         address = host or settings.host
         require_callers_to_be_known(address, settings.require_keys)
-        uvicorn.run(
-            create_app(settings),
-            host=address,
-            port=port or settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        processes.serve(settings, address, port or settings.port)
 
 
 def plan_worker() -> None:

@@ -68,8 +68,13 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, request: JobRequest | None = None, **fields: Any) -> JobView:
-        """A new job, from a request or from a request's fields.  Raises InvalidRequest."""
+    def submit(
+        self, request: JobRequest | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> JobView:
+        """A new job, from a request or from a request's fields; with a key, one job however often it is sent.
+
+        Raises InvalidRequest; LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
+        """
         if request is None:
             try:
                 request = JobRequest(**fields)
@@ -78,7 +83,10 @@ class Client:
         elif fields:
             raise TypeError("give either a request or its fields")
         body = request.model_dump_json(exclude_none=True, exclude_unset=True)
-        return _read(JobView, self._ask("POST", "/jobs", content=body, headers={"Content-Type": "application/json"}))
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        return _read(JobView, self._ask("POST", "/jobs", content=body, headers=headers))
 
     def get(self, job_id: str) -> JobView:
         """Raises NotFound."""
@@ -242,4 +250,6 @@ def _raise_for_problem(response: httpx.Response) -> None:
     except ValidationError:  # a proxy's page, or the storage's XML
         error = Unavailable if response.status_code >= 500 else ServiceError
         raise error(f"{response.url.copy_with(query=None)} answered {response.status_code}") from None
-    raise ERRORS.get(problem.code, ServiceError)(problem.detail, problem.violations)
+    wait = response.headers.get("Retry-After", "")
+    retry_after = int(wait) if wait.isdigit() else None
+    raise ERRORS.get(problem.code, ServiceError)(problem.detail, problem.violations, retry_after)

@@ -32,6 +32,7 @@ Metadata = Annotated[
 
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
+Priority = Literal["high", "normal", "low"]
 
 
 class RenderSettings(WireModel):
@@ -73,6 +74,14 @@ class JobRequest(WireModel):
             examples=[{"branches": ["rcg", "gig"]}, "off"],
         ),
     ] = None
+    priority: Annotated[
+        Priority,
+        Field(
+            description="The order among jobs that wait.  Of jobs that both wait, ten high ones are served for each "
+            "normal one, and ten normal ones for each low one, so that none waits for ever.  Owners of the same "
+            "priority take turns, whatever the number of their jobs."
+        ),
+    ] = "normal"
     metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(
         default_factory=dict
     )

@@ -72,6 +72,8 @@ class Settings(Environment):
     port: int = 8080
     require_keys: bool = False
     """Whether every caller needs a key; without, the API listens on loopback alone."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Of the API, which share its port.  One answers a thousand requests a second on a core of its own."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
     planner_token: SecretStr | None = None
@@ -91,6 +93,16 @@ class Settings(Environment):
     """Where a worker serves Prometheus metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
     maximum_work: Annotated[int, Field(ge=1)] = 2 * 49 * 720 * 480 * 50
     """Frames x pixels x steps of one job: twice CogVideoX's usual video."""
+    queue_limit: Annotated[int, Field(ge=1)] = 10_000
+    """How many jobs may wait in one queue; more are refused with 429."""
+    owner_unfinished: Annotated[int, Field(ge=1)] = 5_000
+    """How many jobs of one owner may be on their way at once."""
+    owner_rate: Annotated[float, Field(gt=0)] = 50.0
+    """How many jobs a second one owner may submit in the long run."""
+    owner_burst: Annotated[int, Field(ge=1)] = 500
+    """And how many at once."""
+    retention_days: Annotated[float, Field(gt=0)] = 7.0
+    """So long after its end a job is kept: its record, its plan and its files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)

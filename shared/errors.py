@@ -2,11 +2,17 @@
 
     ServiceError                    500  internal
     ├── InvalidRequest              422  invalid_request           the caller can mend it: each violation names a field
+    │   └── KeyReused                 422  idempotency_key_reused    it belongs to another request
     ├── BodyTooLarge                413  body_too_large
     ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
     ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
     ├── Conflict                    409  conflict                  not possible in the job's present state
+    │   └── StillSubmitting           409  still_submitting          the same request is being worked on: try again
+    ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
+    │   ├── QueueFull                 429  queue_full                as many jobs wait as may
+    │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
+    │   └── TooFast                   429  too_fast                  the owner has submitted as fast as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
     ├── RenderingFailed             500  rendering_failed
     │   ├── WeightsMissing          500  weights_missing
@@ -61,11 +67,14 @@ class ServiceError(Exception):
     title: ClassVar[str] = "Internal error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    retry_after: int | None = None
+    """Seconds until another try makes sense, where that is known."""
 
-    def __init__(self, detail: str, violations: Iterable[Violation] = ()) -> None:
+    def __init__(self, detail: str, violations: Iterable[Violation] = (), retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.violations = tuple(violations)
+        self.retry_after = retry_after
 
     @property
     def problem(self) -> Problem:
@@ -81,6 +90,10 @@ class ServiceError(Exception):
 
 class InvalidRequest(ServiceError):
     code, title, status = "invalid_request", "The request is not valid", 422
+
+
+class KeyReused(InvalidRequest):
+    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
 
 
 class BodyTooLarge(ServiceError):
@@ -101,6 +114,26 @@ class NotFound(ServiceError):
 
 class Conflict(ServiceError):
     code, title, status = "conflict", "Not possible in the present state", 409
+
+
+class StillSubmitting(Conflict):
+    code, title, retryable = "still_submitting", "The same request is being worked on", True
+
+
+class LimitReached(ServiceError):
+    code, title, status, retryable = "limit_reached", "A limit is reached", 429, True
+
+
+class QueueFull(LimitReached):
+    code, title = "queue_full", "The queue is full"
+
+
+class TooManyUnfinished(LimitReached):
+    code, title = "too_many_unfinished", "Too many jobs that have not ended"
+
+
+class TooFast(LimitReached):
+    code, title = "too_fast", "Submitted too fast"
 
 
 class PlanningFailed(ServiceError):

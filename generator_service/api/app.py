@@ -39,9 +39,10 @@ OPEN_ROUTERS = (health.router, load.router, metrics.router)
 """For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, counting_together: str | None = None) -> FastAPI:
     """The app connects to nothing before it is used, so it starts while the parts it needs are still down.
 
+    counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
     Raises ValueError for addresses that make no sense.
     """
     app = FastAPI(
@@ -57,10 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
     for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
-    app.state.counted = CollectorRegistry()
-    app.state.count_taken_back = taken_back_counter(app.state.counted)
+    counted = CollectorRegistry()
+    app.state.counted = counted if counting_together is None else metrics.of_all(counting_together)
+    app.state.count_taken_back = taken_back_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
-    app.add_middleware(metrics.RequestMetrics, registry=app.state.counted)
+    app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)
     trace_app(app)
     _document_problems(app)

@@ -7,6 +7,7 @@ Where keys are required, every route but those of `OPEN_ROUTERS` in `app.py` dep
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -44,12 +45,13 @@ BEARER: Final = HTTPBearer(
 )
 
 
-def _caller(parts: UseParts, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Caller:
+async def _caller(parts: UseParts, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Caller:
+    """Where nobody is asked for a key it waits for nothing, and so needs no thread."""
     if parts.keys is None:
         return ANYONE
     if given is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    key = parts.keys.verified(given.credentials)
+    key = await run_sync(parts.keys.verified, given.credentials)
     return Caller(key.owner, frozenset(key.scopes))
 
 

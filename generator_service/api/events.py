@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 import anyio
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -12,8 +11,8 @@ from generator_service.api.jobs import KnownJob
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.wiring import UseParts, UseViewer
+from generator_service.jobs.reading import JobReader
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.store import JobStore
 from shared.errors import NotFound, Unavailable
 
 POLL_SECONDS: Final = 0.25
@@ -26,8 +25,9 @@ SHUTDOWN_SECONDS: Final = 2.0
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
-def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
-    return parts.store.get(job_id)
+async def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
+    record, _ = await parts.reader.look(job_id)
+    return record
 
 
 @router.get(
@@ -48,7 +48,7 @@ async def events(
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
     stopping = anyio.Event()
     return EventSourceResponse(
-        _changes(record.id, parts.store, viewer, stopping),
+        _changes(record.id, parts.reader, viewer, stopping),
         ping=KEEP_ALIVE_SECONDS,
         send_timeout=SEND_SECONDS,
         shutdown_event=stopping,
@@ -57,16 +57,15 @@ async def events(
 
 
 async def _changes(
-    job_id: str, store: JobStore, viewer: Viewer, stopping: anyio.Event
+    job_id: str, reader: JobReader, viewer: Viewer, stopping: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
     """Lives through an outage of Redis; ends early where the job is deleted, or the API stops."""
     sent: tuple[JobRecord, int | None] | None = None
     while not stopping.is_set():
         try:
-            record = await run_sync(store.get, job_id)
-            position = await run_sync(viewer.position, record)
+            record, position = await reader.look(job_id)
             if (record, position) != sent:
-                view = await run_sync(viewer.view_at, record, position)
+                view = await viewer.view_of(record, position)
                 yield ServerSentEvent(view.model_dump_json(), event="job")
                 sent = (record, position)
             if record.status.is_terminal:

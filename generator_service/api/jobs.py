@@ -14,12 +14,13 @@ from generator_service.api.caller import Caller, UseCaller
 from generator_service.api.examples import REQUESTS
 from generator_service.api.origin import UseOrigin
 from generator_service.api.problems import problem_responses
+from generator_service.api.submission import HEADERS, IdempotencyKey, submitted
 from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import JobRequest, require_affordable
 from generator_service.storage.object_store import JobKeys
-from shared.errors import BodyTooLarge, Conflict, NotFound, ServiceError, Unavailable
+from shared.errors import BodyTooLarge, Conflict, LimitReached, NotFound, StillSubmitting, Unavailable
 
 PAGE = 20
 MAXIMUM_PAGE = 100
@@ -48,8 +49,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     status_code=202,
     summary="Submit a job",
     response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge)
-    | {202: {"headers": {"Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}}}}},
+    responses=problem_responses(BodyTooLarge, NotFound, StillSubmitting, LimitReached) | {202: {"headers": HEADERS}},
 )
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
@@ -58,26 +58,25 @@ def submit(
     viewer: UseViewer,
     caller: UseCaller,
     origin: UseOrigin,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
     `GET /jobs/{id}/events`.
+
+    With an `Idempotency-Key` you may send the same request again without making a second job; with the key of another
+    request it is refused (422), and while the first one is being worked on it is to be sent again later (409).  Where
+    a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that have not
+    ended, or your jobs a second.
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)
     if request.webhook is not None:
         parts.webhooks.accept(request.webhook)
-    parts.store.create(record, request.plan)
-    log.info("job_accepted", job_id=record.id, owner=record.owner)
-    try:
-        parts.delivery.enqueue(record)
-    except Unavailable as error:
-        with suppress(ServiceError):  # else it would be queued for ever; as long as Redis is out, it is
-            parts.store.fail(record.id, error, worker=None)
-        raise
-    response.headers["Location"] = f"/jobs/{record.id}"
-    return viewer.view(record)
+    job = submitted(parts, record, request, idempotency_key)
+    response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
+    return viewer.view(job.record)
 
 
 def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
@@ -90,6 +89,7 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
         stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
         prompt=request.text,
         planner=request.planner if request.plan is None else None,
+        priority=request.priority,
         settings=settings,
         metadata=request.metadata,
         webhook=request.webhook,
@@ -113,28 +113,34 @@ def listed(
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
-def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+async def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    return viewer.view(parts.store.get(job_id))
+    return await viewer.view_of(*await parts.reader.look(job_id))
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
 def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
 
-    A job that has ended stays as it is, so that canceling twice does no harm.
+    A worker lets go within one denoising step, and of a job that it plans within a second.  A job that has ended stays
+    as it is, so that canceling twice does no harm; one whose video was stored first has `succeeded`.
     """
-    return viewer.view(parts.store.cancel(job_id))
+    record = parts.store.cancel(job_id)
+    if record.status is JobStatus.CANCELED:
+        with suppress(Unavailable):  # else the janitor does it
+            parts.delivery.withdraw(record.id)
+    return viewer.view(record)
 
 
 @router.delete(
     "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
 )
 def delete(job_id: KnownJob, parts: UseParts) -> None:
-    """Only a job that has ended can be deleted: cancel it first."""
-    record = parts.store.get(job_id)
-    if not record.status.is_terminal:
-        raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
-    # The files go first: should the storage fail halfway, the record is still there to try again.
-    parts.objects.delete_prefix(JobKeys(job_id).prefix)
+    """Only a job that has ended can be deleted: cancel it first, and wait for its end.
+
+    The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
+    """
     parts.store.delete(job_id)
+    with suppress(Unavailable):  # else the janitor does it
+        parts.objects.delete_prefix(JobKeys(job_id).prefix)
+        parts.store.forget_objects(job_id)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,6 +67,13 @@ class RequestMetrics:
             if status is None:
                 count(500)
             raise
+
+
+def of_all(folder: str) -> CollectorRegistry:
+    """What all processes that share a port have counted in that folder."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, folder)
+    return registry
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

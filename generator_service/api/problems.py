@@ -47,7 +47,8 @@ def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101  (so it was registered)
     if error.status >= 500:
         log.warning("answered_with_problem", code=error.code, detail=error.detail, path=request.url.path)
-    return _answer(request, error.problem)
+    retry = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return _answer(request, error.problem, retry)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:

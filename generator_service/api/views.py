@@ -1,8 +1,8 @@
 """From the record in Redis to what a client sees: place in the queue, time left, signed URLs."""
 
 from datetime import UTC, datetime
-from typing import Final
 
+from anyio.to_thread import run_sync
 from starlette.datastructures import URL
 
 from generator_service.answers import JobView, Links, ResultUrls
@@ -10,9 +10,6 @@ from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.storage.object_store import ObjectStore
-
-EARLIEST_ESTIMATE: Final = 0.1
-"""Share of a job before which its rate says nothing about the rest."""
 
 
 class Viewer:
@@ -23,13 +20,15 @@ class Viewer:
         self._objects = objects
         self._base = str(base).rstrip("/")
 
-    def position(self, record: JobRecord) -> int | None:
-        """Raises Unavailable."""
-        return self._delivery.position(record)
-
     def view(self, record: JobRecord) -> JobView:
         """Raises Unavailable."""
-        return self.view_at(record, self.position(record))
+        return self.view_at(record, self._delivery.position(record))
+
+    async def view_of(self, record: JobRecord, position: int | None) -> JobView:
+        """The same, where the job's place in the queue is known: in a thread where addresses are to be signed."""
+        if record.results is None:
+            return self.view_at(record, position)
+        return await run_sync(self.view_at, record, position)
 
     def view_at(self, record: JobRecord, position: int | None) -> JobView:
         """The same, where the job's place in the queue is known."""
@@ -62,10 +61,7 @@ class Viewer:
 
 
 def seconds_left(record: JobRecord, now: datetime) -> float | None:
-    """The rest of a running job at the rate of its progress so far; None where that says nothing yet."""
-    if record.status is not JobStatus.RUNNING or record.running_since is None or record.progress < EARLIEST_ESTIMATE:
+    """The rest of a running job, as its worker expects; None where it cannot tell."""
+    if record.status is not JobStatus.RUNNING or record.expected_at is None:
         return None
-    reported = (record.updated_at - record.running_since).total_seconds()
-    total = reported / record.progress
-    elapsed = (now - record.running_since).total_seconds()
-    return round(max(0.0, total - elapsed), 1)
+    return round(max(0.0, (record.expected_at - now).total_seconds()), 1)

@@ -3,17 +3,22 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
+from generator_service.jobs.admission import Admission, Limits
 from generator_service.jobs.api_keys import ApiKeys
-from generator_service.jobs.connection import connect
+from generator_service.jobs.connection import connect, connect_async
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.idempotency import Idempotency
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.outbox import Outbox
+from generator_service.jobs.reading import JobReader
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
@@ -24,7 +29,10 @@ from generator_service.webhooks.acceptance import WebhookAcceptance
 @dataclass(frozen=True)
 class Parts:
     store: JobStore
+    reader: JobReader
     delivery: Delivery
+    idempotency: Idempotency
+    admission: Admission
     objects: ObjectStore
     workers: WorkerRegistry
     """Soon gives up a Redis that hangs."""
@@ -45,10 +53,16 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     text = connect(settings.redis_url, decode=True)
     raw = connect(settings.redis_url, decode=False)
     probing = connect(settings.redis_url, decode=True, probing=True)
+    asynchronous = connect_async(settings.redis_url)
     planner = PlannerProbe(settings.planner_url)
+    store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
+    limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
-        store=JobStore(text),
-        delivery=Delivery(raw, settings.job_seconds),
+        store=store,
+        reader=JobReader(asynchronous),
+        delivery=delivery,
+        idempotency=Idempotency(text),
+        admission=Admission(text, store, delivery, limits),
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(probing, settings.heartbeat_seconds),
         planner=planner,
@@ -59,20 +73,20 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     )
 
     attempts = settings.maximum_attempts
+    retention = timedelta(days=settings.retention_days)
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
         watchdog = Watchdog(
-            parts.store,
-            parts.delivery,
-            parts.workers,
-            attempts,
-            delete_leftovers=parts.objects.delete_leftovers,
-            on_taken_back=app.state.count_taken_back,
+            parts.store, parts.delivery, parts.workers, attempts, on_taken_back=app.state.count_taken_back
         )
-        with text, raw, probing, planner, parts.webhooks, watchdog:
+        janitor = Janitor(
+            parts.store, parts.delivery, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds
+        )
+        with text, raw, probing, planner, parts.webhooks, watchdog, janitor:
             app.state.parts = parts
-            yield
+            async with asynchronous:
+                yield
 
     return wired
 

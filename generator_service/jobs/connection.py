@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import redis
+import redis.asyncio
 from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -15,6 +16,8 @@ from shared.errors import Unavailable
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 """Longer than any blocking call that a worker makes."""
+ASYNC_CONNECTIONS: Final = 32
+"""Of one event loop; who wants more waits."""
 PROBE_SECONDS: Final = 1.5
 """A readiness probe's patience, twice."""
 
@@ -45,6 +48,19 @@ def connect(url: SecretStr, *, decode: bool, probing: bool = False) -> redis.Red
         socket_timeout=ANSWER_SECONDS,
         health_check_interval=30,
     )
+
+
+def connect_async(url: SecretStr) -> redis.asyncio.Redis:
+    """A client for one event loop, that decodes to text; connects when first used."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url.get_secret_value(),
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        max_connections=ASYNC_CONNECTIONS,
+        timeout=ANSWER_SECONDS,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager

@@ -1,26 +1,72 @@
-"""RQ delivers jobs to workers and does nothing else: its own records may vanish at any time.
+"""How jobs reach their workers.  The order is ours (`fair_order.py`); RQ runs what a worker takes, within its time, and
+does nothing else: its own records may vanish at any time.
 
-One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  Messages are
+One queue for planning, and one for each backbone, since a worker keeps one backbone's model in memory.  What RQ runs is
 JSON, functions are named by their dotted path: nothing is ever pickled, and `message.py` says what may be called.
 """
 
-from typing import Final, cast
+from contextlib import suppress
+from secrets import token_hex
+from typing import Any, Final, cast
 
 import redis
 from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import answering
+from generator_service.jobs.fair_order import FairOrder
 from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION, Message
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 
 PLAN_QUEUE: Final = "plan"
+FAILURE_SECONDS: Final = 24 * 3600
+"""How long RQ remembers what it could not run."""
 
 
 def render_queue(backbone: str) -> str:
     return f"render.{backbone}"
+
+
+QUEUES: Final = (PLAN_QUEUE, *map(render_queue, BACKBONES))
+
+
+class DeliveryQueue(Queue):  # type: ignore[misc]  # RQ is not typed
+    """RQ's queue, but for who waits in it: jobs, in their order, become RQ's only when a worker takes them."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, serializer=JSONSerializer, **options)
+        self.order = FairOrder(self.connection, name)
+
+    def take(self, seconds: int) -> Job | None:
+        """The next job, for RQ to run; None where for so many seconds there is none."""
+        job_id = self.order.take(seconds)
+        if job_id is None:
+            return None
+        function = PLAN_FUNCTION if self.name == PLAN_QUEUE else RENDER_FUNCTION
+        kind = self.name.partition(".")[0]
+        name = f"{kind}-{job_id}-{token_hex(4)}"  # another one each time: RQ may still tidy up after the last
+        job = self.create_job(function, args=(job_id,), job_id=name, result_ttl=0, failure_ttl=FAILURE_SECONDS)
+        job.origin = self.name
+        with self.connection.pipeline(transaction=True) as pipeline:
+            job.save(pipeline=pipeline)
+            pipeline.rpush(self.intermediate_queue_key, job.id)  # where RQ has what is taken and not begun
+            pipeline.execute()
+        return job
+
+    def push_job_id(self, job_id: str, *_: object, **__: object) -> None:
+        raise TypeError("nobody reads RQ's own list: put jobs into the queue's `order`")
+
+    def get_job_ids(self, *_: object, **__: object) -> list[str]:
+        """Of our jobs."""
+        return self.order.ids()
+
+    @property
+    def count(self) -> int:
+        return len(self.order)
 
 
 class Delivery:
@@ -30,74 +76,91 @@ class Delivery:
         self._redis = redis_client
         self._job_seconds = job_seconds
 
-    def queue(self, name: str) -> Queue:
-        return Queue(
-            name,
-            connection=self._redis,
-            serializer=JSONSerializer,
-            job_class=Message,
-            default_timeout=self._job_seconds,
-        )
+    def queue(self, name: str) -> DeliveryQueue:
+        return DeliveryQueue(name, connection=self._redis, job_class=Message, default_timeout=self._job_seconds)
 
     def enqueue(self, record: JobRecord, *, first: bool = False) -> None:
         """Hand a queued job to whoever does its stage, before all others if `first`.  Raises Unavailable."""
-        function = PLAN_FUNCTION if record.stage is Stage.PLANNING else RENDER_FUNCTION
         with answering():
-            self._queue_of(record).enqueue(
-                function,
-                args=(record.id,),
-                job_id=_message(record),
-                at_front=first,
-                result_ttl=0,
-                failure_ttl=24 * 3600,
-            )
+            self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
 
-    def waiting(self) -> frozenset[str]:
-        """The ids of the jobs that a message in some queue speaks of.  Raises Unavailable."""
+    def withdraw(self, job_id: str) -> None:
+        """A job that has ended waits no more, wherever it did.  Raises Unavailable."""
         with answering():
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)):
-                pipeline.lrange(self.queue(name).key, 0, -1)
-            queues = cast(list[list[bytes]], pipeline.execute())
-        return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
+            for order in self.orders():
+                order.withdraw(job_id)
 
-    def fronts(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
-        """For each queue: how many messages wait, and the ids of the jobs that the first `depth` of them speak of.
-
-        Raises Unavailable.
-        """
-        names = (PLAN_QUEUE, *map(render_queue, BACKBONES))
+    def tidy_up(self) -> None:
+        """The orders keep nothing of owners who wait no more.  Raises Unavailable."""
         with answering():
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.llen(self.queue(name).key)
-                pipeline.lrange(self.queue(name).key, 0, depth - 1)
-            found = iter(pipeline.execute())
-        return {
-            name: (length, tuple(_job_of(message.decode()) for message in messages))
-            for name, length, messages in zip(names, found, found, strict=True)
-        }
+            for order in self.orders():
+                order.tidy_up()
+
+    def orders(self) -> tuple[FairOrder, ...]:
+        """All that a job can wait in."""
+        return tuple(FairOrder(self._redis, name) for name in QUEUES)
 
     def position(self, record: JobRecord) -> int | None:
-        """How many messages are before this job's in its queue; None where it does not wait.  Raises Unavailable.
-
-        Jobs canceled meanwhile still count, until a worker has seen that nobody wants them.
-        """
+        """How many jobs are before this one in its queue; None where it does not wait.  Raises Unavailable."""
         if record.status is not JobStatus.QUEUED:
             return None
         with answering():
-            return cast(int | None, self._redis.lpos(self._queue_of(record).key, _message(record)))
+            return self._order_of(record).position(record.id)
 
-    def _queue_of(self, record: JobRecord) -> Queue:
-        if record.stage is Stage.PLANNING:
-            return self.queue(PLAN_QUEUE)
-        return self.queue(render_queue(record.settings.backbone))
+    def fronts(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        """For each queue: how many jobs wait, and the ids of the first `depth` of them.  Raises Unavailable."""
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for order in self.orders():
+                pipeline.zcard(order.key)
+                pipeline.zrange(order.key, 0, depth - 1)
+            found = iter(pipeline.execute())
+        return {
+            name: (length, tuple(job_id.decode() for job_id in job_ids))
+            for name, length, job_ids in zip(QUEUES, found, found, strict=True)
+        }
+
+    def messages(self) -> dict[str, str]:
+        """Every message that RQ knows, whether it is taken, is being worked on or was given up -> its job's id.
+
+        Raises Unavailable.
+        """
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in map(self.queue, QUEUES):
+                pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+                pipeline.zrange(queue.started_job_registry.key, 0, -1)
+                pipeline.zrange(queue.failed_job_registry.key, 0, -1)
+            found = cast(list[list[bytes]], pipeline.execute())
+        # RQ adds the number of the execution to what is being worked on: "plan-{id}-1f2e3d4c:{number}".
+        names = {entry.decode().partition(":")[0] for entries in found for entry in entries}
+        return {name: name.split("-")[1] for name in names}
+
+    def worker_of(self, message: str) -> str | None:
+        """Who has begun with it; None where nobody has, and where RQ has forgotten it.  Raises Unavailable."""
+        with answering():
+            name = cast(bytes | None, self._redis.hget(Job.key_for(message), "worker_name"))
+        return name.decode() if name else None
+
+    def forget(self, message: str) -> None:
+        """RQ keeps nothing of this message.  Where a worker is still at it, RQ will note a failure, no more.
+
+        Raises Unavailable.
+        """
+        with answering():
+            with suppress(NoSuchJobError):
+                Job.fetch(message, connection=self._redis, serializer=JSONSerializer).delete(remove_from_queue=False)
+            pipeline = self._redis.pipeline(transaction=True)
+            for queue in map(self.queue, QUEUES):
+                pipeline.lrem(queue.intermediate_queue_key, 0, message)
+                pipeline.delete(queue.intermediate_queue.get_first_seen_key(message))
+                pipeline.zrem(queue.failed_job_registry.key, message)
+            pipeline.execute()
+
+    def _order_of(self, record: JobRecord) -> FairOrder:
+        return FairOrder(self._redis, queue_of(record))
 
 
-def _message(record: JobRecord) -> str:
-    stage = "plan" if record.stage is Stage.PLANNING else "render"
-    return f"{stage}-{record.id}-{record.delivery}"
-
-
-def _job_of(message: str) -> str:
-    return message.split("-")[1] if message.count("-") == 2 else ""
+def queue_of(record: JobRecord) -> str:
+    """The name of the queue for a job's stage."""
+    return PLAN_QUEUE if record.stage is Stage.PLANNING else render_queue(record.settings.backbone)

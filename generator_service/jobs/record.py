@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from generator_service.backbones.adherence import Adherence
 from generator_service.guidance.report import GuidanceCost, GuidanceReport
 from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import Metadata, PlannerChoice, RenderSettings
+from generator_service.request import Metadata, PlannerChoice, Priority, RenderSettings
 from generator_service.subscription import Webhook
 from shared.errors import ServiceError
 from shared.plan import Prompt
@@ -80,12 +80,14 @@ class JobRecord(WireModel):
     attempt: int = 1
     """One more each time a worker fell silent with the job in hand."""
     delivery: int = 1
-    """One more each time it was put into a queue anew, beyond once for each stage; names its message."""
+    """One more each time it was put into a queue anew, beyond once for each stage."""
     retry_at: datetime | None = None
     """From when on it may be put into a queue again; None where it is in one, or needs none."""
     prompt: Prompt
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""
+    priority: Priority = "normal"
+    """Among the jobs that wait."""
     settings: RenderSettings
     metadata: Metadata
     webhook: Webhook | None = None
@@ -95,6 +97,8 @@ class JobRecord(WireModel):
     """When a worker first took the job."""
     running_since: datetime | None = None
     """When the worker that runs it now took it."""
+    expected_at: datetime | None = None
+    """When that worker expects to be done; None where it cannot tell yet."""
     finished_at: datetime | None = None
     worker: str | None = None
     """Who runs it now."""

@@ -16,11 +16,13 @@ A running job that is to be canceled is `canceling` until its worker has let go 
 A running job is its worker's as long as that worker's heartbeat says that it is at this job.  A worker that is stopped
 hands its job back.  From one that fell silent the watchdog takes it back: it is queued for another attempt, or failed
 after the last one, or canceled if that was wished.  Whatever the old worker does to the job afterwards is refused.
-A queued job that no message speaks of is `delivered` anew, which changes nothing else about it.
+A queued job that is in no queue is `delivered` anew, which changes nothing else about it.
+A job that has ended is deleted when somebody asks for it, or when it ended longer ago than jobs are kept.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import assert_never
+from typing import Final
 
 
 class JobStatus(StrEnum):
@@ -38,17 +40,33 @@ class JobStatus(StrEnum):
     @property
     def successors(self) -> frozenset["JobStatus"]:
         """The states that may follow this one."""
-        match self:
-            case JobStatus.QUEUED:
-                return frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED})
-            case JobStatus.RUNNING:
-                return frozenset({JobStatus.QUEUED, JobStatus.CANCELING, JobStatus.SUCCEEDED, JobStatus.FAILED})
-            case JobStatus.CANCELING:
-                return frozenset({JobStatus.CANCELED, JobStatus.FAILED})
-            case JobStatus.SUCCEEDED | JobStatus.FAILED | JobStatus.CANCELED:
-                return frozenset()
-            case _:
-                assert_never(self)
+        return frozenset(after for move in MOVES.values() for before, after in move if before is self)
+
+
+MOVES: Final[Mapping[str, frozenset[tuple[JobStatus, JobStatus]]]] = {
+    "start": frozenset({(JobStatus.QUEUED, JobStatus.RUNNING)}),
+    "hand_over": frozenset({(JobStatus.RUNNING, JobStatus.QUEUED)}),
+    "hand_back": frozenset({(JobStatus.RUNNING, JobStatus.QUEUED)}),
+    "take_back": frozenset(
+        {
+            (JobStatus.RUNNING, JobStatus.QUEUED),
+            (JobStatus.RUNNING, JobStatus.FAILED),
+            (JobStatus.CANCELING, JobStatus.CANCELED),
+        }
+    ),
+    "deliver": frozenset({(JobStatus.QUEUED, JobStatus.QUEUED)}),
+    "succeed": frozenset({(JobStatus.RUNNING, JobStatus.SUCCEEDED)}),
+    "fail": frozenset(
+        {
+            (JobStatus.QUEUED, JobStatus.FAILED),
+            (JobStatus.RUNNING, JobStatus.FAILED),
+            (JobStatus.CANCELING, JobStatus.FAILED),
+        }
+    ),
+    "cancel": frozenset({(JobStatus.QUEUED, JobStatus.CANCELED), (JobStatus.RUNNING, JobStatus.CANCELING)}),
+    "confirm_cancel": frozenset({(JobStatus.CANCELING, JobStatus.CANCELED)}),
+}
+"""Every change of state there is: the method of `JobStore` that makes it, and from which state it leads to which."""
 
 
 class Stage(StrEnum):

@@ -5,7 +5,9 @@
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
     jobs:of:{owner}, jobs:of:{owner}:{status}   the same, of one owner's jobs
+    jobs:ended          sorted set of the ids of those in a terminal state, by time of their end
     jobs:stored         set of the ids of jobs for which object storage may hold more than their results
+    jobs:tidying        there while a round of tidying up is somebody's
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
 allow it.  Nothing else writes these keys.
@@ -24,13 +26,23 @@ from redis.client import Pipeline
 from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.states import MOVES, JobStatus, Stage
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
 
 _FIELDS: dict[str, TypeAdapter[Any]] = {
     name: TypeAdapter(cast(Any, field.annotation)) for name, field in JobRecord.model_fields.items()
 }
+
+_CREATE = """
+local id, score, created_at, plan = unpack(ARGV)
+if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'created_at') == created_at end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+if plan ~= '' then redis.call('SET', KEYS[2], plan) end
+for index = 3, #KEYS do redis.call('ZADD', KEYS[index], score, id) end
+return true
+"""
+"""A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
 
 _REPORT = """
 local status, worker = unpack(redis.call('HMGET', KEYS[1], 'status', 'worker'))
@@ -42,7 +54,9 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 
+_ENDED: Final = "jobs:ended"
 _STORED: Final = "jobs:stored"
+_TIDYING: Final = "jobs:tidying"
 
 MOST_HELD: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
@@ -61,6 +75,7 @@ class JobStore:
 
     def __init__(self, redis_client: redis.Redis, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._redis = redis_client
+        self._create = redis_client.register_script(_CREATE)
         self._report = redis_client.register_script(_REPORT)
         self._now = now
 
@@ -119,10 +134,23 @@ class JobStore:
             hashes = pipeline.execute()
         return tuple(_record(job_id, fields) for job_id, fields in zip(wanted, hashes, strict=True) if fields)
 
-    def queued(self) -> frozenset[str]:
-        """The ids of all queued jobs."""
+    def queued(self, *, outside: Iterable[str] = ()) -> frozenset[str]:
+        """The ids of all queued jobs, those in the sorted sets `outside` left out."""
         with answering():
-            return frozenset(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, -1)))
+            return frozenset(cast(list[str], self._redis.zdiff([_index(JobStatus.QUEUED), *outside])))
+
+    def ended(self, *, inside: Iterable[str]) -> frozenset[str]:
+        """The ids in the sorted sets `inside` of jobs that have ended or are deleted."""
+        unfinished = [_index(status) for status in JobStatus if not status.is_terminal]
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in inside:
+                pipeline.zdiff([key, *unfinished])
+            return frozenset().union(*cast(list[list[str]], pipeline.execute()))
+
+    def unfinished_keys(self, owner: str) -> tuple[str, ...]:
+        """The sorted sets of an owner's jobs that have not ended."""
+        return tuple(_index(status, owner) for status in JobStatus if not status.is_terminal)
 
     def first_queued(self, limit: int) -> tuple[str, ...]:
         """The ids of the queued jobs that were submitted first."""
@@ -146,17 +174,16 @@ class JobStore:
     # the life of a job
 
     def create(self, record: JobRecord, plan: Plan | None) -> None:
-        """Persist a new job.  Call before enqueueing it."""
-        # Microseconds since 1970 are exact in a double, and tell jobs of the same millisecond apart.
-        score = round(record.created_at.timestamp() * 1_000_000)
+        """Persist a new job.  Call before enqueueing it.  Conflict where there is another of that id."""
+        fields = _fields(record.model_dump(mode="json"))
+        pairs = [part for pair in fields.items() for part in pair]
+        keys = [_job(record.id), _plan(record.id), *_indexes(record)]
+        text = "" if plan is None else plan.model_dump_json()
+        score = _score(record.created_at)
         with answering():
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hset(_job(record.id), mapping=_fields(record.model_dump(mode="json")))
-            if plan is not None:
-                pipeline.set(_plan(record.id), plan.model_dump_json())
-            for index in _indexes(record):
-                pipeline.zadd(index, {record.id: score})
-            pipeline.execute()
+            created = self._create(keys=keys, args=[record.id, score, fields["created_at"], text, *pairs])
+        if not created:
+            raise Conflict(f"there is a job '{record.id}'")
 
     def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
         """A worker takes a job queued for `stage`.  Conflict where it was canceled meanwhile, or planned already."""
@@ -167,7 +194,7 @@ class JobStore:
             started_at = record.started_at or now
             return {"worker": worker, "started_at": started_at, "running_since": now, "retry_at": None}
 
-        return self._move(job_id, JobStatus.RUNNING, changes)
+        return self._move("start", job_id, JobStatus.RUNNING, changes)
 
     def hand_over(self, job_id: str, plan: Plan, *, worker: str, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
@@ -177,19 +204,35 @@ class JobStore:
             return {
                 "worker": None,
                 "running_since": None,
+                "expected_at": None,
                 "stage": Stage.SAMPLING,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
             }
 
-        return self._move(job_id, JobStatus.QUEUED, changes, plan=plan)
+        return self._move("hand_over", job_id, JobStatus.QUEUED, changes, plan=plan)
 
-    def report(self, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
+    def report(
+        self,
+        job_id: str,
+        *,
+        worker: str,
+        stage: Stage,
+        progress: float,
+        step: int,
+        expected_at: datetime | None = None,
+    ) -> JobStatus:
         """A worker's sign of progress; answers the status, so that the worker sees a wish to cancel.
 
         Changes nothing unless the job is running.  Raises NotFound, and Conflict where the job is not the worker's.
         """
-        values = {"stage": stage, "progress": progress, "step": step, "updated_at": self._now().isoformat()}
+        values = {
+            "stage": stage,
+            "progress": progress,
+            "step": step,
+            "expected_at": None if expected_at is None else expected_at.isoformat(),
+            "updated_at": self._now().isoformat(),
+        }
         arguments = [part for pair in _fields(values).items() for part in pair]
         with answering():
             text, own = self._report(keys=[_job(job_id)], args=[json.dumps(worker), *arguments])
@@ -210,7 +253,7 @@ class JobStore:
             _require_own(record, worker)
             return _queued_again(record, now)
 
-        return self._move(job_id, JobStatus.QUEUED, changes)
+        return self._move("hand_back", job_id, JobStatus.QUEUED, changes)
 
     def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
         """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
@@ -237,7 +280,7 @@ class JobStore:
                     again = _queued_again(record, now + pause)
                     return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
 
-        return self._move(seen.id, target, changes)
+        return self._move("take_back", seen.id, target, changes)
 
     def deliver(self, seen: JobRecord) -> JobRecord:
         """A queued job, as it was `seen`, is to be put into its queue anew: under this record's name.
@@ -250,7 +293,7 @@ class JobStore:
                 raise Conflict(f"job '{record.id}' is {record.status}, in delivery {record.delivery}")
             return {"delivery": record.delivery + 1, "retry_at": None}
 
-        return self._move(seen.id, JobStatus.QUEUED, changes)
+        return self._move("deliver", seen.id, JobStatus.QUEUED, changes)
 
     def succeed(self, job_id: str, *, worker: str, results: Results, diagnostics: Diagnostics) -> JobRecord:
         """Conflict where the job is to be canceled: the wish came first."""
@@ -266,7 +309,7 @@ class JobStore:
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }
 
-        return self._move(job_id, JobStatus.SUCCEEDED, changes)
+        return self._move("succeed", job_id, JobStatus.SUCCEEDED, changes)
 
     def fail(self, job_id: str, error: ServiceError, *, worker: str | None) -> JobRecord:
         """`worker` gives the job up; None: a job that no worker has.  Conflict where it is not the worker's."""
@@ -275,7 +318,7 @@ class JobStore:
             _require_own(record, worker)
             return {**_ended(now), "error": JobError.of(error)}
 
-        return self._move(job_id, JobStatus.FAILED, changes)
+        return self._move("fail", job_id, JobStatus.FAILED, changes)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
@@ -284,9 +327,9 @@ class JobStore:
             try:
                 match record.status:
                     case JobStatus.QUEUED:
-                        return self._move(job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
+                        return self._move("cancel", job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
                     case JobStatus.RUNNING:
-                        return self._move(job_id, JobStatus.CANCELING, lambda _record, _now: {})
+                        return self._move("cancel", job_id, JobStatus.CANCELING, lambda _record, _now: {})
                     case _:
                         return record
             except Conflict:
@@ -304,20 +347,33 @@ class JobStore:
                 raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
             return _ended(now)
 
-        return self._move(job_id, JobStatus.CANCELED, changes)
+        return self._move("confirm_cancel", job_id, JobStatus.CANCELED, changes)
+
+    def ended_before(self, moment: datetime, limit: int) -> tuple[str, ...]:
+        """The ids of jobs that ended before then, those that did first before others."""
+        with answering():
+            ids = self._redis.zrangebyscore(_ENDED, "-inf", f"({_score(moment)}", start=0, num=limit)
+        return tuple(cast(list[str], ids))
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that has ended.  Raises NotFound, and Conflict while it has not."""
-        record = self.get(job_id)
-        if not record.status.is_terminal:
-            raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
-        with answering():
-            pipeline = self._redis.pipeline(transaction=True)
+        """Forget a job that has ended, and note that object storage may hold what nobody needs any more.
+
+        Of all who try, one may do so.  Raises NotFound, and Conflict while the job has not ended.
+        """
+
+        def attempt(pipeline: Pipeline) -> None:
+            record = _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
+            if not record.status.is_terminal:
+                raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
+            pipeline.multi()
             pipeline.delete(_job(job_id), _plan(job_id))
-            for index in _indexes(record):
+            for index in (*_indexes(record), _ENDED):
                 pipeline.zrem(index, job_id)
             outbox.forget(pipeline, job_id)
-            pipeline.execute()
+            pipeline.sadd(_STORED, job_id)
+
+        with answering():
+            self._redis.transaction(cast(Any, attempt), _job(job_id))
 
     # what is stored for a job
 
@@ -342,14 +398,20 @@ class JobStore:
         with answering():
             self._redis.srem(_STORED, job_id)
 
+    def may_tidy_up(self, seconds: float) -> bool:
+        """Of all who ask within these seconds, one may."""
+        with answering():
+            return bool(self._redis.set(_TIDYING, 1, nx=True, px=round(seconds * 1000)))
+
     def _move(
         self,
+        move: str,
         job_id: str,
         target: JobStatus | Callable[[JobRecord], JobStatus],
         changes: Callable[[JobRecord, datetime], dict[str, Any]],
         plan: Plan | None = None,
     ) -> JobRecord:
-        """Raises NotFound, and Conflict where the job's status has no such successor."""
+        """Raises NotFound, and Conflict where `states.MOVES` has no such move."""
         key = _job(job_id)
         tried: list[JobRecord] = []
 
@@ -358,7 +420,7 @@ class JobStore:
             if record in tried:  # the connection broke after an earlier attempt was written and before its answer
                 return record
             status = target if isinstance(target, JobStatus) else target(record)
-            if status not in record.status.successors:
+            if (record.status, status) not in MOVES[move]:
                 raise Conflict(f"job '{job_id}' is {record.status} and cannot become {status}")
             now = self._now()
             update = {**changes(record, now), "status": status, "updated_at": now}
@@ -371,7 +433,9 @@ class JobStore:
             for index in _indexes_by_status(record, record.status):
                 pipeline.zrem(index, job_id)
             for index in _indexes_by_status(record, status):
-                pipeline.zadd(index, {job_id: round(record.created_at.timestamp() * 1_000_000)})
+                pipeline.zadd(index, {job_id: _score(record.created_at)})
+            if moved.finished_at is not None:
+                pipeline.zadd(_ENDED, {job_id: _score(moved.finished_at)})
             outbox.enter(pipeline, moved)
             return moved
 
@@ -394,11 +458,18 @@ def _not_yours(job_id: str, status: JobStatus) -> Conflict:
 
 def _queued_again(record: JobRecord, retry_at: datetime) -> dict[str, Any]:
     stage = Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
-    return {"worker": None, "running_since": None, "stage": stage, "retry_at": retry_at}
+    return {"worker": None, "running_since": None, "expected_at": None, "stage": stage, "retry_at": retry_at}
 
 
 def _ended(now: datetime) -> dict[str, Any]:
-    return {"worker": None, "running_since": None, "stage": None, "retry_at": None, "finished_at": now}
+    return {
+        "worker": None,
+        "running_since": None,
+        "expected_at": None,
+        "stage": None,
+        "retry_at": None,
+        "finished_at": now,
+    }
 
 
 def _job(job_id: str) -> str:
@@ -423,6 +494,11 @@ def _indexes_by_status(record: JobRecord, status: JobStatus) -> tuple[str, ...]:
     return _index(status), _index(status, record.owner)
 
 
+def _score(moment: datetime) -> int:
+    """Microseconds since 1970: exact in a double, and they tell jobs of the same millisecond apart."""
+    return round(moment.timestamp() * 1_000_000)
+
+
 def _fields(values: dict[str, Any]) -> dict[Any, Any]:
     return {name: json.dumps(value) for name, value in values.items()}
 
@@ -431,3 +507,7 @@ def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     return JobRecord(**{name: _FIELDS[name].validate_json(text) for name, text in fields.items()})
+
+
+job_key, record_of = _job, _record
+"""For those who read without a store: `reading.py`."""

@@ -1,39 +1,38 @@
-"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.  And nothing but its results
-outlives it.
+"""Nobody's job is lost: what died with its worker, or never reached a queue, goes on.
 
 Every API and every worker runs one.  All see the same; the store lets exactly one act on a job.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
 import structlog
 
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerRegistry
 from generator_service.jobs.record import JobRecord
+from generator_service.jobs.routine import Routine
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
-from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
+from shared.errors import Conflict, NotFound
 
 FIRST_PAUSE: Final = timedelta(seconds=1)
 """Before the second attempt; twice as long before each further one."""
 LONGEST_PAUSE: Final = timedelta(minutes=1)
-LEAVING_SECONDS: Final = 2.0
-"""How long the end of the block waits for a look under way."""
 
 log = structlog.get_logger(__name__)
 
 
-class Watchdog:
-    """Looks once a heartbeat, in a thread of its own, while the `with` block runs.
+class Watchdog(Routine):
+    """Looks once a heartbeat.
 
     A look that follows an outage proves nothing: the workers could not beat either.  So nobody is judged before
     `BEATS_TO_EXPIRY` heartbeats of looks without a gap.
     """
+
+    name = "watchdog"
 
     def __init__(
         self,
@@ -41,32 +40,21 @@ class Watchdog:
         delivery: Delivery,
         workers: WorkerRegistry,
         attempts: int,
-        delete_leftovers: Callable[[str, int | None], None] | None = None,
         on_taken_back: Callable[[JobStatus], None] = lambda _: None,
     ) -> None:
-        """attempts: how many each job has.  delete_leftovers: the object storage's, in processes that know it.
-        on_taken_back: called with the status of each job that this very watchdog has taken from a silent worker."""
+        """attempts: how many each job has.  on_taken_back: called with the status of each job that this very watchdog
+        has taken from a silent worker."""
+        super().__init__(workers.heartbeat_seconds)
         self._store = store
         self._delivery = delivery
         self._workers = workers
         self._attempts = attempts
-        self._delete_leftovers = delete_leftovers
         self._on_taken_back = on_taken_back
         self._patience = BEATS_TO_EXPIRY * workers.heartbeat_seconds
         self._looked_at = float("-inf")
         self._watching_since = float("-inf")
         self._suspected: dict[_Suspect, float] = {}
         """Since when: jobs that may just be on their way from one hand to the next."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join(LEAVING_SECONDS)
 
     def look(self) -> None:
         """Raises Unavailable."""
@@ -74,10 +62,12 @@ class Watchdog:
         if begin - self._looked_at > 2 * self._workers.heartbeat_seconds:
             self._watching_since = begin
             self._suspected = {}
+        self._looked_at = float("-inf")  # until this look has come to its end
         held = self._store.held()  # before the workers: who takes a job meanwhile is not missed among them
         at_work = {worker.name: worker.job for worker in self._workers.workers()}
         abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
-        unspoken_of = self._store.some(self._store.queued() - self._delivery.waiting())
+        orders = [order.key for order in self._delivery.orders()]
+        unspoken_of = self._store.some(self._store.queued(outside=orders))
         now = time.monotonic()
         suspects = {_suspect(record) for record in (*abandoned, *unspoken_of)}
         self._suspected = {suspect: self._suspected.get(suspect, now) for suspect in suspects}
@@ -89,7 +79,6 @@ class Watchdog:
             if record.status is JobStatus.QUEUED and (_is_due(record) or self._long_suspected(record, now)):
                 self._deliver(record)
         self._looked_at = now
-        self._tidy_up()
 
     def _long_suspected(self, record: JobRecord, now: float) -> bool:
         return record.retry_at is None and now - self._suspected[_suspect(record)] >= self._patience
@@ -112,32 +101,11 @@ class Watchdog:
 
     def _deliver(self, record: JobRecord) -> None:
         try:
-            # Should this process die between the two, the next delivery has another name.
+            # Should this process die between the two, the job is in no queue still, and is found again.
             self._delivery.enqueue(self._store.deliver(record), first=True)
         except (Conflict, NotFound):
             return
         log.info("job_delivered_anew", job_id=record.id, request_id=record.request_id, attempt=record.attempt)
-
-    def _tidy_up(self) -> None:
-        if self._delete_leftovers is None:
-            return
-        try:
-            for job_id, winner in self._store.leftovers().items():
-                self._delete_leftovers(job_id, winner)
-                self._store.forget_objects(job_id)
-        except StorageUnavailable as outage:
-            log.warning("leftovers_not_deleted", reason=outage.detail)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.look()
-            except Unavailable as outage:
-                log.warning("watchdog_blind", reason=outage.detail)
-                self._looked_at = float("-inf")
-            except Exception:  # whatever it is, nobody else looks after the jobs
-                log.exception("watchdog_blind")
-            self._stopping.wait(self._workers.heartbeat_seconds)
 
 
 _Suspect = tuple[str, int, int, str | None]

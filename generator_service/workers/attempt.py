@@ -1,6 +1,6 @@
-"""One attempt at one job, from the message that RQ delivers to an end in its record, whatever happens between.
+"""One attempt at one job, from the call that RQ makes to an end in its record, whatever happens between.
 
-Any number of messages may arrive for a job, at any time: only the one that finds it queued is worked on.
+A worker may be called for a job any number of times, at any time: only the call that finds it queued works on it.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
+from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
@@ -24,6 +24,7 @@ from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
+from shared.errors import Conflict, Unavailable
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
 
@@ -42,9 +43,9 @@ class PlanWorker:
         self.attempts.run(job_id, self._plan)
 
     def _plan(self, record: JobRecord) -> None:
-        """A wish to cancel is seen when the planner has answered: `hand_over` raises Conflict."""
+        """A wish to cancel is seen while the planner thinks, and once it has answered: `hand_over` raises Conflict."""
         begin = time.perf_counter()
-        plan = self.planner.plan(record)
+        plan = self.planner.plan(record, lambda: self._require_wanted(record))
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
         worker = self.attempts.worker
@@ -54,6 +55,15 @@ class PlanWorker:
         self.delivery.enqueue(planned)
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
+
+    def _require_wanted(self, record: JobRecord) -> None:
+        """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""
+        try:
+            now = self.store.get(record.id)
+        except Unavailable:
+            return  # no reason to lose the plan
+        if (now.status, now.worker) != (JobStatus.RUNNING, self.attempts.worker):
+            raise Conflict(f"job '{record.id}' is {now.status}: nobody waits for this plan")
 
 
 _SERVING: ContextVar[PlanWorker] = ContextVar("plan_worker")
@@ -85,12 +95,12 @@ def run_plan_worker(settings: Settings) -> None:
         exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
-        PlannerClient(
-            settings.planner_url, settings.planner_timeout, settings.planner_patience, token=settings.planner_token
-        ) as planner,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
+        planner = PlannerClient(
+            settings.planner_url, settings.planner_timeout, settings.planner_patience, token=settings.planner_token
+        )
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.PLANNING, count=metrics.attempt)
         watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)

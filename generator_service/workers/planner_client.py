@@ -1,12 +1,13 @@
 """The planner as its worker sees it: a prompt in, a valid plan out, or the error that the job will show."""
 
-from types import TracebackType
-from typing import Any, Final, Self
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
 
 import httpx
 import structlog
 from pydantic import SecretStr, ValidationError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from generator_service.jobs.record import JobRecord
 from shared.errors import (
@@ -27,6 +28,8 @@ PATIENCE_SECONDS: Final = 600.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 """Between the first attempt and the second; each later pause is twice as long."""
 LONGEST_PAUSE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.5
+"""While the planner thinks, it is asked so often whether the plan is still wanted."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +40,6 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
 
 
 class PlannerClient:
-    """Closes its connections at the end of a `with` block."""
-
     def __init__(
         self,
         url: str,
@@ -49,13 +50,11 @@ class PlannerClient:
     ) -> None:
         """timeout: seconds that one plan may take.  patience: seconds after which no further attempt begins.  token:
         the planner's, where it asks for one."""
+        self._url = url
         self._timeout = timeout
-        limits = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
-        headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-        # No proxy between our own parts.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=limits, trust_env=False)
-        trace_client(self._http)
-        self._retrying = Retrying(
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+        self._certificates = httpx.create_ssl_context(trust_env=False)
+        self._retrying = AsyncRetrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
             stop=stop_after_delay(patience),
             before_sleep=_say_so,
@@ -63,18 +62,11 @@ class PlannerClient:
             reraise=True,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
-
-    def plan(self, record: JobRecord) -> Plan:
+    def plan(self, record: JobRecord, while_thinking: Callable[[], None] = lambda: None) -> Plan:
         """Tries again where the planner cannot be reached or is not ready; not where a plan took too long.
 
-        Raises what the planner answered (PlanningFailed and InvalidRequest with their violations,
+        `while_thinking` is called every `LOOK_SECONDS`; whatever it raises breaks the connection off, and is raised.
+        Else raises what the planner answered (PlanningFailed and InvalidRequest with their violations,
         LanguageModelUnavailable), or PlannerUnavailable.
         """
         settings = record.settings
@@ -87,13 +79,32 @@ class PlannerClient:
             "seed": settings.seed,
         }
         try:
-            return self._retrying(self._ask, order, {} if record.request_id is None else {HEADER: record.request_id})
+            return asyncio.run(self._patiently(order, record.request_id, while_thinking))
         except httpx.ReadTimeout as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
 
-    def _ask(self, order: dict[str, Any], headers: dict[str, str]) -> Plan:
+    async def _patiently(
+        self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]
+    ) -> Plan:
+        limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
+        headers = self._headers if request_id is None else self._headers | {HEADER: request_id}
+        # No proxy between our own parts.
+        client = httpx.AsyncClient(
+            base_url=self._url, headers=headers, timeout=limits, verify=self._certificates, trust_env=False
+        )
+        trace_client(client)
+        async with client as http:
+            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._retrying(self._ask, http, order))
+            try:
+                while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
+                    while_thinking()
+            finally:
+                asking.cancel()
+            return asking.result()
+
+    async def _ask(self, http: httpx.AsyncClient, order: dict[str, Any]) -> Plan:
         try:
-            response = self._http.post("/plans", json=order, headers=headers)
+            response = await http.post("/plans", json=order)
         except httpx.ReadTimeout:
             raise
         except httpx.TransportError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery, render_queue
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -31,7 +32,7 @@ from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDE
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
-from generator_service.workers.progress import progress_at
+from generator_service.workers.progress import Pace, progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from generator_service.workers.spool import Spool, Spooled
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
@@ -192,6 +193,7 @@ class _Reporter:
         self._begin_span = begin_span
         self._time_step = time_step
         self._step_began: float | None = None
+        self._pace = Pace()
 
     def on_step(self, state: StepState) -> None:
         if self._step_began is not None:  # the first has the text encoder's time in it
@@ -206,6 +208,8 @@ class _Reporter:
 
     def on_stage(self, stage: Stage) -> None:
         self._begin_span(stage.value)
+        if stage is Stage.SAMPLING:
+            self._pace.begin(progress_at(stage, self._share()), datetime.now(UTC))
         self._report(stage, self._share() if stage is Stage.SAMPLING else 0.0)
         if self._stopping.is_set() and stage is Stage.SAMPLING:
             raise Stopped
@@ -222,7 +226,12 @@ class _Reporter:
         progress = progress_at(stage, share)
         try:
             status = self._store.report(
-                self._job_id, worker=self._worker, stage=stage, progress=progress, step=self._step
+                self._job_id,
+                worker=self._worker,
+                stage=stage,
+                progress=progress,
+                step=self._step,
+                expected_at=self._pace.expected_end(progress, datetime.now(UTC)),
             )
         except (Conflict, NotFound) as error:
             raise Cancelled from error
@@ -288,21 +297,16 @@ def run_render_worker(settings: Settings) -> None:
         store = JobStore(text)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.SAMPLING, count=metrics.attempt)
-        watchdog = Watchdog(
-            store,
-            delivery,
-            registry,
-            settings.maximum_attempts,
-            delete_leftovers=objects.delete_leftovers,
-            on_taken_back=metrics.taken_back,
-        )
+        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)
+        retention = timedelta(days=settings.retention_days)
+        janitor = Janitor(store, delivery, objects.delete_leftovers, retention, settings.heartbeat_seconds)
         stopping = threading.Event()
         spool = Spool(settings.render.spool)
         spool.tidy_up(store)
         worker = RenderWorker(
             store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, spool, metrics=metrics
         )
-        with serving(worker), watchdog:
+        with serving(worker), watchdog, janitor:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
     log.info("worker_stopped", worker=name)

@@ -15,13 +15,14 @@ from types import FrameType
 from typing import Any, Final, Literal
 
 import structlog
-from rq import Queue, SimpleWorker
-from rq.exceptions import DequeueTimeout, StopRequested
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from generator_service.jobs.connection import answering
+from generator_service.jobs.delivery import DeliveryQueue
 from generator_service.jobs.message import Message
 from shared.errors import Unavailable
 
@@ -39,7 +40,7 @@ def worker_name(kind: Literal["plan", "render", "webhook"]) -> str:
     return f"{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
-def work_until_stopped(queue: Queue, name: str, stopping: threading.Event) -> None:
+def work_until_stopped(queue: DeliveryQueue, name: str, stopping: threading.Event) -> None:
     """`stopping` is set by the first signal.  Must be called in the main thread, where signals arrive."""
     # RQ waits worker_ttl - 15 seconds for a message, and never lets a socket time out before that.
     ttl = WAIT_SECONDS + 15
@@ -93,24 +94,19 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
     def dequeue_job_and_maintain_ttl(self, _timeout: int | None, _max_idle_time: int | None = None) -> Any:
         while not self._stop_requested:
             with _outliving_outages():
-                try:
-                    self.set_state(WorkerStatus.IDLE)
-                    self.heartbeat()
-                    if self.should_run_maintenance_tasks:
-                        self.run_maintenance_tasks()
-                    return self.queue_class.dequeue_any(
-                        self.queues,
-                        WAIT_SECONDS,
-                        connection=self.connection,
-                        job_class=self.job_class,
-                        serializer=self.serializer,
-                    )
-                except DequeueTimeout:
-                    continue
+                self.set_state(WorkerStatus.IDLE)
+                self.heartbeat()
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()
+                (queue,) = self.queues
+                job = queue.take(WAIT_SECONDS)
+                if job is not None:
+                    return job, queue
+                continue
             time.sleep(WAIT_SECONDS)
         raise StopRequested
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
+    def execute_job(self, job: Job, queue: DeliveryQueue) -> None:
         with _outliving_outages():  # the job's own record is ours, and written; this is RQ's
             super().execute_job(job, queue)
 

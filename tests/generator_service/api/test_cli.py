@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from httpx_sse import connect_sse
 from rich.console import Console
-from rq import Queue
-from rq.serializers import JSONSerializer
 from typer.testing import CliRunner, Result
 
 from deploy.servers import LOOPBACK, free_ports
@@ -41,11 +40,11 @@ def worker(api) -> Iterator[Callable[[Callable[[str], None]], None]]:
 
     def employ(work: Callable[[str], None]) -> None:
         def wait_and_work() -> None:
-            queues = [api.parts.delivery.queue(name) for name in (PLAN_QUEUE, render_queue("emoji-world"))]
-            message, _ = Queue.dequeue_any(
-                queues, timeout=20, connection=queues[0].connection, serializer=JSONSerializer
-            )
-            work(message.args[0])
+            orders = [api.parts.delivery.queue(name).order for name in (PLAN_QUEUE, render_queue("emoji-world"))]
+            deadline = time.monotonic() + 20
+            while (job := next(filter(None, (order.take(1) for order in orders)), None)) is None:
+                assert time.monotonic() < deadline
+            work(job)
 
         threads.append(threading.Thread(target=wait_and_work))
         threads[-1].start()
@@ -80,13 +79,14 @@ def test_submit_fetches_video_strip_and_plan_and_prints_their_paths(api, run, wo
 
     worker(work)
     video = tmp_path / "out" / "my video.mp4"
-    result = run("submit", "a red lorry", "--seed", "7", "--steps", "30", "--out", str(video))
+    result = run("submit", "a red lorry", "--seed", "7", "--steps", "30", "--priority", "low", "--out", str(video))
 
     assert result.exit_code == 0, result.output
     stem = tmp_path / "out" / "my video"
     assert result.stdout.splitlines() == [f"{stem}.mp4", f"{stem}.preview.png", f"{stem}.plan.json"]
     assert video.read_bytes()[4:8] == b"ftyp"
     assert json.loads((tmp_path / "out" / "my video.plan.json").read_text())["prompt"] == plan.prompt
+    assert [job.priority for job in api.parts.store.list(limit=5).jobs] == ["low"]
     lines = result.stderr.splitlines()
     assert "seed 7" in lines[0]
     assert "'lorry' is drawn as 'car'" in lines

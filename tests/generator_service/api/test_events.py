@@ -61,8 +61,7 @@ def test_a_move_in_the_queue_is_a_change(api):
     first, second = api.submit(), api.submit()
     stream = follow(api, second)
     assert next(stream).queue_position == 1
-    queue = api.parts.delivery.queue("plan")
-    queue.remove(next(message for message in queue.jobs if message.args == [first]))
+    api.http.post(f"/jobs/{first}/cancel")
     assert next(stream).queue_position == 0
 
 
@@ -71,8 +70,8 @@ def test_the_stream_of_a_job_that_is_deleted_ends(api, monkeypatch):
     stream = follow(api, job)
     next(stream)
     # Between two looks of the stream a job can end and be deleted; here it is gone without having ended.
-    get = api.parts.store.get
-    monkeypatch.setattr(api.parts.store, "get", lambda _: get("0" * 32))
+    look = api.parts.reader.look
+    monkeypatch.setattr(api.parts.reader, "look", lambda _: look("0" * 32))
     assert list(stream) == []
 
 
@@ -110,15 +109,15 @@ def test_the_stream_outlives_an_outage_of_redis(api, monkeypatch):
     job = api.submit()
     stream = follow(api, job)
     next(stream)
-    get, asked = api.parts.store.get, threading.Event()
+    look, asked = api.parts.reader.look, threading.Event()
 
-    def silent(_: str) -> JobRecord:
+    async def silent(_: str) -> tuple[JobRecord, int | None]:
         asked.set()
         raise Unavailable("Redis does not answer")
 
-    monkeypatch.setattr(api.parts.store, "get", silent)
+    monkeypatch.setattr(api.parts.reader, "look", silent)
     assert asked.wait(10)
-    monkeypatch.setattr(api.parts.store, "get", get)
+    monkeypatch.setattr(api.parts.reader, "look", look)
     api.parts.store.cancel(job)
     assert [view.status for view in stream] == [JobStatus.CANCELED]
 

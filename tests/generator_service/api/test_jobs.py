@@ -26,7 +26,7 @@ def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
 
     record = api.parts.store.get(job.id)
     assert record.prompt == "a red car"
-    assert [message.args for message in api.parts.delivery.queue(PLAN_QUEUE).jobs] == [[job.id]]
+    assert api.parts.delivery.queue(PLAN_QUEUE).job_ids == [job.id]
 
 
 def test_a_plan_of_ones_own_skips_planning(api, plan):
@@ -36,7 +36,7 @@ def test_a_plan_of_ones_own_skips_planning(api, plan):
     assert (job.stage, job.planner, job.prompt) == (Stage.SAMPLING, None, plan.prompt)
     assert api.parts.store.plan(job.id) == plan
     assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
-    assert [message.args for message in api.parts.delivery.queue(render_queue("emoji-world")).jobs] == [[job.id]]
+    assert api.parts.delivery.queue(render_queue("emoji-world")).job_ids == [job.id]
 
 
 def test_a_refused_job_leaves_nothing(api):
@@ -45,25 +45,16 @@ def test_a_refused_job_leaves_nothing(api):
     assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
 
 
-def test_a_job_that_cannot_be_enqueued_fails_rather_than_waits_for_ever(api, problem, monkeypatch):
+def test_a_job_that_is_kept_but_cannot_be_enqueued_is_accepted(api, monkeypatch):
+    """A watchdog puts it into its queue."""
+
     def silent(_: JobRecord) -> None:
         raise Unavailable("Redis does not answer")
 
     monkeypatch.setattr(api.parts.delivery, "enqueue", silent)
-    problem(api.http.post("/jobs", json={"prompt": "a red car"}), 503, "unavailable")
-    (record,) = api.parts.store.list(limit=5).jobs
-    assert (record.status, record.error.retryable) == (JobStatus.FAILED, True)
-
-
-def test_a_job_that_reached_its_worker_though_it_seemed_not_enqueued_goes_on(api, problem, monkeypatch):
-    def silent(record: JobRecord) -> None:
-        api.start(record.id)
-        raise Unavailable("Redis does not answer")
-
-    monkeypatch.setattr(api.parts.delivery, "enqueue", silent)
-    problem(api.http.post("/jobs", json={"prompt": "a red car"}), 503, "unavailable")
-    (record,) = api.parts.store.list(limit=5).jobs
-    assert record.status is JobStatus.RUNNING
+    job = api.submit()
+    assert api.parts.store.get(job).status is JobStatus.QUEUED
+    assert api.http.get(f"/jobs/{job}").json()["queue_position"] is None
 
 
 def test_the_answer_hides_storage_keys_and_dates_are_utc(api):

@@ -170,19 +170,19 @@ def test_the_published_schema_is_one_that_plans_keep(api, plan):
         validator(schema).validate(returned | {"tracks": "none"})
 
 
-def test_time_left_is_the_rest_at_the_rate_so_far(api):
+def test_time_left_until_the_end_that_the_worker_expects(api):
     job = api.submit()
-    assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
     api.start(job)
-    api.parts.store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.2, step=5)
-    record = api.parts.store.get(job)
+    assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    record = record.model_copy(update={"running_since": begin, "updated_at": begin + timedelta(seconds=10)})
-
+    expected_at = begin + timedelta(seconds=50)
+    api.parts.store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.2, step=5, expected_at=expected_at)
+    record = api.parts.store.get(job)
     assert seconds_left(record, begin + timedelta(seconds=10)) == 40.0
-    assert seconds_left(record, begin + timedelta(seconds=25)) == 25.0
     assert seconds_left(record, begin + timedelta(seconds=90)) == 0.0
-    assert seconds_left(record.model_copy(update={"progress": 0.05}), begin + timedelta(seconds=10)) is None
+    assert api.http.get(f"/jobs/{job}").json()["seconds_left"] == 0.0
+    api.parts.store.cancel(job)
+    assert api.http.get(f"/jobs/{job}").json()["seconds_left"] is None
 
 
 @pytest.mark.parametrize("module", [f"generator_service.{name}" for name in ("api.app", "client", "__main__")])

@@ -176,10 +176,10 @@ def test_unknown_paths_and_methods_are_problems(api, problem):
 
 
 def test_a_surprise_is_a_500_without_internals(api, problem, monkeypatch):
-    def surprise(_: str) -> None:
+    async def surprise(_: str) -> None:
         raise RuntimeError("redis password is hunter2")
 
-    monkeypatch.setattr(api.parts.store, "get", surprise)
+    monkeypatch.setattr(api.parts.reader, "look", surprise)
     with capture_logs() as logs:
         answer = api.http.get(f"/jobs/{'0' * 32}")
     problem(answer, 500, "internal")

@@ -27,18 +27,20 @@ def delivery(raw_client: redis.Redis) -> Delivery:
 def test_a_job_without_plan_goes_to_the_planners(delivery: Delivery, make_record: MakeRecord) -> None:
     record = make_record(stage=Stage.PLANNING)
     delivery.enqueue(record)
-    (message,) = delivery.queue(PLAN_QUEUE).jobs
-    assert (message.func_name, message.args) == (PLAN_FUNCTION, [record.id])
-    assert message.timeout == 600
     assert delivery.queue(render_queue("emoji-world")).count == 0
+    message = delivery.queue(PLAN_QUEUE).take(1)
+    assert message is not None
+    assert (message.func_name, message.args) == (PLAN_FUNCTION, (record.id,))
+    assert message.timeout == 600
 
 
 def test_a_job_with_plan_goes_to_its_backbones_renderers(delivery: Delivery, make_record: MakeRecord) -> None:
     record = make_record(stage=Stage.SAMPLING)
     delivery.enqueue(record)
-    (message,) = delivery.queue("render.emoji-world").jobs
-    assert (message.func_name, message.args) == (RENDER_FUNCTION, [record.id])
     assert delivery.queue(PLAN_QUEUE).count == 0
+    message = delivery.queue("render.emoji-world").take(1)
+    assert message is not None
+    assert (message.func_name, message.args) == (RENDER_FUNCTION, (record.id,))
 
 
 @pytest.mark.parametrize("path", [PLAN_FUNCTION, RENDER_FUNCTION])
@@ -52,6 +54,8 @@ def test_messages_are_json_and_never_pickle(
 ) -> None:
     record = make_record()
     delivery.enqueue(record)
+    assert raw_client.keys("rq:*") == []  # RQ knows of it once a worker has taken it
+    delivery.queue(PLAN_QUEUE).take(1)
     (key,) = raw_client.keys("rq:job:*")
     fields = raw_client.hgetall(key)
     message = json.loads(zlib.decompress(fields[b"data"]))
@@ -98,18 +102,15 @@ def test_no_position_outside_the_queue(delivery: Delivery, make_record: MakeReco
 def test_rq_keeps_nothing_of_a_job_that_is_done(
     delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
 ) -> None:
-    record = make_record()
-    delivery.enqueue(record)
-    (identifier,) = delivery.queue(PLAN_QUEUE).job_ids
-    assert Job.fetch(identifier, connection=raw_client, serializer=JSONSerializer).result_ttl == 0
+    delivery.enqueue(make_record())
+    message = delivery.queue(PLAN_QUEUE).take(1)
+    assert message is not None
+    assert Job.fetch(message.id, connection=raw_client, serializer=JSONSerializer).result_ttl == 0
 
 
-def test_both_stages_of_one_job_have_messages_of_their_own(delivery: Delivery, make_record: MakeRecord) -> None:
-    record = make_record()
-    delivery.enqueue(record)
-    delivery.enqueue(record.model_copy(update={"stage": Stage.SAMPLING}))
-    (first,), (second,) = delivery.queue(PLAN_QUEUE).job_ids, delivery.queue("render.emoji-world").job_ids
-    assert first != second
+def test_nothing_is_put_where_nobody_looks(delivery: Delivery) -> None:
+    with pytest.raises(TypeError):
+        delivery.queue(PLAN_QUEUE).enqueue(PLAN_FUNCTION, args=("f" * 32,))
 
 
 def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
@@ -119,27 +120,49 @@ def test_redis_is_down(no_redis: redis.Redis, make_record: MakeRecord) -> None:
     with pytest.raises(Unavailable):
         delivery.position(make_record())
     with pytest.raises(Unavailable):
-        delivery.waiting()
+        delivery.withdraw("f" * 32)
+    with pytest.raises(Unavailable):
+        delivery.tidy_up()
+    with pytest.raises(Unavailable):
+        delivery.messages()
+    with pytest.raises(Unavailable):
+        delivery.forget("plan-1-1")
+    with pytest.raises(Unavailable):
+        delivery.worker_of("plan-1-1")
 
 
-def test_the_jobs_that_a_message_speaks_of(
+def test_a_job_is_in_its_queue_once(delivery: Delivery, make_record: MakeRecord) -> None:
+    waiting, record = make_record(), make_record()
+    for each in (waiting, record):
+        delivery.enqueue(each)
+    delivery.enqueue(record.model_copy(update={"delivery": 2}), first=True)
+    assert delivery.queue(PLAN_QUEUE).job_ids == [record.id, waiting.id]
+
+
+@pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
+def test_a_withdrawn_job_leaves_the_queue_and_those_behind_it_move_up(
+    stage: Stage, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    first, gone, last = (make_record(stage=stage) for _ in range(3))
+    for record in (first, gone, last):
+        delivery.enqueue(record)
+    delivery.withdraw(gone.id)
+    assert [delivery.position(record) for record in (first, gone, last)] == [0, None, 1]
+    delivery.withdraw(gone.id)  # again, it is no error
+    for record in (first, last):
+        delivery.withdraw(record.id)
+    assert raw_client.keys("*") == []
+
+
+def test_a_message_that_a_worker_has_taken_is_not_withdrawn(
     delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
 ) -> None:
-    assert delivery.waiting() == frozenset()
-    planning, rendering, taken = make_record(), make_record(stage=Stage.SAMPLING), make_record()
-    for record in (taken, planning, rendering):
-        delivery.enqueue(record)
-    raw_client.lpop(delivery.queue(PLAN_QUEUE).key)
-    delivery.queue(PLAN_QUEUE).enqueue("somebody.elses")
-    assert delivery.waiting() >= {planning.id, rendering.id}
-    assert taken.id not in delivery.waiting()
-
-
-def test_each_delivery_has_a_message_of_its_own(delivery: Delivery, make_record: MakeRecord) -> None:
-    """RQ deletes the message of a job that is handed back after that job was delivered anew."""
     record = make_record()
     delivery.enqueue(record)
-    delivery.enqueue(record.model_copy(update={"delivery": 2}), first=True)
-    second, first = delivery.queue(PLAN_QUEUE).job_ids
-    assert first != second
-    assert delivery.position(record) == 1
+    message = delivery.queue(PLAN_QUEUE).take(1)
+    assert message is not None
+    delivery.withdraw(record.id)
+    assert delivery.messages() == {message.id: record.id}
+    delivery.forget(message.id)
+    assert delivery.messages() == {}
+    assert raw_client.keys("*") == []

@@ -80,7 +80,12 @@ def in_status(store: JobStore, record: JobRecord, status: JobStatus, plan: Plan)
 
 def dump(client: redis.Redis) -> dict[str, object]:
     """Everything in the database."""
-    readers = {"hash": client.hgetall, "string": client.get, "zset": lambda key: client.zrange(key, 0, -1)}
+    readers = {
+        "hash": client.hgetall,
+        "string": client.get,
+        "set": client.smembers,
+        "zset": lambda key: client.zrange(key, 0, -1),
+    }
     return {key: readers[client.type(key)](key) for key in client.scan_iter()}
 
 
@@ -355,20 +360,21 @@ def test_a_report_on_a_deleted_job_leaves_nothing(
     store.delete(job)
     with pytest.raises(NotFound):
         store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.5, step=2)
-    assert dump(text_client) == {}
+    assert dump(text_client) == {"jobs:stored": {job}}
 
 
 # deleting
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_delete_takes_ended_jobs_and_nothing_remains(
+def test_delete_takes_ended_jobs_and_nothing_remains_but_a_note_to_look_after_the_storage(
     status: JobStatus, store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
 ) -> None:
     job = in_status(store, make_record(), status, plan)
     if status.is_terminal:
         store.delete(job)
-        assert dump(text_client) == {}
+        assert dump(text_client) == {"jobs:stored": {job}}
+        assert store.leftovers() == {job: None}
         with pytest.raises(NotFound):
             store.get(job)
     else:
@@ -384,12 +390,39 @@ def test_delete_takes_the_plan_too(
     store.create(record, plan)
     store.cancel(record.id)
     store.delete(record.id)
-    assert dump(text_client) == {}
+    assert dump(text_client) == {"jobs:stored": {record.id}}
 
 
 def test_delete_of_an_unknown_job(store: JobStore) -> None:
     with pytest.raises(NotFound):
         store.delete(UNKNOWN)
+
+
+def test_of_many_who_delete_a_job_one_does(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    job = in_status(store, make_record(), JobStatus.FAILED, plan)
+    outcomes = race(*[lambda: store.delete(job)] * 8)
+    assert outcomes.count(None) == 1
+    assert sum(isinstance(outcome, NotFound) for outcome in outcomes) == 7
+
+
+def test_jobs_by_the_time_of_their_end(text_client: redis.Redis, make_record: MakeRecord) -> None:
+    """Created in one order, ended in another, a minute apart; and one that has not ended."""
+    clock = [datetime(2026, 3, 1, 12, minute, tzinfo=UTC) for minute in range(3)]
+    records = [make_record() for _ in range(4)]
+    for record in records:
+        JobStore(text_client).create(record, None)
+    last, middle, first, _ = (record.id for record in records)
+    for job, moment in zip((first, middle, last), clock, strict=True):
+        JobStore(text_client, now=lambda moment=moment: moment).cancel(job)  # type: ignore[misc]
+    store = JobStore(text_client)
+    assert store.ended_before(clock[2], limit=9) == (first, middle)
+    assert store.ended_before(clock[2] + timedelta(microseconds=1), limit=9) == (first, middle, last)
+    assert store.ended_before(clock[2], limit=1) == (first,)
+
+
+def test_a_round_of_tidying_up_is_one_hands(store: JobStore) -> None:
+    assert race(*[lambda: store.may_tidy_up(30.0)] * 8).count(True) == 1  # type: ignore[arg-type]
+    assert not store.may_tidy_up(30.0)
 
 
 # lists
@@ -462,8 +495,8 @@ def race(*runners: Callable[[], object]) -> list[object]:
         gate.wait()
         try:
             outcomes[index] = runners[index]()
-        except Conflict as conflict:
-            outcomes[index] = conflict
+        except (Conflict, NotFound) as refusal:
+            outcomes[index] = refusal
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(runners))]
     for thread in threads:
@@ -534,6 +567,8 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.report(UNKNOWN, worker="w1", stage=Stage.SAMPLING, progress=0.0, step=0),
         lambda: store.cancel(UNKNOWN),
         lambda: store.delete(UNKNOWN),
+        lambda: store.ended_before(datetime.now(UTC), limit=1),
+        lambda: store.may_tidy_up(1.0),
         *(lambda move=move: move(store, UNKNOWN, plan) for move in MOVES.values()),
     ]
     for call in calls:
@@ -602,3 +637,16 @@ def test_records_are_json_field_by_field(store: JobStore, text_client: redis.Red
     assert set(fields) == set(JobRecord.model_fields)
     assert json.loads(fields["settings"])["seed"] == 7
     assert json.loads(fields["status"]) == "queued"
+
+
+def test_a_job_is_created_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    record = make_record()
+    store.create(record, None)
+    store.create(record, None)  # sent again, since the first answer was lost
+    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    other = record.model_copy(update={"created_at": record.created_at + timedelta(microseconds=1), "prompt": "a dog"})
+    with pytest.raises(Conflict):
+        store.create(other, plan)
+    assert store.get(record.id).worker == "w1"
+    assert store.get(record.id).prompt == record.prompt
+    assert store.plan(record.id) is None

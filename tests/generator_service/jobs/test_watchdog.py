@@ -12,12 +12,11 @@ from structlog.testing import capture_logs
 from generator_service.jobs import watchdog as watchdog_module
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
-from shared.errors import RenderingFailed, StorageUnavailable
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -78,7 +77,7 @@ def running(store: JobStore, make_record: MakeRecord) -> str:
 
 
 def messages(delivery: Delivery, name: str = PLAN_QUEUE) -> list[str]:
-    return [message.args[0] for message in delivery.queue(name).jobs]
+    return delivery.queue(name).job_ids
 
 
 # a silent worker
@@ -225,15 +224,13 @@ def test_a_job_that_never_reached_its_queue_is_delivered_after_a_while(
     assert (store.get(record.id).attempt, store.get(record.id).delivery) == (1, 2)
 
 
-def test_a_message_lost_with_the_worker_that_had_just_taken_it(
-    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, raw_client: redis.Redis,
-    make_record: MakeRecord,
-) -> None:  # fmt: skip
+def test_a_job_lost_with_the_worker_that_had_just_taken_it(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
     record = make_record()
     store.create(record, None)
     delivery.enqueue(record)
-    queue = delivery.queue(PLAN_QUEUE)
-    raw_client.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")  # as RQ does
+    assert delivery.queue(PLAN_QUEUE).order.take(1) == record.id
     look(watchdog, clock, BEATS_TO_EXPIRY)
     assert messages(delivery) == [record.id]
 
@@ -248,6 +245,7 @@ def test_what_is_delivered_anew_comes_first(
     look(watchdog, clock, BEATS_TO_EXPIRY)
     assert messages(delivery) == [lost.id, waiting.id]
     assert delivery.position(store.get(lost.id)) == 0
+    assert store.get(waiting.id).delivery == 1
 
 
 # many of them
@@ -286,60 +284,6 @@ def at_once(calls: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-# what is left in the storage
-
-
-def test_leftovers_go_when_their_jobs_have_ended_however_they_did(
-    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, make_record: MakeRecord
-) -> None:
-    names = ("queued", "running", "canceled", "failed", "succeeded", "deleted", "stored nothing")
-    records = {name: make_record(attempt=2) for name in names}
-    jobs = {name: record.id for name, record in records.items()}
-    for name, record in records.items():
-        store.create(record, None)
-        if name != "stored nothing":
-            store.note_objects(record.id)
-        if name not in ("queued", "canceled"):
-            store.start(record.id, worker="w1", stage=Stage.PLANNING)
-    store.cancel(jobs["canceled"])
-    for name in ("failed", "deleted", "stored nothing"):
-        store.fail(jobs[name], RenderingFailed("broken"), worker="w1")
-    results = Results(video="v", plan=None, preview="w", manifest="m", report="r")
-    store.succeed(jobs["succeeded"], worker="w1", results=results, diagnostics=Diagnostics())
-    store.delete(jobs["deleted"])
-
-    deleted: list[tuple[str, int | None]] = []
-    watchdog = Watchdog(
-        store, delivery, registry, 3, delete_leftovers=lambda job, winner: deleted.append((job, winner))
-    )
-    watchdog.look()
-    assert dict(deleted) == {
-        jobs["canceled"]: None,
-        jobs["failed"]: None,
-        jobs["succeeded"]: 2,
-        jobs["deleted"]: None,
-    }
-    deleted.clear()
-    watchdog.look()
-    assert deleted == []
-
-
-def test_without_storage_leftovers_wait_and_jobs_do_not(
-    store: JobStore, delivery: Delivery, registry: WorkerRegistry, clock: Clock, running: str, make_record: MakeRecord
-) -> None:
-    ended = make_record()
-    store.create(ended, None)
-    store.note_objects(ended.id)
-    store.cancel(ended.id)
-
-    def unavailable(*_: object) -> None:
-        raise StorageUnavailable("down")
-
-    look(Watchdog(store, delivery, registry, 3, delete_leftovers=unavailable), clock, BEATS_TO_EXPIRY)
-    assert store.get(running).attempt == 2
-    assert store.leftovers() == {ended.id: None}
 
 
 # the thread

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -130,6 +131,8 @@ class FakePlanner:
     """The bodies it was sent."""
     before_answer: Callable[[], object] = lambda: None
     """Called between order and answer."""
+    broken_off: int = 0
+    """How often nobody waited for the answer any more."""
 
     def answer(self, path: str, body: bytes) -> Answer:
         if path != "/plans":
@@ -144,6 +147,8 @@ def serving_plans(planner: FakePlanner) -> Iterator[FakePlanner]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             answer = planner.answer(self.path, self.rfile.read(int(self.headers["content-length"])))
+            if select.select([self.connection], [], [], 0.0)[0]:  # all there is to read is the end
+                planner.broken_off += 1
             try:
                 self.send_response(answer.status)
                 self.send_header("content-type", answer.media_type)

@@ -1,19 +1,22 @@
 """From the queue of plans to the queue of renders."""
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from generator_service.jobs.delivery import RENDER_FUNCTION, Delivery
+from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers import plan_worker
 from generator_service.workers.plan_worker import PlanWorker
 from generator_service.workers.planner_client import PlannerClient
-from generator_service.workers.progress import SPANS, progress_at
+from generator_service.workers.progress import SPANS, Pace, progress_at
 from shared.errors import PlanningFailed, Unavailable
 from shared.plan import Plan
 
@@ -21,9 +24,9 @@ Submit = Callable[..., JobRecord]
 
 
 @pytest.fixture
-def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> Iterator[PlanWorker]:
-    with PlannerClient(planner.url, 5.0, first_pause=0.001) as client:
-        yield PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
+def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> PlanWorker:
+    client = PlannerClient(planner.url, 30.0, first_pause=0.001)
+    return PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
 
 
 def test_a_planned_job_waits_for_rendering(
@@ -36,8 +39,7 @@ def test_a_planned_job_waits_for_rendering(
     assert record.progress == pytest.approx(0.05)
     assert 0 < record.diagnostics.seconds["planning"] < 5
     assert store.plan(job) == plan
-    (message,) = delivery.queue("render.emoji-world").jobs
-    assert (message.func_name, message.args) == (RENDER_FUNCTION, [job])
+    assert delivery.queue("render.emoji-world").job_ids == [job]
 
 
 def test_rq_finds_the_worker_by_the_dotted_name(worker: PlanWorker, store: JobStore, submit: Submit) -> None:
@@ -62,7 +64,7 @@ def test_what_cannot_be_planned_fails(
     assert delivery.queue("render.emoji-world").count == 0
 
 
-def test_a_job_canceled_while_it_is_planned_is_not_rendered(
+def test_a_job_canceled_as_its_plan_arrives_is_not_rendered(
     worker: PlanWorker, planner: Any, store: JobStore, delivery: Delivery, submit: Submit
 ) -> None:
     job = submit().id
@@ -71,6 +73,69 @@ def test_a_job_canceled_while_it_is_planned_is_not_rendered(
     assert store.get(job).status is JobStatus.CANCELED
     assert store.plan(job) is None
     assert delivery.queue("render.emoji-world").count == 0
+
+
+def canceled(store: JobStore, job: str) -> None:
+    store.cancel(job)
+
+
+def taken_from_the_worker(store: JobStore, job: str) -> None:
+    store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+
+
+def deleted(store: JobStore, job: str) -> None:
+    store.fail(job, PlanningFailed("given up"), worker="w1")
+    store.delete(job)
+
+
+@pytest.mark.parametrize("end", [canceled, taken_from_the_worker, deleted])
+def test_a_worker_whose_plan_nobody_wants_waits_for_it_no_longer(
+    end: Callable[[JobStore, str], None],
+    worker: PlanWorker,
+    planner: Any,
+    store: JobStore,
+    delivery: Delivery,
+    submit: Submit,
+    wait_until: Callable[..., None],
+) -> None:
+    """The planner would think for a minute."""
+    thinking = threading.Event()
+    planner.before_answer = lambda: (end(store, job), thinking.wait(60))
+    job = submit().id
+    begin = time.monotonic()
+    worker.run(job)
+    assert time.monotonic() - begin < 10
+    thinking.set()
+    wait_until(lambda: planner.broken_off == 1)
+    if end is canceled:
+        assert store.get(job).status is JobStatus.CANCELED
+    if end is taken_from_the_worker:
+        assert (store.get(job).status, store.get(job).attempt) == (JobStatus.QUEUED, 2)
+    assert store.plan(job) is None
+    assert delivery.queue("render.emoji-world").count == 0
+
+    planner.before_answer = lambda: None
+    following = submit().id
+    worker.run(following)
+    assert store.get(following).stage is Stage.SAMPLING
+
+
+def test_a_silent_redis_while_the_planner_thinks_is_no_reason_to_lose_the_plan(
+    worker: PlanWorker, planner: Any, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def silent(self: JobStore, job_id: str) -> JobRecord:
+        asked.set()
+        raise Unavailable("Redis does not answer")
+
+    job = submit().id
+    with monkeypatch.context() as outage:
+        outage.setattr(JobStore, "get", silent)
+        planner.before_answer = lambda: asked.wait(20)
+        worker.run(job)
+    assert asked.is_set()
+    assert store.get(job).stage is Stage.SAMPLING
 
 
 def test_a_planned_job_that_cannot_be_enqueued_is_left_to_the_watchdog(
@@ -97,3 +162,15 @@ def test_stages_follow_one_another_without_gap() -> None:
 def test_progress_inside_a_stage() -> None:
     assert progress_at(Stage.SAMPLING, 0.5) == pytest.approx(0.475)
     assert progress_at(Stage.STORING, 1.0) == 1.0
+
+
+def test_the_pace_of_one_worker() -> None:
+    """It began at half, and a fourth of the job took it 10 s: the last fourth takes as long."""
+    begin = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    pace = Pace()
+    assert pace.expected_end(0.5, begin) is None
+    pace.begin(0.5, begin)
+    assert pace.expected_end(0.54, begin + timedelta(seconds=2)) is None
+    later = begin + timedelta(seconds=10)
+    assert pace.expected_end(0.75, later) == later + timedelta(seconds=10)
+    assert pace.expected_end(1.0, later) == later

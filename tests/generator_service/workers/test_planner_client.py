@@ -24,8 +24,7 @@ Submit = Callable[..., JobRecord]
 
 
 def ask(planner: Any, record: JobRecord, timeout: float = 5.0) -> Plan:
-    with PlannerClient(planner.url, timeout, patience=0.1, first_pause=0.001) as client:
-        return client.plan(record)
+    return PlannerClient(planner.url, timeout, patience=0.1, first_pause=0.001).plan(record)
 
 
 def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:

@@ -4,7 +4,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -84,8 +84,21 @@ class FakeRender:
 
 
 @pytest.fixture
-def objects() -> ObjectStore:
-    return ObjectStore.open(StorageSettings(url="memory://"))
+def s3_settings(s3: S3Server) -> StorageSettings:
+    """A place of the test's own."""
+    return StorageSettings.model_validate(
+        {
+            "url": f"s3://{s3.bucket}/{uuid.uuid4().hex}",
+            "endpoint": s3.endpoint,
+            "access_key": S3_ACCESS_KEY,
+            "secret_key": S3_SECRET_KEY,
+        }
+    )
+
+
+@pytest.fixture
+def objects(s3_settings: StorageSettings) -> ObjectStore:
+    return ObjectStore.open(s3_settings)
 
 
 @pytest.fixture
@@ -126,20 +139,10 @@ def stored(objects: ObjectStore, job: str) -> set[str]:
 
 
 def test_a_rendered_job_is_stored_on_s3(
-    make_worker: MakeWorker, store: JobStore, submit: Submit, plan: Plan, s3: S3Server
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit, plan: Plan
 ) -> None:
-    objects = ObjectStore.open(
-        StorageSettings.model_validate(
-            {
-                "url": f"s3://{s3.bucket}/{uuid.uuid4().hex}",
-                "endpoint": s3.endpoint,
-                "access_key": S3_ACCESS_KEY,
-                "secret_key": S3_SECRET_KEY,
-            }
-        )
-    )
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender(), objects).run(job)
+    make_worker(FakeRender()).run(job)
 
     record = store.get(job)
     assert (record.status, record.stage, record.progress, record.step) == (JobStatus.SUCCEEDED, None, 1.0, 4)
@@ -243,11 +246,11 @@ class Interrupted(ObjectStore):
 
 
 @pytest.fixture
-def interrupted() -> Interrupted:
-    return cast(Interrupted, Interrupted.open(StorageSettings(url="memory://")))
+def interrupted(s3_settings: StorageSettings) -> Interrupted:
+    return cast(Interrupted, Interrupted.open(s3_settings))
 
 
-@pytest.mark.parametrize("name", ["video", "preview", "manifest", "plan"])
+@pytest.mark.parametrize("name", ["video", "preview", "manifest", "report", "plan"])
 def test_a_job_canceled_while_it_is_stored_leaves_no_object(
     name: str, make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
 ) -> None:
@@ -257,6 +260,27 @@ def test_a_job_canceled_while_it_is_stored_leaves_no_object(
     make_worker(FakeRender(), interrupted).run(job)
     assert store.get(job).status is JobStatus.CANCELED
     assert stored(interrupted, job) == set()
+
+
+def test_a_cancel_while_a_job_is_stored_wins_or_comes_too_late(
+    make_worker: MakeWorker, store: JobStore, interrupted: Interrupted, submit: Submit
+) -> None:
+    """Two clients cancel, and cancel again, at any moment from the first object to after the last."""
+    for delay in range(12):
+        job = submit(Stage.SAMPLING).id
+        keys = JobKeys(job)
+        clients = [threading.Timer(0.001 * delay, lambda job=job: store.cancel(job)) for _ in range(2)]  # type: ignore[misc]
+        interrupted.when_stored = lambda key, keys=keys, clients=clients: (  # type: ignore[misc]
+            [client.start() for client in clients] if key == keys.video else None
+        )
+        make_worker(FakeRender(), interrupted).run(job)
+        for client in clients:
+            client.join()
+        record = store.get(job)
+        kept = set() if record.results is None else set(record.results.model_dump().values())
+        assert (record.status is JobStatus.SUCCEEDED) == bool(kept)
+        assert record.status in (JobStatus.SUCCEEDED, JobStatus.CANCELED)
+        assert stored(interrupted, job) == kept
 
 
 def test_a_job_that_vanishes_ends_the_work_and_leaves_nothing(
@@ -438,10 +462,10 @@ def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(
 ) -> None:
     report = JobStore.report
 
-    def flaky(self: JobStore, job_id: str, *, worker: str, stage: Stage, progress: float, step: int) -> JobStatus:
-        if step == 2:
+    def flaky(self: JobStore, job_id: str, **arguments: Any) -> JobStatus:
+        if arguments["step"] == 2:
             raise Unavailable("Redis does not answer")
-        return report(self, job_id, worker=worker, stage=stage, progress=progress, step=step)
+        return report(self, job_id, **arguments)
 
     monkeypatch.setattr(JobStore, "report", flaky)
     job = submit(Stage.SAMPLING).id
@@ -496,6 +520,29 @@ def test_a_worker_that_is_to_stop_saves_the_step_and_hands_the_job_back(
     steps = [name for name in (*first.done, *second.done) if name.startswith("step")]
     assert steps == ["step 1", "step 2", "step 3", "step 4"]  # none is lost, none is done twice
     assert progress == sorted(progress)
+
+
+def test_the_end_of_a_resumed_job_is_expected_from_the_steps_done_since(
+    make_worker: MakeWorker, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of four steps are another's; the fourth, 0.2125 of the job, takes 17 s: so the last 0.1 of it take 8 s."""
+    job = submit(Stage.SAMPLING).id
+    stopping = threading.Event()
+    make_worker(FakeRender(lambda name: stopping.set() if name == "step 3" else None), stopping=stopping).run(job)
+    delivered_anew(store, job)
+    moments = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    monkeypatch.setattr(render_worker, "datetime", SimpleNamespace(now=lambda _: moments[-1]))
+    expected: dict[str, datetime | None] = {}
+
+    def look(name: str) -> None:
+        if name == "step 4":
+            moments.append(moments[-1] + timedelta(seconds=17))
+        expected[name] = store.get(job).expected_at
+
+    make_worker(FakeRender(look)).run(job)
+    assert (expected["sampling"], expected["step 4"]) == (None, None)
+    assert expected["decoding"] == datetime(2026, 3, 1, 12, 0, 17 + 8, tzinfo=UTC)
+    assert store.get(job).expected_at is None
 
 
 def test_a_worker_that_is_ended_in_a_step_saves_the_one_before(

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from deploy.servers import embedded_valkey, free_ports
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
-from generator_service.jobs.message import PLAN_FUNCTION
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -67,8 +66,7 @@ def test_the_first_signal_lets_the_job_finish_and_takes_no_other(
 ) -> None:
     first, second = submit().id, submit().id
     assert work(delivery, lambda _: stop(number)) == [first]
-    (waiting,) = delivery.queue(PLAN_QUEUE).jobs
-    assert waiting.args == [second]
+    assert delivery.queue(PLAN_QUEUE).job_ids == [second]
 
 
 def test_an_idle_worker_stops_at_once(
@@ -126,13 +124,8 @@ def test_a_job_that_does_not_come_to_an_end_is_hurried(
     assert store.get(job).status is JobStatus.QUEUED
 
 
-def test_no_job_and_no_message_ends_the_worker(
-    delivery: Delivery, submit: Submit, store: JobStore, attempts: Any
-) -> None:
+def test_no_job_ends_the_worker(delivery: Delivery, submit: Submit, store: JobStore, attempts: Any) -> None:
     failing, raising, last = submit().id, submit().id, submit().id
-    queue = delivery.queue(PLAN_QUEUE)
-    queue.enqueue("no.such.function", at_front=True)
-    queue.enqueue(PLAN_FUNCTION, args=("too", "many", "arguments"), at_front=True)
 
     def planning_fails(_: JobRecord) -> None:
         raise PlanningFailed("nothing to draw")
@@ -154,7 +147,6 @@ def test_rq_keeps_no_trace_of_work_well_done(delivery: Delivery, submit: Submit,
     work(delivery, lambda _: stop())
     assert list(raw_client.scan_iter("rq:job:*")) == []
     assert raw_client.zcard("rq:wip:plan") == 0
-    assert raw_client.llen(delivery.queue(PLAN_QUEUE).intermediate_queue_key) == 0
 
 
 def test_a_redis_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) -> None:
@@ -168,14 +160,14 @@ def test_a_redis_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) -> 
                 went_away.wait(20)
             time.sleep(0.5)  # the outage
             with embedded_valkey(tmp_path, port) as server, redis.Redis.from_url(server.url) as other:
-                Delivery(other, job_seconds=600).queue(PLAN_QUEUE).enqueue(PLAN_FUNCTION, args=("after",))
+                put(Delivery(other, job_seconds=600), "after")
                 stopped.wait(20)
 
         stopped = threading.Event()
         thread = threading.Thread(target=servers)
         thread.start()
         answers(client)
-        delivery.queue(PLAN_QUEUE).enqueue(PLAN_FUNCTION, args=("before",))
+        put(delivery, "before")
 
         def do(job_id: str) -> None:
             if job_id == "before":
@@ -205,7 +197,7 @@ def test_a_redis_that_takes_no_writes_is_outlived(
     def recover() -> None:
         time.sleep(1.5)  # longer than the worker waits before it asks again
         refused.close()
-        delivery.queue(PLAN_QUEUE).enqueue(PLAN_FUNCTION, args=(after,))
+        put(delivery, after)
 
     def do(job_id: str) -> None:
         if job_id == before:
@@ -218,6 +210,10 @@ def test_a_redis_that_takes_no_writes_is_outlived(
     with refused:
         assert work(delivery, do) == [before, after]
     threads[0].join()
+
+
+def put(delivery: Delivery, job_id: str) -> None:
+    delivery.queue(PLAN_QUEUE).order.put(job_id, owner="anyone", priority="normal")
 
 
 def answers(client: redis.Redis) -> None:

@@ -1,0 +1,108 @@
+"""From a request to a job that cannot be lost: once for each Idempotency-Key, and within the limits."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import Header
+
+from generator_service.api.wiring import Parts
+from generator_service.jobs.admission import Quota
+from generator_service.jobs.idempotency import Reservation
+from generator_service.jobs.record import JobRecord
+from generator_service.request import JobRequest
+from shared.errors import Conflict, LimitReached, NotFound, Unavailable
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]+$",
+        description="Of your own choice, such as a UUID: the same key and the same request (whatever the order and "
+        "spelling of its JSON) make one job within 24 hours, however often they are sent, and are answered with that "
+        "job as it is now.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+
+HEADERS: Final[dict[str, Any]] = {
+    "Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "`true` where this Idempotency-Key had made the job before.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "What the submission rate still allows, as in draft-ietf-httpapi-ratelimit-headers.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "The submission rate, likewise.", "schema": {"type": "string"}},
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    record: JobRecord
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | None) -> Submitted:
+    """The new job; or, where the owner has sent the same before with the same key, that job as it is now.
+
+    Raises LimitReached, KeyReused, StillSubmitting, and NotFound where the key's job is deleted.
+    """
+    if key is None:
+        return _made(parts, record, request)
+    reservation = parts.idempotency.reserve(record.owner, key, request, record.id)
+    if reservation.state == "made":
+        return _replayed(parts, reservation)
+    if reservation.state == "taken over":
+        with suppress(NotFound):
+            return _replayed(parts, reservation)
+    try:
+        new = _made(parts, record.model_copy(update={"id": reservation.job_id}), request)
+    except LimitReached:
+        with suppress(Unavailable):  # else the lease ends by itself
+            parts.idempotency.free(reservation)
+        raise
+    except Conflict:  # this holder was taken for dead, and another one has made the job
+        return _replayed(parts, reservation)
+    _settle(parts, reservation)
+    return new
+
+
+def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
+    quota = parts.admission.admit(record)
+    parts.store.create(record, request.plan)
+    try:
+        parts.delivery.enqueue(record)
+    except Unavailable:  # it is kept, and so it will be done: a watchdog puts it into its queue
+        log.warning("job_not_enqueued", job_id=record.id)
+    return Submitted(record, _rate_headers(quota))
+
+
+def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
+    try:
+        record = parts.store.get(reservation.job_id)
+    except NotFound:
+        raise NotFound(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted") from None
+    _settle(parts, reservation)
+    return Submitted(record, {"Idempotency-Replayed": "true"})
+
+
+def _settle(parts: Parts, reservation: Reservation) -> None:
+    if reservation.state != "made":
+        with suppress(Unavailable):  # else whoever asks next finds the job
+            parts.idempotency.settle(reservation)
+
+
+def _rate_headers(quota: Quota) -> dict[str, str]:
+    return {
+        "RateLimit-Policy": f'"submissions";q={quota.limit};w={quota.seconds}',
+        "RateLimit": f'"submissions";r={quota.left}',
+    }

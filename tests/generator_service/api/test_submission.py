@@ -1,0 +1,220 @@
+"""POST /jobs, once for each Idempotency-Key and within the limits, at real API processes and the real Valkey."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Barrier
+
+import httpx
+import pytest
+
+from deploy.servers import LOOPBACK, answers, free_ports
+from generator_service.client import Client
+from generator_service.jobs.idempotency import Idempotency
+from generator_service.jobs.states import JobStatus
+from generator_service.request import JobRequest
+from shared.errors import KeyReused, QueueFull, Unavailable
+
+CAT, DOG = {"prompt": "a yellow cat", "seed": 7}, {"prompt": "a brown dog"}
+KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
+START_SECONDS = 60
+
+
+@contextmanager
+def api_process(redis_url: str, **environment: str) -> Iterator[str]:
+    """Its address."""
+    port = free_ports(1)[0]
+    variables = {
+        "GENERATOR_REDIS_URL": redis_url,
+        "GENERATOR_PORT": str(port),
+        "GENERATOR_STORAGE_URL": "memory://",
+        "GENERATOR_HEARTBEAT_SECONDS": "3600",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "generator_service", "serve"], env=os.environ | variables | environment
+    )
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(f"{url}/health"):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_fifty_at_once_at_two_processes_make_one_job(redis_url, api):
+    with ExitStack() as stack:
+        urls = [stack.enter_context(api_process(redis_url)) for _ in range(2)]
+        barrier = Barrier(50)
+
+        def post(number: int) -> httpx.Response:
+            with httpx.Client(base_url=urls[number % 2], trust_env=False, timeout=30) as http:
+                http.get("/health")  # connected
+                barrier.wait()
+                return http.post("/jobs", json=CAT, headers=KEY)
+
+        with ThreadPoolExecutor(50) as pool:
+            answered = list(pool.map(post, range(50)))
+    kinds = Counter((answer.status_code, answer.headers.get("Idempotency-Replayed")) for answer in answered)
+    assert kinds[202, None] == 1
+    assert set(kinds) <= {(202, None), (202, "true"), (409, None)}
+    assert len({answer.json()["id"] for answer in answered if answer.status_code == 202}) == 1
+    assert api.parts.store.counts()[JobStatus.QUEUED] == 1
+    assert api.parts.delivery.queue("plan").count == 1
+    assert api.http.post("/jobs", json=CAT, headers=KEY).headers["Idempotency-Replayed"] == "true"
+
+
+def test_the_job_as_it_is_now_is_answered_again(api):
+    first = api.http.post("/jobs", json=CAT, headers=KEY)
+    job = first.json()["id"]
+    assert "Idempotency-Replayed" not in first.headers
+    api.start(job)
+    again = api.http.post("/jobs", json=dict(reversed(CAT.items())), headers=KEY)
+    assert (again.status_code, again.headers["Location"]) == (202, f"/jobs/{job}")
+    assert (again.json()["id"], again.json()["status"]) == (job, "running")
+    assert api.http.post("/jobs", json=CAT).json()["id"] != job  # no key, no memory
+
+
+def test_the_key_of_another_request_is_refused(api, problem):
+    api.http.post("/jobs", json=CAT, headers=KEY)
+    problem(api.http.post("/jobs", json=DOG, headers=KEY), 422, "idempotency_key_reused")
+    assert api.parts.store.counts()[JobStatus.QUEUED] == 1
+
+
+def test_while_the_first_is_worked_on_the_second_is_asked_to_wait(api, problem):
+    request = JobRequest.model_validate(CAT)
+    held = api.parts.idempotency.reserve("anyone", KEY["Idempotency-Key"], request, "f" * 32)
+    answer = api.http.post("/jobs", json=CAT, headers=KEY)
+    assert problem(answer, 409, "still_submitting").retryable
+    assert answer.headers["Retry-After"] == "1"
+    api.parts.idempotency.free(held)
+    assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 202
+
+
+def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client):
+    dead = Idempotency(text_client, lease_seconds=0)
+    dead.reserve("anyone", KEY["Idempotency-Key"], JobRequest.model_validate(CAT), "f" * 32)
+    answer = api.http.post("/jobs", json=CAT, headers=KEY)
+    assert (answer.status_code, answer.json()["id"]) == (202, "f" * 32)
+    assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == "f" * 32
+
+
+def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, monkeypatch):
+    def silent(_: object) -> None:
+        raise Unavailable("Redis does not answer")
+
+    with serve(redis_url=redis_url, queue_limit=1) as api:  # there is no room for another one
+        with monkeypatch.context() as patch:
+            patch.setattr(api.parts.idempotency, "settle", silent)
+            patch.setattr(api.parts.idempotency, "_lease", 0)
+            job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+        again = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (job, "true")
+        assert sum(api.parts.store.counts().values()) == 1
+
+
+def test_one_that_was_only_slow_makes_no_second_job(api, monkeypatch):
+    """It goes on after its lease has ended and somebody else has made the job."""
+    create = api.parts.store.create
+    made: list[str] = []
+
+    def late(record, plan) -> None:
+        monkeypatch.setattr(api.parts.store, "create", create)
+        made.append(api.http.post("/jobs", json=CAT, headers=KEY).json()["id"])
+        api.start(made[0])
+        create(record, plan)
+
+    monkeypatch.setattr(api.parts.idempotency, "_lease", 0)
+    monkeypatch.setattr(api.parts.store, "create", late)
+    answer = api.http.post("/jobs", json=CAT, headers=KEY)
+    assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (202, made[0], "running")
+    assert sum(api.parts.store.counts().values()) == 1
+
+
+def test_the_key_of_a_deleted_job_makes_no_other(api, problem):
+    job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+    api.http.post(f"/jobs/{job}/cancel")
+    api.http.delete(f"/jobs/{job}")
+    problem(api.http.post("/jobs", json=CAT, headers=KEY), 404, "not_found")
+
+
+@pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"a\tb"])
+def test_a_key_is_some_printable_ascii(api, problem, key):
+    found = problem(api.http.post("/jobs", json=CAT, headers={b"Idempotency-Key": key}), 422, "invalid_request")
+    assert [violation.field for violation in found.violations] == ["header.Idempotency-Key"]
+
+
+def test_the_longest_key(api):
+    headers = {"Idempotency-Key": '"' + "~" * 254}
+    assert len({api.http.post("/jobs", json=CAT, headers=headers).json()["id"] for _ in range(2)}) == 1
+
+
+def test_the_client_gives_keys(api):
+    with Client(api.url) as client:
+        first = client.submit(**CAT, idempotency_key="k")
+        assert client.submit(**CAT, idempotency_key="k").id == first.id
+        with pytest.raises(KeyReused):
+            client.submit(**DOG, idempotency_key="k")
+
+
+# limits
+
+
+def test_a_full_queue_is_429_until_there_is_room(serve, problem, redis_url):
+    with serve(redis_url=redis_url, queue_limit=2) as api:
+        api.submit(), api.submit()
+        answer = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert "holds 2 jobs" in problem(answer, 429, "queue_full").detail
+        assert answer.headers["Retry-After"] == "60"  # nothing was ever taken from it
+        api.parts.delivery.queue("plan").order.take(1)
+        assert api.http.post("/jobs", json=DOG, headers=KEY).status_code == 202  # a refused request leaves its key free
+
+
+def test_the_client_hears_when_to_try_again(serve, redis_url):
+    with serve(redis_url=redis_url, queue_limit=1) as api, Client(api.url) as client:
+        api.submit()
+        with pytest.raises(QueueFull) as caught:
+            client.submit(**CAT)
+        assert caught.value.retry_after == 60
+
+
+def test_an_owners_unfinished_jobs_and_rate(serve, problem, redis_url):
+    with serve(redis_url=redis_url, owner_unfinished=1, owner_rate=0.001, owner_burst=2) as api:
+        first = api.http.post("/jobs", json=CAT)
+        assert first.headers["RateLimit-Policy"] == '"submissions";q=2;w=2000'
+        assert first.headers["RateLimit"] == '"submissions";r=1'
+        assert "of 1 it may have" in problem(api.http.post("/jobs", json=CAT), 429, "too_many_unfinished").detail
+        api.http.post(f"/jobs/{first.json()['id']}/cancel")
+        second = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert second.headers["RateLimit"] == '"submissions";r=0'
+        api.http.post(f"/jobs/{second.json()['id']}/cancel")
+        answer = api.http.post("/jobs", json=CAT)
+        assert "2 at once" in problem(answer, 429, "too_fast").detail
+        assert int(answer.headers["Retry-After"]) in (999, 1000)
+        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 202  # it costs nothing to hear it again
+
+
+# order
+
+
+def test_priorities_and_places(api):
+    ids = {priority: api.submit(priority=priority) for priority in ("low", "normal", "high")}
+    views = {priority: api.http.get(f"/jobs/{job}").json() for priority, job in ids.items()}
+    assert {priority: view["queue_position"] for priority, view in views.items()} == {"high": 0, "normal": 1, "low": 2}
+    assert all(view["priority"] == priority for priority, view in views.items())
+    api.http.post(f"/jobs/{ids['high']}/cancel")
+    assert api.http.get(f"/jobs/{ids['normal']}").json()["queue_position"] == 0
+
+
+def test_an_unknown_priority(api, problem):
+    found = problem(api.http.post("/jobs", json=CAT | {"priority": "urgent"}), 422, "invalid_request")
+    assert found.violations[0].field == "priority"

@@ -1,0 +1,75 @@
+"""One look at a job: what the store and the queue say of it, in one answer."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from deploy.servers import free_ports
+from generator_service.jobs import connection
+from generator_service.jobs.connection import connect_async
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.reading import JobReader
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import Stage
+from generator_service.jobs.store import JobStore
+from shared.errors import NotFound, Unavailable
+
+MakeRecord = Callable[..., JobRecord]
+
+
+def look_at(url: str, job_id: str, times: int = 1) -> list[tuple[JobRecord, int | None]]:
+    async def looks() -> list[tuple[JobRecord, int | None]]:
+        async with connect_async(SecretStr(url)) as client:
+            reader = JobReader(client)
+            return await asyncio.gather(*(reader.look(job_id) for _ in range(times)))
+
+    return asyncio.run(looks())
+
+
+@pytest.fixture
+def delivery(raw_client: redis.Redis) -> Delivery:
+    return Delivery(raw_client, job_seconds=600)
+
+
+@pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
+def test_the_record_and_its_place(
+    redis_url: str, store: JobStore, delivery: Delivery, make_record: MakeRecord, stage: Stage
+) -> None:
+    first, second = make_record(stage=stage), make_record(stage=stage)
+    for record in (first, second):
+        store.create(record, None)
+        delivery.enqueue(record)
+    assert look_at(redis_url, second.id) == [(second, 1)]
+    running = store.start(second.id, worker="w1", stage=stage)  # and its place was not given up yet
+    assert look_at(redis_url, second.id) == [(running, None)]
+
+
+def test_a_job_that_is_in_no_queue_has_no_place(redis_url: str, store: JobStore, make_record: MakeRecord) -> None:
+    record = make_record()
+    store.create(record, None)
+    assert look_at(redis_url, record.id) == [(record, None)]
+
+
+def test_an_unknown_job(redis_url: str) -> None:
+    with pytest.raises(NotFound):
+        look_at(redis_url, "0" * 32)
+
+
+def test_many_looks_at_once_use_a_few_connections(
+    redis_url: str, store: JobStore, text_client: redis.Redis, make_record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(connection, "ASYNC_CONNECTIONS", 3)
+    record = make_record()
+    store.create(record, None)
+    before = text_client.info("stats")["total_connections_received"]
+    assert look_at(redis_url, record.id, times=100) == [(record, None)] * 100
+    assert text_client.info("stats")["total_connections_received"] - before <= 3
+
+
+def test_redis_is_down() -> None:
+    with pytest.raises(Unavailable):
+        look_at(f"redis://127.0.0.1:{free_ports(1)[0]}/0", "0" * 32)
