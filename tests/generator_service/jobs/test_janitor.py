@@ -153,6 +153,28 @@ def test_a_job_is_kept_for_a_while_after_its_end(
     assert storage.deleted == {old.id: None}
 
 
+def test_who_waits_though_it_has_ended_is_withdrawn_and_nobody_else(
+    janitor: Janitor, store: JobStore, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    """Canceled between its delivery's two steps; deleted before the second; delivered anew to a worker that was late."""
+    canceled, deleted, running, waiting = (make_record() for _ in range(4))
+    for record in (canceled, deleted, running, waiting):
+        store.create(record, None)
+    for record in (canceled, deleted):
+        store.cancel(record.id)
+    store.delete(deleted.id)
+    store.start(running.id, worker="w1", stage=Stage.PLANNING)
+    for record in (canceled, deleted, running, waiting):
+        delivery.enqueue(record)
+    janitor.tidy_up()
+    order = delivery.queue(PLAN_QUEUE).order
+    assert order.ids() == [running.id, waiting.id]
+    for _ in range(2):
+        raw_client.zpopmin(order.key)  # by a worker that dies at once
+    janitor.tidy_up()
+    assert [key for key in raw_client.keys("*") if b":plan" in key] == []
+
+
 def test_a_round_belongs_to_one_of_all_janitors(store: JobStore, delivery: Delivery, make_record: MakeRecord) -> None:
     record = make_record()
     store.create(record, None)
