@@ -298,18 +298,17 @@ def test_a_worker_outlives_that_the_message_it_is_at_was_forgotten(
     assert rq_keys_about(raw_client, record.id) == []
 
 
-def test_messages_of_queued_jobs_stay(
+def test_a_message_that_was_taken_and_not_begun_stays_while_its_job_is_queued(
     janitor: Janitor, store: JobStore, delivery: Delivery, make_record: MakeRecord
 ) -> None:
-    planning, rendering, gone = make_record(), make_record(stage=Stage.SAMPLING), make_record()
-    for record in (planning, rendering, gone):
-        store.create(record, None)
-        delivery.enqueue(record)
-    store.cancel(gone.id)
-    store.delete(gone.id)
+    record, behind = make_record(), make_record()  # which have waited for long
+    for each in (record, behind):
+        store.create(each, None)
+        delivery.enqueue(each)
+    _, message = taken(delivery, PLAN_QUEUE)
     janitor.tidy_up()
-    assert [delivery.position(record) for record in (planning, rendering)] == [0, 0]
-    assert delivery.queue(PLAN_QUEUE).count == 1
+    assert delivery.messages() == {message.id: record.id}
+    assert delivery.position(behind) == 0
 
 
 # the thread
