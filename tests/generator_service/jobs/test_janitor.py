@@ -153,6 +153,28 @@ def test_a_job_is_kept_for_a_while_after_its_end(
     assert storage.deleted == {old.id: None}
 
 
+def test_who_waits_though_it_has_ended_is_withdrawn_and_nobody_else(
+    janitor: Janitor, store: JobStore, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    """Canceled between its delivery's two steps; deleted before the second; delivered anew to a worker that was late."""
+    canceled, deleted, running, waiting = (make_record() for _ in range(4))
+    for record in (canceled, deleted, running, waiting):
+        store.create(record, None)
+    for record in (canceled, deleted):
+        store.cancel(record.id)
+    store.delete(deleted.id)
+    store.start(running.id, worker="w1", stage=Stage.PLANNING)
+    for record in (canceled, deleted, running, waiting):
+        delivery.enqueue(record)
+    janitor.tidy_up()
+    order = delivery.queue(PLAN_QUEUE).order
+    assert order.ids() == [running.id, waiting.id]
+    for _ in range(2):
+        raw_client.zpopmin(order.key)  # by a worker that dies at once
+    janitor.tidy_up()
+    assert [key for key in raw_client.keys("*") if b":plan" in key] == []
+
+
 def test_a_round_belongs_to_one_of_all_janitors(store: JobStore, delivery: Delivery, make_record: MakeRecord) -> None:
     record = make_record()
     store.create(record, None)
@@ -276,18 +298,17 @@ def test_a_worker_outlives_that_the_message_it_is_at_was_forgotten(
     assert rq_keys_about(raw_client, record.id) == []
 
 
-def test_messages_of_queued_jobs_stay(
+def test_a_message_that_was_taken_and_not_begun_stays_while_its_job_is_queued(
     janitor: Janitor, store: JobStore, delivery: Delivery, make_record: MakeRecord
 ) -> None:
-    planning, rendering, gone = make_record(), make_record(stage=Stage.SAMPLING), make_record()
-    for record in (planning, rendering, gone):
-        store.create(record, None)
-        delivery.enqueue(record)
-    store.cancel(gone.id)
-    store.delete(gone.id)
+    record, behind = make_record(), make_record()  # which have waited for long
+    for each in (record, behind):
+        store.create(each, None)
+        delivery.enqueue(each)
+    _, message = taken(delivery, PLAN_QUEUE)
     janitor.tidy_up()
-    assert [delivery.position(record) for record in (planning, rendering)] == [0, 0]
-    assert delivery.queue(PLAN_QUEUE).count == 1
+    assert delivery.messages() == {message.id: record.id}
+    assert delivery.position(behind) == 0
 
 
 # the thread
