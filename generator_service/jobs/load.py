@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
-from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.delivery import Delivery, queue_of
+from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from shared.wire import WireModel
 
@@ -18,7 +17,7 @@ waited longest: some at the front were canceled, and some that wait are never le
 
 class QueueLoad(WireModel):
     waiting: int
-    """Messages in the queue; those of jobs canceled meanwhile still count."""
+    """Jobs in the queue."""
     running: int
     """Jobs that a worker has, the silent workers' included."""
     jobs: int
@@ -29,21 +28,17 @@ class QueueLoad(WireModel):
 
 def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, QueueLoad]:
     """By queue.  Raises Unavailable."""
-    running = Counter(map(_queue, store.held()))
+    running = Counter(map(queue_of, store.held()))
     fronts = delivery.fronts(FRONT)
     looked_at = {job for _, jobs in fronts.values() for job in jobs} | set(store.first_queued(FRONT))
     longest: dict[str, float] = {}
     for record in store.some(looked_at):
         if record.status is JobStatus.QUEUED:
             waited = (now - record.updated_at).total_seconds()
-            longest[_queue(record)] = max(waited, longest.get(_queue(record), 0.0))
+            longest[queue_of(record)] = max(waited, longest.get(queue_of(record), 0.0))
     return {
         name: QueueLoad(
             waiting=waiting, running=running[name], jobs=waiting + running[name], oldest_seconds=longest.get(name)
         )
         for name, (waiting, _) in fronts.items()
     }
-
-
-def _queue(record: JobRecord) -> str:
-    return PLAN_QUEUE if record.stage is Stage.PLANNING else render_queue(record.settings.backbone)

@@ -34,7 +34,7 @@ def test_load_is_what_waits_and_what_runs(api, plan):
     rendered = api.submit(prompt=None, plan=plan.model_dump(mode="json"))
     for job, queue in ((planned, "plan"), (rendered, "render.emoji-world")):
         api.start(job)
-        api.parts.delivery.queue(queue).pop_job_id()
+        api.parts.delivery.queue(queue).order.take(1)
     load = api.http.get("/load").json()
     planning = load["plan"]["any"]
     assert (planning["waiting"], planning["running"], planning["jobs"]) == (2, 1, 3)
@@ -63,8 +63,9 @@ def test_one_that_is_never_let_to_the_front_is_not_overlooked(api, text_client):
     last, *_ = [api.submit() for _ in range(30)]
     then = datetime.now(UTC) - timedelta(hours=2)
     text_client.hset(f"job:{last}", "updated_at", json.dumps(then.isoformat()))
-    queue = api.parts.delivery.queue("plan")
-    queue.push_job_id(queue.pop_job_id())
+    order = api.parts.delivery.queue("plan").order
+    assert order.take(1) == last
+    order.put(last, owner="anyone", priority="low")
     assert last not in api.parts.delivery.fronts(20)["plan"][1]
     assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
 
@@ -97,7 +98,7 @@ def test_problems_in_plain_words(api, plan):
     api.beat("render", "emoji-world")
     assert overview(api).problems == ()
     record = api.start(job)
-    api.parts.delivery.queue("render.emoji-world").pop_job_id()
+    api.parts.delivery.queue("render.emoji-world").order.take(1)
     found = overview(api)
     assert [(lease.job, lease.worker, lease.held) for lease in found.leases] == [(job, "w1", False)]
     assert found.problems == (f"job {job}: its worker w1 is silent; another will take the job within seconds",)
@@ -146,5 +147,5 @@ def test_what_the_api_takes_back_is_counted(serve, redis_url, wait_until):
     with serve(redis_url=redis_url, heartbeat_seconds=0.1) as api:
         job = api.submit()
         api.start(job)
-        wait_until(lambda: api.parts.store.get(job).attempt == 2)
-        assert 'generator_jobs_taken_back_total{status="queued"} 1.0' in api.http.get("/metrics").text
+        wait_until(lambda: 'jobs_taken_back_total{status="queued"} 1.0' in api.http.get("/metrics").text)
+        assert api.parts.store.get(job).attempt == 2
