@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import redis
-from rq import Queue
-from rq.serializers import JSONSerializer
 
-from generator_service.jobs.delivery import Delivery
+from generator_service.backbones.specs import BACKBONES
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import JobRecord
@@ -34,10 +33,10 @@ START_SECONDS = 120.0
 REGISTRIES = ("started", "failed", "finished", "canceled", "deferred", "scheduled", "ready")
 
 
-def in_rq(client: redis.Redis) -> list[str]:
-    """What waits in RQ's queues, is in its workers' hands, or is in any of its registries."""
+def in_rq(delivery: Delivery) -> list[str]:
+    """What waits in the queues, is in RQ's workers' hands, or is in any of its registries."""
     found: list[str] = []
-    for queue in Queue.all(connection=client, serializer=JSONSerializer):
+    for queue in map(delivery.queue, (PLAN_QUEUE, *map(render_queue, BACKBONES))):
         found += queue.get_job_ids() + queue.intermediate_queue.get_job_ids()
         for registry in REGISTRIES:
             found += getattr(queue, f"{registry}_job_registry").get_job_ids(cleanup=False)
@@ -121,7 +120,7 @@ def life(
 @pytest.mark.timeout(400)
 def test_nothing_is_left_but_what_belongs_to_a_job(
     life: Life, answer: Any, plan: Plan, store: JobStore, delivery: Delivery, text_client: redis.Redis,
-    raw_client: redis.Redis, objects_of_processes: ObjectStore, make_job: Callable[..., JobRecord],
+    objects_of_processes: ObjectStore, make_job: Callable[..., JobRecord],
     wait_until: WaitUntil,
 ) -> None:  # fmt: skip
     objects = objects_of_processes
@@ -182,7 +181,7 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     assert {record.id for record in records} == {*ends, late}
     kept = {key for record in records if record.results for key in record.results.model_dump().values()}
     wait_until(lambda: set(objects.keys("jobs/")) == kept)
-    wait_until(lambda: in_rq(raw_client) == [])
+    wait_until(lambda: in_rq(delivery) == [])
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     indices = {"jobs", "jobs:ended", *(f"jobs:{record.status}" for record in records)}
     left = {f"job:{record.id}" for record in records} | plans | indices
@@ -195,5 +194,5 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
         worker.wait(20)
     Janitor(store, delivery, objects.delete_leftovers, timedelta(0), seconds=60).tidy_up()
     assert of_jobs(text_client) == set()
-    assert in_rq(raw_client) == []
+    assert in_rq(delivery) == []
     assert objects.keys("jobs/") == ()
