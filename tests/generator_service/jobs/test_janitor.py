@@ -156,7 +156,7 @@ def test_a_job_is_kept_for_a_while_after_its_end(
 def test_who_waits_though_it_has_ended_is_withdrawn_and_nobody_else(
     janitor: Janitor, store: JobStore, delivery: Delivery, raw_client: redis.Redis, make_record: MakeRecord
 ) -> None:
-    """Canceled between its delivery's two steps; deleted before the second; delivered anew to a worker that was late."""
+    """Canceled between its delivery's two steps; deleted before the second; delivered to a worker that was late."""
     canceled, deleted, running, waiting = (make_record() for _ in range(4))
     for record in (canceled, deleted, running, waiting):
         store.create(record, None)

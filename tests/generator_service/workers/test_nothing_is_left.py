@@ -118,8 +118,7 @@ def life(
 @pytest.mark.timeout(400)
 def test_nothing_is_left_but_what_belongs_to_a_job(
     life: Life, answer: Any, plan: Plan, store: JobStore, delivery: Delivery, text_client: redis.Redis,
-    objects_of_processes: ObjectStore, make_job: Callable[..., JobRecord],
-    wait_until: WaitUntil,
+    objects_of_processes: ObjectStore, make_job: Callable[..., JobRecord], wait_until: WaitUntil,
 ) -> None:  # fmt: skip
     objects = objects_of_processes
     ends: dict[str, JobStatus] = {}
