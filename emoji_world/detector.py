@@ -22,7 +22,7 @@ from emoji_world.backgrounds import background_image
 from emoji_world.spec import Background, WorldSpec
 from emoji_world.sprites import texture
 
-SIZES = (18, 20, 22, 24, 26, 28, 30)
+SIZES = (26, 28, 30, 32, 34, 36)
 """Longest edges tried, px."""
 COLOUR_WEIGHT = 3.0
 PRESENCE_WEIGHT = 8.0

@@ -14,6 +14,7 @@ from diffusers import (
 )
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXResnetBlock3D, CogVideoXSpatialNorm3D
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
@@ -24,6 +25,7 @@ WEIGHTS = Path(__file__).with_name("weights")
 SPATIAL_FACTOR = 4
 """Pixels per latent cell, per axis: two of the VAE's three blocks downsample."""
 TEMPORAL_FACTOR = 4
+POSITIONS = "patch_embed.pos_embedding"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,16 @@ def make_transformer(spec: NetworkSpec, world: WorldSpec) -> CogVideoXTransforme
             for norm in (block.norm1, block.norm2):
                 norm.linear.weight.mul_(0.1)
     return transformer
+
+
+def start_from(transformer: CogVideoXTransformer3DModel, folder: Path) -> None:
+    """Load a pipeline folder's trained weights, of any frame size: the table of positions stays the transformer's own.
+
+    That table is a constant (sines and cosines), though diffusers stores it as if it were learned.
+    """
+    weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    weights[POSITIONS] = transformer.state_dict()[POSITIONS]
+    transformer.load_state_dict(weights)
 
 
 def rotary_embedding(transformer: CogVideoXTransformer3DModel, frames: int) -> tuple[Tensor, Tensor]:

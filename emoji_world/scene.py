@@ -73,7 +73,7 @@ def place(spec: WorldSpec, rng: Generator, pairs: Sequence[tuple[str, Motion]]) 
 def _place_one(spec: WorldSpec, rng: Generator, sprite: str, motion: Motion, objects: int, patience: float) -> Placed:
     frame = np.array([spec.width, spec.height], dtype=float)
     height, width = texture(sprite).shape[1:]
-    longest = rng.uniform(*(spec.single_px if objects == 1 else spec.pair_px)) * max(patience, 0.85)
+    longest = rng.uniform(*(spec.single_px if objects == 1 else spec.pair_px)) * max(patience, 0.9)
     half = np.array([width, height]) * longest / max(height, width) / 2
     step = np.array(STEP.get(motion, (0, 0)))
     travel = step * np.minimum(rng.uniform(*spec.travel_px) * patience, frame - 2 * half)

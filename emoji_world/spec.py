@@ -15,16 +15,16 @@ BACKGROUNDS: tuple[Background, ...] = get_args(Background)
 
 @dataclass(frozen=True)
 class WorldSpec:
-    height: int = 48
-    width: int = 64
+    height: int = 64
+    width: int = 96
     frames: int = 9
     sprites: tuple[str, ...] = ("car", "tree", "ball", "sheep", "pig", "bird", "cat", "robot")
     backgrounds: tuple[Background, ...] = BACKGROUNDS
-    single_px: tuple[float, float] = (25.0, 30.0)
+    single_px: tuple[float, float] = (30.0, 36.0)
     """Longest edge of an object that is alone, drawn uniformly."""
-    pair_px: tuple[float, float] = (20.0, 25.0)
+    pair_px: tuple[float, float] = (30.0, 36.0)
     """Longest edge of either of two objects."""
-    travel_px: tuple[float, float] = (16.0, 26.0)
+    travel_px: tuple[float, float] = (24.0, 36.0)
     """Way of a rigid motion over the clip, the same for both axes, cut to what fits."""
     sway: float = 0.6
     """Shear at the top of a swaying object, in half widths."""

@@ -60,8 +60,8 @@ class JobRequest(WireModel):
     seed: Annotated[Seed | None, Field(description="The same seed gives the same video; random if absent.")] = None
     steps: Annotated[Positive | None, Field(description="Denoising steps.", examples=[25])] = None
     frames: Annotated[Positive | None, Field(examples=[9])] = None
-    width: Annotated[Positive | None, Field(description="Pixels.", examples=[64])] = None
-    height: Annotated[Positive | None, Field(description="Pixels.", examples=[48])] = None
+    width: Annotated[Positive | None, Field(description="Pixels.", examples=[96])] = None
+    height: Annotated[Positive | None, Field(description="Pixels.", examples=[64])] = None
     fps: Annotated[Positive | None, Field(le=60, description="Frames a second of the MP4.", examples=[8])] = None
     guidance_scale: Annotated[
         GuidanceScale | None, Field(description="Classifier-free guidance; 1 turns it off.", examples=[3.0])

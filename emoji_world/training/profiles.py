@@ -25,7 +25,7 @@ class Profile:
     pair_share: float = PAIR_SHARE
     """Share of cached clips with two objects."""
     start: Path | None = None
-    """A pipeline folder to go on from: its VAE stays, transformer and text encoder are trained on."""
+    """A pipeline folder to go on from, of any frame size: its VAE's encoder stays, everything else is trained on."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -36,13 +36,13 @@ PROFILES: dict[str, Profile] = {
         cadence=Cadence(checkpoint=240, report=20),
     ),
     "cpu-further": Profile(
-        vae=VaeRecipe(Budget(0)),
-        cached_clips=24_576,
+        vae=VaeRecipe(Budget(20), stills_until=0, learning_rate=5e-4, hold=0.2),
+        cached_clips=18_432,
         transformer=TransformerRecipe(
             Budget(70), stills_until=0, alone_until=0, learning_rate=2e-3, hold=0.4, recognition_until=0.6
         ),
         cadence=Cadence(checkpoint=300, report=30),
-        seed=2,
+        seed=3,
         pair_share=0.6,
         start=WEIGHTS,
     ),

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKLCogVideoX
 
 from emoji_world.networks import make_tokenizer
@@ -12,7 +11,7 @@ from emoji_world.training.loop import run_stage
 from emoji_world.training.profiles import Profile
 from emoji_world.training.trainee import barrier, rank
 from emoji_world.training.transformer import TransformerTraining
-from emoji_world.training.vae import VaeTraining, whiten_on
+from emoji_world.training.vae import VaeTraining, load_vae, whiten_on
 
 Report = Callable[[str], None]
 
@@ -20,7 +19,7 @@ Report = Callable[[str], None]
 def train(profile: Profile, folder: Path, report: Report) -> Path:
     """Train everything; the finished pipeline lies in the folder returned, and a usable one from early on."""
     folder.mkdir(parents=True, exist_ok=True)
-    vae = train_vae(profile, folder, report) if profile.start is None else load_vae(profile.start / "vae")
+    vae = train_vae(profile, folder, report)
     tokenizer = make_tokenizer(profile.networks)
     data = cache_latents(
         folder / "latents",
@@ -58,10 +57,11 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
 
 
 def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCogVideoX:
-    """The trained autoencoder, its latents whitened."""
+    """The trained autoencoder, its latents whitened; or the one to go on from, its decoder trained on."""
     finished = folder / "vae"
     if not finished.exists():
-        training = VaeTraining(profile.world, profile.networks, profile.vae, profile.device, profile.seed)
+        start = None if profile.start is None else profile.start / "vae"
+        training = VaeTraining(profile.world, profile.networks, profile.vae, profile.device, profile.seed, start)
         run_stage(
             training.trainee,
             profile.vae.budget,
@@ -72,14 +72,10 @@ def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCo
             cadence=profile.cadence,
         )
         if rank() == 0:
-            whiten_on(training.trainee.average, profile.world, profile.seed)
+            if start is None:
+                whiten_on(training.trainee.average, profile.world, profile.seed)
             partial = folder / "vae.partial"
             training.trainee.average.save_pretrained(partial)
             partial.rename(finished)
         barrier()
     return load_vae(finished)
-
-
-def load_vae(folder: Path) -> AutoencoderKLCogVideoX:
-    vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(folder, dtype=torch.float32)
-    return vae

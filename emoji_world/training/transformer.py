@@ -26,6 +26,7 @@ from emoji_world.networks import (
     make_transformer,
     rotary_embedding,
     save_pipeline,
+    start_from,
 )
 from emoji_world.precision import mixed_precision
 from emoji_world.sampling import draw_videos
@@ -81,7 +82,7 @@ class TransformerTraining:
         transformer = make_transformer(networks, world)
         text_encoder = make_text_encoder(networks, len(tokenizer))
         if start is not None:
-            transformer = CogVideoXTransformer3DModel.from_pretrained(start / "transformer", dtype=torch.float32)
+            start_from(transformer, start)
             text_encoder = T5EncoderModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
         head = nn.Linear(networks.width, 1 + len(world.sprites))
         module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder, "head": head}).to(device)

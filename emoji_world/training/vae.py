@@ -38,13 +38,22 @@ class VaeRecipe:
 
 
 class VaeTraining:
-    def __init__(self, world: WorldSpec, networks: NetworkSpec, recipe: VaeRecipe, device: str, seed: int) -> None:
+    def __init__(
+        self,
+        world: WorldSpec,
+        networks: NetworkSpec,
+        recipe: VaeRecipe,
+        device: str,
+        seed: int,
+        start: Path | None = None,
+    ) -> None:
+        """start: a VAE's folder, whose decoder is trained on; its encoder stays, and so do all latents."""
         self.world, self.recipe, self.device, self.seed = world, recipe, device, seed
         torch.manual_seed(seed)
-        vae = make_vae(networks, world).to(device)
-        adam = torch.optim.AdamW(
-            vae.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True
-        )
+        vae = make_vae(networks, world) if start is None else load_vae(start)
+        vae.to(device).encoder.requires_grad_(start is None)
+        trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+        adam = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True)
         self.trainee = Trainee(vae, [adam])
         self._judged = pixel_batch(world, [(seed, 9, k) for k in range(12)], still=False, pair_share=0.5)
 
@@ -91,6 +100,11 @@ class VaeTraining:
         pairs = torch.stack([videos, decoded], dim=1).flatten(0, 1).transpose(1, 2) / 2 + 0.5
         film_strip(pairs, ["", "reconstruction"] * len(videos)).save(strip)
         return f"PSNR {whole:.2f} dB, in boxes {boxes:.2f} dB"
+
+
+def load_vae(folder: Path) -> AutoencoderKLCogVideoX:
+    vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(folder, dtype=torch.float32)
+    return vae
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from shared.plan import Phase, Plan, Track
 
 LEAST_WAY_PX = 4.0
 """A centre that ends nearer to its start has not moved, as far as a caption is concerned."""
-PAIR_EDGE_PX = (18.0, 25.0)
+PAIR_EDGE_PX = (27.0, 36.0)
 """Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.pair_px`."""
 STRETCH = (0.6, 1.35)
 """Sides of a deforming box, as shares of the sprite's own: what the world's deformations reach."""

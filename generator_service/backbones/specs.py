@@ -80,11 +80,11 @@ EMOJI_WORLD = BackboneSpec(
     weights="packaged",
     license="Apache-2.0; sprites: Noto Color Emoji, OFL-1.1",
     frames=FrameRule(minimum=9, maximum=9, step=8),
-    width=SizeRule(minimum=64, maximum=64, step=8),
-    height=SizeRule(minimum=48, maximum=48, step=8),
+    width=SizeRule(minimum=96, maximum=96, step=8),
+    height=SizeRule(minimum=64, maximum=64, step=8),
     maximum_steps=200,
     layers=6,
-    defaults=Defaults(frames=9, width=64, height=48, fps=8, steps=25, guidance_scale=3.0),
+    defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
     guidance=GuidanceParameters(form="additive", strength=0.3, steps=0.4, regional_steps=0.4, base_ratio=0.0),
 )
 

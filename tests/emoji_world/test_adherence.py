@@ -64,5 +64,5 @@ def test_plans_of_another_form_are_refused() -> None:
         measure_adherence(detector, video, ["pig"], boxes[:, :8], ["still"])
     with pytest.raises(ValueError, match="2 motions"):
         measure_adherence(detector, video, ["pig"], boxes, ["still", "left"])
-    with pytest.raises(ValueError, match=r"expected \[frames, 3, 48, 64\]"):
+    with pytest.raises(ValueError, match=r"expected \[frames, 3, 64, 96\]"):
         measure_adherence(detector, video.mT, ["pig"], boxes, ["still"])

@@ -42,7 +42,7 @@ def test_the_lean_and_press_that_were_drawn_are_fitted(motion: Motion, mirrored_
         video, boxes = clip.video, clip.tracks[0].boxes
     shape = fit_shapes(video[None].float() / 255, ["car"], boxes[None], WORLD)[0]
     assert shape.lean_range == pytest.approx(2 * WORLD.sway if motion == "sway" else 0, abs=0.15)
-    assert shape.press_range == pytest.approx(WORLD.squash if motion == "squash" else 0, abs=0.08)
+    assert shape.press_range == pytest.approx(WORLD.squash if motion == "squash" else 0, abs=0.1)
     assert shape.deformation == (None if motion == "still" else motion)
 
 

@@ -173,12 +173,12 @@ def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:
     for seed in range(10):
         clip = training_clip(WORLD, (seed,))
         pixels, cells = sprite_map(WORLD, clip, WORLD.height, WORLD.width), latent_sprite_map(WORLD, clip)
-        assert cells.shape == (3, 12, 16)
+        assert cells.shape == (3, 16, 24)
         coarse = torch.nn.functional.max_pool2d(pixels.float(), 4).to(torch.int8)
         assert torch.equal(cells[0], coarse[0])
         assert torch.equal(cells[2], coarse[5:9].amax(0))
         for track in clip.tracks:
-            x0, y0, x1, y1 = (track.boxes[0] * torch.tensor([64, 48, 64, 48])).round().int().tolist()
+            x0, y0, x1, y1 = (track.boxes[0] * torch.tensor([96, 64, 96, 64])).round().int().tolist()
             assert (pixels[0, y0:y1, x0:x1] == 1 + WORLD.sprites.index(track.sprite)).all()
 
 

@@ -26,7 +26,7 @@ def clip_of(*pairs: tuple[str, Motion], seed: int = 0) -> Clip:
 
 def test_the_same_seed_gives_the_same_clip_and_another_seed_another() -> None:
     one, again, other = (make_clip(WORLD, (5, seed), 2) for seed in (1, 1, 2))
-    assert one.video.shape == (9, 3, 48, 64)
+    assert one.video.shape == (9, 3, 64, 96)
     assert torch.equal(one.video, again.video)
     assert one.scene == again.scene
     assert not torch.equal(one.video, other.video)

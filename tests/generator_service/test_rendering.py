@@ -58,7 +58,7 @@ def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: Rende
         backbone, settings, on_step=lambda state: told.append((state.step, state.steps)), on_stage=told.append
     )
     assert told == [Stage.SAMPLING, (1, 2), (2, 2), Stage.DECODING]
-    assert result.frames.shape == (9, 48, 64, 3)
+    assert result.frames.shape == (9, 64, 96, 3)
     with av.open(io.BytesIO(result.video)) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (320, 240)
     assert Image.open(io.BytesIO(result.preview)).format == "PNG"
@@ -162,7 +162,7 @@ def test_a_full_device_is_an_expected_error(
     monkeypatch.setattr(backbone, "predict", fill)
     with pytest.raises(OutOfMemory) as caught:
         rendered(backbone, settings)
-    assert caught.value.detail == "9 frames of 64×48 need more memory than the device has free"
+    assert caught.value.detail == "9 frames of 96×64 need more memory than the device has free"
     assert "35.00 GiB" in str(caught.value.__cause__)  # for the log
 
 

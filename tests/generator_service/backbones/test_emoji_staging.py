@@ -85,7 +85,7 @@ def test_something_is_always_drawn() -> None:
         (MotionLabel.RIGID, moving(-0.3, 0.1), "left"),
         (MotionLabel.RIGID, moving(0.1, 0.3), "down"),
         (MotionLabel.NON_RIGID, moving(0.1, -0.3), "up"),
-        (MotionLabel.RIGID, moving(0.05, 0.05), "still"),  # 3 px: it has not moved
+        (MotionLabel.RIGID, moving(0.03, 0.03), "still"),  # 3 px: it has not moved
         (MotionLabel.MOTIONLESS, still(), "still"),
     ],
 )

@@ -17,7 +17,7 @@ from generator_service.request import RenderSettings
 BIRTH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 SETTINGS = RenderSettings(
-    backbone="emoji-world", seed=7, steps=4, frames=9, width=64, height=48, fps=8, guidance_scale=3.0
+    backbone="emoji-world", seed=7, steps=4, frames=9, width=96, height=64, fps=8, guidance_scale=3.0
 )
 
 MakeRecord = Callable[..., JobRecord]

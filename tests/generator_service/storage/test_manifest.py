@@ -14,7 +14,7 @@ from shared.plan import Plan
 @pytest.fixture
 def manifest(plan: Plan) -> Manifest:
     settings = RenderSettings(
-        backbone="emoji-world", seed=3, steps=25, frames=9, width=64, height=48, fps=8, guidance_scale=3.0
+        backbone="emoji-world", seed=3, steps=25, frames=9, width=96, height=64, fps=8, guidance_scale=3.0
     )
     return Manifest(
         prompt=plan.prompt,

@@ -61,7 +61,7 @@ def attempts(store: JobStore, heartbeat: Heartbeat) -> MakeAttempts:
 @pytest.fixture
 def settings() -> RenderSettings:
     return RenderSettings(
-        backbone="emoji-world", seed=7, steps=4, frames=FRAMES, width=64, height=48, fps=8, guidance_scale=3.0
+        backbone="emoji-world", seed=7, steps=4, frames=FRAMES, width=96, height=64, fps=8, guidance_scale=3.0
     )
 
 
