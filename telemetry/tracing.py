@@ -5,9 +5,10 @@ variables count too (https://opentelemetry.io/docs/specs/otel/configuration/sdk-
 off, nothing here imports OpenTelemetry, and a span is an empty block.
 
     POST /jobs (API) ─┬─ plan (plan worker) ─── POST (its client) ─── POST /plans (planner) ─── POST (language model)
-                      └─ render (render worker) ─┬─ sampling
-                                                 ├─ decoding
-                                                 └─ storing
+                      ├─ render (render worker) ─┬─ sampling
+                      │                          ├─ decoding
+                      │                          └─ storing
+                      └─ webhook (webhook worker), each attempt
 
 The context travels in HTTP's `traceparent` header and, over the queues, in the job's record.
 """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Valkey as docker-compose.yml runs it: append-only, and its users those of users.acl, with the password of a secret.
+# Valkey in Compose and Kubernetes: append-only, and its users those of users.acl, with the password of a secret.
 set -eu
 hash=$(tr -d '\n' < "${VALKEY_PASSWORD_FILE:-/run/secrets/valkey_password}" | sha256sum | cut -d ' ' -f 1)
 users="${TMPDIR:-/tmp}/users.acl"

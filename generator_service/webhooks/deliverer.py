@@ -17,6 +17,7 @@ from generator_service.webhooks.schedule import next_attempt
 from generator_service.webhooks.sending import DEADLINE_SECONDS, Sender
 from generator_service.webhooks.signing import Signer
 from shared.errors import NotFound, Unavailable
+from telemetry.tracing import span
 
 LEASE_SECONDS: Final = 6 * DEADLINE_SECONDS
 """What a sender that died had in hand is sent by another after this time."""
@@ -97,12 +98,14 @@ class Deliverer:
 
     async def _attempt(self, lease: Lease) -> DeliveryAttempt:
         record = await run_sync(self.store.get, lease.job_id)
+        structlog.contextvars.bind_contextvars(request_id=record.request_id)  # for this delivery's task alone
         before = len(await run_sync(self.outbox.attempts, record.id))
         body = event_body(record)
         assert record.webhook is not None  # noqa: S101  (it has a body)
         at, begin = self.now(), time.monotonic()
         headers = self.signer.headers(record.owner, event_id(record.id), at, body)
-        outcome = await self.sender.post(record.webhook.url, headers, body)
+        with span("webhook", parent=record.traceparent, job_id=record.id, request_id=record.request_id):
+            outcome = await self.sender.post(record.webhook.url, headers, body)
         return DeliveryAttempt(
             at=at,
             seconds=round(time.monotonic() - begin, 3),

@@ -18,6 +18,7 @@ from generator_service.webhooks.signing import Signer
 from generator_service.webhooks.targets import TargetPolicy
 from generator_service.workers.resident import worker_name
 from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ def run_webhook_worker(settings: Settings) -> None:
     if settings.webhook.secret is None:
         raise ValueError("GENERATOR_WEBHOOK_SECRET is not set: without it there are no webhooks")
     set_up_logging(settings.log_format)
+    set_up_tracing("webhook-worker")
     name = worker_name("webhook")
     info = WorkerInfo(name=name, kind="webhook", host=socket.gethostname(), started_at=datetime.now(UTC))
     with (

@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,28 @@ import pytest
 import typer
 import yaml
 from fastapi import FastAPI
+from pydantic import HttpUrl
 
 from deploy.manifests import Manifest, built, complaints, overlays, pod_templates
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.cli_services import GRACE_SECONDS
+from generator_service.cli_services import GRACE_SECONDS, require_callers_to_be_known
 from generator_service.jobs.load import QueueLoad
 from generator_service.settings import Settings as GeneratorSettings
-from generator_service.settings import StorageSettings, WorkerSettings
+from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
+from generator_service.webhooks.sending import DEADLINE_SECONDS
+from generator_service.webhooks.targets import Address, TargetPolicy, TargetRefused
 from generator_service.workers.resident import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.settings import Settings as PlannerSettings
 
-OURS = {"generator-api", "planner", "plan-worker", "render-worker"}
+OURS = {"generator-api", "planner", "plan-worker", "render-worker", "webhook-worker"}
 CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.app}
-SECRETS = {"generator": {"valkey-password", "s3-access-key", "s3-secret-key"}, "hugging-face": {"token"}}
+SECRETS = {
+    "generator": {"valkey-password", "planner-token", "webhook-secret", "s3-access-key", "s3-secret-key"},
+    "hugging-face": {"token"},
+}
 """What the README says to create."""
 FLOWS = {
     ("generator-api", "valkey", 6379),
@@ -34,9 +41,16 @@ FLOWS = {
     ("plan-worker", "valkey", 6379),
     ("plan-worker", "planner", 8081),
     ("render-worker", "valkey", 6379),
+    ("webhook-worker", "valkey", 6379),
     ("planner", "vllm", 8000),
 }
 """Who talks to whom."""
+NOT_PUBLIC = """
+    10.0.0.5 172.31.0.9 192.168.1.1 100.64.0.1 0.0.0.1 127.0.0.1 169.254.169.254 168.63.129.16 192.0.0.192 192.88.99.1
+    198.18.0.9 192.0.2.1 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1
+    fd00::5 fe80::1 ::1 ::ffff:a00:5 64:ff9b::a00:5 2002:a00:5:: 2001:0:a00:5:: 2001:db8::1 3fff::1
+"""
+"""Pods, nodes, clouds' metadata, and what leads there in disguise; at least one of each range."""
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +124,11 @@ def test_what_is_referred_to_is_there(manifests: list[Manifest]) -> None:
         for volume in pod["spec"].get("volumes", ()):
             if "persistentVolumeClaim" in volume:
                 named(manifests, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+            if "configMap" in volume:
+                named(manifests, "ConfigMap", volume["configMap"]["name"])
+            if "secret" in volume:
+                keys = {item["key"] for item in volume["secret"]["items"]}
+                assert keys <= SECRETS[volume["secret"]["secretName"]]
     for name, container in containers(manifests):
         settings_of(container, manifests)  # finds all config maps
         for variable in container.get("env", ()):
@@ -183,22 +202,30 @@ def test_the_language_model_is_spread_over_the_gpus_it_gets(every_overlay: dict[
 def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
         f"{kind.model_config['env_prefix']}{field}".upper()
-        for kind in (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings)
+        for kind in (PlannerSettings, GeneratorSettings, StorageSettings, WorkerSettings, WebhookSettings)
         for field in kind.model_fields
     }
     for name, container in containers(manifests):
         if name not in OURS:
             continue
         settings = settings_of(container, manifests)
+        url = settings.get("GENERATOR_REDIS_URL", "redis://service:$(VALKEY_PASSWORD)@valkey:6379/0")
+        assert url == "redis://service:$(VALKEY_PASSWORD)@valkey:6379/0", name
         for variable, value in settings.items():
             assert variable in known | {"VALKEY_PASSWORD", "HF_TOKEN"}, variable
-            monkeypatch.setenv(variable, value or "from-a-secret")
+            monkeypatch.setenv(variable, value or "24-or-more-from-a-secret")
     planner, generator = PlannerSettings(), GeneratorSettings()
     assert generator.planner_url == "http://planner:8081"
-    assert generator.redis_url.get_secret_value().endswith("@valkey:6379/0")
     assert planner.language_model_url == "http://vllm:8000/v1"
     assert planner.language_model_name == named_model(manifests)
-    ports = {name: container["ports"][0]["containerPort"] for name, container in containers(manifests) if name in OURS}
+    require_callers_to_be_known(generator.host, generator.require_keys)
+    assert planner.token == generator.planner_token is not None
+    ports = {
+        name: port["containerPort"]
+        for name, container in containers(manifests)
+        for port in container.get("ports", ())
+        if name in OURS
+    }
     assert ports == {
         "generator-api": generator.port,
         "planner": planner.port,
@@ -253,6 +280,7 @@ def test_pods_get_the_time_that_their_work_takes_to_end(manifests: list[Manifest
     for worker in ("plan-worker", "render-worker"):
         assert STOP_SECONDS + 3 < 10.5
         assert grace[worker] >= 2 * 10
+    assert grace["webhook-worker"] >= 2 * DEADLINE_SECONDS
     (api,) = (container for name, container in containers(manifests) if name == "generator-api")
     assert grace["generator-api"] > api["lifecycle"]["preStop"]["sleep"]["seconds"] + GRACE_SECONDS
 
@@ -278,6 +306,86 @@ def test_pods_may_talk_to_whom_they_have_to_and_to_nobody_else(manifests: list[M
 
     assert flows("egress", "to") == FLOWS
     assert flows("ingress", "from") == FLOWS
+
+
+def test_webhooks_go_wherever_the_code_lets_them_and_nowhere_else(every_overlay: dict[str, list[Manifest]]) -> None:
+    rules = named(every_overlay["base"], "NetworkPolicy", "webhook-worker")["spec"]["egress"]
+    (internet,) = (rule for rule in rules if any("ipBlock" in peer for peer in rule["to"]))
+    assert {port["port"] for port in internet["ports"]} == WebhookSettings().ports
+    blocks = [
+        (ip_network(peer["ipBlock"]["cidr"]), [ip_network(text) for text in peer["ipBlock"]["except"]])
+        for peer in internet["to"]
+    ]
+
+    def passes(address: Address) -> bool:
+        return any(address in block and not any(address in hole for hole in holes) for block, holes in blocks)
+
+    def is_public(address: Address) -> bool:
+        try:
+            TargetPolicy(WebhookSettings(), lambda _: [str(address)]).target(HttpUrl("https://example.com"))
+        except TargetRefused:
+            return False
+        return True
+
+    for text in ("1.1.1.1", "172.15.255.255", "172.32.0.0", "2606:4700::1111"):
+        assert passes(ip_address(text)), text
+    for text in NOT_PUBLIC.split():
+        assert not passes(ip_address(text)), text
+    for hole in (hole for _, holes in blocks for hole in holes):
+        for edge in (hole[0], hole[-1]):
+            for near in (edge + step for step in (-1, 0, 1) if 0 <= int(edge) + step < 2**edge.max_prefixlen):
+                assert passes(near) is is_public(near), near
+
+
+def test_each_part_gets_the_secrets_it_uses_and_no_others(manifests: list[Manifest]) -> None:
+    given: dict[str, set[str]] = {}
+    for name, pod in pods(manifests):
+        mounted = [volume["secret"]["items"] for volume in pod["spec"]["volumes"] if "secret" in volume]
+        referred = [
+            variable["valueFrom"]["secretKeyRef"]
+            for container in pod["spec"]["containers"]
+            for variable in container.get("env", ())
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        ]
+        given.setdefault(name, set()).update(item["key"] for item in sum(mounted, referred))
+    assert given == {
+        "generator-api": {"valkey-password", "s3-access-key", "s3-secret-key", "webhook-secret"},
+        "planner": {"planner-token"},
+        "plan-worker": {"valkey-password", "planner-token"},
+        "render-worker": {"valkey-password", "s3-access-key", "s3-secret-key", "token"},
+        "webhook-worker": {"valkey-password", "webhook-secret"},
+        "valkey": {"valkey-password"},
+        "vllm": {"token"},
+    }
+
+
+def test_valkey_runs_the_script_and_the_users_of_compose(manifests: list[Manifest], repository: Path) -> None:
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
+    theirs = compose["services"]["valkey"]
+    spec = named(manifests, "StatefulSet", "valkey")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["command"] == theirs["entrypoint"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    volumes = {places[volume["name"]]: volume for volume in spec["volumes"]}
+    scripts = named(manifests, "ConfigMap", volumes["/etc/valkey"]["configMap"]["name"])["data"]
+    assert scripts == {
+        Path(entry["target"]).name: (repository / compose["configs"][entry["source"]]["file"]).read_text()
+        for entry in theirs["configs"]
+    }
+    (password,) = volumes["/run/secrets"]["secret"]["items"]
+    assert [password["path"]] == theirs["secrets"]
+    assert "emptyDir" in volumes["/tmp"]  # noqa: S108
+    pings = [container[probe]["exec"]["command"][-1] for probe in ("startupProbe", "readinessProbe")]
+    assert set(pings) == {theirs["healthcheck"]["test"][-1].replace("$$", "$")}
+
+
+def test_finished_videos_outlive_the_container(manifests: list[Manifest]) -> None:
+    pod = named(manifests, "Deployment", "render-worker")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    spool = settings_of(container, manifests)["GENERATOR_RENDER_SPOOL"]
+    (name,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == spool)
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == name)
+    assert "medium" not in volume["emptyDir"]
 
 
 def test_keda_asks_for_numbers_that_the_api_answers(every_overlay: dict[str, list[Manifest]]) -> None:
@@ -307,6 +415,16 @@ def test_the_readme_creates_the_secrets(repository: Path) -> None:
         for name, options in re.findall(r"create secret generic ([\w-]+)([^\n]*)", text)
     }
     assert created == SECRETS
+
+
+def test_the_readmes_commands_exist(repository: Path, every_overlay: dict[str, list[Manifest]]) -> None:
+    text = (repository / "deploy" / "kubernetes" / "README.md").read_text()
+    ((deployment, module, group, command),) = re.findall(r"exec deploy/(\S+) -- python -m (\w+) (\w+) (\w+)", text)
+    named(every_overlay["base"], "Deployment", deployment)
+    commands = typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+    assert command in commands[group].commands
+    for overlay in re.findall(r"kubectl apply -k (\S+)", text):
+        assert (repository / overlay / "kustomization.yaml").exists()
 
 
 def test_images_are_those_of_compose(repository: Path, every_overlay: dict[str, list[Manifest]]) -> None:

@@ -1,5 +1,6 @@
 """The API and the webhook worker as they are deployed, and a receiver that checks events as the documentation says."""
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,9 @@ from fastapi.testclient import TestClient
 from generator_service.answers import Deliveries, JobView
 from generator_service.api.app import create_app
 from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.outbox import Outbox
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings, StorageSettings, WebhookSettings
 
 ENVIRONMENT = {
@@ -155,6 +159,42 @@ def test_from_submission_to_a_receiver_that_checks(
     assert "webhook_delivered" in log.read_text()
     for secretive in ("hunter2", ENVIRONMENT["GENERATOR_WEBHOOK_SECRET"], ANYONES_SECRET):
         assert secretive not in log.read_text()
+
+
+def test_one_trace_and_one_request_id_lead_to_the_receivers_door_and_no_further(
+    redis_url: str,
+    store: JobStore,
+    outbox: Outbox,
+    receiver: Any,
+    make_job: Callable[..., JobRecord],
+    collector: Any,
+    wait_until: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    trace, submission = "ab" * 16, "cd" * 8
+    job = make_job(receiver.url, request_id="order.42", traceparent=f"00-{trace}-{submission}-01").id
+    store.cancel(job)
+    log = tmp_path / "log"
+    own = {"GENERATOR_REDIS_URL": redis_url, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "generator_service", "webhook-worker"],
+            env=os.environ | ENVIRONMENT | own,
+            stdout=output,
+            stderr=output,
+        ) as worker,
+    ):
+        try:
+            wait_until(lambda: bool(outbox.attempts(job)), 60)
+        finally:
+            worker.terminate()
+    span = collector.wait_for("webhook-worker", "webhook", trace=trace, job_id=job, request_id="order.42")
+    assert span.parent == submission
+    (request,) = receiver.requests
+    assert "traceparent" not in request.headers
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events if event.get("request_id") == "order.42"] == ["webhook_delivered"]
 
 
 def test_a_worker_without_a_secret_does_not_start() -> None:
