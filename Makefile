@@ -49,7 +49,7 @@ up: $(VENV)/installed ## [PORT=…]: start everything and keep it running until 
 	@$(BIN)/python -m deploy.local up --port $(PORT)
 
 .PHONY: status
-status: $(VENV)/installed ## [URL=…]: workers, the jobs they hold, queues, and what is wrong
+status: $(VENV)/installed ## [URL=…] [GENERATOR_API_KEY=…]: workers, the jobs they hold, queues, and what is wrong
 	@$(BIN)/python -m generator_service overview --url $(URL)
 
 # develop

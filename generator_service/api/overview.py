@@ -18,7 +18,8 @@ router = APIRouter(tags=["operations"])
 def overview(parts: UseParts, caller: UseCaller) -> Overview:
     """Workers, the jobs they hold, queues, and what is wrong, in plain words.  For keys of scope `admin`.
 
-    Where Redis does not answer, that is what is said, and the rest is empty.
+    Where Redis does not answer, that is what is said, and the rest is empty; where keys are asked for it is 503, since
+    none can be looked up.
     """
     if caller.sees_jobs_of is not None:
         raise Forbidden("the overview shows everybody's jobs: it takes a key of scope admin")
