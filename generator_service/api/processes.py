@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from generator_service.api.app import create_app
 from generator_service.settings import Settings
 from telemetry.logging import set_up_logging
+from telemetry.tracing import set_up_tracing
 
 COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client finds it, as it is imported: the folder in which several processes count together."""
@@ -47,6 +48,7 @@ def app() -> FastAPI:
     """What each of the processes serves."""
     settings = Settings()
     set_up_logging(settings.log_format)
+    set_up_tracing("generator-api")
     _end_with_parent()
     return create_app(settings, os.environ.get(COUNTING))
 
