@@ -1,15 +1,13 @@
 """Batches by number: batch k is the same in every run, so a resumed run needs no saved position."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from emoji_world import grammar
 from emoji_world.networks import SPATIAL_FACTOR, TEMPORAL_FACTOR
-from emoji_world.scene import Scene
 from emoji_world.spec import WorldSpec
 from emoji_world.world import Clip, make_clip
 
@@ -17,9 +15,6 @@ PAIR_SHARE = 0.3
 """Share of clips with two objects, unless asked otherwise."""
 EMPTY_SHARE = 0.06
 """Share of clips that show a place and nothing in it: what is around the things of a video can be described alone."""
-PARTIAL_SHARE = 0.12
-"""Share of clips with two objects whose caption leaves something out, as captions of real videos do: that of one thing
-does not say that there is nothing else.  Regional prompting reads a box's own description beside another's."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +36,7 @@ def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, 
     drawn = rng.random()
     objects = 0 if drawn > 1 - EMPTY_SHARE else 1 + int(drawn < pair_share)
     frame = int(rng.integers(spec.frames))
-    clip = make_clip(spec, [*seed, 2], objects, frames=[frame] if still else None)
-    if objects == 2 and rng.random() < PARTIAL_SHARE:
-        return replace(clip, scene=replace(clip.scene, caption=_partial_caption(clip.scene, rng)))
-    return clip
-
-
-def _partial_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """Five in six name one of the two objects, the others the place alone."""
-    told = [scene.objects[rng.integers(2)]] if rng.random() < 5 / 6 else []
-    pairs = [(placed.sprite, placed.motion) for placed in told]
-    return grammar.caption(pairs, scene.background, lambda options: options[int(rng.integers(len(options)))])
+    return make_clip(spec, [*seed, 2], objects, frames=[frame] if still else None)
 
 
 def pixel_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]], *, still: bool, pair_share: float) -> Batch:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-import structlog
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
@@ -39,7 +38,6 @@ def _known(job_id: _JobPath, parts: UseParts, caller: UseCaller) -> str:
 KnownJob = Annotated[str, Depends(_known)]
 """The id of a job that the caller may know of, from the path.  Raises NotFound."""
 
-log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

@@ -79,6 +79,7 @@ def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | N
 def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
     quota = parts.admission.admit(record)
     parts.store.create(record, request.plan)
+    log.info("job_accepted", job_id=record.id, owner=record.owner)
     try:
         parts.delivery.enqueue(record)
     except Unavailable:  # it is kept, and so it will be done: a watchdog puts it into its queue

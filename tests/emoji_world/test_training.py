@@ -11,7 +11,15 @@ from safetensors.torch import load_file
 
 from emoji_world.backgrounds import background_image
 from emoji_world.grammar import PLACES
-from emoji_world.networks import NetworkSpec, make_tokenizer, make_transformer, make_vae, rotary_embedding
+from emoji_world.networks import (
+    POSITIONS,
+    NetworkSpec,
+    make_tokenizer,
+    make_transformer,
+    make_vae,
+    rotary_embedding,
+    start_from,
+)
 from emoji_world.spec import WORLD
 from emoji_world.training.attention import MatmulAttention
 from emoji_world.training.data import latent_sprite_map, sprite_map, training_clip
@@ -107,7 +115,12 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     assert len(before) == 3
     assert train(profile, tmp_path, lines.append) == folder
     assert {file: file.read_bytes() for file in before} == before
-    further = replace(profile, start=folder, transformer=replace(profile.transformer, learning_rate=0.0))
+    further = replace(
+        profile,
+        start=folder,
+        vae=replace(profile.vae, learning_rate=0.0),
+        transformer=replace(profile.transformer, learning_rate=0.0),
+    )
     again = train(further, tmp_path / "further", lines.append)
     for file in before:
         tensors, those_again = load_file(file), load_file(again / file.relative_to(folder))
@@ -115,6 +128,27 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
         for name, tensor in tensors.items():
             assert torch.equal(tensor, those_again[name]), name  # not their bytes: the average makes 0 of -0
     assert not any("_name_or_path" in file.read_text(encoding="utf-8") for file in again.rglob("*.json"))
+
+
+def test_going_on_trains_the_decoder_and_leaves_the_encoder(tmp_path: Path) -> None:
+    make_vae(SMALL, THUMBNAILS).save_pretrained(tmp_path / "vae")
+    recipe = VaeRecipe(Budget(2, "steps"), still_batch=1)
+    training = VaeTraining(THUMBNAILS, SMALL, recipe, "cpu", seed=3, start=tmp_path / "vae")
+    before = {name: tensor.clone() for name, tensor in training.trainee.average.state_dict().items()}
+    after = run(training, tmp_path / "vae.pt")["average"]
+    changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"decoder"}
+
+
+def test_going_on_in_a_wider_frame_keeps_its_own_positions_and_takes_all_else(tmp_path: Path) -> None:
+    trained = make_transformer(SMALL, THUMBNAILS)
+    torch.nn.init.normal_(trained.proj_out.weight)
+    trained.save_pretrained(tmp_path / "transformer")
+    wider = make_transformer(SMALL, replace(THUMBNAILS, width=40))
+    positions = wider.state_dict()[POSITIONS].clone()
+    start_from(wider, tmp_path)
+    for name, tensor in wider.state_dict().items():
+        assert torch.equal(tensor, positions if name == POSITIONS else trained.state_dict()[name]), name
 
 
 def test_whitening_evens_the_latents_and_leaves_the_reconstruction() -> None:
