@@ -172,7 +172,21 @@ def test_unknown_paths_and_methods_are_problems(api, problem):
     problem(api.http.get("/nothing/here"), 404, "not_found")
     answer = api.http.put("/jobs")
     problem(answer, 405, "method_not_allowed")
-    assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/jobs", "GET, POST"),
+        (f"/jobs/{'0' * 32}", "DELETE, GET"),
+        (f"/jobs/{'0' * 32}/cancel", "POST"),
+        ("/health", "GET"),
+        ("/docs", "GET, HEAD"),
+    ],
+)
+def test_a_refused_method_is_told_all_that_are_allowed(api, path, allowed):
+    answer = api.http.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 def test_a_surprise_is_a_500_without_internals(api, problem, monkeypatch):
