@@ -59,7 +59,7 @@ class Delivery:
             for name in (PLAN_QUEUE, *map(render_queue, BACKBONES)):
                 pipeline.lrange(self.queue(name).key, 0, -1)
             queues = cast(list[list[bytes]], pipeline.execute())
-        return frozenset(_job_of(message.decode()) for queue in queues for message in queue)
+        return frozenset(_job_of(message) for queue in queues for message in queue)
 
     def fronts(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
         """For each queue: how many messages wait, and the ids of the jobs that the first `depth` of them speak of.
@@ -74,7 +74,7 @@ class Delivery:
                 pipeline.lrange(self.queue(name).key, 0, depth - 1)
             found = iter(pipeline.execute())
         return {
-            name: (length, tuple(_job_of(message.decode()) for message in messages))
+            name: (length, tuple(_job_of(message) for message in messages))
             for name, length, messages in zip(names, found, found, strict=True)
         }
 
@@ -99,5 +99,7 @@ def _message(record: JobRecord) -> str:
     return f"{stage}-{record.id}-{record.delivery}"
 
 
-def _job_of(message: str) -> str:
-    return message.split("-")[1] if message.count("-") == 2 else ""
+def _job_of(message: bytes) -> str:
+    """ "" where the message is none of ours, and need not even be text."""
+    name = message.decode(errors="replace")
+    return name.split("-")[1] if name.count("-") == 2 else ""

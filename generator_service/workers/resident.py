@@ -107,6 +107,9 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
                     )
                 except DequeueTimeout:
                     continue
+                except UnicodeDecodeError:  # it has been taken from the queue already
+                    log.warning("message_without_a_name")
+                    continue
             time.sleep(WAIT_SECONDS)
         raise StopRequested
 
