@@ -215,7 +215,7 @@ def schemathesis(service: Service, url: str, examples: int, seed: int, *options:
         *("run", f"{url}/openapi.json", "--seed", str(seed), "--max-examples", str(examples), "--continue-on-failure"),
         *("--generation-database", "none", "--no-color", "--report-ndjson-path", str(report), *options),
     ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
+    run = subprocess.run(command, cwd=service.folder, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
     tally: Tally = defaultdict(Counter)
     with report.open() as lines:
         for line in lines:

@@ -370,7 +370,12 @@ def _message(chance: random.Random) -> Case:
         "created_at": chance.choice((b"2026-11-24T00:00:00.000000Z", b"yesterday", b"")),
     }
     kept = {name: value for name, value in fields.items() if chance.random() < 0.9}
-    return Case("a forged message", "message", chance.choice((b"forged", b"", b"\xff\xfe", b"a-b-c-d")), fields=kept)
+    return Case(
+        "a forged message",
+        "message",
+        chance.choice((b"forged", b"", b"\xff\xfe", b"a-b-c-d", b"with a space", b"../..")),
+        fields=kept,
+    )
 
 
 def _record(chance: random.Random) -> Case:

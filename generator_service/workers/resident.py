@@ -107,8 +107,9 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
                     )
                 except DequeueTimeout:
                     continue
-                except UnicodeDecodeError:  # it has been taken from the queue already
-                    log.warning("message_without_a_name")
+                except ValueError:  # its name is none that RQ gives; in its way of tidying up it would strike again
+                    log.warning("message_misnamed")
+                    self.connection.delete(*(queue.intermediate_queue_key for queue in self.queues))
                     continue
             time.sleep(WAIT_SECONDS)
         raise StopRequested

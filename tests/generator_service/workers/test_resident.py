@@ -1,5 +1,6 @@
 """The loop around the jobs, in this process: signals, broken messages, outages."""
 
+import json
 import os
 import signal
 import threading
@@ -147,6 +148,27 @@ def test_no_job_and_no_message_ends_the_worker(
 
     assert work(delivery, do) == [failing, last]
     assert store.get(failing).status is JobStatus.FAILED
+
+
+def test_no_message_that_cannot_be_read_ends_the_worker(
+    delivery: Delivery, submit: Submit, raw_client: redis.Redis
+) -> None:
+    damaged: dict[str, tuple[str, str]] = {
+        "date": ("created_at", "yesterday"),
+        "time": ("enqueued_at", "nonsense"),
+        "timeout": ("timeout", "soon"),
+        "status": ("status", "nonsense"),
+        "lifetime": ("result_ttl", "x"),
+        "dependencies": ("dependency_ids", "{"),
+    }
+    queue = delivery.queue(PLAN_QUEUE)
+    for name, (field, text) in damaged.items():
+        raw_client.hset(f"rq:job:{name}", mapping={"data": json.dumps([PLAN_FUNCTION, None, [], {}]), field: text})
+        raw_client.rpush(queue.key, name)
+    raw_client.rpush(queue.key, b"", b"\xff\xfe", b"a name with spaces")
+    last = submit().id
+    assert work(delivery, lambda _: stop()) == [last]
+    assert queue.count == raw_client.llen(queue.intermediate_queue_key) == 0
 
 
 def test_rq_keeps_no_trace_of_work_well_done(delivery: Delivery, submit: Submit, raw_client: redis.Redis) -> None:
