@@ -215,6 +215,9 @@ def schemathesis(service: Service, url: str, examples: int, seed: int, *options:
         *("run", f"{url}/openapi.json", "--seed", str(seed), "--max-examples", str(examples), "--continue-on-failure"),
         *("--generation-database", "none", "--no-color", "--report-ndjson-path", str(report), *options),
     ]
+    ended = [job_in(service, status) for status in ENDED * JOBS]
+    queued = [job_in(service, JobStatus.QUEUED) for _ in range(JOBS)]
+    (service.folder / "schemathesis.toml").write_text(configuration(ended, queued))
     run = subprocess.run(command, cwd=service.folder, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
     tally: Tally = defaultdict(Counter)
     with report.open() as lines:
@@ -235,9 +238,6 @@ def _answers_in(event: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 def fuzz_documents(service: Service, cases: int, seed: int) -> list[str]:
     """At least so many; what went wrong."""
-    ended = [job_in(service, status) for status in ENDED * JOBS]
-    queued = [job_in(service, JobStatus.QUEUED) for _ in range(JOBS)]
-    (service.folder / "schemathesis.toml").write_text(configuration(ended, queued))
     authorized = ("--header", f"Authorization: Bearer {service.key}")
     streams, others = ("--include-path-regex", "/events$"), ("--exclude-path-regex", "/events$")
     runs: list[tuple[str, str, float, tuple[str, ...]]] = [
@@ -271,6 +271,11 @@ def fuzz_documents(service: Service, cases: int, seed: int) -> list[str]:
 
 
 def show(title: str, tally: Mapping[str, Counter[int]]) -> None:
+    """A line for each operation; those that there are not share one."""
+    rows: Tally = defaultdict(Counter)
+    for name, counts in tally.items():
+        rows["methods that there are not" if set(counts) == {405} else name].update(counts)
+    tally = rows
     statuses = sorted({status for counts in tally.values() for status in counts})
     width = max(map(len, [title, *tally]))
     lines = [[title, "cases", *map(str, statuses)]]
@@ -295,12 +300,17 @@ def fuzz_workers(service: Service, cases: int, seed: int) -> list[str]:
         for number, case in enumerate(malformed(seed, cases)):
             name = f"{case.target}, {case.kind}"
             where = f"case {number} ({name})"
-            for answer in _sent(service, http, case):
+            try:
+                given = _sent(service, http, case)
+            except httpx.TransportError as error:
+                wrong.append(f"{where}: not answered: {error!r}")
+                continue
+            for answer in given:
                 tally[name][answer.status_code] += 1
                 wrong += [f"{where}: {fault}" for fault in faults_of(answer)]
                 if answer.status_code == 202:
                     accepted.append(answer.json()["id"])
-            service.stack.advance()
+            service.stack.advance()  # raises PartError where one has died
     show("malformed", tally)
     wrong += _ended(service, accepted)
     with Client(service.api) as client:  # the workers are still there, and at work
@@ -310,45 +320,40 @@ def fuzz_workers(service: Service, cases: int, seed: int) -> list[str]:
 
 
 def _sent(service: Service, http: httpx.Client, case: Case) -> list[httpx.Response]:
+    """The answers to a case, or to those who look at what it has left.  Raises httpx.TransportError."""
+
+    def look(*paths: str) -> list[httpx.Response]:
+        return [http.get(f"{service.api}/{path}") for path in paths]
+
+    def post(url: str) -> list[httpx.Response]:
+        return [http.post(url, content=case.body, headers=httpx.Headers(case.headers, encoding="latin-1"))]
+
     match case.target:
         case "POST /jobs":
-            return [
-                http.post(
-                    f"{service.api}/jobs", content=case.body, headers=httpx.Headers(case.headers, encoding="latin-1")
-                )
-            ]
+            return post(f"{service.api}/jobs")
         case "POST /plans":
-            return [
-                http.post(
-                    f"{service.planner}/plans",
-                    content=case.body,
-                    headers=httpx.Headers(case.headers, encoding="latin-1"),
-                )
-            ]
+            return post(f"{service.planner}/plans")
         case "message":
             _deliver(service, case.body, case.fields)
-            return [http.get(f"{service.api}/{path}") for path in ("overview", "load")]
+            return look("overview", "load")
         case "record":
-            job = case.body.decode()
-            fields = dict(case.fields)
-            service.redis.set(f"job:{job}:plan", fields.pop("plan", _PLAN))
-            service.redis.hset(f"job:{job}", mapping=fields or {"id": b"1"})
-            for index in ("jobs", "jobs:of:anyone", *(f"jobs:{status}" for status in JobStatus)):
-                service.redis.zadd(index, {job: time.time() * 1e6})
-            for function in (PLAN_FUNCTION, RENDER_FUNCTION):
-                data = json.dumps([function, None, [job], {}]).encode()
-                _deliver(service, f"x-{job}-{function[-4:]}".encode(), {"data": data})
-            paths = (
-                "jobs?limit=100",
-                "overview",
-                "load",
-                *(f"jobs/{job}{part}" for part in ("", "/plan", "/deliveries")),
+            _record(service, job := case.body.decode(), dict(case.fields))
+            seen = look(
+                f"jobs/{job}", f"jobs/{job}/plan", f"jobs/{job}/deliveries", "jobs?limit=100", "overview", "load"
             )
-            looks = [http.get(f"{service.api}/{path}") for path in paths]
-            return [*looks, http.post(f"{service.api}/jobs/{job}/cancel"), http.delete(f"{service.api}/jobs/{job}")]
+            return [*seen, http.post(f"{service.api}/jobs/{job}/cancel"), http.delete(f"{service.api}/jobs/{job}")]
 
 
-_PLAN: Final = json.dumps(PLAN).encode()
+def _record(service: Service, job: str, fields: dict[str, bytes]) -> None:
+    """In every list, and both queues speak of it."""
+    service.redis.set(f"job:{job}:plan", fields.pop("plan", json.dumps(PLAN).encode()))
+    if fields:
+        service.redis.hset(f"job:{job}", mapping=fields)  # type: ignore[arg-type]
+    for index in ("jobs", "jobs:of:anyone", *(f"jobs:{status}" for status in JobStatus)):
+        service.redis.zadd(index, {job: time.time() * 1e6})
+    for function in (PLAN_FUNCTION, RENDER_FUNCTION):
+        data = json.dumps([function, None, [job], {}]).encode()
+        _deliver(service, f"{function[-4:]}-{job}-1".encode(), {"data": data})
 
 
 def _deliver(service: Service, message: bytes, fields: dict[str, bytes]) -> None:

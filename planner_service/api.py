@@ -40,7 +40,7 @@ MAXIMUM_SIDE = 4096
 MAXIMUM_SEED = 2**32 - 1
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
-Pixels = Annotated[int, Field(ge=16, le=MAXIMUM_SIDE)]
+Pixels = Annotated[int, Field(strict=True, ge=16, le=MAXIMUM_SIDE)]
 
 BEARER = HTTPBearer(scheme_name="token", description="Where PLANNER_TOKEN is set.", auto_error=False)
 
@@ -59,13 +59,13 @@ class PlanRequest(WireModel):
     """The body of `POST /plans`."""
 
     prompt: Annotated[Prompt, Field(examples=["a red car drives to the right while a tree stands still"])]
-    frames: Annotated[int, Field(ge=MINIMUM_FRAMES, le=MAXIMUM_FRAMES, description="Layout frames.")] = 49
+    frames: Annotated[int, Field(strict=True, ge=MINIMUM_FRAMES, le=MAXIMUM_FRAMES, description="Layout frames.")] = 49
     width: Annotated[Pixels, Field(description="Pixels; with the height it decides how wide things are.")] = 720
     height: Annotated[Pixels, Field(description="Pixels.")] = 480
     planner: Annotated[
         PlannerChoice, Field(description="auto: the language model where one is configured, else the parser.")
     ] = "auto"
-    seed: Annotated[int, Field(ge=0, le=MAXIMUM_SEED)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_SEED)] = 0
 
 
 class Health(WireModel):
