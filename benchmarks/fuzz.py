@@ -95,7 +95,8 @@ def service(folder: Path, workers: Sequence[str] = ()) -> Iterator[Service]:
         "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_STORAGE_URL": storage.url,
         "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
-        "GENERATOR_HEARTBEAT_SECONDS": "1",
+        # Without workers nobody beats, and nobody is to be missed.
+        "GENERATOR_HEARTBEAT_SECONDS": "1" if workers else "3600",
         "GENERATOR_WEBHOOK_SECRET": "a secret of twenty-four letters",
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": "1",
