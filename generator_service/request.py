@@ -20,8 +20,8 @@ MAXIMUM_SEED = 2**32 - 1
 MAXIMUM_METADATA_ENTRIES = 16
 MAXIMUM_METADATA_CHARACTERS = 500
 
-Seed = Annotated[int, Field(ge=0, le=MAXIMUM_SEED)]
-GuidanceScale = Annotated[float, Field(ge=1.0, le=30.0)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_SEED)]
+GuidanceScale = Annotated[float, Field(strict=True, ge=1.0, le=30.0)]
 Metadata = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=64)],

@@ -21,9 +21,9 @@ from planner_service.reasoning import Planner
 from shared.asgi import BodyLimit
 from shared.errors import (
     PROBLEM_MEDIA_TYPE,
+    InvalidRequest,
     LanguageModelUnavailable,
     NotFound,
-    PlannerUnavailable,
     Problem,
     ServiceError,
     Unauthenticated,
@@ -40,7 +40,7 @@ MAXIMUM_SIDE = 4096
 MAXIMUM_SEED = 2**32 - 1
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
-Pixels = Annotated[int, Field(ge=16, le=MAXIMUM_SIDE)]
+Pixels = Annotated[int, Field(strict=True, ge=16, le=MAXIMUM_SIDE)]
 
 BEARER = HTTPBearer(scheme_name="token", description="Where PLANNER_TOKEN is set.", auto_error=False)
 
@@ -59,13 +59,13 @@ class PlanRequest(WireModel):
     """The body of `POST /plans`."""
 
     prompt: Annotated[Prompt, Field(examples=["a red car drives to the right while a tree stands still"])]
-    frames: Annotated[int, Field(ge=MINIMUM_FRAMES, le=MAXIMUM_FRAMES, description="Layout frames.")] = 49
+    frames: Annotated[int, Field(strict=True, ge=MINIMUM_FRAMES, le=MAXIMUM_FRAMES, description="Layout frames.")] = 49
     width: Annotated[Pixels, Field(description="Pixels; with the height it decides how wide things are.")] = 720
     height: Annotated[Pixels, Field(description="Pixels.")] = 480
     planner: Annotated[
         PlannerChoice, Field(description="auto: the language model where one is configured, else the parser.")
     ] = "auto"
-    seed: Annotated[int, Field(ge=0, le=MAXIMUM_SEED)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_SEED)] = 0
 
 
 class Health(WireModel):
@@ -101,9 +101,10 @@ def create_app(
 
     @app.post(
         "/plans",
-        dependencies=[Depends(require_token)],
+        dependencies=[] if token is None else [Depends(require_token)],
         responses={
             401: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "No token"},
+            413: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Too large"},
             503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"},
         },
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
@@ -176,7 +177,8 @@ def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Plan
     if choice == "auto":
         return list(planners.values())
     if choice not in planners:
-        raise PlannerUnavailable(
+        # Not PlannerUnavailable: waiting does not help, and the plan worker would wait.
+        raise InvalidRequest(
             f"planner '{choice}' is not configured here; there is: {', '.join(planners)}",
             [Violation(field="planner", message=f"'{choice}' is not configured")],
         )
@@ -205,10 +207,12 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods."""
+    """Unknown paths and methods, and bodies that cannot be read."""
     assert isinstance(error, HTTPException)  # noqa: S101  # Starlette's types cannot say it
     if error.status_code == 404:
         return _problem_response(request, NotFound(f"there is nothing at {request.url.path}"))
+    if error.status_code == 400:
+        return _problem_response(request, InvalidRequest("the body cannot be read: it must be JSON in UTF-8"))
     problem = Problem(
         title=error.detail, status=error.status_code, detail=error.detail, code="http_error", retryable=False
     )

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), AfterValidator(lambda x: x + 0.0)]
+Fraction = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False), AfterValidator(lambda x: x + 0.0)]
 """Zero has one sign, so that equal plans are written, and hash, alike."""
 
 MINIMUM_SIDE = 0.01

@@ -29,9 +29,9 @@ class Phase(WireModel):
     """Frames `start` to `end`, both included, during which one label holds."""
 
     label: MotionLabel
-    start: Annotated[int, Field(ge=0)]
-    end: Annotated[int, Field(ge=0)]
-    absent: bool = False
+    start: Annotated[int, Field(strict=True, ge=0)]
+    end: Annotated[int, Field(strict=True, ge=0)]
+    absent: Annotated[bool, Field(strict=True)] = False
     """The instance is not there: it has yet to appear or come in, or is gone.  Its box rests where it is seen next, or
     was seen last, and guides nothing."""
 
@@ -86,7 +86,7 @@ class Provenance(WireModel):
     """The language model's, or the parser model's, name and version."""
     version: Phrase
     """The planner's own version."""
-    seed: int
+    seed: Annotated[int, Field(strict=True)]
     instead_of: Phrase | None = None
     """The planner that was asked first and was unavailable."""
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

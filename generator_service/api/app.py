@@ -66,6 +66,8 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     app.add_middleware(RequestIds)
     trace_app(app)
     _document_problems(app)
+    if not settings.require_keys:
+        _document_that_keys_are_optional(app)
     return app
 
 
@@ -83,3 +85,17 @@ def _document_problems(app: FastAPI) -> None:
         return schema
 
     app.openapi = with_problems  # type: ignore[method-assign]
+
+
+def _document_that_keys_are_optional(app: FastAPI) -> None:
+    document = app.openapi
+
+    def without_need() -> dict[str, Any]:
+        schema = document()
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                if "security" in operation:
+                    operation["security"] = [{}, {"key": []}]
+        return schema
+
+    app.openapi = without_need  # type: ignore[method-assign]

@@ -22,6 +22,20 @@ SEND_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 2.0
 """How long the streams may take to end, once the API has been asked to stop."""
 
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"const": "job"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobView"},
+        },
+    },
+    "required": ["event", "data"],
+}
+"""One of the stream, as OpenAPI 3.2 describes it."""
+
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
@@ -38,7 +52,7 @@ async def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
     | {
         200: {
             "description": "Events named `job`, each with the whole job as `GET /jobs/{id}` answers it.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         }
     },
 )

@@ -6,6 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem, ServiceError, invalid_request
@@ -74,7 +75,14 @@ def _http_exception(request: Request, error: Exception) -> Response:
             code = str(error.detail).lower().replace(" ", "_")
             detail = f"{request.method} {request.url.path}: {error.detail}"
             problem = Problem(title=error.detail, status=status, detail=detail, code=code, retryable=False)
-    return _answer(request, problem, dict(error.headers or {}))
+    allowed = {"Allow": _allowed(request)} if error.status_code == 405 else {}
+    return _answer(request, problem, {**(error.headers or {}), **allowed})
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path (RFC 9110, 15.5.6); Starlette names those of the path's first route alone."""
+    routes = [each for each in iter_route_contexts(request.app.routes) if each.path_regex.match(request.url.path)]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _surprise(request: Request, error: Exception) -> Response:

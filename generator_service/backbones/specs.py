@@ -11,7 +11,7 @@ from pydantic import Field
 from generator_service.guidance.parameters import GuidanceParameters
 from shared.wire import WireModel
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
 
 
 class FrameRule(WireModel):

@@ -22,7 +22,7 @@ def _each_once(branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
 
 MAXIMUM_LAYERS = 64
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 
 
 class GuidanceParameters(WireModel):
@@ -33,22 +33,31 @@ class GuidanceParameters(WireModel):
         AfterValidator(_each_once),
         Field(description="Which labels are guided: rcg motionless, gig rigid, sdg non-rigid instances."),
     ] = ("rcg", "gig", "sdg")
-    strength: Annotated[float, Field(ge=0.0, le=5.0, description="β of Eq. 4; 0 is the stock model.")] = 0.15
+    strength: Annotated[float, Field(strict=True, ge=0.0, le=5.0, description="β of Eq. 4; 0 is the stock model.")] = (
+        0.15
+    )
     steps: Annotated[Share, Field(description="Share of the denoising steps that are guided, from the first on.")] = 0.2
     form: Annotated[Form, Field(description="Logits times 1 + β G, as in the paper, or plus β G.")] = "multiplicative"
-    falloff: Annotated[float, Field(gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")] = 1.0
+    falloff: Annotated[
+        float, Field(strict=True, gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")
+    ] = 1.0
     template_threshold: Annotated[
         Share, Field(description="Share of frames in which a cell must be foreground to belong to a rigid template.")
     ] = 0.5
     layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        tuple[Annotated[int, Field(strict=True, ge=0)], ...] | None,
         Field(max_length=MAXIMUM_LAYERS, description="Guided layers, from 0; null is all."),
     ] = None
     feature_layer: Annotated[
-        int | None, Field(ge=0, description="Layer behind which features are read, from 0; null is the middle one.")
+        int | None,
+        Field(strict=True, ge=0, description="Layer behind which features are read, from 0; null is the middle one."),
     ] = None
-    small_boxes: Annotated[bool, Field(description="Guide instances more strongly the smaller they are.")] = False
-    regional: Annotated[bool, Field(description="Regional prompting: each box reads its own description.")] = True
+    small_boxes: Annotated[
+        bool, Field(strict=True, description="Guide instances more strongly the smaller they are.")
+    ] = False
+    regional: Annotated[
+        bool, Field(strict=True, description="Regional prompting: each box reads its own description.")
+    ] = True
     regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
     base_ratio: Annotated[
         Share, Field(description="Weight of the whole prompt against a region's description inside its box.")

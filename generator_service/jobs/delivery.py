@@ -116,7 +116,7 @@ class Delivery:
                 pipeline.zrange(order.key, 0, depth - 1)
             found = iter(pipeline.execute())
         return {
-            name: (length, tuple(job_id.decode() for job_id in job_ids))
+            name: (length, tuple(job_id.decode(errors="replace") for job_id in job_ids))
             for name, length, job_ids in zip(QUEUES, found, found, strict=True)
         }
 
@@ -133,8 +133,8 @@ class Delivery:
                 pipeline.zrange(queue.failed_job_registry.key, 0, -1)
             found = cast(list[list[bytes]], pipeline.execute())
         # RQ adds the number of the execution to what is being worked on: "plan-{id}-1f2e3d4c:{number}".
-        names = {entry.decode().partition(":")[0] for entries in found for entry in entries}
-        return {name: name.split("-")[1] for name in names}
+        names = {entry.decode(errors="replace").partition(":")[0] for entries in found for entry in entries}
+        return {name: _job_of(name) for name in names}
 
     def worker_of(self, message: str) -> str | None:
         """Who has begun with it; None where nobody has, and where RQ has forgotten it.  Raises Unavailable."""
@@ -164,3 +164,8 @@ class Delivery:
 def queue_of(record: JobRecord) -> str:
     """The name of the queue for a job's stage."""
     return PLAN_QUEUE if record.stage is Stage.PLANNING else render_queue(record.settings.backbone)
+
+
+def _job_of(message: str) -> str:
+    """ "" where the message is none of ours."""
+    return message.split("-")[1] if message.count("-") == 2 else ""

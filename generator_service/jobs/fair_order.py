@@ -86,7 +86,7 @@ class FairOrder:
             return None
         _, job_id, turn = popped
         self._redis.eval(_TAKEN, 3, self.key, self._turns, self._taken, repr(turn), str(REMEMBERED))
-        return job_id.decode()
+        return job_id.decode(errors="replace")
 
     def withdraw(self, job_id: str) -> None:
         self._redis.eval(_WITHDRAW, 3, self.key, self._turns, self._taken, job_id)
@@ -101,7 +101,7 @@ class FairOrder:
 
     def ids(self) -> list[str]:
         """In order."""
-        return [job_id.decode() for job_id in cast(list[bytes], self._redis.zrange(self.key, 0, -1))]
+        return [job_id.decode(errors="replace") for job_id in cast(list[bytes], self._redis.zrange(self.key, 0, -1))]
 
     def __len__(self) -> int:
         return self._redis.zcard(self.key)

@@ -5,6 +5,7 @@ names, and sends requests wherever it says.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
 PLAN_FUNCTION: Final = "generator_service.workers.plan_worker.plan"
@@ -25,4 +26,10 @@ class Message(Job):  # type: ignore[misc]  # RQ is not typed
         return function
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
-        super().restore({name: value for name, value in raw_data.items() if name not in _IGNORED})
+        """Raises NoSuchJobError, which RQ passes over, for what cannot be read; RQ's own errors would end a worker."""
+        try:
+            super().restore({name: value for name, value in raw_data.items() if name not in _IGNORED})
+        except NoSuchJobError:
+            raise
+        except Exception as error:
+            raise NoSuchJobError(f"message '{self.id}' cannot be read: {error}") from error

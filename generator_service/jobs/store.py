@@ -14,13 +14,14 @@ allow it.  Nothing else writes these keys.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import redis
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from redis.client import Pipeline
 
 from generator_service.jobs import outbox
@@ -93,13 +94,19 @@ class JobStore:
             text = cast(str | None, self._redis.hget(_job(job_id), "owner"))
         if text is None:
             raise NotFound(f"there is no job '{job_id}'")
-        return str(json.loads(text))
+        try:
+            return str(_FIELDS["owner"].validate_json(text))
+        except ValidationError as error:
+            raise NotFound(f"the record of job '{job_id}' cannot be read") from error
 
     def plan(self, job_id: str) -> Plan | None:
-        """The job's plan; None while there is none."""
+        """The job's plan; None while there is none.  Raises NotFound where what is there is no plan."""
         with answering():
             text = cast(str | None, self._redis.get(_plan(job_id)))
-        return None if text is None else Plan.model_validate_json(text)
+        try:
+            return None if text is None else Plan.model_validate_json(text)
+        except ValidationError as error:
+            raise NotFound(f"the plan of job '{job_id}' cannot be read") from error
 
     def list(
         self, *, status: JobStatus | None = None, owner: str | None = None, after: str | None = None, limit: int
@@ -125,14 +132,14 @@ class JobStore:
         return Page(self.some(here), next=here[-1] if len(ids) > limit else None)
 
     def some(self, job_ids: Iterable[str]) -> tuple[JobRecord, ...]:
-        """Those of these jobs that there are."""
+        """Those of these jobs that there are, and can be read."""
         wanted = tuple(job_ids)
         with answering():
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in wanted:
                 pipeline.hgetall(_job(job_id))
             hashes = pipeline.execute()
-        return tuple(_record(job_id, fields) for job_id, fields in zip(wanted, hashes, strict=True) if fields)
+        return tuple(_readable(zip(wanted, hashes, strict=True)))
 
     def queued(self, *, outside: Iterable[str] = ()) -> frozenset[str]:
         """The ids of all queued jobs, those in the sorted sets `outside` left out."""
@@ -506,7 +513,18 @@ def _fields(values: dict[str, Any]) -> dict[Any, Any]:
 def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
-    return JobRecord(**{name: _FIELDS[name].validate_json(text) for name, text in fields.items()})
+    try:  # fields that a newer version has added are passed over: while it is rolled out, both read the same records
+        known = {name: _FIELDS[name].validate_json(text) for name, text in fields.items() if name in _FIELDS}
+        return JobRecord(**known)
+    except ValidationError as error:
+        raise NotFound(f"the record of job '{job_id}' cannot be read") from error
+
+
+def _readable(hashes: Iterable[tuple[str, dict[str, str]]]) -> Iterator[JobRecord]:
+    """One broken record must hide no other, from nobody: neither from a client's list nor from the watchdog."""
+    for job_id, fields in hashes:
+        with suppress(NotFound):
+            yield _record(job_id, fields)
 
 
 job_key, record_of = _job, _record

@@ -99,7 +99,11 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
                 (queue,) = self.queues
-                job = queue.take(WAIT_SECONDS)
+                try:
+                    job = queue.take(WAIT_SECONDS)
+                except ValueError:  # what waited has a name that no job has
+                    log.warning("message_misnamed")
+                    continue
                 if job is not None:
                     return job, queue
                 continue

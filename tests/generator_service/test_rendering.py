@@ -60,7 +60,7 @@ def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: Rende
     assert told == [Stage.SAMPLING, (1, 2), (2, 2), Stage.DECODING]
     assert result.frames.shape == (9, 64, 96, 3)
     with av.open(io.BytesIO(result.video)) as container:
-        assert (container.streams.video[0].width, container.streams.video[0].height) == (320, 240)
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (384, 256)
     assert Image.open(io.BytesIO(result.preview)).format == "PNG"
 
     assert result.diagnostics.caption == result.manifest.caption
@@ -69,7 +69,7 @@ def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: Rende
     assert result.manifest.prompt == PROMPT
     assert result.manifest.settings == settings
     assert result.manifest.plan_hash is None
-    assert result.manifest.encoding.enlargement == 5
+    assert result.manifest.encoding.enlargement == 4
     assert result.manifest.weights_revision == backbone.setup.weights_revision
 
 
@@ -170,7 +170,7 @@ def test_frames_of_the_file_are_the_frames(backbone: AnyBackbone, settings: Rend
     result = rendered(backbone, settings)
     with av.open(io.BytesIO(result.video)) as container:
         pictures = np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
-    middles = pictures[:, 2::5, 2::5].astype(float)  # the middle of each enlarged pixel
+    middles = pictures[:, 2::4, 2::4].astype(float)  # the middle of each enlarged pixel
     assert np.abs(middles - result.frames).mean() < 6
 
 

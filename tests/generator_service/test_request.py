@@ -66,6 +66,9 @@ def test_guidance_can_be_off() -> None:
         ({"branches": ["abc"]}, "guidance.branches.0"),
         ({"steps": 1.5}, "guidance.steps"),
         ({"stepps": 0.5}, "guidance.stepps"),
+        ({"strength": "0.3"}, "guidance.strength"),
+        ({"layers": [True]}, "guidance.layers.0"),
+        ({"regional": 1}, "guidance.regional"),
         ("on", "guidance"),
         (3, "guidance"),
     ],
@@ -73,6 +76,14 @@ def test_guidance_can_be_off() -> None:
 def test_bad_guidance_is_refused_by_its_field(guidance: object, field: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         JobRequest.model_validate({"prompt": "a tree", "guidance": guidance})
+    assert [violation.field for violation in violations_of(refusal.value)] == [field]
+
+
+@pytest.mark.parametrize("field", ["seed", "steps", "frames", "width", "height", "fps", "guidance_scale"])
+@pytest.mark.parametrize("value", ["8", True])
+def test_a_number_is_a_number(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        JobRequest.model_validate({"prompt": "a tree", field: value})
     assert [violation.field for violation in violations_of(refusal.value)] == [field]
 
 

@@ -57,6 +57,9 @@ def test_another_seed_gives_another_layout(client):
         ({"prompt": ""}, "prompt", "1"),
         ({"prompt": "a" * 2001}, "prompt", "2000"),
         ({"width": 8}, "width", "16"),
+        ({"width": "64"}, "width", "integer"),
+        ({"frames": "9"}, "frames", "integer"),
+        ({"seed": False}, "seed", "integer"),
         ({"planner": "oracle"}, "planner", "parser"),
         ({"seed": -1}, "seed", "0"),
         ({"fps": 8}, "fps", "not permitted"),
@@ -117,10 +120,28 @@ def test_unknown_paths_and_methods_are_problems_too(client, method, path, status
     assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
 
 
-def test_the_language_model_is_not_there_unless_configured(client):
+def test_a_planner_that_is_not_configured_is_refused_for_good(client):
+    """Not with 503: a plan worker would ask again for minutes."""
     response = client.post("/plans", json={"prompt": PROMPT, "planner": "language-model"})
-    assert response.status_code == 503
-    assert response.json()["code"] == "planner_unavailable"
+    assert (response.status_code, response.json()["code"], response.json()["retryable"]) == (
+        422,
+        "invalid_request",
+        False,
+    )
+    assert [violation["field"] for violation in response.json()["violations"]] == ["planner"]
+
+
+@pytest.mark.parametrize("body", [b'"\xff"', b"[" * 2000, b'{"prompt": '], ids=["not UTF-8", "deep", "half"])
+def test_what_cannot_be_read_is_not_valid(client, body):
+    response = client.post("/plans", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize(("token", "asked"), [(None, False), ("token-between-us", True)])
+def test_the_document_asks_for_a_token_where_the_service_does(parser, token, asked):
+    document = create_app({parser.name: parser}, 65536, token=token).openapi()
+    assert ("security" in document["paths"]["/plans"]["post"]) is asked
+    assert {"401", "413", "422", "503"} <= set(document["paths"]["/plans"]["post"]["responses"])
 
 
 def test_auto_prefers_the_language_model_and_parser_can_still_be_asked(

@@ -257,6 +257,11 @@ def test_the_document_names_the_scheme_wherever_a_key_is_needed(guarded):
                 assert {"401", "403"} <= set(operation["responses"])
 
 
+def test_where_no_keys_are_asked_for_the_document_says_so(api):
+    operation = api.http.get("/openapi.json").json()["paths"]["/jobs"]["post"]
+    assert operation["security"] == [{}, {"key": []}]
+
+
 def test_where_no_keys_are_asked_for_none_is_looked_at(api, keys):
     for header in ("Bearer nonsense", f"Bearer {keys.create('a', [Scope.READ]).text}"):
         answer = api.http.post("/jobs", json=JOB, headers={"Authorization": header})

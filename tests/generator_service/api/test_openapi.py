@@ -1,5 +1,6 @@
 """The OpenAPI document: sound in itself, and true of the answers."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_answers_match_their_schemas(document, api):
     check("/backbones", "/backbones")
     check("/health", "/health")
     check("/ready", "/ready", 503)
+
+
+def test_an_event_matches_its_schema(document, api):
+    job = api.submit()
+    api.parts.store.cancel(job)
+    event, data = api.http.get(f"/jobs/{job}/events").text.split("\r\n")[:2]
+    told = {line.split(": ", 1)[0]: line.split(": ", 1)[1] for line in (event, data)}
+    responses = document["paths"]["/jobs/{job_id}/events"]["get"]["responses"]
+    schema = responses["200"]["content"]["text/event-stream"]["itemSchema"]
+    jsonschema.Draft202012Validator(schema).validate(told)
+    view = schema["properties"]["data"]["contentSchema"]
+    jsonschema.Draft202012Validator({**document, **view}).validate(json.loads(told["data"]))
 
 
 def test_the_document_and_its_pages_are_served(api, document):

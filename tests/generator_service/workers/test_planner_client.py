@@ -33,8 +33,8 @@ def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
         {
             "prompt": plan.prompt,
             "frames": 9,
-            "width": 64,
-            "height": 48,
+            "width": 96,
+            "height": 64,
             "planner": "parser",
             "seed": 7,
         }

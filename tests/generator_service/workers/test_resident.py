@@ -1,5 +1,6 @@
 """The loop around the jobs, in this process: signals, broken messages, outages."""
 
+import json
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from deploy.servers import embedded_valkey, free_ports
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
+from generator_service.jobs.message import PLAN_FUNCTION
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -140,6 +142,28 @@ def test_no_job_ends_the_worker(delivery: Delivery, submit: Submit, store: JobSt
 
     assert work(delivery, do) == [failing, last]
     assert store.get(failing).status is JobStatus.FAILED
+
+
+def test_no_message_that_cannot_be_read_ends_the_worker(
+    delivery: Delivery, submit: Submit, raw_client: redis.Redis
+) -> None:
+    damaged: dict[str, tuple[str, str]] = {
+        "date": ("created_at", "yesterday"),
+        "time": ("enqueued_at", "nonsense"),
+        "timeout": ("timeout", "soon"),
+        "status": ("status", "nonsense"),
+        "lifetime": ("result_ttl", "x"),
+        "dependencies": ("dependency_ids", "{"),
+    }
+    queue = delivery.queue(PLAN_QUEUE)
+    for name, (field, text) in damaged.items():
+        raw_client.hset(f"rq:job:{name}", mapping={"data": json.dumps([PLAN_FUNCTION, None, [], {}]), field: text})
+        raw_client.zadd(queue.started_job_registry.key, {f"{name}:1": 1})  # RQ tidies up after it
+        raw_client.rpush(queue.intermediate_queue_key, name)
+    raw_client.zadd(queue.order.key, {b"\xff\xfe": 0, b"a name with spaces": 0})
+    last = submit().id
+    assert work(delivery, lambda _: stop()) == [last]
+    assert queue.count == 0
 
 
 def test_rq_keeps_no_trace_of_work_well_done(delivery: Delivery, submit: Submit, raw_client: redis.Redis) -> None:

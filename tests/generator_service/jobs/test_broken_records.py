@@ -1,0 +1,87 @@
+"""Records and messages that cannot be read: an older version's, a newer one's, or nobody's."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.store import JobStore
+from shared.errors import NotFound
+
+MakeRecord = Callable[..., JobRecord]
+
+
+@pytest.fixture
+def records(store: JobStore, make_record: MakeRecord) -> list[JobRecord]:
+    """Three jobs, the first of them the oldest."""
+    made = [make_record() for _ in range(3)]
+    for record in made:
+        store.create(record, None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("status", '"nonsense"'), ("settings", "{"), ("owner", ""), ("owner", "[1]"), ("created_at", None), ("id", None)],
+)
+def test_a_broken_record_hides_no_other(
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord], field: str, text: str | None
+) -> None:
+    first, broken, last = (record.id for record in records)
+    if text is None:
+        text_client.hdel(f"job:{broken}", field)
+    else:
+        text_client.hset(f"job:{broken}", field, text)
+    assert [record.id for record in store.list(limit=10).jobs] == [last, first]
+    for look in (store.get, store.cancel, store.delete):
+        with pytest.raises(NotFound):
+            look(broken)
+    with pytest.raises(NotFound):
+        store.start(broken, worker="w1", stage=Stage.PLANNING)
+    if field == "owner":
+        with pytest.raises(NotFound):
+            store.owner(broken)
+
+
+def test_a_broken_record_blinds_no_watchdog(
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord]
+) -> None:
+    for record in records:
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    text_client.hset(f"job:{records[0].id}", "stage", "sampling")
+    assert {record.id for record in store.held()} == {records[1].id, records[2].id}
+
+
+def test_a_field_of_a_newer_version_is_passed_over(
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord]
+) -> None:
+    job = records[0].id
+    text_client.hset(f"job:{job}", "priority", json.dumps("high"))
+    assert store.get(job) == records[0]
+    assert store.start(job, worker="w1", stage=Stage.PLANNING).status is JobStatus.RUNNING
+    assert text_client.hget(f"job:{job}", "priority") == '"high"'
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}", "[" * 5000])
+def test_a_broken_plan_is_told_as_such(
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord], text: str
+) -> None:
+    job = records[0].id
+    assert store.plan(job) is None
+    text_client.set(f"job:{job}:plan", text)
+    with pytest.raises(NotFound, match="cannot be read"):
+        store.plan(job)
+
+
+def test_a_message_whose_name_is_no_text_is_nobodys(
+    store: JobStore, raw_client: redis.Redis, records: list[JobRecord]
+) -> None:
+    delivery = Delivery(raw_client, job_seconds=600)
+    raw_client.rpush(delivery.queue(PLAN_QUEUE).key, b"\xff\xfe")
+    delivery.enqueue(store.get(records[0].id))
+    assert delivery.waiting() == {"", records[0].id}
+    assert delivery.fronts(5)[PLAN_QUEUE] == (2, ("", records[0].id))
