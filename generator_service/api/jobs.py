@@ -71,8 +71,6 @@ def submit(
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)
-    if request.webhook is not None:
-        parts.webhooks.accept(request.webhook)
     job = submitted(parts, record, request, idempotency_key)
     response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
     return viewer.view(job.record)
