@@ -137,13 +137,13 @@ def test_an_oversized_body_of_no_declared_length_is_refused(api, problem):
 
 
 def test_a_video_of_too_many_pixel_steps_is_refused_before_anything_is_queued(serve, redis_url, problem):
-    """9 frames of 64x48 pixels: 27,648 pixel steps for each step."""
-    with serve(redis_url=redis_url, maximum_work=27_648 * 30) as api:
+    """9 frames of 96x64 pixels: 55,296 pixel steps for each step."""
+    with serve(redis_url=redis_url, maximum_work=55_296 * 30) as api:
         request = {"prompt": "a red car", "steps": 31}
         found = problem(api.http.post("/jobs", json=request), 422, "invalid_request")
         assert [violation.field for violation in found.violations] == ["steps"]
-        assert "857,088" in found.detail
-        assert "829,440 are allowed: at most 30 steps" in found.detail
+        assert "1,714,176" in found.detail
+        assert "1,658,880 are allowed: at most 30 steps" in found.detail
         assert sum(api.parts.store.counts().values()) == 0
         assert api.http.post("/jobs", json=request | {"steps": 30}).status_code == 202
 
