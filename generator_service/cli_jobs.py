@@ -123,9 +123,9 @@ def cancel(job_id: Job, url: Url = DEFAULT_URL, key: Key = None) -> None:
         typer.echo(client.cancel(job_id).status)
 
 
-def deliveries(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def deliveries(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at what came of a job's webhook."""
-    with _errors_told(_told_to_people()), Client(url) as client:
+    with _errors_told(_told_to_people()), Client(url, key) as client:
         found = client.deliveries(job_id)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -136,9 +136,9 @@ def deliveries(job_id: Job, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     typer.echo(found.state if follows is None else f"{found.state}: next attempt {follows:%Y-%m-%d %H:%M:%S} (UTC)")
 
 
-def webhook_secret(url: Url = DEFAULT_URL) -> None:
+def webhook_secret(url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Print the secret that webhooks to you are signed with."""
-    with _errors_told(_told_to_people()), Client(url) as client:
+    with _errors_told(_told_to_people()), Client(url, key) as client:
         typer.echo(client.webhook_secret())
 
 

@@ -41,7 +41,7 @@ def deliveries(job_id: KnownJob, parts: UseParts) -> Deliveries:
 @router.get("/webhooks/secret", summary="The secret of your webhooks", responses=problem_responses(NotFound))
 def secret(parts: UseParts, caller: UseCaller) -> WebhookSecret:
     """Every event to you is signed with it, in the form of Standard Webhooks (`webhook-id`, `webhook-timestamp`,
-    `webhook-signature`); nobody else has the same.  For keys that may submit.
+    `webhook-signature`); nobody else has the same.  For keys that may read and submit.
     """
     if not caller.may(Scope.SUBMIT):
         raise Forbidden("the secret of webhooks is for keys of scope submit")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from generator_service.answers import JobPage, JobView
@@ -27,10 +28,10 @@ MAXIMUM_PAGE = 100
 _JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
 
 
-def _known(job_id: _JobPath, parts: UseParts, caller: UseCaller) -> str:
-    """Somebody else's job is answered as one that does not exist."""
+async def _known(job_id: _JobPath, parts: UseParts, caller: UseCaller) -> str:
+    """Somebody else's job is answered as one that does not exist.  Who sees everybody's jobs needs no thread for it."""
     owner = caller.sees_jobs_of
-    if owner is not None and parts.store.owner(job_id) != owner:
+    if owner is not None and await run_sync(parts.store.owner, job_id) != owner:
         raise NotFound(f"there is no job '{job_id}'")
     return job_id
 
@@ -70,8 +71,6 @@ def submit(
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)
-    if request.webhook is not None:
-        parts.webhooks.accept(request.webhook)
     job = submitted(parts, record, request, idempotency_key)
     response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
     return viewer.view(job.record)

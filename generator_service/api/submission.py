@@ -13,7 +13,7 @@ from generator_service.jobs.admission import Quota
 from generator_service.jobs.idempotency import Reservation
 from generator_service.jobs.record import JobRecord
 from generator_service.request import JobRequest
-from shared.errors import Conflict, LimitReached, NotFound, Unavailable
+from shared.errors import Conflict, InvalidRequest, LimitReached, NotFound, Unavailable
 
 IdempotencyKey = Annotated[
     str | None,
@@ -54,7 +54,8 @@ class Submitted:
 def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | None) -> Submitted:
     """The new job; or, where the owner has sent the same before with the same key, that job as it is now.
 
-    Raises LimitReached, KeyReused, StillSubmitting, and NotFound where the key's job is deleted.
+    Raises InvalidRequest for a webhook that cannot be, LimitReached, KeyReused, StillSubmitting, and NotFound where the
+    key's job is deleted.
     """
     if key is None:
         return _made(parts, record, request)
@@ -66,7 +67,7 @@ def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | N
             return _replayed(parts, reservation)
     try:
         new = _made(parts, record.model_copy(update={"id": reservation.job_id}), request)
-    except LimitReached:
+    except (InvalidRequest, LimitReached):
         with suppress(Unavailable):  # else the lease ends by itself
             parts.idempotency.free(reservation)
         raise
@@ -77,6 +78,8 @@ def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | N
 
 
 def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
+    if request.webhook is not None:
+        parts.webhooks.accept(request.webhook)
     quota = parts.admission.admit(record)
     parts.store.create(record, request.plan)
     log.info("job_accepted", job_id=record.id, owner=record.owner)

@@ -20,7 +20,7 @@ from shared.errors import KeyReused, StillSubmitting
 
 KEPT_SECONDS: Final = 24 * 3600
 LEASE_SECONDS: Final = 10.0
-"""What a holder may take: a thousand times what it needs."""
+"""What a holder may take: a thousand times what it needs, or thrice where a webhook's name is slow to look up."""
 
 _RESERVE = """
 local fingerprint, job, holder, till = unpack(redis.call('HMGET', KEYS[1], 'fingerprint', 'job', 'holder', 'until'))

@@ -1,6 +1,6 @@
 """Nobody's job is lost: what died with its worker, or never reached a queue, goes on.
 
-Every API and every worker runs one.  All see the same; the store lets exactly one act on a job.
+Every API and every worker that plans or renders runs one.  All see the same; the store lets exactly one act on a job.
 """
 
 import time

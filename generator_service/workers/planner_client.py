@@ -133,6 +133,8 @@ def _error(response: httpx.Response) -> ServiceError:
         problem = None
     if problem is not None and problem.code in _ERRORS:
         return _ERRORS[problem.code](problem.detail, problem.violations)
+    if response.status_code == 401:  # one of the two has been given another token, and the other not yet
+        return PlannerUnavailable("the planner refuses this worker's token")
     if response.status_code in (429, 502, 503, 504):
         return PlannerUnavailable("the planner is not ready")
     return PlanningFailed(f"the planner answered with status {response.status_code}")

@@ -1,7 +1,9 @@
 """POST, GET, list, cancel and delete, on a store that the tests drive as workers would."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from threading import Event, Semaphore
 
 import pytest
 
@@ -55,6 +57,29 @@ def test_a_job_that_is_kept_but_cannot_be_enqueued_is_accepted(api, monkeypatch)
     job = api.submit()
     assert api.parts.store.get(job).status is JobStatus.QUEUED
     assert api.http.get(f"/jobs/{job}").json()["queue_position"] is None
+
+
+def test_a_look_at_a_job_needs_no_thread(api, monkeypatch):
+    """Also while the lists that others ask for hold all threads there are."""
+    threads = 40  # anyio's
+    held, go_on = Semaphore(0), Event()
+    listed = api.parts.store.list
+
+    def slow_list(**wish):
+        held.release()
+        assert go_on.wait(20)
+        return listed(**wish)
+
+    job = api.submit()
+    monkeypatch.setattr(api.parts.store, "list", slow_list)
+    with ThreadPoolExecutor(threads) as pool:
+        lists = [pool.submit(api.http.get, "/jobs") for _ in range(threads)]
+        try:
+            assert all(held.acquire(timeout=20) for _ in range(threads))
+            assert api.http.get(f"/jobs/{job}", timeout=5).json()["id"] == job
+        finally:
+            go_on.set()
+    assert {answer.result().status_code for answer in lists} == {200}
 
 
 def test_the_answer_hides_storage_keys_and_dates_are_utc(api):

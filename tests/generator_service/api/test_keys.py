@@ -330,6 +330,7 @@ def test_the_commands_take_the_key_from_an_option_or_the_environment(guarded, ke
     assert "A good key is needed" in refused.output
     assert job in run("jobs", "--key", key).stdout
     monkeypatch.setenv("GENERATOR_API_KEY", key)
-    for command in (("jobs",), ("status", job), ("cancel", job), ("backbones",)):
+    for command in (("jobs",), ("status", job), ("cancel", job), ("deliveries", job), ("backbones",)):
         assert run(*command).exit_code == 0, command
+    assert "this service sends no webhooks" in run("webhook-secret").output  # and not that there is no key
     assert key not in run("jobs", "--help").output

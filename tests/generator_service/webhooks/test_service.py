@@ -68,6 +68,26 @@ def test_a_refused_target_names_field_and_reason(url: str, field: str, message: 
     assert api.get("/jobs").json()["jobs"] == []
 
 
+def test_a_name_that_is_lost_meanwhile_keeps_nobody_from_the_job_that_was_made(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"example.com": ["93.184.216.34"]}
+    policy = api.app.state.parts.webhooks._policy
+    monkeypatch.setattr(policy, "_resolve", lambda host: names.get(host, []))
+    body = {"prompt": "a red car", "webhook": {"url": "https://example.com/hook"}}
+    key = {"Idempotency-Key": "k"}
+
+    job = api.post("/jobs", json=body, headers=key).json()["id"]
+    names.clear()
+    again = api.post("/jobs", json=body, headers=key)
+    assert (again.status_code, again.json().get("id")) == (202, job)
+
+    other = {"Idempotency-Key": "l"}
+    assert api.post("/jobs", json=body, headers=other).status_code == 422
+    names["example.com"] = ["93.184.216.34"]
+    assert api.post("/jobs", json=body, headers=other).status_code == 202  # a refused request leaves its key free
+
+
 def test_an_unknown_event_is_refused(api: TestClient) -> None:
     answer = submit(api, "https://93.184.216.34/hook", events=["job.started"])
     assert answer.status_code == 422

@@ -16,6 +16,7 @@ from shared.errors import (
     PlannerUnavailable,
     PlanningFailed,
     ServiceError,
+    Unauthenticated,
     Violation,
 )
 from shared.plan import Plan
@@ -80,6 +81,14 @@ def test_a_gateway_without_planner_is_not_ready(status: int, planner: Any, answe
     with pytest.raises(PlannerUnavailable):
         ask(planner, submit())
     assert len(planner.orders) > 2
+
+
+def test_while_the_token_is_changed_no_job_is_lost(planner: Any, answer: Any, submit: Submit, plan: Plan) -> None:
+    planner.answers = [answer.problem(Unauthenticated("plans are made for those who show the planner's token"))]
+    with pytest.raises(PlannerUnavailable, match="refuses this worker's token"):
+        ask(planner, submit())
+    planner.answers = [*planner.answers, answer.plan(plan)]
+    assert ask(planner, submit()) == plan
 
 
 def test_nobody_listens(planner: Any, submit: Submit) -> None:
