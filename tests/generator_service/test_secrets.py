@@ -172,10 +172,8 @@ def test_what_holds_secrets_does_not_show_them(locked: str, monkeypatch: pytest.
         key = ApiKeys(client).create("a", [Scope.READ])
         record = ApiKeys(client)._record(key.id)
     assert key.hash == record.hash
-    with (
-        Client("http://127.0.0.1:9", key.text) as http,
-        PlannerClient("http://x", 1.0, token=settings.planner_token) as own,
-    ):
+    own = PlannerClient("http://x", 1.0, token=settings.planner_token)
+    with Client("http://127.0.0.1:9", key.text) as http:
         holders = (
             settings,
             planner,
@@ -185,7 +183,8 @@ def test_what_holds_secrets_does_not_show_them(locked: str, monkeypatch: pytest.
             client.connection_pool,
             http,
             http._http.headers,
-            own._http.headers,
+            own,
+            vars(own),
         )
         for holder in holders:
             for shown in (repr(holder), str(holder)):
