@@ -52,7 +52,10 @@ class PlanWorker:
         planned = self.attempts.insist(
             lambda: self.store.hand_over(record.id, plan, worker=worker, progress=progress, seconds=seconds)
         )
-        self.delivery.enqueue(planned)
+        try:
+            self.delivery.enqueue(planned)
+        except Unavailable:  # it is planned, and so it will be rendered: a watchdog puts it into its queue
+            log.warning("job_not_enqueued")
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 

@@ -52,7 +52,7 @@ class PlannerClient:
         the planner's, where it asks for one."""
         self._url = url
         self._timeout = timeout
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+        self._token = token
         self._certificates = httpx.create_ssl_context(trust_env=False)
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
@@ -87,7 +87,9 @@ class PlannerClient:
         self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]
     ) -> Plan:
         limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
-        headers = self._headers if request_id is None else self._headers | {HEADER: request_id}
+        headers = {} if request_id is None else {HEADER: request_id}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         # No proxy between our own parts.
         client = httpx.AsyncClient(
             base_url=self._url, headers=headers, timeout=limits, verify=self._certificates, trust_env=False

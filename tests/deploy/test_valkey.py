@@ -148,8 +148,8 @@ def test_the_password_is_kept_as_its_hash_for_the_servers_own_user_alone(guarded
 
 
 def services(folder: Path, url: str, ports: list[int]) -> list[Part]:
-    """Planner, API and both kinds of workers, as deployed: with passwords, keys and a token."""
-    api, planner = (f"http://{LOOPBACK}:{port}" for port in ports)
+    """Planner, API and all kinds of workers, as deployed: with passwords, keys and a token."""
+    api, planner, _ = (f"http://{LOOPBACK}:{port}" for port in ports)
     common = {"OMP_NUM_THREADS": "1"}
     generator = {
         **common,
@@ -158,6 +158,8 @@ def services(folder: Path, url: str, ports: list[int]) -> list[Part]:
         "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_PLANNER_TOKEN": "token-between-us",
         "GENERATOR_REQUIRE_KEYS": "true",
+        "GENERATOR_WEBHOOK_SECRET": "0123456789abcdef0123456789abcdef",
+        "GENERATOR_WEBHOOK_ALLOWED_NETWORKS": f'["{LOOPBACK}/32"]',
         "GENERATOR_HEARTBEAT_SECONDS": "0.5",
         "GENERATOR_RENDER_CHECKPOINT_SECONDS": "0",
     }
@@ -187,6 +189,7 @@ def services(folder: Path, url: str, ports: list[int]) -> list[Part]:
         ),
         Part("plan worker", module("generator_service", "plan-worker"), beats("plan"), generator),
         Part("render worker", module("generator_service", "render-worker"), beats("render"), generator),
+        Part("webhook worker", module("generator_service", "webhook-worker"), beats("webhook"), generator),
     ]
 
 
@@ -205,21 +208,25 @@ def keys_command(url: str, *arguments: str) -> str:
 
 @pytest.mark.timeout(300)
 def test_all_that_the_services_do_is_allowed(guarded: Guarded, tmp_path: Path) -> None:
-    """A job from prompt to video, one that is canceled, one whose worker is killed, keys that come and go: no command
-    was refused."""
+    """A job from prompt to video, one that is canceled, with a webhook, one whose worker is killed, keys that come and
+    go: no command was refused."""
     key = keys_command(guarded.url, "create", "backend")
     assert key.startswith("mfv_")
     with (
-        started(services(tmp_path, guarded.url, ports := free_ports(2)), logs=tmp_path) as stack,
+        started(services(tmp_path, guarded.url, ports := free_ports(3)), logs=tmp_path) as stack,
         Client(f"http://{LOOPBACK}:{ports[0]}", key) as client,
     ):
-        done = client.wait(client.submit(prompt="a red car drives to the right", planner="parser", steps=3).id)
+        wish = {"prompt": "a red car drives to the right", "planner": "parser", "steps": 3}
+        done = client.wait(client.submit(**wish, idempotency_key="once").id)
+        assert client.submit(**wish, idempotency_key="once").id == done.id
         assert (done.status, done.owner) == (JobStatus.SUCCEEDED, "backend"), done.error
         client.download(done.id, tmp_path / "video.mp4")
-        canceled = client.submit(prompt="a dog runs", planner="parser", steps=200)
+        webhook = {"url": f"http://{LOOPBACK}:{ports[2]}/nobody"}
+        canceled = client.submit(prompt="a dog runs", planner="parser", steps=200, webhook=webhook)
         wait_until(lambda: client.get(canceled.id).step > 0)
         client.cancel(canceled.id)
         assert client.wait(canceled.id).status is JobStatus.CANCELED
+        wait_until(lambda: client.deliveries(canceled.id).attempts != ())
         killed = client.submit(prompt="a cat runs", planner="parser", steps=200)
         wait_until(lambda: client.get(killed.id).step > 0)
         stack.parts["render worker"].kill()

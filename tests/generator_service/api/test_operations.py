@@ -147,6 +147,15 @@ def test_metrics_without_redis(serve):
     assert not any(name == "generator_jobs" for name, *_ in found)
 
 
+def test_metrics_tell_of_a_redis_that_hangs_before_the_scraper_gives_up(serve):
+    with (
+        socket.create_server((LOOPBACK, 0)) as hanging,  # takes connections, and answers nothing
+        serve(redis_url=f"redis://{LOOPBACK}:{hanging.getsockname()[1]}/0") as api,
+    ):
+        answer = api.http.get("/metrics", timeout=10)  # Prometheus's own
+    assert "generator_redis_up 0.0" in answer.text
+
+
 def test_backbones_are_the_table_with_its_live_workers(api):
     api.beat("render", "emoji-world")
     api.beat("plan")

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers import plan_worker
+from generator_service.workers.attempt import Outcome
 from generator_service.workers.plan_worker import PlanWorker
 from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import SPANS, Pace, progress_at
@@ -141,6 +143,10 @@ def test_a_silent_redis_while_the_planner_thinks_is_no_reason_to_lose_the_plan(
 def test_a_planned_job_that_cannot_be_enqueued_is_left_to_the_watchdog(
     worker: PlanWorker, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And its planning is done, for those who count."""
+    outcomes: list[Outcome] = []
+    worker = replace(worker, attempts=replace(worker.attempts, count=outcomes.append))
+
     def dead(self: Delivery, record: JobRecord) -> None:
         raise Unavailable("Redis does not answer")
 
@@ -149,6 +155,7 @@ def test_a_planned_job_that_cannot_be_enqueued_is_left_to_the_watchdog(
     worker.run(job)
     record = store.get(job)
     assert (record.status, record.stage, record.error) == (JobStatus.QUEUED, Stage.SAMPLING, None)
+    assert outcomes == ["done"]
 
 
 def test_stages_follow_one_another_without_gap() -> None:
