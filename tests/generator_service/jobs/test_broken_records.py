@@ -60,10 +60,10 @@ def test_a_field_of_a_newer_version_is_passed_over(
     store: JobStore, text_client: redis.Redis, records: list[JobRecord]
 ) -> None:
     job = records[0].id
-    text_client.hset(f"job:{job}", "priority", json.dumps("high"))
+    text_client.hset(f"job:{job}", "colour", json.dumps("high"))
     assert store.get(job) == records[0]
     assert store.start(job, worker="w1", stage=Stage.PLANNING).status is JobStatus.RUNNING
-    assert text_client.hget(f"job:{job}", "priority") == '"high"'
+    assert text_client.hget(f"job:{job}", "colour") == '"high"'
 
 
 @pytest.mark.parametrize("text", ["", "null", "{}", "[" * 5000])
@@ -81,7 +81,6 @@ def test_a_message_whose_name_is_no_text_is_nobodys(
     store: JobStore, raw_client: redis.Redis, records: list[JobRecord]
 ) -> None:
     delivery = Delivery(raw_client, job_seconds=600)
-    raw_client.rpush(delivery.queue(PLAN_QUEUE).key, b"\xff\xfe")
+    raw_client.zadd(delivery.queue(PLAN_QUEUE).order.key, {b"\xff\xfe": -1})
     delivery.enqueue(store.get(records[0].id))
-    assert delivery.waiting() == {"", records[0].id}
-    assert delivery.fronts(5)[PLAN_QUEUE] == (2, ("", records[0].id))
+    assert delivery.fronts(5)[PLAN_QUEUE] == (2, ("\ufffd\ufffd", records[0].id))
