@@ -3,7 +3,8 @@
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,9 @@ from deploy.servers import RedisServer, S3Server, embedded_s3, embedded_valkey
 # Before anything imports torch: OpenMP's threads wait for each other by spinning, unless told otherwise, and where
 # something else wants a core of a small machine, that makes renders 100 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+Served = Callable[[type[BaseHTTPRequestHandler]], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +106,25 @@ class Collector:
 
 
 @pytest.fixture(scope="session")
-def collector() -> Iterator[Collector]:
+def served() -> Served:
+    """A handler's server on a free port, while the block runs: its address."""
+
+    @contextmanager
+    def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                server.shutdown()
+                thread.join()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def collector(served: Served) -> Iterator[Collector]:
     collecting = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -117,12 +139,5 @@ def collector() -> Iterator[Collector]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        collecting.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield collecting
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as collecting.url:
+        yield collecting

@@ -5,10 +5,9 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -85,7 +84,7 @@ USELESS = {
 
 
 @pytest.fixture
-def model() -> Iterator[tuple[str, list[str]]]:
+def model(served: Any) -> Iterator[tuple[str, list[str]]]:
     """A server whose every answer has to be repaired, and the contexts that it was given."""
     contexts: list[str] = []
     answer = json.dumps(USELESS).encode()
@@ -102,14 +101,8 @@ def model() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1", contexts
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as url:
+        yield f"{url}/v1", contexts
 
 
 def test_it_passes_through_the_planner_to_the_language_model(model: tuple[str, list[str]], collector: Any) -> None:

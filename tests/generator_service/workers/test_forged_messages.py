@@ -4,12 +4,11 @@ and goes on."""
 import json
 import pickle
 import subprocess
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Opening:
 
 
 @pytest.fixture
-def called() -> Iterator[list[str]]:
+def called(served: Any) -> Iterator[list[str]]:
     """The paths that an HTTP server was asked for."""
     paths: list[str] = []
 
@@ -50,13 +49,9 @@ def called() -> Iterator[list[str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        paths.append(f"http://127.0.0.1:{server.server_port}")
+    with served(Handler) as url:
+        paths.append(url)
         yield paths
-        server.shutdown()
-        thread.join()
 
 
 def forge(client: redis.Redis, name: str, data: bytes, **fields: str) -> None:
