@@ -26,7 +26,7 @@ from generator_service.backbones.emoji_staging import staged
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.specs import BACKBONES
 from generator_service.guidance.parameters import OFF, GuidanceParameters
-from generator_service.rendering import render
+from generator_service.rendering import sample
 from generator_service.request import JobRequest
 from generator_service.sampling.state import ignore
 from generator_service.settings import WorkerSettings
@@ -158,8 +158,8 @@ def _measured(backbone_name: str, clips: _Clips) -> Done:
 
 def rendered(backbone: CogVideoX, planned: Plan, parameters: GuidanceParameters, seed: int) -> Frames:
     request = JobRequest(plan=planned, seed=seed, backbone=backbone.spec.name, guidance=parameters)
-    result = render(backbone, planned.prompt, planned, request.settings(), on_step=ignore, on_stage=lambda stage: None)
-    return result.frames
+    settings = request.settings()
+    return sample(backbone, planned.prompt, planned, settings, on_step=ignore, on_stage=lambda stage: None).frames
 
 
 def planned_by_parser(caption: str) -> Plan:

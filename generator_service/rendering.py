@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from generator_service.backbones.base import AnyBackbone, Frames
+from generator_service.backbones.base import AnyBackbone, Caption, Frames
 from generator_service.backbones.guidance import UNGUIDED
+from generator_service.guidance.report import GuidanceCost, GuidanceReport
 from generator_service.jobs.record import Diagnostics
 from generator_service.jobs.states import Stage
 from generator_service.request import RenderSettings
@@ -23,6 +24,17 @@ from shared.plan import Plan
 
 OnStage = Callable[[Stage], None]
 """Called when a stage begins; like `OnStep` it may raise `Cancelled`."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    frames: Frames
+    caption: Caption
+    staged: Plan | None
+    guidance: GuidanceReport | None
+    cost: GuidanceCost | None
+    seconds: dict[str, float]
+    """Of each stage."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +58,12 @@ def render(
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Rendered:
-    """The same arguments on the same device give the same bytes of video, wherever it starts: at pure noise, or at any
-    state of the same video that `on_step` was given.
-
-    `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
-    passes through.  Raises OutOfMemory.
-    """
-    seconds: dict[str, float] = {}
-
-    with _reproducible(), _memory_errors_as_ours(settings):
-        on_stage(Stage.SAMPLING)
-        with _timed("sampling", seconds):
-            caption = backbone.caption(prompt, plan)
-            staged = None if plan is None else backbone.staged(plan)
-            conditioning = backbone.prepare(caption.text, settings)
-            guidance = UNGUIDED if staged is None else backbone.guidance(staged, conditioning, settings)
-            meter = StepMeter(backbone.device)
-            state = start or first_state(backbone, settings)
-            latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
-        on_stage(Stage.DECODING)
-        with _timed("decoding", seconds):
-            frames = backbone.decode(latents, settings)
-        adherence = None if staged is None else backbone.adherence(frames, staged)
-
+    """`sample`, and what a user is given of it: files, and what of the plan is seen."""
+    sampled = sample(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
+    frames, caption, staged, seconds = sampled.frames, sampled.caption, sampled.staged, dict(sampled.seconds)
     with _timed("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
         preview = draw_preview(frames, prompt, staged)
-
     setup = backbone.setup
     manifest = Manifest(
         prompt=prompt,
@@ -86,16 +77,50 @@ def render(
         encoding=encoding,
         seconds=seconds,
     )
-    report = guidance.report()
     diagnostics = Diagnostics(
         caption=caption.text if caption.text != prompt else None,
         notes=caption.notes,
         seconds=seconds,
-        guidance=report,
-        cost=None if report is None else meter.cost(report.steps),
-        adherence=adherence,
+        guidance=sampled.guidance,
+        cost=sampled.cost,
+        adherence=None if staged is None else backbone.adherence(frames, staged),
     )
     return Rendered(frames, video, preview, manifest, diagnostics)
+
+
+def sample(
+    backbone: AnyBackbone,
+    prompt: str,
+    plan: Plan | None,
+    settings: RenderSettings,
+    *,
+    start: StepState | None = None,
+    on_step: OnStep,
+    on_stage: OnStage,
+) -> Sampled:
+    """The same arguments on the same device give the same frames to the bit, wherever it starts: at pure noise, or at
+    any state of the same video that `on_step` was given.
+
+    `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
+    passes through.  Raises OutOfMemory.
+    """
+    seconds: dict[str, float] = {}
+    with _reproducible(), _memory_errors_as_ours(settings):
+        on_stage(Stage.SAMPLING)
+        with _timed("sampling", seconds):
+            caption = backbone.caption(prompt, plan)
+            staged = None if plan is None else backbone.staged(plan)
+            conditioning = backbone.prepare(caption.text, settings)
+            guidance = UNGUIDED if staged is None else backbone.guidance(staged, conditioning, settings)
+            meter = StepMeter(backbone.device)
+            state = start or first_state(backbone, settings)
+            latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
+        on_stage(Stage.DECODING)
+        with _timed("decoding", seconds):
+            frames = backbone.decode(latents, settings)
+    report = guidance.report()
+    cost = None if report is None else meter.cost(report.steps)
+    return Sampled(frames, caption, staged, report, cost, seconds)
 
 
 @contextmanager
