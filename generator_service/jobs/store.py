@@ -26,7 +26,7 @@ from redis.client import Pipeline
 
 from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
-from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
+from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results
 from generator_service.jobs.states import MOVES, JobStatus, Stage
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
@@ -212,6 +212,7 @@ class JobStore:
                 "worker": None,
                 "running_since": None,
                 "expected_at": None,
+                "waiting_for": None,
                 "stage": Stage.SAMPLING,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
@@ -261,6 +262,20 @@ class JobStore:
             return _queued_again(record, now)
 
         return self._move("hand_back", job_id, JobStatus.QUEUED, changes)
+
+    def postpone(self, job_id: str, missing: ServiceError, *, worker: str, pause: timedelta) -> JobRecord:
+        """A worker lets go of a job that needs what is `missing`, which costs the job no attempt.
+
+        It is delivered anew by the watchdog, after the `pause`.  Conflict where the job is to be canceled.
+        """
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
+            since = now if record.waiting_for is None else record.waiting_for.since
+            waiting_for = Missing(code=missing.code, message=missing.detail, since=since)
+            return {**_queued_again(record, now + pause), "waiting_for": waiting_for}
+
+        return self._move("postpone", job_id, JobStatus.QUEUED, changes)
 
     def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
         """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
@@ -475,6 +490,7 @@ def _ended(now: datetime) -> dict[str, Any]:
         "expected_at": None,
         "stage": None,
         "retry_at": None,
+        "waiting_for": None,
         "finished_at": now,
     }
 
