@@ -377,13 +377,13 @@ class JobStore:
             ids = self._redis.zrangebyscore(_ENDED, "-inf", f"({_score(moment)}", start=0, num=limit)
         return tuple(cast(list[str], ids))
 
-    def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, and note that object storage may hold what nobody needs any more.
+    def delete(self, job_id: str) -> JobRecord:
+        """Forget a job that has ended, and note that object storage may hold what nobody needs any more; as it was.
 
         Of all who try, one may do so.  Raises NotFound, and Conflict while the job has not ended.
         """
 
-        def attempt(pipeline: Pipeline) -> None:
+        def attempt(pipeline: Pipeline) -> JobRecord:
             record = _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
             if not record.status.is_terminal:
                 raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
@@ -393,9 +393,10 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             outbox.forget(pipeline, job_id)
             pipeline.sadd(_STORED, job_id)
+            return record
 
         with answering():
-            self._redis.transaction(cast(Any, attempt), _job(job_id))
+            return cast(JobRecord, self._redis.transaction(cast(Any, attempt), _job(job_id), value_from_callable=True))
 
     # what is stored for a job
 
