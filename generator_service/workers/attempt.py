@@ -131,8 +131,8 @@ class Attempts:
             log.info("job_ended_elsewhere", reason=reason.detail)
             self._ended("lost")
         else:
-            missing = postponed.missing
-            log.warning("job_postponed", code=missing.code, reason=missing.detail, pause=postponed.pause.total_seconds())
+            missing, seconds = postponed.missing, postponed.pause.total_seconds()
+            log.warning("job_postponed", code=missing.code, reason=missing.detail, pause=seconds)
             self._ended("postponed")
 
     def insist(self, change: Callable[[], T]) -> T:

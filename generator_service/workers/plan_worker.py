@@ -32,7 +32,7 @@ from telemetry.tracing import set_up_tracing
 
 FIRST_PAUSE: Final = timedelta(seconds=1)
 """Before a job is tried again whose planner is gone; then as long again as it has waited already."""
-LONGEST_PAUSE: Final = timedelta(seconds=15)
+LONGEST_PAUSE: Final = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
 

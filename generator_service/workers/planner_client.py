@@ -69,9 +69,7 @@ class PlannerClient:
         except (PlannerUnavailable, LanguageModelUnavailable) as reason:
             raise Gone(reason) from reason
 
-    async def _answer(
-        self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]
-    ) -> Plan:
+    async def _answer(self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]) -> Plan:
         limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
         headers = {} if request_id is None else {HEADER: request_id}
         if self._token is not None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.__main__ import app
 from generator_service.answers import JobView
 from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.record import Missing
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.progress import ProgressDisplay, describe, time_left
 from shared.errors import OutOfMemory

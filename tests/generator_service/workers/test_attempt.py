@@ -134,7 +134,9 @@ def test_an_unknown_job_is_no_error(planning: Attempts) -> None:
     planning.run("f" * 32, failing(AssertionError("worked on")))
 
 
-@pytest.mark.parametrize("error", [Conflict("lost to a cancel"), RuntimeError("anything"), PlanningFailed("x"), POSTPONED])
+@pytest.mark.parametrize(
+    "error", [Conflict("lost to a cancel"), RuntimeError("anything"), PlanningFailed("x"), POSTPONED]
+)
 def test_whatever_ends_a_job_that_is_to_be_canceled_cancels_it(
     error: Exception, planning: Attempts, store: JobStore, submit: Submit
 ) -> None:
