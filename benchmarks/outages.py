@@ -6,7 +6,7 @@ has a job in hand that needs it: a plan worker, where the part is the planner or
 worker.  It is started again after so many seconds.  A table comes before the last line, which is one JSON object: for
 each part
 
-    ready               what `GET /ready` names as missing meanwhile
+    ready               what `GET /ready` names as missing at the end of that time
     got                 the status of `GET` of the job meanwhile
     posted              the status of the `POST` of another job meanwhile, which asks for the rule-based parser
     job                 how the job ended, ...
@@ -164,7 +164,6 @@ def outage(service: Service, part: str, seconds: float) -> Seen:
     begin = time.monotonic()
     got, posted = service.http.get(f"/jobs/{job}"), service.submit("parser")
     posted_at = time.monotonic()
-    ready = service.http.get("/ready")
     other = posted.json()["id"] if posted.is_success else None
     named: set[str] = set()
     ends: dict[str, float] = {}
@@ -180,6 +179,7 @@ def outage(service: Service, part: str, seconds: float) -> Seen:
         return len(ends) == len(records)
 
     until(lambda: look() and time.monotonic() - begin >= seconds, seconds - (time.monotonic() - begin))
+    ready = service.http.get("/ready")
     service.start(part)
     back_at = time.monotonic()
     until(look, PATIENCE_SECONDS)
