@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -299,23 +298,3 @@ def test_a_planner_that_stays_away_fails_the_job_which_says_so(
     assert error is not None
     assert (error.code, error.retryable, store.get(job).attempt) == ("planner_unavailable", True, 1)
     assert error.message.startswith("the planner does not answer; given up after ")
-
-
-def test_a_worker_whose_planner_thinks_stops_when_it_is_told(
-    tmp_path: Path,
-    redis_url: str,
-    run_worker: RunWorker,
-    store: JobStore,
-    submit: Submit,
-    planner: Any,
-) -> None:
-    asked, stopped = threading.Event(), threading.Event()
-    planner.before_answer = lambda: (asked.set(), stopped.wait(60))
-    with run_worker("plan", tmp_path / "log", redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
-        job = submit().id
-        assert asked.wait(START_SECONDS)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-    stopped.set()
-    record = store.get(job)
-    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
