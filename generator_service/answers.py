@@ -50,7 +50,7 @@ class JobView(JobRecord):
     """Keys in object storage; clients get `urls` in their place."""
     traceparent: Annotated[str | None, Field(exclude=True)] = None
     steps: Annotated[int, Field(description="Denoising steps in all.")]
-    queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it is queued.")]
+    queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it waits in a queue.")]
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]
     urls: Annotated[ResultUrls | None, Field(description="Null until the job has succeeded.")]
     links: Links

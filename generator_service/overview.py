@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.load import QueueLoad
+from generator_service.jobs.outbox import Overdue
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from shared.errors import Violation
@@ -55,6 +56,7 @@ class Overview(WireModel):
     queues: dict[str, QueueLoad]
     jobs: dict[JobStatus, int]
     """How many are in each status."""
+    webhooks: Overdue
 
 
 def worker_states(workers: Sequence[WorkerInfo], silence: Mapping[str, float]) -> tuple[WorkerState, ...]:
@@ -98,6 +100,7 @@ def problems(
     workers: Sequence[WorkerState],
     leases: Sequence[Lease],
     queues: Mapping[str, QueueLoad],
+    webhooks: Overdue,
 ) -> Iterator[str]:
     for part in missing:
         yield f"{part.field}: {part.message}"
@@ -108,6 +111,11 @@ def problems(
             yield f"queue {name}: {jobs}, and no worker is there for it"
         elif queue.oldest_seconds is not None and queue.oldest_seconds >= LONG_WAIT_SECONDS:
             yield f"queue {name}: {jobs}, one of them for {queue.oldest_seconds / 60:.0f} minutes"
+    events = "1 event is due" if webhooks.events == 1 else f"{webhooks.events} events are due"
+    if webhooks.events and "webhook" not in able:
+        yield f"webhooks: {events}, and no webhook worker is alive"
+    elif webhooks.oldest_seconds is not None and webhooks.oldest_seconds >= LONG_WAIT_SECONDS:
+        yield f"webhooks: {events}, one of them for {webhooks.oldest_seconds / 60:.0f} minutes"
     for lease in leases:
         if not lease.held:
             yield f"job {lease.job}: its worker {lease.worker} is silent; another will take the job within seconds"

@@ -94,7 +94,9 @@ class _ServiceState(Collector):
     def _gauges(self) -> list[GaugeMetricFamily]:
         workers = self._parts.workers.workers()  # first: it soon gives up a Redis that hangs, before the scraper does
         counts = self._parts.store.counts()
-        queues = loads(self._parts.store, self._parts.delivery, datetime.now(UTC))
+        now = datetime.now(UTC)
+        queues = loads(self._parts.store, self._parts.delivery, now)
+        webhooks = self._parts.outbox.overdue(now)
 
         by_status = GaugeMetricFamily("generator_jobs", "Jobs that are kept.", labels=["status"])
         for status, count in counts.items():
@@ -111,7 +113,15 @@ class _ServiceState(Collector):
         alive = _by_kind("generator_workers", "Workers that were heard lately.", workers)
         at_work = [info for info in workers if info.job is not None]
         busy = _by_kind("generator_workers_busy", "Of these, those that have a job.", at_work)
-        return [by_status, waiting, running, oldest, alive, busy]
+        overdue = GaugeMetricFamily(
+            "generator_webhooks_overdue", "Events that are due, and which nobody sends now.", value=webhooks.events
+        )
+        since = GaugeMetricFamily(
+            "generator_webhooks_overdue_seconds",
+            "How long the event has been due that waits longest.",
+            value=webhooks.oldest_seconds or 0.0,
+        )
+        return [by_status, waiting, running, oldest, alive, busy, overdue, since]
 
 
 def _by_kind(name: str, meaning: str, workers: Iterable[WorkerInfo]) -> GaugeMetricFamily:

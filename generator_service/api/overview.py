@@ -8,6 +8,7 @@ from generator_service.api.caller import UseCaller
 from generator_service.api.health import missing
 from generator_service.api.wiring import UseParts
 from generator_service.jobs.load import loads
+from generator_service.jobs.outbox import Overdue
 from generator_service.overview import Overview, leases, problems, worker_states
 from shared.errors import Forbidden, Unavailable
 
@@ -31,7 +32,8 @@ def overview(parts: UseParts, caller: UseCaller) -> Overview:
         held = leases(parts.store.held(), infos)
         queues = dict(loads(parts.store, parts.delivery, now))
         counts = parts.store.counts()
+        webhooks = parts.outbox.overdue(now)
     except Unavailable:
-        return Overview(at=now, problems=tuple(problems(absent, (), (), {})), workers=(), leases=(), queues={}, jobs={})
-    told = tuple(problems(absent, workers, held, queues))
-    return Overview(at=now, problems=told, workers=workers, leases=held, queues=queues, jobs=counts)
+        workers, held, queues, counts, webhooks = (), (), {}, {}, Overdue(events=0, oldest_seconds=None)
+    told = tuple(problems(absent, workers, held, queues, webhooks))
+    return Overview(at=now, problems=told, workers=workers, leases=held, queues=queues, jobs=counts, webhooks=webhooks)

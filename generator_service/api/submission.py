@@ -78,9 +78,9 @@ def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | N
 
 
 def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
-    if request.webhook is not None:
-        parts.webhooks.accept(request.webhook)
     quota = parts.admission.admit(record)
+    if request.webhook is not None:  # after the limits: it may look up a name, which may take seconds
+        parts.webhooks.accept(request.webhook, record.owner)
     parts.store.create(record, request.plan)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     try:

@@ -60,10 +60,10 @@ class Janitor(Routine):
     def _delete_what_is_old(self) -> None:
         for job_id in self._store.ended_before(datetime.now(UTC) - self._retention, AT_ONCE):
             try:
-                self._store.delete(job_id)
+                deleted = self._store.delete(job_id)
             except (Conflict, NotFound):
                 continue  # somebody else has
-            log.info("job_expired", job_id=job_id)
+            log.info("job_expired", job_id=job_id, request_id=deleted.request_id)
 
     def _withdraw_what_has_ended(self) -> None:
         """It was enqueued as it was canceled, or could not be withdrawn then."""

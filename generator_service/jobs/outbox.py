@@ -49,6 +49,14 @@ return 1
 """
 
 
+class Overdue(WireModel):
+    """Events whose time has come, and which nobody sends right now."""
+
+    events: int
+    oldest_seconds: float | None
+    """How long ago the time of the one came that waits longest; None where none does."""
+
+
 class DeliveryAttempt(WireModel):
     """One attempt to tell a client of a job's end."""
 
@@ -145,6 +153,15 @@ class Outbox:
         with answering():
             texts = cast(list[str], self._redis.lrange(_log(job_id), 0, -1))
         return tuple(DeliveryAttempt.model_validate_json(text) for text in texts)
+
+    def overdue(self, now: datetime) -> Overdue:
+        until = _milliseconds(now)
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.zcount(_DUE, "-inf", until)
+            pipeline.zrange(_DUE, 0, 0, withscores=True)
+            count, first = cast(tuple[int, list[tuple[str, float]]], pipeline.execute())
+        return Overdue(events=count, oldest_seconds=(until - first[0][1]) / 1000 if count else None)
 
     def _due(self, now: datetime, passed_over: int) -> list[tuple[str, int, str]]:
         """Job, when it was due, and target: the next page of them."""

@@ -29,6 +29,15 @@ class JobError(WireModel):
         return cls(code=error.code, message=error.detail, retryable=error.retryable)
 
 
+class Missing(WireModel):
+    """A part of the service that was gone when a job needed it."""
+
+    code: str
+    message: str
+    since: datetime
+    """When the job first found it gone."""
+
+
 class Results(WireModel):
     """Keys in object storage; the API signs URLs for them at every GET."""
 
@@ -83,6 +92,8 @@ class JobRecord(WireModel):
     """One more each time it was put into a queue anew, beyond once for each stage."""
     retry_at: datetime | None = None
     """From when on it may be put into a queue again; None where it is in one, or needs none."""
+    waiting_for: Missing | None = None
+    """What was gone when the job was last tried; None where nothing was.  It is tried again by itself."""
     prompt: Prompt
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""

@@ -4,6 +4,7 @@
                   │ │ ▲              │ │ │
                   │ │ ├──hand over───┤ │ └───fail──────▶ failed
                   │ │ ├──hand back───┤ │                  ▲ ▲
+                  │ │ ├──postpone────┤ │                  │ │
                   │ │ └──take back───┘ │                  │ │
                   │ └──────fail────────│──────────────────┘ │
                   │                    └─cancel─▶ canceling ─┤
@@ -14,8 +15,9 @@ renders, runs again (sampling, decoding, storing).  A job whose client gave a pl
 A running job that is to be canceled is `canceling` until its worker has let go of it.  Terminal states are final.
 
 A running job is its worker's as long as that worker's heartbeat says that it is at this job.  A worker that is stopped
-hands its job back.  From one that fell silent the watchdog takes it back: it is queued for another attempt, or failed
-after the last one, or canceled if that was wished.  Whatever the old worker does to the job afterwards is refused.
+hands its job back; one that finds gone what the job needs postpones it, and takes others meanwhile.  From one that fell
+silent the watchdog takes it back: it is queued for another attempt, or failed after the last one, or canceled if that
+was wished.  Whatever the old worker does to the job afterwards is refused.
 A queued job that is in no queue is `delivered` anew, which changes nothing else about it.
 A job that has ended is deleted when somebody asks for it, or when it ended longer ago than jobs are kept.
 """
@@ -47,6 +49,7 @@ MOVES: Final[Mapping[str, frozenset[tuple[JobStatus, JobStatus]]]] = {
     "start": frozenset({(JobStatus.QUEUED, JobStatus.RUNNING)}),
     "hand_over": frozenset({(JobStatus.RUNNING, JobStatus.QUEUED)}),
     "hand_back": frozenset({(JobStatus.RUNNING, JobStatus.QUEUED)}),
+    "postpone": frozenset({(JobStatus.RUNNING, JobStatus.QUEUED)}),
     "take_back": frozenset(
         {
             (JobStatus.RUNNING, JobStatus.QUEUED),

@@ -26,7 +26,7 @@ from redis.client import Pipeline
 
 from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
-from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Results
+from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results
 from generator_service.jobs.states import MOVES, JobStatus, Stage
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
@@ -212,6 +212,7 @@ class JobStore:
                 "worker": None,
                 "running_since": None,
                 "expected_at": None,
+                "waiting_for": None,
                 "stage": Stage.SAMPLING,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
@@ -261,6 +262,20 @@ class JobStore:
             return _queued_again(record, now)
 
         return self._move("hand_back", job_id, JobStatus.QUEUED, changes)
+
+    def postpone(self, job_id: str, missing: ServiceError, *, worker: str, pause: timedelta) -> JobRecord:
+        """A worker lets go of a job that needs what is `missing`, which costs the job no attempt.
+
+        It is delivered anew by the watchdog, after the `pause`.  Conflict where the job is to be canceled.
+        """
+
+        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+            _require_own(record, worker)
+            since = now if record.waiting_for is None else record.waiting_for.since
+            waiting_for = Missing(code=missing.code, message=missing.detail, since=since)
+            return {**_queued_again(record, now + pause), "waiting_for": waiting_for}
+
+        return self._move("postpone", job_id, JobStatus.QUEUED, changes)
 
     def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
         """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
@@ -362,13 +377,13 @@ class JobStore:
             ids = self._redis.zrangebyscore(_ENDED, "-inf", f"({_score(moment)}", start=0, num=limit)
         return tuple(cast(list[str], ids))
 
-    def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, and note that object storage may hold what nobody needs any more.
+    def delete(self, job_id: str) -> JobRecord:
+        """Forget a job that has ended, and note that object storage may hold what nobody needs any more; as it was.
 
         Of all who try, one may do so.  Raises NotFound, and Conflict while the job has not ended.
         """
 
-        def attempt(pipeline: Pipeline) -> None:
+        def attempt(pipeline: Pipeline) -> JobRecord:
             record = _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
             if not record.status.is_terminal:
                 raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
@@ -378,9 +393,10 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             outbox.forget(pipeline, job_id)
             pipeline.sadd(_STORED, job_id)
+            return record
 
         with answering():
-            self._redis.transaction(cast(Any, attempt), _job(job_id))
+            return cast(JobRecord, self._redis.transaction(cast(Any, attempt), _job(job_id), value_from_callable=True))
 
     # what is stored for a job
 
@@ -475,6 +491,7 @@ def _ended(now: datetime) -> dict[str, Any]:
         "expected_at": None,
         "stage": None,
         "retry_at": None,
+        "waiting_for": None,
         "finished_at": now,
     }
 

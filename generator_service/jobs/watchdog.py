@@ -75,7 +75,7 @@ class Watchdog(Routine):
             is_silent = record.worker not in at_work and now - self._watching_since >= self._patience
             if is_silent or self._long_suspected(record, now):
                 self._take_back(record)
-        for record in unspoken_of:
+        for record in sorted(unspoken_of, key=lambda record: record.created_at):
             if record.status is JobStatus.QUEUED and (_is_due(record) or self._long_suspected(record, now)):
                 self._deliver(record)
         self._looked_at = now
@@ -102,7 +102,10 @@ class Watchdog(Routine):
     def _deliver(self, record: JobRecord) -> None:
         try:
             # Should this process die between the two, the job is in no queue still, and is found again.
-            self._delivery.enqueue(self._store.deliver(record), first=True)
+            delivered = self._store.deliver(record)
+            # Many jobs may wait for the same part, and each is tried again and again: out of turn, they would keep all
+            # others from their workers.
+            self._delivery.enqueue(delivered, first=delivered.waiting_for is None)
         except (Conflict, NotFound):
             return
         log.info("job_delivered_anew", job_id=record.id, request_id=record.request_id, attempt=record.attempt)

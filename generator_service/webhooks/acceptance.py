@@ -1,18 +1,25 @@
 """Whether a wish for a webhook can be granted, said when the job is submitted."""
 
-from concurrent.futures import ThreadPoolExecutor
+import math
+import threading
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Self
 
 from generator_service.settings import WebhookSettings
 from generator_service.subscription import Webhook
 from generator_service.webhooks.signing import Signer
-from generator_service.webhooks.targets import Resolve, TargetPolicy, TargetRefused, resolved
-from shared.errors import InvalidRequest, NotFound, Violation
+from generator_service.webhooks.targets import Resolve, Target, TargetPolicy, TargetRefused, resolved
+from shared.errors import InvalidRequest, LimitReached, NotFound, Unavailable, Violation
 
 RESOLVE_SECONDS: Final = 3.0
 """A name that takes longer is refused: an answer of the API does not wait for a slow name server."""
-RESOLVERS: Final = 8
+RESOLVERS: Final = 64
 """Names looked up at once; more wait, within the same time."""
+RESOLVERS_OF_AN_OWNER: Final = 8
+"""An owner whose name server is dead holds no more of them, nor more of the API's threads, and others have the rest."""
+
+_PAUSE: Final = math.ceil(RESOLVE_SECONDS)
 
 
 class WebhookAcceptance:
@@ -22,6 +29,9 @@ class WebhookAcceptance:
         self._signer = None if settings.secret is None else Signer(settings.secret)
         self._policy = TargetPolicy(settings, resolve)
         self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-resolver")
+        self._under_way: Counter[str] = Counter()
+        """By owner: lookups that have not ended, those included that nobody waits for any more."""
+        self._counting = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -29,18 +39,38 @@ class WebhookAcceptance:
     def __exit__(self, *_: object) -> None:
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
-    def accept(self, webhook: Webhook) -> None:
-        """Raises InvalidRequest, which names the field."""
+    def accept(self, webhook: Webhook, owner: str) -> None:
+        """Raises InvalidRequest, which names the field; LimitReached where the owner has as many names looked up as it
+        may, and Unavailable where all together have.
+        """
         if self._signer is None:
             raise _refusal("webhook", "this service sends none: it has no secret to sign them with")
-        look = self._resolvers.submit(self._policy.target, webhook.url)
+        look = self._look_up(webhook, owner)
         try:
             look.result(RESOLVE_SECONDS)
         except TargetRefused as refusal:
             raise _refusal("webhook.url", str(refusal)) from refusal
         except TimeoutError as error:
-            look.cancel()
-            raise _refusal("webhook.url", f"is a name that is not found within {RESOLVE_SECONDS:g} s") from error
+            if look.cancel():  # nobody has begun with it
+                raise Unavailable("too many webhooks' names are being looked up", retry_after=_PAUSE) from error
+            raise _refusal("webhook.url", f"could not be resolved within {RESOLVE_SECONDS:g} s") from error
+
+    def _look_up(self, webhook: Webhook, owner: str) -> Future[Target]:
+        """A lookup cannot be broken off: it may last for long after everybody has given it up."""
+        with self._counting:
+            if self._under_way[owner] >= RESOLVERS_OF_AN_OWNER:
+                reason = f"{RESOLVERS_OF_AN_OWNER} names of your webhooks are being looked up"
+                raise LimitReached(reason, retry_after=_PAUSE)
+            self._under_way[owner] += 1
+        look = self._resolvers.submit(self._policy.target, webhook.url)
+        look.add_done_callback(lambda _: self._ended(owner))
+        return look
+
+    def _ended(self, owner: str) -> None:
+        with self._counting:
+            self._under_way[owner] -= 1
+            if not self._under_way[owner]:
+                del self._under_way[owner]
 
     def secret_of(self, owner: str) -> str:
         """Raises NotFound where this service sends no webhooks."""

@@ -6,6 +6,7 @@ A worker may be called for a job any number of times, at any time: only the call
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal, TypeVar
 
 import structlog
@@ -23,12 +24,21 @@ PATIENCE_SECONDS: Final = 600.0
 """For how long a worker tries to write down what became of a job, while Redis does not answer."""
 
 
-Outcome = Literal["done", "failed", "canceled", "handed_back", "lost"]
+Outcome = Literal["done", "failed", "canceled", "handed_back", "postponed", "lost"]
 """Of an attempt.  `done`: this worker's part.  `lost`: the job was no longer this worker's."""
 
 
 class Stopped(Exception):
     """Raised by work that was asked to stop, at a moment when it could."""
+
+
+class Postponed(Exception):
+    """Raised by work that lacks a part of the service, and may find it there after a pause."""
+
+    def __init__(self, missing: ServiceError, pause: timedelta) -> None:
+        super().__init__(missing.detail)
+        self.missing = missing
+        self.pause = pause
 
 
 log = structlog.get_logger(__name__)
@@ -114,6 +124,17 @@ class Attempts:
             log.info("job_handed_back")
             self._ended("handed_back")
 
+    def _postpone_now(self, job_id: str, postponed: Postponed) -> None:
+        try:
+            self.store.postpone(job_id, postponed.missing, worker=self.worker, pause=postponed.pause)
+        except (Conflict, NotFound) as reason:
+            log.info("job_ended_elsewhere", reason=reason.detail)
+            self._ended("lost")
+        else:
+            missing, seconds = postponed.missing, postponed.pause.total_seconds()
+            log.warning("job_postponed", code=missing.code, reason=missing.detail, pause=seconds)
+            self._ended("postponed")
+
     def insist(self, change: Callable[[], T]) -> T:
         """Make a change to the store, whether or not Redis answers right now.
 
@@ -142,6 +163,9 @@ class Attempts:
             return
         if _is_silence(error):
             self._hand_back_now(job_id)
+            return
+        if isinstance(error, Postponed):
+            self._postpone_now(job_id, error)
             return
         failure = self._as_failure(error)
         try:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -19,14 +20,19 @@ from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
-from generator_service.workers.attempt import Attempts
+from generator_service.workers.attempt import Attempts, Postponed
 from generator_service.workers.metrics import WorkerMetrics, exposing
-from generator_service.workers.planner_client import PlannerClient
+from generator_service.workers.planner_client import Gone, PlannerClient
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, Unavailable
+from shared.plan import Plan
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
+
+FIRST_PAUSE: Final = timedelta(seconds=1)
+"""Before a job is tried again whose planner is gone; then as long again as it has waited already."""
+LONGEST_PAUSE: Final = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +43,8 @@ class PlanWorker:
     delivery: Delivery
     planner: PlannerClient
     attempts: Attempts
+    patience: timedelta
+    """For how long a job is tried again whose planner is gone."""
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.PLANNING))
 
     def run(self, job_id: str) -> None:
@@ -45,7 +53,7 @@ class PlanWorker:
     def _plan(self, record: JobRecord) -> None:
         """A wish to cancel is seen while the planner thinks, and once it has answered: `hand_over` raises Conflict."""
         begin = time.perf_counter()
-        plan = self.planner.plan(record, lambda: self._require_wanted(record))
+        plan = self._planned(record)
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
         worker = self.attempts.worker
@@ -58,6 +66,18 @@ class PlanWorker:
             log.warning("job_not_enqueued")
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
+
+    def _planned(self, record: JobRecord) -> Plan:
+        """Raises Postponed where nobody can plan it now; and what was gone, where it was for too long."""
+        try:
+            return self.planner.plan(record, lambda: self._require_wanted(record))
+        except Gone as gone:
+            since = record.waiting_for and record.waiting_for.since
+            waited = datetime.now(UTC) - since if since else timedelta(0)
+            if waited >= self.patience:
+                seconds = waited.total_seconds()
+                raise type(gone.reason)(f"{gone.reason.detail}; given up after {seconds:.0f} s") from gone
+            raise Postponed(gone.reason, pause=min(max(waited, FIRST_PAUSE), LONGEST_PAUSE)) from gone
 
     def _require_wanted(self, record: JobRecord) -> None:
         """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""
@@ -101,13 +121,12 @@ def run_plan_worker(settings: Settings) -> None:
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
         store = JobStore(text)
-        planner = PlannerClient(
-            settings.planner_url, settings.planner_timeout, settings.planner_patience, token=settings.planner_token
-        )
+        planner = PlannerClient(settings.planner_url, settings.planner_timeout, settings.planner_token)
+        patience = timedelta(seconds=settings.planner_patience)
         delivery = Delivery(raw, settings.job_seconds)
         attempts = Attempts(store, heartbeat, name, Stage.PLANNING, count=metrics.attempt)
         watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)
-        with serving(PlanWorker(store, delivery, planner, attempts, metrics)), watchdog:
+        with serving(PlanWorker(store, delivery, planner, attempts, patience, metrics)), watchdog:
             log.info("worker_started", worker=name)
             work_until_stopped(delivery.queue(PLAN_QUEUE), name, threading.Event())
     log.info("worker_stopped", worker=name)

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
-import structlog
 from pydantic import SecretStr, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from generator_service.jobs.record import JobRecord
 from shared.errors import (
@@ -23,15 +21,8 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
-PATIENCE_SECONDS: Final = 600.0
-"""For how long a planner that is gone, or whose language model is, is asked again."""
-FIRST_PAUSE_SECONDS: Final = 0.5
-"""Between the first attempt and the second; each later pause is twice as long."""
-LONGEST_PAUSE_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.5
 """While the planner thinks, it is asked so often whether the plan is still wanted."""
-
-log = structlog.get_logger(__name__)
 
 _ERRORS: Final[dict[str, type[ServiceError]]] = {
     error.code: error for error in (InvalidRequest, LanguageModelUnavailable, PlannerUnavailable, PlanningFailed)
@@ -39,35 +30,28 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
 """What the planner may say that a job's owner should read as it is."""
 
 
+class Gone(Exception):
+    """The planner, or its language model, cannot be reached or is not ready: another time it may be."""
+
+    def __init__(self, reason: PlannerUnavailable | LanguageModelUnavailable) -> None:
+        super().__init__(reason.detail)
+        self.reason = reason
+
+
 class PlannerClient:
-    def __init__(
-        self,
-        url: str,
-        timeout: float,
-        patience: float = PATIENCE_SECONDS,
-        first_pause: float = FIRST_PAUSE_SECONDS,
-        token: SecretStr | None = None,
-    ) -> None:
-        """timeout: seconds that one plan may take.  patience: seconds after which no further attempt begins.  token:
-        the planner's, where it asks for one."""
+    def __init__(self, url: str, timeout: float, token: SecretStr | None = None) -> None:
+        """timeout: seconds that one plan may take.  token: the planner's, where it asks for one."""
         self._url = url
         self._timeout = timeout
         self._token = token
         self._certificates = httpx.create_ssl_context(trust_env=False)
-        self._retrying = AsyncRetrying(
-            retry=retry_if_exception_type((PlannerUnavailable, LanguageModelUnavailable)),
-            stop=stop_after_delay(patience),
-            before_sleep=_say_so,
-            wait=wait_exponential(multiplier=first_pause, max=LONGEST_PAUSE_SECONDS),
-            reraise=True,
-        )
 
     def plan(self, record: JobRecord, while_thinking: Callable[[], None] = lambda: None) -> Plan:
-        """Tries again where the planner cannot be reached or is not ready; not where a plan took too long.
+        """Asks once.
 
         `while_thinking` is called every `LOOK_SECONDS`; whatever it raises breaks the connection off, and is raised.
-        Else raises what the planner answered (PlanningFailed and InvalidRequest with their violations,
-        LanguageModelUnavailable), or PlannerUnavailable.
+        Else raises Gone, what the planner answered (PlanningFailed and InvalidRequest with their violations), or
+        PlannerUnavailable where the plan took too long.
         """
         settings = record.settings
         order = {
@@ -79,13 +63,13 @@ class PlannerClient:
             "seed": settings.seed,
         }
         try:
-            return asyncio.run(self._patiently(order, record.request_id, while_thinking))
+            return asyncio.run(self._answer(order, record.request_id, while_thinking))
         except httpx.ReadTimeout as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
+        except (PlannerUnavailable, LanguageModelUnavailable) as reason:
+            raise Gone(reason) from reason
 
-    async def _patiently(
-        self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]
-    ) -> Plan:
+    async def _answer(self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]) -> Plan:
         limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
         headers = {} if request_id is None else {HEADER: request_id}
         if self._token is not None:
@@ -96,7 +80,7 @@ class PlannerClient:
         )
         trace_client(client)
         async with client as http:
-            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._retrying(self._ask, http, order))
+            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._ask(http, order))
             try:
                 while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
                     while_thinking()
@@ -120,12 +104,6 @@ class PlannerClient:
         if plan.frames != order["frames"]:
             raise PlanningFailed(f"the plan has {plan.frames} frames, but the job needs {order['frames']}")
         return plan
-
-
-def _say_so(attempt: RetryCallState) -> None:
-    assert attempt.outcome is not None  # noqa: S101  (it has failed)
-    error = attempt.outcome.exception()
-    log.warning("planner_waited_for", reason=str(error), attempts=attempt.attempt_number)
 
 
 def _error(response: httpx.Response) -> ServiceError:

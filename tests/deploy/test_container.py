@@ -4,11 +4,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -70,7 +70,7 @@ claim_gpu.main(sys.argv[1:])
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def url(served: Any) -> Iterator[str]:
     """A server whose only page is /health."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,12 +82,8 @@ def url() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer((LOOPBACK, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://{LOOPBACK}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(Handler) as url:
+        yield url
 
 
 def test_a_service_is_healthy_if_it_answers_so(url: str) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -93,7 +93,7 @@ class ScriptedServer:
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
+def server(served: Any) -> Iterator[ScriptedServer]:
     script = ScriptedServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,16 +123,12 @@ def server() -> Iterator[ScriptedServer]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        script.url = f"http://127.0.0.1:{http.server_port}/v1"
+    with served(Handler) as url:
+        script.url = f"{url}/v1"
         try:
             yield script
         finally:
             script.released.set()
-            http.shutdown()
-            thread.join()
 
 
 @pytest.fixture

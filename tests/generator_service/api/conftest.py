@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
@@ -24,44 +25,36 @@ from generator_service.settings import Settings, StorageSettings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem
 
+Served = Callable[[type[BaseHTTPRequestHandler]], AbstractContextManager[str]]
+
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(100_000)
 
 
-class FakePlanner(ThreadingHTTPServer):
+@dataclass
+class FakePlanner:
     """Says whether it is ready, and counts how often it was asked."""
 
-    daemon_threads = True
-    ready = True
-    asked = 0
-
-    def __init__(self) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(handler) -> None:  # noqa: N805
-                self.asked += handler.path == "/ready"
-                handler.send_response(200 if self.ready else 503)
-                handler.send_header("content-length", "0")
-                handler.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__((LOOPBACK, 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.server_port}"
+    url: str = ""
+    ready: bool = True
+    asked: int = 0
 
 
 @contextmanager
-def _planner() -> Iterator[FakePlanner]:
-    with FakePlanner() as planner:
-        thread = threading.Thread(target=planner.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield planner
-        finally:
-            planner.shutdown()
-            thread.join()
+def _planner(served: Served) -> Iterator[FakePlanner]:
+    planner = FakePlanner()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            planner.asked += self.path == "/ready"
+            self.send_response(200 if planner.ready else 503)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as planner.url:
+        yield planner
 
 
 @dataclass(frozen=True)
@@ -117,9 +110,9 @@ Serve = Callable[..., AbstractContextManager[LiveApi]]
 
 
 @contextmanager
-def _serve(**changes: Any) -> Iterator[LiveApi]:
+def _serve(served: Served, **changes: Any) -> Iterator[LiveApi]:
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer takes 40 ms.
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening, _planner() as planner:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening, _planner(served) as planner:
         listening.bind((LOOPBACK, 0))
         listening.listen()  # what asks before the server runs is kept waiting
         url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
@@ -140,14 +133,14 @@ def _serve(**changes: Any) -> Iterator[LiveApi]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Serve:
+def serve(served: Served) -> Serve:
     """A live API with settings of one's own."""
-    return _serve
+    return partial(_serve, served)
 
 
 @pytest.fixture(scope="session")
-def _shared_api(valkey: RedisServer) -> Iterator[LiveApi]:
-    with _serve(redis_url=valkey.url) as api:
+def _shared_api(valkey: RedisServer, serve: Serve) -> Iterator[LiveApi]:
+    with serve(redis_url=valkey.url) as api:
         yield api
 
 

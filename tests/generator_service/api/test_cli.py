@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.__main__ import app
 from generator_service.answers import JobView
 from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.record import Missing
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.progress import ProgressDisplay, describe, time_left
 from shared.errors import OutOfMemory
@@ -249,6 +251,8 @@ def test_what_is_told_of_each_state(api):
     sampling = {"status": JobStatus.RUNNING, "stage": Stage.SAMPLING, "step": 3, "seconds_left": 12.4}
     assert describe(view(api, queue_position=2)) == "waiting for a plan, 2 before it"
     assert describe(view(api, stage=Stage.SAMPLING, queue_position=0)) == "waiting for rendering"
+    gone = Missing(code="language_model_unavailable", message="no vLLM", since=datetime(2026, 3, 1, tzinfo=UTC))
+    assert describe(view(api, waiting_for=gone)) == "waiting until it can be tried again: no vLLM"
     assert describe(view(api, **sampling)) == "sampling, step 3 of 25"
     assert describe(view(api, status=JobStatus.RUNNING, stage=Stage.STORING)) == "storing"
     assert describe(view(api, status=JobStatus.CANCELING, stage=Stage.SAMPLING)) == "canceling"

@@ -1,11 +1,9 @@
 """The client against a live API."""
 
 import inspect
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
@@ -220,9 +218,8 @@ def test_every_error_of_the_tree_has_its_code_in_the_table():
         assert ERRORS[error.code] is error
 
 
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """A server that gives one answer to everything."""
+def answering(status: int, body: bytes) -> type[BaseHTTPRequestHandler]:
+    """One answer to everything."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -234,12 +231,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer((LOOPBACK, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://{LOOPBACK}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return Handler
 
 
 @pytest.mark.parametrize(
@@ -256,19 +248,19 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (404, b"", ServiceError),
     ],
 )
-def test_strange_answers_are_errors_of_ours(status, body, error):
-    with answering(status, body) as url, Client(url) as client:
+def test_strange_answers_are_errors_of_ours(status, body, error, served):
+    with served(answering(status, body)) as url, Client(url) as client:
         with pytest.raises(ServiceError) as raised:
             client.get("0" * 32)
         assert type(raised.value) is error
 
 
-def test_what_a_newer_api_adds_is_passed_over(api):
+def test_what_a_newer_api_adds_is_passed_over(api, served):
     job = api.http.get(f"/jobs/{api.submit()}").json()
     job["gpu_hours"] = 3
     job["diagnostics"]["mood"] = "good"
     body = httpx.Request("POST", "http://x", json=job).content
-    with answering(200, body) as url, Client(url) as client:
+    with served(answering(200, body)) as url, Client(url) as client:
         assert client.get(job["id"]).id == job["id"]
 
 

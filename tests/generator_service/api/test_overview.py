@@ -11,6 +11,7 @@ from generator_service.cli_operations import lines
 from generator_service.client import Client
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.states import JobStatus
+from generator_service.jobs.store import JobStore
 
 
 def overview(api):
@@ -130,6 +131,41 @@ def test_without_redis_it_says_so(serve):
         assert api.http.get("/load").status_code == 503
     assert found.problems[0] == "redis: Redis does not answer"
     assert found.workers == ()
+
+
+@pytest.fixture
+def due(api, text_client):
+    """A webhook that has been due for so many minutes."""
+
+    def due(minutes):
+        job = api.parts.store.get(api.submit())
+        webhook = {"url": "https://example.com/hook"}
+        text_client.hset(f"job:{job.id}", "webhook", json.dumps(webhook))
+        then = datetime.now(UTC) - timedelta(minutes=minutes)
+        JobStore(text_client, now=lambda: then).cancel(job.id)
+        api.parts.delivery.withdraw(job.id)
+
+    return due
+
+
+def test_webhooks_that_nobody_sends_are_a_problem(api, due):
+    api.beat("plan")
+    api.beat("render", "emoji-world")
+    assert overview(api).problems == ()  # none is due: no webhook worker is missed
+    assert in_metrics(api, "generator_webhooks_overdue", None) == 0
+    assert in_metrics(api, "generator_webhooks_overdue_seconds", None) == 0
+    due(9)
+    assert overview(api).problems == ("webhooks: 1 event is due, and no webhook worker is alive",)
+    due(2)
+    found = overview(api)
+    assert found.problems == ("webhooks: 2 events are due, and no webhook worker is alive",)
+    assert found.webhooks.events == in_metrics(api, "generator_webhooks_overdue", None) == 2
+    assert round(found.webhooks.oldest_seconds / 60) == 9
+    assert round(in_metrics(api, "generator_webhooks_overdue_seconds", None) / 60) == 9
+    api.beat("webhook")
+    assert overview(api).problems == ()
+    due(11)
+    assert overview(api).problems == ("webhooks: 3 events are due, one of them for 11 minutes",)
 
 
 @pytest.mark.parametrize("minutes", [9, 11])

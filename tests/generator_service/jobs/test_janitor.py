@@ -140,13 +140,17 @@ def test_an_outage_of_the_storage_loses_track_of_nothing_and_keeps_nothing_else_
 def test_a_job_is_kept_for_a_while_after_its_end(
     janitor: Janitor, storage: Storage, store: JobStore, make_record: MakeRecord, plan: Plan
 ) -> None:
-    young, old, unended = make_record(), make_record(), make_record()  # all created long ago
+    young, old, unended = make_record(), make_record(request_id="order.42"), make_record()  # all created long ago
     for record in (young, old, unended):
         store.create(record, plan)
     for record, age in ((young, WEEK - timedelta(minutes=1)), (old, WEEK + timedelta(minutes=1))):
         ago(store, age).start(record.id, worker="w1", stage=Stage.PLANNING)
         ago(store, age).succeed(record.id, worker="w1", results=RESULTS, diagnostics=Diagnostics())
-    janitor.tidy_up()
+    with capture_logs() as logs:
+        janitor.tidy_up()
+    assert [(entry["event"], entry["job_id"], entry["request_id"]) for entry in logs] == [
+        ("job_expired", old.id, "order.42")
+    ]
     assert {record.id for record in store.list(limit=9).jobs} == {young.id, unended.id}
     assert store.plan(old.id) is None
     assert store.plan(young.id) == plan

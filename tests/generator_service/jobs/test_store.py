@@ -11,10 +11,18 @@ import pytest
 import redis
 from redis.connection import Connection
 
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.record import Diagnostics, JobRecord, Missing, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, Unavailable
+from shared.errors import (
+    Conflict,
+    LanguageModelUnavailable,
+    NotFound,
+    PlannerUnavailable,
+    PlanningFailed,
+    RenderingFailed,
+    Unavailable,
+)
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -24,10 +32,13 @@ UNKNOWN = "f" * 32
 
 Move = Callable[[JobStore, str, Plan], JobRecord]
 
+GONE = LanguageModelUnavailable("no vLLM")
+
 MOVES: dict[str, Move] = {
     "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.PLANNING),
     "hand_over": lambda store, job, plan: store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0),
     "hand_back": lambda store, job, plan: store.hand_back(job, worker="w1"),
+    "postpone": lambda store, job, plan: store.postpone(job, GONE, worker="w1", pause=timedelta(0)),
     "take_back": lambda store, job, plan: store.take_back(held(store, job), attempts=2, pause=timedelta(0)),
     "deliver": lambda store, job, plan: store.deliver(store.get(job)),
     "succeed": lambda store, job, plan: store.succeed(job, worker="w1", results=RESULTS, diagnostics=Diagnostics()),
@@ -57,6 +68,7 @@ LEGAL: dict[tuple[JobStatus, str], JobStatus] = {
     (JobStatus.QUEUED, "deliver"): JobStatus.QUEUED,
     (JobStatus.RUNNING, "hand_over"): JobStatus.QUEUED,
     (JobStatus.RUNNING, "hand_back"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "postpone"): JobStatus.QUEUED,
     (JobStatus.RUNNING, "take_back"): JobStatus.QUEUED,
     (JobStatus.CANCELING, "take_back"): JobStatus.CANCELED,
     (JobStatus.RUNNING, "succeed"): JobStatus.SUCCEEDED,
@@ -243,6 +255,7 @@ LATE: dict[str, Callable[[JobStore, str, str, Plan], object]] = {
     ),
     "hand_over": lambda store, job, worker, plan: store.hand_over(job, plan, worker=worker, progress=0.05, seconds=1.0),
     "hand_back": lambda store, job, worker, plan: store.hand_back(job, worker=worker),
+    "postpone": lambda store, job, worker, plan: store.postpone(job, GONE, worker=worker, pause=timedelta(0)),
     "succeed": lambda store, job, worker, plan: store.succeed(
         job, worker=worker, results=RESULTS, diagnostics=Diagnostics()
     ),
@@ -310,6 +323,33 @@ def test_a_job_handed_back_has_lost_no_attempt_and_no_progress(
     again = store.hand_back(job, worker="w1")
     assert (again.status, again.attempt, again.progress, again.worker) == (JobStatus.QUEUED, 1, 0.02, None)
     assert again.retry_at == again.updated_at  # at once
+
+
+def test_a_postponed_job_says_what_was_gone_and_since_when_until_it_was_there(
+    store: JobStore, make_record: MakeRecord, plan: Plan
+) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    first = store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
+    since = first.updated_at
+    assert first == store.get(job)
+    assert (first.status, first.stage, first.attempt, first.worker) == (JobStatus.QUEUED, Stage.PLANNING, 1, None)
+    assert first.retry_at == since + timedelta(seconds=3)
+    assert first.waiting_for == Missing(code="language_model_unavailable", message="no vLLM", since=since)
+
+    store.deliver(first)
+    assert store.start(job, worker="w2", stage=Stage.PLANNING).waiting_for == first.waiting_for
+    second = store.postpone(job, PlannerUnavailable("no planner"), worker="w2", pause=timedelta(0))
+    assert second.waiting_for == Missing(code="planner_unavailable", message="no planner", since=since)
+
+    store.start(job, worker="w3", stage=Stage.PLANNING)
+    assert store.hand_over(job, plan, worker="w3", progress=0.05, seconds=1.0).waiting_for is None
+
+
+def test_a_postponed_job_is_canceled_at_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
+    ended = store.cancel(job)
+    assert (ended.status, ended.waiting_for, ended.retry_at) == (JobStatus.CANCELED, None, None)
 
 
 def test_a_job_that_is_seen_twice_is_taken_back_once_and_delivered_once(
@@ -400,8 +440,9 @@ def test_delete_of_an_unknown_job(store: JobStore) -> None:
 
 def test_of_many_who_delete_a_job_one_does(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
     job = in_status(store, make_record(), JobStatus.FAILED, plan)
+    record = store.get(job)
     outcomes = race(*[lambda: store.delete(job)] * 8)
-    assert outcomes.count(None) == 1
+    assert outcomes.count(record) == 1
     assert sum(isinstance(outcome, NotFound) for outcome in outcomes) == 7
 
 

@@ -227,7 +227,7 @@ def test_any_order_of_events(
             """One of them does one of the things that end or go on with a job."""
             worker = data.draw(st.sampled_from(self.busy()))
             own = [self.hand_over] if worker.stage is Stage.PLANNING else [self.succeed, self.save, self.upload_and_die]
-            any_ones = [self.report, self.hand_back, self.fail, self.confirm_cancel, self.fall_silent]
+            any_ones = [self.report, self.hand_back, self.postpone, self.fail, self.confirm_cancel, self.fall_silent]
             data.draw(st.sampled_from(own + any_ones))(worker)
 
         @precondition(busy)
@@ -284,6 +284,16 @@ def test_any_order_of_events(
 
         def hand_back(self, worker: Worker) -> None:
             its = self.act(worker, (JobStatus.RUNNING,), lambda job: self.store.hand_back(job, worker=worker.name))
+            if its is not None:
+                its.status = JobStatus.QUEUED
+
+        def postpone(self, worker: Worker) -> None:
+            gone, pause = RenderingFailed("gone"), timedelta(0)
+            its = self.act(
+                worker,
+                (JobStatus.RUNNING,),
+                lambda job: self.store.postpone(job, gone, worker=worker.name, pause=pause),
+            )
             if its is not None:
                 its.status = JobStatus.QUEUED
 
@@ -384,6 +394,7 @@ def test_any_order_of_events(
                 assert (record.error is not None) == (record.status is JobStatus.FAILED)
                 assert (record.worker is not None) == (record.status in HELD)
                 assert record.retry_at is None or record.status is JobStatus.QUEUED
+                assert record.waiting_for is None or not record.status.is_terminal
                 if record.results is not None:
                     assert self.objects.get(record.results.video)
 

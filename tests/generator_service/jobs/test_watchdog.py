@@ -17,6 +17,7 @@ from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
+from shared.errors import LanguageModelUnavailable
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -246,6 +247,28 @@ def test_what_is_delivered_anew_comes_first(
     assert messages(delivery) == [lost.id, waiting.id]
     assert delivery.position(store.get(lost.id)) == 0
     assert store.get(waiting.id).delivery == 1
+
+
+def test_jobs_that_wait_for_a_part_that_is_gone_take_turns_with_others_and_keep_their_order(
+    watchdog: Watchdog, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    """Ada's three are tried again and again; between them Bob's are done."""
+    adas = [make_record(owner="ada") for _ in range(3)]
+    bobs = [make_record(owner="bob") for _ in range(2)]
+    for record in adas:
+        store.create(record, None)
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    for record in reversed(adas):
+        store.postpone(record.id, LanguageModelUnavailable("no vLLM"), worker="w1", pause=timedelta(0))
+    for record in bobs:
+        store.create(record, None)
+        delivery.enqueue(record)
+    watchdog.look()
+    waiting = messages(delivery)
+    assert [job for job in waiting if job in {record.id for record in adas}] == [record.id for record in adas]
+    assert {frozenset(waiting[:2]), frozenset(waiting[2:4])} == {
+        frozenset({ada.id, bob.id}) for ada, bob in zip(adas, bobs, strict=False)
+    }
 
 
 # many of them

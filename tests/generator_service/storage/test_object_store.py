@@ -2,13 +2,13 @@
 
 import shutil
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -57,33 +57,22 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@contextmanager
-def server_without_buckets() -> Iterator[str]:
+class WithoutBuckets(BaseHTTPRequestHandler):
     """Answers as Amazon does; SeaweedFS makes the bucket."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers["content-length"] or 0))
-            body = b"<Error><Code>NoSuchBucket</Code></Error>"
-            self.send_response(404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers["content-length"] or 0))
+        body = b"<Error><Code>NoSuchBucket</Code></Error>"
+        self.send_response(404)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def do_PUT(self) -> None:
-            self.do_GET()
+    def do_PUT(self) -> None:
+        self.do_GET()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_keys_of_a_job() -> None:
@@ -261,8 +250,8 @@ def test_wrong_keys_are_an_outage_and_stay_out_of_the_message(
 
 
 @pytest.mark.parametrize("name", ["put", "delete_prefix", "check"])
-def test_a_missing_bucket_is_an_outage(name: str, s3_settings: MakeSettings) -> None:
-    with server_without_buckets() as endpoint, pytest.raises(StorageUnavailable):
+def test_a_missing_bucket_is_an_outage(name: str, s3_settings: MakeSettings, served: Any) -> None:
+    with served(WithoutBuckets) as endpoint, pytest.raises(StorageUnavailable):
         CALLS[name](ObjectStore.open(s3_settings(endpoint=endpoint)))
 
 

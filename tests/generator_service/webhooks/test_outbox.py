@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from generator_service.jobs import outbox as outbox_module
-from generator_service.jobs.outbox import DeliveryAttempt, Lease, Outbox
+from generator_service.jobs.outbox import DeliveryAttempt, Lease, Outbox, Overdue
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -170,3 +170,21 @@ def test_two_owners_with_one_target_do_not_share_its_share(store: JobStore, make
     for job in jobs:
         store.cancel(job)
     assert [lease.job_id for lease in leased(outbox, per_target=1)] == [jobs[0], jobs[2]]
+
+
+def test_overdue_is_what_is_due_and_in_nobodys_hands(outbox: Outbox, store: JobStore, make_job: MakeJob) -> None:
+    assert outbox.overdue(datetime.now(UTC)) == Overdue(events=0, oldest_seconds=None)
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    for minutes in (0, 2):
+        then = moment + timedelta(minutes=minutes)
+        JobStore(store._redis, now=lambda then=then: then).cancel(make_job(URL).id)
+    assert outbox.overdue(moment - timedelta(seconds=1)).events == 0
+    assert outbox.overdue(moment + timedelta(minutes=1)) == Overdue(events=1, oldest_seconds=60.0)
+    later = moment + timedelta(minutes=5)
+    assert outbox.overdue(later) == Overdue(events=2, oldest_seconds=300.0)
+
+    (lease,) = outbox.lease(later, 60, limit=1, per_target=1)
+    assert outbox.overdue(later) == Overdue(events=1, oldest_seconds=180.0)
+    assert outbox.settle(lease, an_attempt(again=later + timedelta(hours=1)))
+    assert outbox.overdue(later + timedelta(minutes=30)) == Overdue(events=1, oldest_seconds=1980.0)
+    assert outbox.overdue(later + timedelta(hours=1, minutes=1)).events == 2  # what failed is due again, too

@@ -6,12 +6,11 @@ import os
 import select
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,8 +141,7 @@ class FakePlanner:
         return self.answers[min(len(self.orders), len(self.answers)) - 1]
 
 
-@contextmanager
-def serving_plans(planner: FakePlanner) -> Iterator[FakePlanner]:
+def serving_plans(planner: FakePlanner) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             answer = planner.answer(self.path, self.rfile.read(int(self.headers["content-length"])))
@@ -161,22 +159,15 @@ def serving_plans(planner: FakePlanner) -> Iterator[FakePlanner]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        planner.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield planner
-        finally:
-            server.shutdown()
-            thread.join()
+    return Handler
 
 
 @pytest.fixture
-def planner(plan: Plan) -> Iterator[FakePlanner]:
+def planner(plan: Plan, served: Any) -> Iterator[FakePlanner]:
     """Answers every order with `plan` unless told otherwise."""
-    with serving_plans(FakePlanner([Answer.plan(plan)])) as serving:
-        yield serving
+    planner = FakePlanner([Answer.plan(plan)])
+    with served(serving_plans(planner)) as planner.url:
+        yield planner
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Whatever happens to the work, the record says how it ended, and the worker lives on."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +14,15 @@ from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.workers.attempt import Attempts, Stopped
+from generator_service.workers.attempt import Attempts, Outcome, Postponed, Stopped
 from shared.errors import Conflict, OutOfMemory, PlannerUnavailable, PlanningFailed, ServiceError, Unavailable
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
 MakeAttempts = Callable[[Stage], Attempts]
+
+
+POSTPONED = Postponed(PlannerUnavailable("gone"), pause=timedelta(seconds=3))
 
 
 @pytest.fixture
@@ -129,7 +134,9 @@ def test_an_unknown_job_is_no_error(planning: Attempts) -> None:
     planning.run("f" * 32, failing(AssertionError("worked on")))
 
 
-@pytest.mark.parametrize("error", [Conflict("lost to a cancel"), RuntimeError("anything"), PlanningFailed("x")])
+@pytest.mark.parametrize(
+    "error", [Conflict("lost to a cancel"), RuntimeError("anything"), PlanningFailed("x"), POSTPONED]
+)
 def test_whatever_ends_a_job_that_is_to_be_canceled_cancels_it(
     error: Exception, planning: Attempts, store: JobStore, submit: Submit
 ) -> None:
@@ -267,6 +274,20 @@ def test_that_redis_was_silent_is_no_failure_of_the_job(planning: Attempts, stor
     record = store.get(job)
     assert (record.status, record.worker, record.attempt, record.error) == (JobStatus.QUEUED, None, 1, None)
     assert record.retry_at is not None
+
+
+def test_work_that_lacks_a_part_is_postponed_and_costs_no_attempt(
+    planning: Attempts, store: JobStore, submit: Submit
+) -> None:
+    outcomes: list[Outcome] = []
+    job = submit().id
+    replace(planning, count=outcomes.append).run(job, failing(POSTPONED))
+    record = store.get(job)
+    assert (record.status, record.worker, record.attempt, record.error) == (JobStatus.QUEUED, None, 1, None)
+    assert record.retry_at == record.updated_at + timedelta(seconds=3)
+    assert record.waiting_for is not None
+    assert record.waiting_for.message == "gone"
+    assert outcomes == ["postponed"]
 
 
 def test_an_outage_as_the_job_starts_does_not_end_the_worker(

@@ -6,16 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
@@ -47,6 +44,7 @@ WaitUntil = Callable[..., None]
 Process = subprocess.Popen[bytes]
 RunWorker = Callable[..., AbstractContextManager[Process]]
 
+REPOSITORY = Path(__file__).parents[3]
 START_SECONDS = 90.0
 OUTAGE_SECONDS = 4.0
 """Longer than a worker's beats are good for."""
@@ -215,83 +213,33 @@ def test_the_api_while_redis_hangs_and_afterwards(
 # the planner and its language model
 
 
-SCENE = {
-    "thoughts": "A car drives, a tree stands.",
-    "instances": [
-        {
-            "words": "a red car drives to the right",
-            "why": "a vehicle keeps its shape",
-            "node": {"id": "car", "name": "red car", "description": "a red car driving", "label": "rigid"},
-        },
-        {
-            "words": "a tree",
-            "why": "it stands",
-            "node": {"id": "tree", "name": "tree", "description": "a tree", "label": "motionless"},
-        },
-    ],
-    "relations": [{"source": "car", "target": "tree", "kind": "dynamic", "phrase": "past"}],
-    "background": "a road",
-    "depth_order": ["car", "tree"],
-}
-MOVEMENTS = {
-    "thoughts": "The car crosses in front of the tree.",
-    "movements": [
-        {
-            "why": "it drives to the right",
-            "cues": {"instance": "car", "phases": [{"label": "rigid", "direction": "right"}]},
-        },
-        {"why": "it stands", "cues": {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]}},
-    ],
-}
-
-
 @contextmanager
-def language_model_on(port: int) -> Iterator[None]:
-    """An OpenAI-compatible server that knows one scene."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            content = MOVEMENTS if "movements" in json.dumps(asked["response_format"]) else SCENE
-            message = {"role": "assistant", "content": json.dumps(content)}
-            choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-            body = json.dumps({"object": "chat.completion", "choices": choices}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer((LOOPBACK, port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def planner_on(port: int, language_model: int) -> Iterator[None]:
-    environment = {
-        "PLANNER_HOST": LOOPBACK,
-        "PLANNER_PORT": str(port),
-        "PLANNER_LANGUAGE_MODEL_URL": f"http://{LOOPBACK}:{language_model}/v1",
-    }
-    command = [sys.executable, "-m", "planner_service", "serve"]
-    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+def process_on(url: str, command: list[str], **environment: str) -> Iterator[None]:
+    """Yields once it answers there, and kills it."""
+    with subprocess.Popen(command, env=os.environ | environment, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + START_SECONDS
-            while not answers(f"http://{LOOPBACK}:{port}/health"):
+            while not answers(url):
                 assert time.monotonic() < deadline
                 assert process.poll() is None
                 time.sleep(0.05)
             yield
         finally:
             process.kill()
+
+
+def language_model_on(port: int) -> AbstractContextManager[None]:
+    return process_on(f"http://{LOOPBACK}:{port}", [sys.executable, "-m", "benchmarks.one_scene", str(port)])
+
+
+def planner_on(port: int, language_model: int) -> AbstractContextManager[None]:
+    return process_on(
+        f"http://{LOOPBACK}:{port}/health",
+        [sys.executable, "-m", "planner_service", "serve"],
+        PLANNER_HOST=LOOPBACK,
+        PLANNER_PORT=str(port),
+        PLANNER_LANGUAGE_MODEL_URL=f"http://{LOOPBACK}:{language_model}/v1",
+    )
 
 
 @pytest.mark.timeout(300)
@@ -307,7 +255,10 @@ def test_the_planner_and_then_its_language_model_are_gone(
     log = tmp_path / "log"
 
     def waits_for(what: str, job: str) -> bool:
-        return any(line["event"] == "planner_waited_for" and what in line["reason"] for line in events(log, job))
+        """In its queue, with no attempt lost, and it says what for."""
+        record = store.get(job)
+        put_aside = (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
+        return put_aside and record.waiting_for is not None and record.waiting_for.code == what
 
     def planned(job: str) -> JobRecord:
         wait_until(lambda: store.get(job).stage is not Stage.PLANNING, 60)
@@ -316,36 +267,34 @@ def test_the_planner_and_then_its_language_model_are_gone(
     url = f"http://{LOOPBACK}:{planner}"
     with run_worker("plan", log, redis_url, GENERATOR_PLANNER_URL=url):
         job = submit(planner="parser").id
-        wait_until(lambda: log.exists() and waits_for("the planner does not answer", job), START_SECONDS)
-        assert store.get(job).status is JobStatus.RUNNING
+        wait_until(lambda: waits_for("planner_unavailable", job), START_SECONDS)
         with planner_on(planner, language_model):
             record = planned(job)
             assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.SAMPLING, 1)
 
-            job = submit(planner="language-model").id
-            wait_until(lambda: waits_for("language model", job))
-            assert store.get(job).status is JobStatus.RUNNING
+            jobs = [submit(planner="language-model").id for _ in range(3)]
+            for job in jobs:
+                wait_until(lambda job=job: waits_for("language_model_unavailable", job))
+            begin = time.monotonic()
+            assert planned(submit(planner="parser").id).error is None
+            assert time.monotonic() - begin < 20  # it waits for no language model
+            assert all(store.get(job).stage is Stage.PLANNING for job in jobs)
             with language_model_on(language_model):
-                record = planned(job)
-                assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.SAMPLING, 1)
-                assert record.error is None
+                for job in jobs:
+                    record = planned(job)
+                    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.SAMPLING, 1)
+                    assert (record.error, record.waiting_for) == (None, None)
 
 
-def test_a_worker_that_waits_for_the_planner_stops_when_it_is_told(
-    tmp_path: Path,
-    redis_url: str,
-    run_worker: RunWorker,
-    store: JobStore,
-    submit: Submit,
-    wait_until: WaitUntil,
-    text_client: redis.Redis,
+@pytest.mark.timeout(300)
+def test_a_planner_that_stays_away_fails_the_job_which_says_so(
+    tmp_path: Path, redis_url: str, run_worker: RunWorker, store: JobStore, submit: Submit, wait_until: WaitUntil
 ) -> None:
-    log = tmp_path / "log"
     url = f"http://{LOOPBACK}:{free_ports(1)[0]}"
-    with run_worker("plan", log, redis_url, GENERATOR_PLANNER_URL=url) as process:
+    with run_worker("plan", tmp_path / "log", redis_url, GENERATOR_PLANNER_URL=url, GENERATOR_PLANNER_PATIENCE="2"):
         job = submit().id
-        wait_until(lambda: log.exists() and happened("planner_waited_for", job, log) > 0, START_SECONDS)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-    record = store.get(job)
-    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
+        wait_until(lambda: store.get(job).status.is_terminal, START_SECONDS)
+    error = store.get(job).error
+    assert error is not None
+    assert (error.code, error.retryable, store.get(job).attempt) == ("planner_unavailable", True, 1)
+    assert error.message.startswith("the planner does not answer; given up after ")

@@ -19,7 +19,7 @@ from generator_service.workers.attempt import Outcome
 from generator_service.workers.plan_worker import PlanWorker
 from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import SPANS, Pace, progress_at
-from shared.errors import PlanningFailed, Unavailable
+from shared.errors import LanguageModelUnavailable, PlannerUnavailable, PlanningFailed, Unavailable
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
@@ -27,8 +27,8 @@ Submit = Callable[..., JobRecord]
 
 @pytest.fixture
 def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> PlanWorker:
-    client = PlannerClient(planner.url, 30.0, first_pause=0.001)
-    return PlanWorker(store, delivery, client, attempts(Stage.PLANNING))
+    client = PlannerClient(planner.url, 30.0)
+    return PlanWorker(store, delivery, client, attempts(Stage.PLANNING), patience=timedelta(minutes=10))
 
 
 def test_a_planned_job_waits_for_rendering(
@@ -64,6 +64,68 @@ def test_what_cannot_be_planned_fails(
     assert record.error is not None
     assert (record.error.code, record.error.message) == ("planning_failed", "nothing to draw")
     assert delivery.queue("render.emoji-world").count == 0
+
+
+def test_while_its_planner_is_gone_a_job_is_put_aside_and_the_next_one_is_planned(
+    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit, plan: Plan
+) -> None:
+    planner.answers = [answer.problem(LanguageModelUnavailable("no vLLM")), answer.plan(plan)]
+    aside, following = submit(planner="language-model").id, submit(planner="parser").id
+    worker.run(aside)
+    worker.run(following)
+    record = store.get(aside)
+    assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
+    assert record.retry_at == record.updated_at + timedelta(seconds=1)
+    assert record.waiting_for is not None
+    assert (record.waiting_for.code, record.waiting_for.message) == ("language_model_unavailable", "no vLLM")
+    assert store.get(following).stage is Stage.SAMPLING
+    worker.run(aside)
+    assert (store.get(aside).stage, store.get(aside).waiting_for) == (Stage.SAMPLING, None)
+
+
+def waited(seconds: float) -> dict[str, Any]:
+    """What the record of a job says that has waited for so long already."""
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    return {"waiting_for": {"code": "planner_unavailable", "message": "gone", "since": since}}
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.2, 1.0), (4.0, 4.0), (100.0, 10.0)])
+def test_the_pause_is_as_long_as_the_wait_so_far(
+    seconds: float, pause: float, worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit
+) -> None:
+    planner.answers = [answer.problem(PlannerUnavailable("gone"))]
+    job = submit(**waited(seconds)).id
+    worker.run(job)
+    record = store.get(job)
+    assert record.retry_at is not None
+    assert (record.retry_at - record.updated_at).total_seconds() == pytest.approx(pause, abs=0.5)
+
+
+@pytest.mark.parametrize("gone", [LanguageModelUnavailable("no vLLM"), PlannerUnavailable("the planner is away")])
+def test_a_planner_that_stays_away_fails_the_job_which_says_who(
+    gone: Unavailable, worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit
+) -> None:
+    planner.answers = [answer.problem(gone)]
+    job = submit(**waited(601)).id
+    worker.run(job)
+    record = store.get(job)
+    assert record.error is not None
+    assert (record.status, record.attempt, record.error.code) == (JobStatus.FAILED, 1, gone.code)
+    assert record.error.retryable
+    assert record.error.message.startswith(f"{gone.detail}; given up after 60")
+
+
+def test_a_plan_that_takes_too_long_fails_the_job_at_once(
+    worker: PlanWorker, planner: Any, store: JobStore, submit: Submit
+) -> None:
+    given_up = threading.Event()
+    planner.before_answer = lambda: given_up.wait(20)
+    job = submit().id
+    replace(worker, planner=PlannerClient(planner.url, 0.3)).run(job)
+    given_up.set()
+    error = store.get(job).error
+    assert error is not None
+    assert error.message == "no plan within 0.3 seconds"
 
 
 def test_a_job_canceled_as_its_plan_arrives_is_not_rendered(

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.servers import free_ports
 from generator_service.jobs.record import JobRecord
-from generator_service.workers.planner_client import PlannerClient
+from generator_service.workers.planner_client import Gone, PlannerClient
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
@@ -25,7 +25,7 @@ Submit = Callable[..., JobRecord]
 
 
 def ask(planner: Any, record: JobRecord, timeout: float = 5.0) -> Plan:
-    return PlannerClient(planner.url, timeout, patience=0.1, first_pause=0.001).plan(record)
+    return PlannerClient(planner.url, timeout).plan(record)
 
 
 def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
@@ -59,33 +59,24 @@ def test_an_invalid_order_is_the_callers_fault(planner: Any, answer: Any, submit
 
 
 @pytest.mark.parametrize("error", [PlannerUnavailable("starting"), LanguageModelUnavailable("no vLLM")])
-def test_who_is_not_ready_is_asked_again(
-    error: ServiceError, planner: Any, answer: Any, submit: Submit, plan: Plan
-) -> None:
-    planner.answers = [answer.problem(error), answer.problem(error), answer.plan(plan)]
-    assert ask(planner, submit()) == plan
-    assert len(planner.orders) == 3
-
-
-@pytest.mark.parametrize("error", [PlannerUnavailable("starting"), LanguageModelUnavailable("no vLLM")])
-def test_who_stays_not_ready_is_given_up(error: ServiceError, planner: Any, answer: Any, submit: Submit) -> None:
+def test_who_is_not_ready_is_asked_once(error: ServiceError, planner: Any, answer: Any, submit: Submit) -> None:
     planner.answers = [answer.problem(error)]
-    with pytest.raises(type(error), match=error.detail):
+    with pytest.raises(Gone) as caught:
         ask(planner, submit())
-    assert len(planner.orders) > 2
+    assert (type(caught.value.reason), caught.value.reason.detail) == (type(error), error.detail)
+    assert len(planner.orders) == 1
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_gateway_without_planner_is_not_ready(status: int, planner: Any, answer: Any, submit: Submit) -> None:
     planner.answers = [answer(status, b"<html>oops</html>", "text/html")]
-    with pytest.raises(PlannerUnavailable):
+    with pytest.raises(Gone, match="not ready"):
         ask(planner, submit())
-    assert len(planner.orders) > 2
 
 
 def test_while_the_token_is_changed_no_job_is_lost(planner: Any, answer: Any, submit: Submit, plan: Plan) -> None:
     planner.answers = [answer.problem(Unauthenticated("plans are made for those who show the planner's token"))]
-    with pytest.raises(PlannerUnavailable, match="refuses this worker's token"):
+    with pytest.raises(Gone, match="refuses this worker's token"):
         ask(planner, submit())
     planner.answers = [*planner.answers, answer.plan(plan)]
     assert ask(planner, submit()) == plan
@@ -93,7 +84,7 @@ def test_while_the_token_is_changed_no_job_is_lost(planner: Any, answer: Any, su
 
 def test_nobody_listens(planner: Any, submit: Submit) -> None:
     planner.url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(PlannerUnavailable, match="does not answer"):
+    with pytest.raises(Gone, match="does not answer"):
         ask(planner, submit())
 
 
