@@ -20,7 +20,7 @@ def test_the_parts_of_a_round_are_the_whole() -> None:
         float(found[name]) for name in ("here", "service", "taken up", "drawing", "storing", "rest")
     )
     assert found["steps"] == "4"
-    assert 0 < here
+    assert here > 0
     assert service == pytest.approx(here + sum(parts), abs=0.003)  # each is rounded
     assert float(found["overhead"].rstrip("%")) == pytest.approx((service / here - 1) * 100, abs=0.5)
     assert min(float(found[name]) for name in ("taken up", "storing", "told")) > 0
