@@ -214,8 +214,9 @@ def measure(service: Service, folder: Path, queued: int, streams: int, posts: in
             say(one.row())
         if not received[0]:
             raise RuntimeError("the event streams are silent")
-        used = (service.api_seconds() - used) / (time.monotonic() - begin)
-    say(f"\nThe API used {used:.2f} cores.")
+        used, took = service.api_seconds() - used, time.monotonic() - begin
+    each = used / ((gets + posts) * seconds)
+    say(f"\nThe API used {used / took:.2f} cores, {each * 1000:.2f} ms for each request.")
     after = service.memory()
     moments = ("at first", f"with {len(jobs)} jobs", f"after the load, with {len(jobs) + posts * seconds} jobs")
     say("\n" + table_row("resident memory", *moments))

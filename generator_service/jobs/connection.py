@@ -17,7 +17,7 @@ from shared.errors import Unavailable
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 """Longer than any blocking call that a worker makes."""
-SERVING_SECONDS: Final = 1.5
+SERVING_SECONDS: Final = 2.0
 """The patience of what somebody waits for: twice as long, at the worst, for a connection and then for an answer."""
 ASYNC_CONNECTIONS: Final = 32
 """Of one event loop; who wants more waits."""

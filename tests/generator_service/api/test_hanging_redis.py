@@ -15,12 +15,13 @@ from pydantic import SecretStr
 
 from deploy.servers import embedded_valkey
 from generator_service.jobs.api_keys import ApiKeys, Scope
-from generator_service.jobs.connection import connect
+from generator_service.jobs.connection import SERVING_SECONDS, connect
 
 SIMULTANEOUS = 60
 """More than the API has threads for, and connections."""
-PATIENCE_SECONDS = 5.0
-"""Two patiences of the API, for those who waited for a thread or a connection, on a machine that does much else."""
+PATIENCE_SECONDS = 10.0
+"""The API's own patience twice, for those who waited for a connection or a thread first, on a machine that does much
+else: less than a worker's client would wait."""
 
 
 @contextmanager
@@ -72,6 +73,6 @@ def test_everybody_is_soon_told_to_come_back(
             assert int(answer.headers["retry-after"]) > 0
             assert seconds < PATIENCE_SECONDS
         assert len(healthy) > 10
-        assert max(healthy) < 1.0
+        assert max(healthy) < SERVING_SECONDS
         wait_until(lambda: api.http.get(f"/jobs/{job}").status_code == 200)
         assert api.http.post("/jobs", json={"prompt": "a red car"}).status_code == 202
