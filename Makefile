@@ -137,6 +137,10 @@ manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them
 load: $(VENV)/installed-dev ## the API under load, with 10,000 jobs queued: times, errors, memory; some minutes
 	$(BIN)/python benchmarks/load.py
 
+.PHONY: overhead
+overhead: $(VENV)/installed ## what the service costs a job, over rendering it directly; some minutes
+	$(BIN)/python benchmarks/overhead.py
+
 .PHONY: constraints
 constraints: ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt

@@ -5,7 +5,7 @@
 
 Requests are sent at a fixed rate by h2load (Debian's nghttp2-client, Homebrew's nghttp2), over connections that stay
 open and begin one after the other, so that they come evenly spread.  A time is measured from the first byte sent to
-the last one received.
+the last one received.  Keys are required, and every request gives one.
 """
 
 import argparse
@@ -28,11 +28,14 @@ from typing import Final
 
 import httpx
 import psutil
+from pydantic import SecretStr
 
 from deploy.parts import Part, started
 from deploy.servers import LOOPBACK, VALKEY, answers, free_ports, redis_url, valkey
 from deploy.signals import stop_requests
 from deploy.stack import GENERATOR_API, bypass_proxies, local_stack
+from generator_service.jobs.api_keys import ApiKeys, Scope
+from generator_service.jobs.connection import connect
 
 CONNECTIONS: Final = {"POST": 40, "GET": 100}
 """So many that even an answer that takes a tenth of a second delays no other request."""
@@ -46,6 +49,7 @@ UNLIMITED: Final = {
     "GENERATOR_OWNER_UNFINISHED": "1000000",
     "GENERATOR_OWNER_RATE": "1000000",
     "GENERATOR_OWNER_BURST": "1000000",
+    "GENERATOR_REQUIRE_KEYS": "true",
 }
 """What is measured is the service, and not its limits."""
 
@@ -53,9 +57,14 @@ UNLIMITED: Final = {
 @dataclass(frozen=True)
 class Service:
     url: str
+    key: str
     api: int
     """The process ids."""
     valkey: int
+
+    @property
+    def authorization(self) -> str:
+        return f"Bearer {self.key}"
 
     def api_seconds(self) -> float:
         """Of a core, so far."""
@@ -82,13 +91,19 @@ def alone(folder: Path) -> Iterator[Service]:
     command = [sys.executable, "-m", "generator_service", "serve"]
     api = Part(GENERATOR_API, command, lambda: answers(f"{url}/health"), environment, start_seconds=START_SECONDS)
     with started([valkey(folder / "valkey", redis_port), api], folder / "logs") as stack:
-        yield Service(url, stack.pid(GENERATOR_API), stack.pid(VALKEY))
+        yield Service(url, new_key(redis_url(redis_port)), stack.pid(GENERATOR_API), stack.pid(VALKEY))
 
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Service]:
     with stop_requests() as request, local_stack(folder, request=request, disposable=True) as stack:
-        yield Service(stack.addresses.api, stack.pid(GENERATOR_API), stack.pid(VALKEY))
+        key = new_key(stack.addresses.redis)
+        yield Service(stack.addresses.api, key, stack.pid(GENERATOR_API), stack.pid(VALKEY))
+
+
+def new_key(redis: str) -> str:
+    with connect(SecretStr(redis), decode=True) as client:
+        return ApiKeys(client).create("load", [Scope.SUBMIT, Scope.READ]).text
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,9 @@ class Load:
         return table_row(*cells, quantile(0.5), quantile(0.99), quantile(1.0), f"{errors} of {len(rows)}")
 
 
-def load(folder: Path, name: str, urls: Sequence[str], rate: int, requests: int, body: object = None) -> Load:
+def load(
+    folder: Path, name: str, service: Service, urls: Sequence[str], rate: int, requests: int, body: object = None
+) -> Load:
     """`requests` in all, `rate` a second: POSTs where there is a body."""
     method = "GET" if body is None else "POST"
     connections = min(CONNECTIONS[method], rate)
@@ -123,7 +140,7 @@ def load(folder: Path, name: str, urls: Sequence[str], rate: int, requests: int,
     command = [
         "h2load", "--h1", f"--clients={connections}", f"--rps={rate / connections:g}", "--max-concurrent-streams=1",
         "--rate=1", f"--rate-period={max(1, round(1000 / rate))}ms", f"--requests={requests}",
-        f"--input-file={inputs}", f"--log-file={log}",
+        f"--input-file={inputs}", f"--log-file={log}", f"--header=authorization: {service.authorization}",
     ]  # fmt: skip
     if body is not None:
         data = folder / f"{name}.json"
@@ -134,14 +151,15 @@ def load(folder: Path, name: str, urls: Sequence[str], rate: int, requests: int,
 
 
 @contextmanager
-def followers(url: str, jobs: Sequence[str]) -> Iterator[list[int]]:
+def followers(service: Service, jobs: Sequence[str]) -> Iterator[list[int]]:
     """An event stream of each of these jobs, read by one thread; yields a list that holds how many bytes came."""
-    address = httpx.URL(url)
+    address = httpx.URL(service.url)
     received, stopping = [0], threading.Event()
     with selectors.DefaultSelector() as selector:
         for job in jobs:
             connection = socket.create_connection((address.host, address.port or 80))
-            connection.sendall(f"GET /jobs/{job}/events HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode())
+            head = f"GET /jobs/{job}/events HTTP/1.1\r\nHost: {address.host}\r\n"
+            connection.sendall(f"{head}Authorization: {service.authorization}\r\n\r\n".encode())
             selector.register(connection, selectors.EVENT_READ, connection)
 
         def read() -> None:
@@ -164,11 +182,11 @@ def followers(url: str, jobs: Sequence[str]) -> Iterator[list[int]]:
                 key.data.close()
 
 
-def known_jobs(url: str, count: int) -> list[str]:
+def known_jobs(service: Service, count: int) -> list[str]:
     """The newest."""
     jobs: list[str] = []
     after: dict[str, str] = {}
-    with httpx.Client(base_url=url, timeout=60) as http:
+    with httpx.Client(base_url=service.url, headers={"Authorization": service.authorization}, timeout=60) as http:
         while after is not None and len(jobs) < count:
             page = http.get("/jobs", params={"limit": PAGE, **after}).raise_for_status().json()
             jobs += [job["id"] for job in page["jobs"]]
@@ -178,25 +196,27 @@ def known_jobs(url: str, count: int) -> list[str]:
 
 def measure(service: Service, folder: Path, queued: int, streams: int, posts: int, gets: int, seconds: int) -> None:
     before = service.memory()
-    fill = load(folder, "fill", [f"{service.url}/jobs"], min(queued, FILLING), queued, BODY)
+    fill = load(folder, "fill", service, [f"{service.url}/jobs"], min(queued, FILLING), queued, BODY)
     fill.row()
     filled = service.memory()
-    jobs = known_jobs(service.url, queued)
+    jobs = known_jobs(service, queued)
     urls = [f"{service.url}/jobs/{job}" for job in jobs]
-    say(f"{len(jobs)} jobs, {streams} event streams, {seconds} s on {os.cpu_count()} cores\n")
+    busy = os.getloadavg()[0]
+    say(f"{len(jobs)} jobs, {streams} event streams, {seconds} s on {os.cpu_count()} cores; load average {busy:.1f}\n")
     say(table_row("request", "rate", "p50", "p99", "longest", "errors"))
     say(table_row(*["---"] * 6))
-    with followers(service.url, jobs[:: max(1, len(jobs) // streams)][:streams]) as received:
+    with followers(service, jobs[:: max(1, len(jobs) // streams)][:streams]) as received:
         begin, used = time.monotonic(), service.api_seconds()
-        loads = [load(folder, "get", urls, gets, gets * seconds)]
+        loads = [load(folder, "get", service, urls, gets, gets * seconds)]
         if posts:
-            loads.append(load(folder, "post", [f"{service.url}/jobs"], posts, posts * seconds, BODY))
+            loads.append(load(folder, "post", service, [f"{service.url}/jobs"], posts, posts * seconds, BODY))
         for one in loads:
             say(one.row())
         if not received[0]:
             raise RuntimeError("the event streams are silent")
-        used = (service.api_seconds() - used) / (time.monotonic() - begin)
-    say(f"\nThe API used {used:.2f} cores.")
+        used, took = service.api_seconds() - used, time.monotonic() - begin
+    each = used / ((gets + posts) * seconds)
+    say(f"\nThe API used {used / took:.2f} cores, {each * 1000:.2f} ms for each request.")
     after = service.memory()
     moments = ("at first", f"with {len(jobs)} jobs", f"after the load, with {len(jobs) + posts * seconds} jobs")
     say("\n" + table_row("resident memory", *moments))

@@ -3,8 +3,7 @@
 from fastapi import APIRouter
 
 from generator_service.answers import Deliveries, WebhookSecret
-from generator_service.api.caller import UseCaller
-from generator_service.api.jobs import KnownJob
+from generator_service.api.caller import KnownJob, UseCaller
 from generator_service.api.problems import problem_responses
 from generator_service.api.wiring import UseParts
 from generator_service.jobs.api_keys import Scope
@@ -16,13 +15,13 @@ router = APIRouter(tags=["webhooks"])
 
 
 @router.get("/jobs/{job_id}/deliveries", summary="What came of a webhook", responses=problem_responses(NotFound))
-def deliveries(job_id: KnownJob, parts: UseParts) -> Deliveries:
+def deliveries(job: KnownJob, parts: UseParts) -> Deliveries:
     """Every attempt to tell the job's end, and when the next one follows.
 
     An event is `delivered` once an attempt is answered with 2xx, and `given_up` after the last attempt, or where one is
     answered with 410.
     """
-    record = parts.store.get(job_id)
+    record, job_id = job.record, job.record.id
     if wished_end(record) is None:
         return Deliveries(webhook_id=None, state="none", attempts=(), next_attempt_at=None)
     attempts = parts.outbox.attempts(job_id)

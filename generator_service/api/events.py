@@ -1,18 +1,17 @@
 """A job's life as server-sent events."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from typing import Final
 
 import anyio
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from generator_service.api.jobs import KnownJob
+from generator_service.api.caller import KnownJob
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.wiring import UseParts, UseViewer
-from generator_service.jobs.reading import JobReader
-from generator_service.jobs.record import JobRecord
+from generator_service.jobs.reading import Look, Reader
 from shared.errors import NotFound, Unavailable
 
 POLL_SECONDS: Final = 0.25
@@ -39,11 +38,6 @@ _EVENT: Final = {
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
-async def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
-    record, _ = await parts.reader.look(job_id)
-    return record
-
-
 @router.get(
     "/events",
     summary="Follow a job",
@@ -56,13 +50,11 @@ async def _known(job_id: KnownJob, parts: UseParts) -> JobRecord:
         }
     },
 )
-async def events(
-    record: Annotated[JobRecord, Depends(_known)], parts: UseParts, viewer: UseViewer
-) -> EventSourceResponse:
+async def events(job: KnownJob, parts: UseParts, viewer: UseViewer) -> EventSourceResponse:
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
     stopping = anyio.Event()
     return EventSourceResponse(
-        _changes(record.id, parts.reader, viewer, stopping),
+        _changes(job.record.id, parts.reader, viewer, stopping),
         ping=KEEP_ALIVE_SECONDS,
         send_timeout=SEND_SECONDS,
         shutdown_event=stopping,
@@ -71,18 +63,18 @@ async def events(
 
 
 async def _changes(
-    job_id: str, reader: JobReader, viewer: Viewer, stopping: anyio.Event
+    job_id: str, reader: Reader, viewer: Viewer, stopping: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
     """Lives through an outage of Redis; ends early where the job is deleted, or the API stops."""
-    sent: tuple[JobRecord, int | None] | None = None
+    sent: Look | None = None
     while not stopping.is_set():
         try:
-            record, position = await reader.look(job_id)
-            if (record, position) != sent:
-                view = await viewer.view_of(record, position)
+            look = await reader.look(job_id)
+            if look != sent:
+                view = await viewer.view_of(look)
                 yield ServerSentEvent(view.model_dump_json(), event="job")
-                sent = (record, position)
-            if record.status.is_terminal:
+                sent = look
+            if look.record.status.is_terminal:
                 return
         except NotFound:
             return

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-from anyio.to_thread import run_sync
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from generator_service.answers import JobPage, JobView
-from generator_service.api.caller import Caller, UseCaller
+from generator_service.api.caller import Caller, KnownJob, UseCaller
 from generator_service.api.examples import REQUESTS
 from generator_service.api.origin import UseOrigin
 from generator_service.api.problems import problem_responses
@@ -24,21 +23,6 @@ from shared.errors import BodyTooLarge, Conflict, LimitReached, NotFound, StillS
 
 PAGE = 20
 MAXIMUM_PAGE = 100
-
-_JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
-
-
-async def _known(job_id: _JobPath, parts: UseParts, caller: UseCaller) -> str:
-    """Somebody else's job is answered as one that does not exist.  Who sees everybody's jobs needs no thread for it."""
-    owner = caller.sees_jobs_of
-    if owner is not None and await run_sync(parts.store.owner, job_id) != owner:
-        raise NotFound(f"there is no job '{job_id}'")
-    return job_id
-
-
-KnownJob = Annotated[str, Depends(_known)]
-"""The id of a job that the caller may know of, from the path.  Raises NotFound."""
-
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -73,7 +57,7 @@ def submit(
     require_affordable(record.settings, parts.maximum_work)
     job = submitted(parts, record, request, idempotency_key)
     response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
-    return viewer.view(job.record)
+    return viewer.view_at(job.record, job.position)
 
 
 def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
@@ -110,19 +94,19 @@ def listed(
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
-async def look(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+async def look(job: KnownJob, viewer: UseViewer) -> JobView:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    return await viewer.view_of(*await parts.reader.look(job_id))
+    return await viewer.view_of(job)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
-def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
 
     A worker lets go within one denoising step, and of a job that it plans within a second.  A job that has ended stays
     as it is, so that canceling twice does no harm; one whose video was stored first has `succeeded`.
     """
-    record = parts.store.cancel(job_id)
+    record = parts.store.cancel(job.record.id)
     if record.status is JobStatus.CANCELED:
         with suppress(Unavailable):  # else the janitor does it
             parts.delivery.withdraw(record.id)
@@ -132,11 +116,12 @@ def cancel(job_id: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
 @router.delete(
     "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
 )
-def delete(job_id: KnownJob, parts: UseParts) -> None:
+def delete(job: KnownJob, parts: UseParts) -> None:
     """Only a job that has ended can be deleted: cancel it first, and wait for its end.
 
     The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
     """
+    job_id = job.record.id
     parts.store.delete(job_id)
     with suppress(Unavailable):  # else the janitor does it
         parts.objects.delete_prefix(JobKeys(job_id).prefix)

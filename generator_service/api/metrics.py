@@ -92,7 +92,7 @@ class _ServiceState(Collector):
         yield GaugeMetricFamily("generator_redis_up", "1 where Redis answers.", value=up)
 
     def _gauges(self) -> list[GaugeMetricFamily]:
-        workers = self._parts.workers.workers()  # first: it soon gives up a Redis that hangs, before the scraper does
+        workers = self._parts.workers.workers()
         counts = self._parts.store.counts()
         now = datetime.now(UTC)
         queues = loads(self._parts.store, self._parts.delivery, now)

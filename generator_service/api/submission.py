@@ -48,6 +48,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Submitted:
     record: JobRecord
+    position: int | None
+    """In its queue; None where it does not wait in it."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,11 +85,12 @@ def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
         parts.webhooks.accept(request.webhook, record.owner)
     parts.store.create(record, request.plan)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
+    position = None
     try:
-        parts.delivery.enqueue(record)
+        position = parts.delivery.enqueue(record)
     except Unavailable:  # it is kept, and so it will be done: a watchdog puts it into its queue
         log.warning("job_not_enqueued", job_id=record.id)
-    return Submitted(record, _rate_headers(quota))
+    return Submitted(record, position, _rate_headers(quota))
 
 
 def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
@@ -96,7 +99,7 @@ def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
     except NotFound:
         raise NotFound(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted") from None
     _settle(parts, reservation)
-    return Submitted(record, {"Idempotency-Replayed": "true"})
+    return Submitted(record, parts.delivery.position(record), {"Idempotency-Replayed": "true"})
 
 
 def _settle(parts: Parts, reservation: Reservation) -> None:

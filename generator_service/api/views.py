@@ -3,32 +3,33 @@
 from datetime import UTC, datetime
 
 from anyio.to_thread import run_sync
-from starlette.datastructures import URL
+from starlette.requests import Request
 
 from generator_service.answers import JobView, Links, ResultUrls
 from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.storage.object_store import ObjectStore
 
 
 class Viewer:
-    """`base` is the API's address as the client calls it."""
+    """For the client of `request`, by whose address for the API its links begin."""
 
-    def __init__(self, delivery: Delivery, objects: ObjectStore, base: URL) -> None:
+    def __init__(self, delivery: Delivery, objects: ObjectStore, request: Request) -> None:
         self._delivery = delivery
         self._objects = objects
-        self._base = str(base).rstrip("/")
+        self._request = request
 
     def view(self, record: JobRecord) -> JobView:
         """Raises Unavailable."""
         return self.view_at(record, self._delivery.position(record))
 
-    async def view_of(self, record: JobRecord, position: int | None) -> JobView:
-        """The same, where the job's place in the queue is known: in a thread where addresses are to be signed."""
-        if record.results is None:
-            return self.view_at(record, position)
-        return await run_sync(self.view_at, record, position)
+    async def view_of(self, job: Look) -> JobView:
+        """The same without a wait; in a thread where addresses are to be signed."""
+        if job.record.results is None:
+            return self.view_at(job.record, job.position)
+        return await run_sync(self.view_at, job.record, job.position)
 
     def view_at(self, record: JobRecord, position: int | None) -> JobView:
         """The same, where the job's place in the queue is known."""
@@ -48,8 +49,9 @@ class Viewer:
 
         def url(key: str, part: str) -> str:
             """Signed where the storage can sign; else through the API."""
-            return self._objects.sign(key) or f"{self._base}{path}/{part}"
+            return self._objects.sign(key) or f"{base}{path}/{part}"
 
+        base = str(self._request.base_url).rstrip("/")
         results = record.results
         return ResultUrls(
             video=url(results.video, "content"),

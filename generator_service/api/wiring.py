@@ -11,14 +11,13 @@ from fastapi import Depends, FastAPI, Request
 from generator_service.api.planner_probe import PlannerProbe
 from generator_service.api.views import Viewer
 from generator_service.jobs.admission import Admission, Limits
-from generator_service.jobs.api_keys import ApiKeys
-from generator_service.jobs.connection import connect, connect_async
+from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.idempotency import Idempotency
 from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.outbox import Outbox
-from generator_service.jobs.reading import JobReader
+from generator_service.jobs.reading import Reader
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
@@ -29,18 +28,16 @@ from generator_service.webhooks.acceptance import WebhookAcceptance
 @dataclass(frozen=True)
 class Parts:
     store: JobStore
-    reader: JobReader
+    reader: Reader
     delivery: Delivery
     idempotency: Idempotency
     admission: Admission
     objects: ObjectStore
     workers: WorkerRegistry
-    """Soon gives up a Redis that hangs."""
     planner: PlannerProbe
     maximum_work: int
     """Frames x pixels x steps of one job."""
-    keys: ApiKeys | None
-    """None: nobody is asked for one."""
+    require_keys: bool
     webhooks: WebhookAcceptance
     outbox: Outbox
 
@@ -50,24 +47,23 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
 
     Raises ValueError, before the app starts, for addresses that make no sense.
     """
-    text = connect(settings.redis_url, decode=True)
-    raw = connect(settings.redis_url, decode=False)
-    probing = connect(settings.redis_url, decode=True, probing=True)
+    text = connect_serving(settings.redis_url, decode=True)
+    raw = connect_serving(settings.redis_url, decode=False)
     asynchronous = connect_async(settings.redis_url)
     planner = PlannerProbe(settings.planner_url)
     store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
     limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
         store=store,
-        reader=JobReader(asynchronous),
+        reader=Reader(asynchronous),
         delivery=delivery,
         idempotency=Idempotency(text),
         admission=Admission(text, store, delivery, limits),
         objects=ObjectStore.open(settings.storage),
-        workers=WorkerRegistry(probing, settings.heartbeat_seconds),
+        workers=WorkerRegistry(text, settings.heartbeat_seconds),
         planner=planner,
         maximum_work=settings.maximum_work,
-        keys=ApiKeys(text) if settings.require_keys else None,
+        require_keys=settings.require_keys,
         webhooks=WebhookAcceptance(settings.webhook),
         outbox=Outbox(text),
     )
@@ -83,7 +79,7 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
         janitor = Janitor(
             parts.store, parts.delivery, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds
         )
-        with text, raw, probing, planner, parts.webhooks, watchdog, janitor:
+        with text, raw, planner, parts.webhooks, watchdog, janitor:
             app.state.parts = parts
             async with asynchronous:
                 yield
@@ -100,8 +96,9 @@ async def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-async def _viewer(request: Request, parts: UseParts) -> Viewer:
-    return Viewer(parts.delivery, parts.objects, request.base_url)
+async def _viewer(request: Request) -> Viewer:
+    parts: Parts = request.app.state.parts
+    return Viewer(parts.delivery, parts.objects, request)
 
 
 UseViewer = Annotated[Viewer, Depends(_viewer)]

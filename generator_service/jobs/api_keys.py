@@ -12,9 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,16 +22,13 @@ import redis
 from pydantic import Field, StringConstraints
 
 from generator_service.jobs.connection import answering
-from shared.errors import NotFound, Unauthenticated, Unavailable
+from shared.errors import NotFound, Unauthenticated
 from shared.wire import WireModel
 
 _KEYS: Final = "keys"
-_USED: Final = "keys:used"
+USED: Final = "keys:used"
 _NO_HASH: Final = "0" * 64
 """No secret is known to have it."""
-
-USE_SECONDS: Final = 60.0
-"""A key's uses are written down this often, so that looking it up stays one read."""
 
 Owner = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Part of the names of Redis keys, and so without a colon."""
@@ -102,8 +97,6 @@ class ApiKeys:
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self._redis = redis_client
-        self._noted: dict[str, float] = {}
-        """When a key's use was last written down by this process."""
 
     def create(self, owner: str, scopes: Collection[Scope]) -> ApiKey:
         """Raises ValidationError for a name that no owner may have."""
@@ -112,21 +105,10 @@ class ApiKeys:
         record = KeyRecord(id=key.id, owner=owner, scopes=granted, hash=key.hash, created_at=datetime.now(UTC))
         with answering():
             pipeline = self._redis.pipeline(transaction=True)
-            pipeline.set(_key(key.id), record.model_dump_json())
+            pipeline.set(key_name(key.id), record.model_dump_json())
             pipeline.sadd(_KEYS, key.id)
             pipeline.execute()
         return key
-
-    def verified(self, text: str) -> KeyInfo:
-        """Whose key this is.  Raises Unauthenticated, whatever is wrong with it."""
-        key = ApiKey.parse(text)
-        with answering():
-            kept = cast(str | None, self._redis.get(_key(key.id)))
-        record = None if kept is None else KeyRecord.model_validate_json(kept)
-        if not hmac.compare_digest(key.hash, _NO_HASH if record is None else record.hash) or record is None:
-            raise Unauthenticated("the key is not known here, or no longer good")
-        self._note_use(key.id)
-        return record
 
     def rotate(self, key_id: str, grace: timedelta) -> ApiKey:
         """A new key for the same owner, with the same scopes; the old one is good for `grace` more.  Raises NotFound.
@@ -139,16 +121,16 @@ class ApiKeys:
         if old.expires_at is None or old.expires_at > end:
             ending = old.model_copy(update={"expires_at": end})
             with answering():
-                self._redis.set(_key(old.id), ending.model_dump_json(), pxat=int(end.timestamp() * 1000), xx=True)
+                self._redis.set(key_name(old.id), ending.model_dump_json(), pxat=int(end.timestamp() * 1000), xx=True)
         return key
 
     def revoke(self, key_id: str) -> None:
         """No longer good, from now on.  Raises NotFound."""
         with answering():
             pipeline = self._redis.pipeline(transaction=True)
-            pipeline.delete(_key(key_id))
+            pipeline.delete(key_name(key_id))
             pipeline.srem(_KEYS, key_id)
-            pipeline.hdel(_USED, key_id)
+            pipeline.hdel(USED, key_id)
             found = pipeline.execute()[0]
         if not found:
             raise _unknown(key_id)
@@ -157,13 +139,13 @@ class ApiKeys:
         """Every key that is good now, by owner and age."""
         with answering():
             ids = sorted(cast(set[str], self._redis.smembers(_KEYS)))
-            kept = cast(list[str | None], self._redis.mget([_key(key_id) for key_id in ids])) if ids else []
-            used = cast(dict[str, str], self._redis.hgetall(_USED))
+            kept = cast(list[str | None], self._redis.mget([key_name(key_id) for key_id in ids])) if ids else []
+            used = cast(dict[str, str], self._redis.hgetall(USED))
             records = [KeyRecord.model_validate_json(text) for text in kept if text is not None]
             expired = {*ids, *used} - {record.id for record in records}
             if expired:
                 self._redis.srem(_KEYS, *expired)
-                self._redis.hdel(_USED, *expired)
+                self._redis.hdel(USED, *expired)
         told = (
             KeyInfo(**record.model_dump(exclude={"hash", "used_at"}), used_at=_time(used.get(record.id)))
             for record in records
@@ -172,25 +154,28 @@ class ApiKeys:
 
     def _record(self, key_id: str) -> KeyRecord:
         with answering():
-            kept = cast(str | None, self._redis.get(_key(key_id)))
+            kept = cast(str | None, self._redis.get(key_name(key_id)))
         if kept is None:
             raise _unknown(key_id)
         return KeyRecord.model_validate_json(kept)
 
-    def _note_use(self, key_id: str) -> None:
-        now = time.monotonic()
-        if now - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
-            return
-        self._noted[key_id] = now
-        with suppress(Unavailable), answering():  # a Redis that takes no writes can still be read
-            self._redis.hset(_USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())
+
+def verified(key: ApiKey, kept: str | None) -> KeyInfo:
+    """Whose key this is, where `kept` is what stands in Redis under `key_name(key.id)`.
+
+    Raises Unauthenticated, whatever is wrong with it.
+    """
+    record = None if kept is None else KeyRecord.model_validate_json(kept)
+    if not hmac.compare_digest(key.hash, _NO_HASH if record is None else record.hash) or record is None:
+        raise Unauthenticated("the key is not known here, or no longer good")
+    return record
 
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _key(key_id: str) -> str:
+def key_name(key_id: str) -> str:
     return f"key:{key_id}"
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import redis
 import redis.asyncio
 from pydantic import SecretStr
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -16,31 +17,24 @@ from shared.errors import Unavailable
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 15.0
 """Longer than any blocking call that a worker makes."""
+SERVING_SECONDS: Final = 2.0
+"""The patience of what somebody waits for: twice as long, at the worst, for a connection and then for an answer."""
 ASYNC_CONNECTIONS: Final = 32
 """Of one event loop; who wants more waits."""
-PROBE_SECONDS: Final = 1.5
-"""A readiness probe's patience, twice."""
 
+_BROKEN: Final = (redis.ConnectionError,)
+"""Is tried again at once, since a restart breaks connections; silence is not."""
 _SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
 _NO_WRITES: Final = (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
 _NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS)\b")
 """For these the client has no exceptions; a pipeline's error begins with the command."""
 
 
-def connect(url: SecretStr, *, decode: bool, probing: bool = False) -> redis.Redis:
-    """A client for as many threads as wanted; connects when first used.
+def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
+    """A worker's client, which outlasts a server that hangs; for as many threads as wanted, connects when first used.
 
-    `decode`: text for our own records and heartbeats, bytes for RQ.  `probing`: one that soon gives up a server that
-    hangs.
+    `decode`: text for our own records and heartbeats, bytes for RQ.
     """
-    if probing:
-        return redis.Redis.from_url(
-            url.get_secret_value(),
-            decode_responses=decode,
-            socket_connect_timeout=PROBE_SECONDS,
-            socket_timeout=PROBE_SECONDS,
-            retry=Retry(NoBackoff(), 1),  # for a connection that a restart has broken
-        )
     return redis.Redis.from_url(
         url.get_secret_value(),
         decode_responses=decode,
@@ -50,15 +44,27 @@ def connect(url: SecretStr, *, decode: bool, probing: bool = False) -> redis.Red
     )
 
 
+def connect_serving(url: SecretStr, *, decode: bool) -> redis.Redis:
+    """The same for the API, which soon gives up a server that hangs."""
+    return redis.Redis.from_url(
+        url.get_secret_value(),
+        decode_responses=decode,
+        socket_connect_timeout=SERVING_SECONDS,
+        socket_timeout=SERVING_SECONDS,
+        retry=Retry(NoBackoff(), 1, _BROKEN),
+    )
+
+
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
-    """A client for one event loop, that decodes to text; connects when first used."""
+    """The same for the API's event loop; decodes to text."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url.get_secret_value(),
         decode_responses=True,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=SERVING_SECONDS,
+        socket_timeout=SERVING_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 1, _BROKEN),
         max_connections=ASYNC_CONNECTIONS,
-        timeout=ANSWER_SECONDS,
+        timeout=SERVING_SECONDS,
     )
     return redis.asyncio.Redis.from_pool(pool)
 

@@ -79,10 +79,13 @@ class Delivery:
     def queue(self, name: str) -> DeliveryQueue:
         return DeliveryQueue(name, connection=self._redis, job_class=Message, default_timeout=self._job_seconds)
 
-    def enqueue(self, record: JobRecord, *, first: bool = False) -> None:
-        """Hand a queued job to whoever does its stage, before all others if `first`.  Raises Unavailable."""
+    def enqueue(self, record: JobRecord, *, first: bool = False) -> int:
+        """Hand a queued job to whoever does its stage, before all others if `first`; how many are before it now.
+
+        Raises Unavailable.
+        """
         with answering():
-            self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
+            return self._order_of(record).put(record.id, owner=record.owner, priority=record.priority, first=first)
 
     def withdraw(self, job_id: str) -> None:
         """A job that has ended waits no more, wherever it did.  Raises Unavailable."""

@@ -32,6 +32,7 @@ if ARGV[4] == '0' then
   redis.call('HSET', KEYS[2], ARGV[2], turn)
 end
 redis.call('ZADD', KEYS[1], turn, ARGV[1])
+return redis.call('ZRANK', KEYS[1], ARGV[1])
 """
 
 _BEGIN_ANEW = """
@@ -74,10 +75,14 @@ class FairOrder:
         self._turns = f"turns:{queue}"
         self._taken = f"taken:{queue}"
 
-    def put(self, job_id: str, *, owner: str, priority: Priority, first: bool = False) -> None:
-        """A job is in once at most, however often it is put.  `first`: before all others, out of turn."""
+    def put(self, job_id: str, *, owner: str, priority: Priority, first: bool = False) -> int:
+        """How many jobs are before it now.  A job is in once at most, however often it is put.
+
+        `first`: before all others, out of turn.
+        """
         flow, weight = f"{priority} {owner}", WEIGHTS[priority]
-        self._redis.eval(_PUT, 2, self.key, self._turns, job_id, flow, str(weight), str(int(first)))
+        place = self._redis.eval(_PUT, 2, self.key, self._turns, job_id, flow, str(weight), str(int(first)))
+        return cast(int, place)
 
     def take(self, seconds: int) -> str | None:
         """The job whose turn it is, and out it goes; None where for so many seconds there is none."""

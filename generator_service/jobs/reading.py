@@ -1,30 +1,100 @@
-"""A look at a job in one round trip and without a thread: for what clients ask for again and again."""
+"""What nearly every request asks Redis, in one round trip and without a thread: whose key it brings, and what there is
+of the job that it is about.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, cast
 
 import redis.asyncio
 
+from generator_service.jobs.api_keys import USED, ApiKey, KeyInfo, key_name, verified
 from generator_service.jobs.connection import answering
 from generator_service.jobs.delivery import QUEUES, queue_of
 from generator_service.jobs.fair_order import waiting_key
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import job_key, record_of
+from shared.errors import Unavailable
+
+USE_SECONDS: Final = 60.0
+"""A key's uses are written down this often."""
 
 _ORDERS = tuple(map(waiting_key, QUEUES))
+_READ = """
+local found = {redis.call('GET', KEYS[1]), {}}
+if ARGV[1] ~= '' then
+  found[2] = redis.call('HGETALL', KEYS[2])
+  for number = 3, #KEYS do found[number] = redis.call('ZRANK', KEYS[number], ARGV[1]) end
+end
+return found
+"""
 
 
-class JobReader:
-    """`client` must decode responses to text, and is used in one event loop."""
+@dataclass(frozen=True)
+class Look:
+    record: JobRecord
+    position: int | None
+    """How many jobs are before it in its queue; None where it does not wait."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What Redis holds of a job."""
+
+    job_id: str
+    fields: dict[str, str]
+    places: Sequence[int | None]
+    """In each queue."""
+
+    def look(self) -> Look:
+        """Raises NotFound."""
+        record = record_of(self.job_id, self.fields)
+        waits = record.status is JobStatus.QUEUED
+        return Look(record, self.places[QUEUES.index(queue_of(record))] if waits else None)
+
+
+NOTHING: Final = Found("", {}, ())
+
+
+class Reader:
+    """`client` must decode responses to text, and is used in one event loop.  Every method raises Unavailable where
+    Redis does not answer."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
+        self._read = client.register_script(_READ)
+        self._noted: dict[str, float] = {}
+        """When a key's use was last written down by this process."""
 
-    async def look(self, job_id: str) -> tuple[JobRecord, int | None]:
-        """The job and its place in its queue; None where it does not wait.  Raises NotFound and Unavailable."""
+    async def look(self, job_id: str) -> Look:
+        """Raises NotFound."""
+        return (await self.find(job_id)).look()
+
+    async def find_as(self, key: ApiKey, job_id: str) -> tuple[KeyInfo, Found]:
+        """`job_id`: "" where only the key is asked for.  Raises Unauthenticated."""
+        kept, found = await self._found(key.id, job_id)
+        info = verified(key, kept)
+        await self._note_use(key.id)
+        return info, found
+
+    async def find(self, job_id: str) -> Found:
+        _, found = await self._found("", job_id)
+        return found
+
+    async def _found(self, key_id: str, job_id: str) -> tuple[str | None, Found]:
         with answering():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hgetall(job_key(job_id))
-            for order in _ORDERS:
-                pipeline.zrank(order, job_id)
-            fields, *places = await pipeline.execute()
-        record = record_of(job_id, fields)
-        return record, places[QUEUES.index(queue_of(record))] if record.status is JobStatus.QUEUED else None
+            answer = await self._read(keys=[key_name(key_id), job_key(job_id), *_ORDERS], args=[job_id])
+        kept, pairs, *places = cast(tuple[str | None, list[str], *tuple[int | None, ...]], answer)
+        return kept, Found(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True)), places)
+
+    async def _note_use(self, key_id: str) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
+            return
+        self._noted[key_id] = now
+        with suppress(Unavailable), answering():  # a Redis that takes no writes can still be read
+            await self._redis.hset(USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())

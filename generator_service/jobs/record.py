@@ -1,7 +1,7 @@
 """The job record: the truth about a job, kept in Redis by `store.py`, and the answer of `GET /jobs/{id}`."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
@@ -14,7 +14,8 @@ from shared.errors import ServiceError
 from shared.plan import Prompt
 from shared.wire import WireModel
 
-JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+JOB_ID: Final = r"^[0-9a-f]{32}$"
+JobId = Annotated[str, StringConstraints(pattern=JOB_ID)]
 
 
 class JobError(WireModel):

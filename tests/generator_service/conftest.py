@@ -1,6 +1,7 @@
 """What the tests of several folders share: a plan, clients of the real Valkey, and a CogVideoX small enough for a test
 (every part is there, nothing is trained)."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +12,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from generator_service.jobs.connection import connect
+from generator_service.jobs.api_keys import ApiKey, KeyInfo
+from generator_service.jobs.connection import connect, connect_async
+from generator_service.jobs.reading import Reader
 from generator_service.jobs.store import JobStore
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
@@ -129,6 +132,20 @@ def text_client(redis_url: str) -> Iterator[redis.Redis]:
 def raw_client(redis_url: str) -> Iterator[redis.Redis]:
     with connect(SecretStr(redis_url), decode=False) as client:
         yield client
+
+
+Verified = Callable[[str], KeyInfo]
+
+
+@pytest.fixture
+def verified(redis_url: str) -> Verified:
+    """Whose key this is, as the API finds it out."""
+
+    async def found(text: str) -> KeyInfo:
+        async with connect_async(SecretStr(redis_url)) as client:
+            return (await Reader(client).find_as(ApiKey.parse(text), ""))[0]
+
+    return lambda text: asyncio.run(found(text))
 
 
 @pytest.fixture

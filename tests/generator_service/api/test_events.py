@@ -10,7 +10,7 @@ from httpx_sse import connect_sse
 
 from generator_service.answers import JobView
 from generator_service.api import events
-from generator_service.jobs.record import JobRecord
+from generator_service.jobs.reading import Look
 from generator_service.jobs.states import JobStatus, Stage
 from shared.errors import Unavailable
 
@@ -111,7 +111,7 @@ def test_the_stream_outlives_an_outage_of_redis(api, monkeypatch):
     next(stream)
     look, asked = api.parts.reader.look, threading.Event()
 
-    async def silent(_: str) -> tuple[JobRecord, int | None]:
+    async def silent(_: str) -> Look:
         asked.set()
         raise Unavailable("Redis does not answer")
 

@@ -193,7 +193,7 @@ def test_a_surprise_is_a_500_without_internals(api, problem, monkeypatch):
     async def surprise(_: str) -> None:
         raise RuntimeError("redis password is hunter2")
 
-    monkeypatch.setattr(api.parts.reader, "look", surprise)
+    monkeypatch.setattr(api.parts.reader, "find", surprise)
     with capture_logs() as logs:
         answer = api.http.get(f"/jobs/{'0' * 32}")
     problem(answer, 500, "internal")

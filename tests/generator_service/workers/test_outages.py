@@ -185,7 +185,7 @@ def test_the_api_while_redis_hangs_and_afterwards(
     tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every answer is 503 and says what is missing and when to come back; nothing has to be started anew."""
-    monkeypatch.setattr("generator_service.jobs.connection.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("generator_service.jobs.connection.SERVING_SECONDS", 0.5)
     with embedded_valkey(tmp_path) as server:
         settings = Settings.model_validate({"redis_url": server.url, "storage": StorageSettings(url="memory://")})
         with TestClient(create_app(settings)) as api:
