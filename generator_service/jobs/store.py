@@ -37,12 +37,16 @@ _FIELDS: dict[str, TypeAdapter[Any]] = {
 }
 
 _CREATE = """
-local id, score, created_at, plan, owner = unpack(ARGV)
+local id, score, created_at, plan, owner, indexes = unpack(ARGV)
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'created_at') == created_at end
-redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+local reservation = KEYS[4 + indexes]
+local holder = reservation and redis.call('HGET', reservation, 'holder')
+if holder == '' then return false end
+if holder then redis.call('HSET', reservation, 'holder', '') end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 if plan ~= '' then redis.call('SET', KEYS[2], plan) end
 redis.call('SADD', KEYS[3], owner)
-for index = 4, #KEYS do redis.call('ZADD', KEYS[index], score, id) end
+for index = 4, 3 + indexes do redis.call('ZADD', KEYS[index], score, id) end
 return true
 """
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -188,15 +192,20 @@ class JobStore:
 
     # the life of a job
 
-    def create(self, record: JobRecord, plan: Plan | None) -> None:
-        """Persist a new job.  Call before enqueueing it.  Conflict where there is another of that id."""
+    def create(self, record: JobRecord, plan: Plan | None, reservation: str | None = None) -> None:
+        """Persist a new job.  Call before enqueueing it.
+
+        reservation: the Redis key of that of an Idempotency-Key (`idempotency.py`), which has made its job from now on.
+        Conflict where there is another job of that id, or has been one for that reservation.
+        """
         fields = _fields(record.model_dump(mode="json"))
         pairs = [part for pair in fields.items() for part in pair]
-        keys = [_job(record.id), _plan(record.id), _OWNERS, *_indexes(record)]
+        indexes = _indexes(record)
+        keys = [_job(record.id), _plan(record.id), _OWNERS, *indexes, *([] if reservation is None else [reservation])]
         text = "" if plan is None else plan.model_dump_json()
-        score = _score(record.created_at)
+        values = [record.id, _score(record.created_at), fields["created_at"], text, record.owner, len(indexes)]
         with answering():
-            created = self._create(keys=keys, args=[record.id, score, fields["created_at"], text, record.owner, *pairs])
+            created = self._create(keys=keys, args=[*values, *pairs])
         if not created:
             raise Conflict(f"there is a job '{record.id}'")
 

@@ -181,7 +181,9 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     wait_until(lambda: in_queues(delivery) == [])
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     statuses = {f":{record.status}" for record in records} | {""}
-    indices = {"jobs:ended", "jobs:owners"} | {index + status for index in ("jobs", "jobs:of:anyone") for status in statuses}
+    indices = {"jobs:ended", "jobs:owners"} | {
+        index + status for index in ("jobs", "jobs:of:anyone") for status in statuses
+    }
     left = {f"job:{record.id}" for record in records} | plans | indices
     assert of_jobs(text_client) == left
 
