@@ -109,19 +109,19 @@ def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client
 
 
 def made_by_one_that_dies(api, monkeypatch) -> str:
-    """The id of a job whose maker does nothing more once it is kept."""
+    """The id of a job whose maker does nothing more once it is kept; nor does it answer with the job."""
     made: list[str] = []
 
     def create(record, plan, reservation) -> None:
         keep(record, plan, reservation)
         made.append(record.id)
-        raise RuntimeError("killed")
+        raise Unavailable("killed")
 
     keep = api.parts.store.create
     with monkeypatch.context() as patch:
         patch.setattr(api.parts.store, "create", create)
         patch.setattr(api.parts.idempotency, "_lease", 0)
-        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 500
+        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 503
     return made[0]
 
 
