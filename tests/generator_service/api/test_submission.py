@@ -18,7 +18,7 @@ from generator_service.client import Client
 from generator_service.jobs.idempotency import Idempotency
 from generator_service.jobs.states import JobStatus
 from generator_service.request import JobRequest
-from shared.errors import KeyReused, QueueFull
+from shared.errors import KeyReused, QueueFull, Unavailable
 
 CAT, DOG = {"prompt": "a yellow cat", "seed": 7}, {"prompt": "a brown dog"}
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
