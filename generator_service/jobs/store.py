@@ -403,7 +403,7 @@ class JobStore:
         """The ids of jobs submitted before then that have not ended, so far as is known, and cannot be read."""
         with answering():
             ids = cast(list[str], self._redis.zrangebyscore(_index(None), "-inf", f"({_score(moment)}"))
-            ended = cast(list[float | None], self._redis.zmscore(_ENDED, ids)) if ids else []
+            ended = self._redis.zmscore(_ENDED, ids) if ids else []
         unended = [job_id for job_id, score in zip(ids, ended, strict=True) if score is None]
         readable = {record.id for record in self.some(unended)}
         return tuple(job_id for job_id in unended if job_id not in readable)
