@@ -1,15 +1,21 @@
 """Kill processes at random over a stream of jobs, and count what became of the jobs: `make faults KILLS=100`.
 
-The real servers, services and workers, the model that ships, and the default settings, but for two: no job is given
-up here, so every one must succeed; and checkpoints come often enough for these short videos.  Whoever is killed
-(kill -9, at any moment, while jobs are submitted, planned and rendered) has a successor at once, but for Valkey, which
-is gone for up to `LONGEST_OUTAGE` seconds, and finds its append-only file.  A table of kills by kind comes before the
-last line, which is one JSON object:
+The real servers, services and workers, the model that ships, and the default settings, but for three: no job is given
+up here, so every one must succeed; checkpoints come often enough for these short videos; and the API has two processes.
+The planner asks a language model that is a script, and takes its time, so that plan workers have their hands full.
+
+Who is killed (kill -9) is a plan worker, a render worker, the API (the process that began the others, which must end
+with it), one of the API's processes, or Valkey, each kind as likely as the others.  Half of the workers are killed with
+a job in hand, everybody else at any moment, while jobs are submitted, planned and rendered.  Each has a successor at
+once, but for Valkey, which is gone for up to `LONGEST_OUTAGE` seconds, and finds its append-only file.  A client that
+gets no answer sends the same again, with the same Idempotency-Key.
+
+A table of kills by kind comes before the last line, which is one JSON object:
 
     jobs                 acknowledged by the API
-    kills                of plan workers, render workers, the API and Valkey, each kind as likely as the others
+    kills                of all kinds
     lost                 jobs that are gone, or ended otherwise than in success
-    duplicated           jobs with more than one video in the storage
+    duplicated           jobs with more than one video in the storage, and jobs beyond the first of one key
     stuck                jobs that have not ended `PATIENCE_SECONDS` after the last progress of any job
     notice_seconds_max   the longest from the kill of a worker until the job in its hands was taken back; null if none
                          had one
@@ -24,12 +30,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import psutil
 
 from deploy.parts import Part, started
 from deploy.servers import (
@@ -54,12 +63,51 @@ from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
 from generator_service.storage.object_store import JobKeys, ObjectStore
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound, StillSubmitting, Unavailable
 
 PROMPT: Final = "a red car drives to the right while a tree stands still"
 STEPS: Final = 25
-PLAN_WORKER, RENDER_WORKER, API, VALKEY_SERVER = KINDS = ("plan worker", "render worker", "API", "Valkey")
+SCENE: Final[dict[str, Any]] = {
+    "thoughts": "A car drives, a tree stands.",
+    "instances": [
+        {
+            "words": "a red car drives to the right",
+            "why": "a vehicle keeps its shape",
+            "node": {"id": "car", "name": "red car", "description": "a red car driving", "label": "rigid"},
+        },
+        {
+            "words": "a tree stands still",
+            "why": "it stands",
+            "node": {"id": "tree", "name": "tree", "description": "a tree", "label": "motionless"},
+        },
+    ],
+    "background": "a road",
+    "depth_order": ["car", "tree"],
+}
+MOVEMENTS: Final[dict[str, Any]] = {
+    "thoughts": "The car crosses in front of the tree.",
+    "movements": [
+        {
+            "why": "it drives to the right",
+            "cues": {"instance": "car", "phases": [{"label": "rigid", "direction": "right"}]},
+        },
+        {"why": "it stands", "cues": {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]}},
+    ],
+}
+"""What the language model says of the prompt."""
+THINKING_SECONDS: Final = 0.75
+"""For each of a plan's two answers."""
+KINDS = PLAN_WORKER, RENDER_WORKER, API, API_PROCESS, VALKEY_SERVER = (
+    "plan worker",
+    "render worker",
+    "API",
+    "API process",
+    "Valkey",
+)
+WORKERS: Final = (PLAN_WORKER, RENDER_WORKER)
+API_PROCESSES: Final = 2
 MANY: Final = {PLAN_WORKER: 1, RENDER_WORKER: 2, API: 1, VALKEY_SERVER: 1}
+"""Those that are started here; the API starts its processes itself."""
 AT_ONCE: Final = 6
 """Jobs that have not ended: enough to keep every worker busy."""
 LONGEST_PAUSE: Final = 4.0
@@ -97,17 +145,22 @@ class Victims:
             )
         self.processes[kind].append(process)
 
-    def kill(self, kind: str, which: int = 0) -> int:
-        """Its process id."""
-        process = self.processes[kind].pop(which)
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        for processes in self.processes.values():
+            if process in processes:
+                processes.remove(process)
         process.kill()
         process.wait()
-        return process.pid
 
     def kill_all(self) -> None:
-        for kind in list(self.processes):
-            while self.processes[kind]:
-                self.kill(kind)
+        for server in self.servers():
+            server.kill()
+        for process in [each for processes in self.processes.values() for each in processes]:
+            self.kill(process)
+
+    def servers(self) -> list[psutil.Process]:
+        """The API's own processes: those that answer."""
+        return [child for api in self.processes[API] for child in _children(api.pid) if "spawn_main" in _command(child)]
 
 
 @dataclass
@@ -123,9 +176,11 @@ class Service:
     def is_whole(self) -> bool:
         """Whether everybody is there again."""
         beating = [worker.name for worker in self.registry.workers()]
-        workers = [*self.victims.processes[PLAN_WORKER], *self.victims.processes[RENDER_WORKER]]
-        return all(any(f"-{process.pid}-" in name for name in beating) for process in workers) and all(
-            is_answering() for is_answering in self.is_answering.values()
+        workers = [process for kind in WORKERS for process in self.victims.processes[kind]]
+        return (
+            all(any(f"-{process.pid}-" in name for name in beating) for process in workers)
+            and all(is_answering() for is_answering in self.is_answering.values())
+            and len(self.victims.servers()) == API_PROCESSES
         )
 
     def held_by(self, pid: int) -> list[str]:
@@ -136,14 +191,62 @@ class Service:
         return [record.id for record in self.store.some(jobs) if not record.status.is_terminal]
 
 
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _command(process: psutil.Process) -> str:
+    """ "" of a process that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # or a zombie
+        return ""
+
+
+@contextmanager
+def language_model(port: int) -> Iterator[None]:
+    """An OpenAI-compatible server that knows one prompt, and thinks about it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            time.sleep(THINKING_SECONDS)
+            said = SCENE if asked["response_format"]["json_schema"]["name"] == "scene" else MOVEMENTS
+            message = {"role": "assistant", "content": json.dumps(said)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            body = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+            with suppress(ConnectionError):  # whoever asked was killed
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @contextmanager
 def service(folder: Path) -> Iterator[Service]:
     """Storage and planner, which stay, and those to be killed, on their way."""
-    api_port, planner_port, redis_port, *s3_ports = free_ports(3 + SEAWEEDFS_PORTS)
+    api_port, planner_port, language_model_port, redis_port, *s3_ports = free_ports(4 + SEAWEEDFS_PORTS)
     planner, api = f"http://{LOOPBACK}:{planner_port}", f"http://{LOOPBACK}:{api_port}"
     environment = {
         "PLANNER_PORT": str(planner_port),
+        "PLANNER_LANGUAGE_MODEL_URL": f"http://{LOOPBACK}:{language_model_port}/v1",
         "GENERATOR_PORT": str(api_port),
+        "GENERATOR_PROCESSES": str(API_PROCESSES),
         "GENERATOR_REDIS_URL": redis_url(redis_port),
         "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_MAXIMUM_ATTEMPTS": "1000000",
@@ -166,6 +269,7 @@ def service(folder: Path) -> Iterator[Service]:
         VALKEY_SERVER: list(store_part.command),
     }
     is_answering = {VALKEY_SERVER: store_part.ready, API: lambda: answers(f"{api}/health")}
+    is_answering[API_PROCESS] = is_answering[API]
     parts = [
         seaweedfs(folder / "seaweedfs", s3_ports),
         Part(
@@ -178,6 +282,7 @@ def service(folder: Path) -> Iterator[Service]:
     settings = Settings()
     victims = Victims(commands, environment, folder / "logs")
     with ExitStack() as stack:
+        stack.enter_context(language_model(language_model_port))
         stack.enter_context(started(parts, folder / "logs"))
         stack.callback(victims.kill_all)
         text = stack.enter_context(connect(settings.redis_url, decode=True))
@@ -211,7 +316,7 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
 
 
 class Clients(threading.Thread):
-    """Submit a job whenever fewer than `AT_ONCE` have not ended; try again where the API does not answer."""
+    """Submit a job whenever fewer than `AT_ONCE` have not ended; the same again where the API does not answer."""
 
     def __init__(self, service: Service, seed: int) -> None:
         super().__init__(name="clients", daemon=True)
@@ -221,12 +326,14 @@ class Clients(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
+        seed = self._seeds.randrange(2**32)
         while not self._stopping.wait(POLL_SECONDS):
-            with suppress(Unavailable):
+            with suppress(Unavailable, StillSubmitting):
                 if len(self._service.unended(self.acknowledged)) < AT_ONCE:
-                    seed = self._seeds.randrange(2**32)
-                    job = self._service.client.submit(prompt=PROMPT, planner="parser", steps=STEPS, seed=seed)
+                    wish = {"prompt": PROMPT, "planner": "language-model", "steps": STEPS, "seed": seed}
+                    job = self._service.client.submit(idempotency_key=str(seed), **wish)
                     self.acknowledged.append(job.id)
+                    seed = self._seeds.randrange(2**32)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -243,21 +350,38 @@ class Kill:
 
 
 def kill_one(service: Service, chance: random.Random) -> Kill:
-    victims = service.victims
     kind = chance.choice(KINDS)
-    which = chance.randrange(MANY[kind])
-    outage = chance.uniform(0.0, LONGEST_OUTAGE) if kind is VALKEY_SERVER else 0.0
-    pid = victims.kill(kind, which)
+    if kind in WORKERS:
+        return kill_worker(service, kind, chance)
+    victims = service.victims
     begin = time.monotonic()
-    held = kind in (PLAN_WORKER, RENDER_WORKER) and bool(service.held_by(pid))
-    time.sleep(outage)
-    victims.start(kind)
-    if kind in service.is_answering:
-        until(service.is_answering[kind], START_SECONDS)
-    elif held:
-        until(lambda: not service.held_by(pid), PATIENCE_SECONDS)
+    if kind == API_PROCESS:
+        chance.choice(victims.servers()).kill()
     else:
+        left = victims.servers() if kind == API else []
+        (process,) = victims.processes[kind]
+        victims.kill(process)
+        if not until(lambda: not any(map(_command, left)), START_SECONDS):
+            raise TimeoutError("the API's processes outlive the one that began them")
+        time.sleep(chance.uniform(0.0, LONGEST_OUTAGE) if kind == VALKEY_SERVER else 0.0)
+        victims.start(kind)
+    until(service.is_answering[kind], START_SECONDS)
+    return Kill(kind, held=False, seconds=time.monotonic() - begin)
+
+
+def kill_worker(service: Service, kind: str, chance: random.Random) -> Kill:
+    victims = service.victims
+    process = chance.choice(victims.processes[kind])
+    if chance.random() < 0.5:
+        until(lambda: bool(service.held_by(process.pid)), PATIENCE_SECONDS)
+        time.sleep(chance.uniform(0.0, THINKING_SECONDS))
+    victims.kill(process)
+    begin = time.monotonic()
+    held = bool(service.held_by(process.pid))
+    victims.start(kind)
+    if not held:
         return Kill(kind, held, None)
+    until(lambda: not service.held_by(process.pid), PATIENCE_SECONDS)
     return Kill(kind, held, time.monotonic() - begin)
 
 
@@ -276,7 +400,7 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
     clients.stop()
 
     def everybodys() -> list[JobRecord]:
-        """Those as well that the API could not acknowledge any more."""
+        """The last one as well, which the API may not have acknowledged any more."""
         return list(service.store.list(limit=100_000).jobs)
 
     def progress() -> object:
@@ -294,20 +418,22 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
     lost = [job for job in jobs if job not in stuck and not succeeded(service, job)]
     for record in service.store.some([*stuck, *lost]):
         print(f"{record.id}: {record.status}, {record.stage}, {record.error}")  # noqa: T201
+    of_one_key = Counter(record.settings.seed for record in everybodys())
+    of_one_key.subtract(set(of_one_key))
     notices = [kill.seconds for kill in done if kill.held and kill.seconds is not None]
     print(by_kind(done))  # noqa: T201
     return {
         "jobs": len(jobs),
         "kills": kills,
         "lost": len(lost),
-        "duplicated": sum(videos(service, record.id) > 1 for record in everybodys()),
+        "duplicated": sum(videos(service, record.id) > 1 for record in everybodys()) + sum(of_one_key.values()),
         "stuck": len(stuck),
         "notice_seconds_max": round(max(notices), 1) if notices else None,
     }
 
 
 def described(kill: Kill) -> str:
-    if kill.kind not in (PLAN_WORKER, RENDER_WORKER):
+    if kill.kind not in WORKERS:
         return f"{kill.kind}, back after {kill.seconds:.1f} s"
     return f"{kill.kind}, {f'its job taken back after {kill.seconds:.1f} s' if kill.held else 'at no job'}"
 

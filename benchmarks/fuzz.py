@@ -39,8 +39,8 @@ from generator_service.client import Client
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.jobs.fair_order import waiting_key
 from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -60,11 +60,13 @@ DOCUMENTED: Final = {error.code for error in (InvalidRequest, PlanningFailed, Re
 """Why a job may fail while every part is up; "internal" is none of them."""
 ENDS: Final = frozenset({"succeeded", *(f"failed: {code}" for code in DOCUMENTED)})
 
+QUEUES: Final = (PLAN_QUEUE, render_queue("emoji-world"))
 ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 JOBS: Final = 10
 """In each state, since DELETE takes some."""
 MOST_EXAMPLES: Final = 50
 """Of each operation, in one run of schemathesis."""
+NO_LIMIT: Final = "1000000"
 THOROUGH: Final = 5_000
 """Cases from which on every border of every schema is tried too."""
 
@@ -98,6 +100,11 @@ def service(folder: Path, workers: Sequence[str] = ()) -> Iterator[Service]:
         # Without workers nobody beats, and nobody is to be missed.
         "GENERATOR_HEARTBEAT_SECONDS": "1" if workers else "3600",
         "GENERATOR_WEBHOOK_SECRET": "a secret of twenty-four letters",
+        # Without workers nothing leaves a queue: at their usual limits it would be 429 that is tried, and no more.
+        "GENERATOR_QUEUE_LIMIT": NO_LIMIT,
+        "GENERATOR_OWNER_UNFINISHED": NO_LIMIT,
+        "GENERATOR_OWNER_RATE": NO_LIMIT,
+        "GENERATOR_OWNER_BURST": NO_LIMIT,
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": "1",
     }
@@ -346,23 +353,24 @@ def _sent(service: Service, http: httpx.Client, case: Case) -> list[httpx.Respon
 
 
 def _record(service: Service, job: str, fields: dict[str, bytes]) -> None:
-    """In every list, and both queues speak of it."""
+    """In every list, and in both queues."""
     service.redis.set(f"job:{job}:plan", fields.pop("plan", json.dumps(PLAN).encode()))
     if fields:
         service.redis.hset(f"job:{job}", mapping=fields)  # type: ignore[arg-type]
     for index in ("jobs", "jobs:of:anyone", *(f"jobs:{status}" for status in JobStatus)):
         service.redis.zadd(index, {job: time.time() * 1e6})
-    for function in (PLAN_FUNCTION, RENDER_FUNCTION):
-        data = json.dumps([function, None, [job], {}]).encode()
-        _deliver(service, f"{function[-4:]}-{job}-1".encode(), {"data": data})
+    for queue in QUEUES:
+        service.redis.zadd(waiting_key(queue), {job: 0})
 
 
 def _deliver(service: Service, message: bytes, fields: dict[str, bytes]) -> None:
-    """Into both queues."""
+    """Next in both queues, and among what RQ says was taken, and was begun."""
     if fields:
         service.redis.hset(b"rq:job:" + message, mapping=fields)  # type: ignore[arg-type]
-    for queue in (PLAN_QUEUE, render_queue("emoji-world")):
-        service.redis.rpush(f"rq:queue:{queue}", message)
+    for queue in QUEUES:
+        service.redis.zadd(waiting_key(queue), {message: 0})
+        service.redis.rpush(f"rq:queue:{queue}:intermediate", message)
+        service.redis.zadd(f"rq:wip:{queue}", {message + b":1": time.time() + 60})
 
 
 def faults_of(answer: httpx.Response) -> list[str]:

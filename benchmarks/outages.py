@@ -160,7 +160,8 @@ def outage(service: Service, part: str, seconds: float) -> Seen:
 
     if not until(lambda: in_hand(store.get(job)), PATIENCE_SECONDS):
         raise TimeoutError(f"nobody begins: {store.get(job)}")
-    service.processes.kill(part)
+    (victim,) = service.processes.processes[part]
+    service.processes.kill(victim)
     begin = time.monotonic()
     got, posted = service.http.get(f"/jobs/{job}"), service.submit("parser")
     posted_at = time.monotonic()

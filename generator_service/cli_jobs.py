@@ -1,12 +1,11 @@
 """The commands that talk to a running API."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -27,11 +26,11 @@ from generator_service.cli_options import (
     Url,
     Width,
 )
+from generator_service.cli_refusals import one_line, refusals_told, refuse
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.jobs.states import JobStatus
 from generator_service.progress import ProgressDisplay, describe, time_left
 from generator_service.request import JobRequest, PlannerChoice, Priority
-from shared.errors import ServiceError, invalid_request
 from shared.plan import Plan
 
 INTERRUPTED = 130
@@ -66,22 +65,24 @@ def submit(
     Ctrl-C cancels the job.  What happens is told on stderr; stdout has the files' paths, or the job with --json.
     """
     console = _told_to_people()
-    with _errors_told(console), Client(url, key) as client:
-        request = _request(
-            prompt=prompt,
-            plan=None if plan is None else _plan(plan),
-            planner=planner,
-            backbone=backbone,
-            seed=seed,
-            steps=steps,
-            frames=frames,
-            width=width,
-            height=height,
-            fps=fps,
-            guidance_scale=guidance_scale,
-            guidance=guidance,
-            priority=priority,
-            webhook=None if webhook is None else {"url": webhook},
+    with refusals_told(), Client(url, key) as client:
+        request = JobRequest.model_validate(
+            {
+                "prompt": prompt,
+                "plan": None if plan is None else Plan.model_validate_json(plan.read_bytes()),
+                "planner": planner,
+                "backbone": backbone,
+                "seed": seed,
+                "steps": steps,
+                "frames": frames,
+                "width": width,
+                "height": height,
+                "fps": fps,
+                "guidance_scale": guidance_scale,
+                "guidance": guidance,
+                "priority": priority,
+                "webhook": None if webhook is None else {"url": webhook},
+            }
         )
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")
@@ -91,7 +92,7 @@ def submit(
         if job.status is not JobStatus.SUCCEEDED:
             if as_json:
                 typer.echo(job.model_dump_json(indent=2))
-            _fail(console, f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
+            refuse(f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
         paths = _fetch(client, job, out or Path(f"{job.id}.mp4"))
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
@@ -102,8 +103,7 @@ def submit(
 
 def status(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at a job."""
-    console = _told_to_people()
-    with _errors_told(console), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         job = client.get(job_id)
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
@@ -119,13 +119,13 @@ def status(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson
 
 def cancel(job_id: Job, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Cancel a job."""
-    with _errors_told(_told_to_people()), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         typer.echo(client.cancel(job_id).status)
 
 
 def deliveries(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at what came of a job's webhook."""
-    with _errors_told(_told_to_people()), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         found = client.deliveries(job_id)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -138,7 +138,7 @@ def deliveries(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: As
 
 def webhook_secret(url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Print the secret that webhooks to you are signed with."""
-    with _errors_told(_told_to_people()), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         typer.echo(client.webhook_secret())
 
 
@@ -150,7 +150,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    with _errors_told(_told_to_people()), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         page = client.jobs(status=status, limit=limit)
     if as_json:
         _echo_all(page.jobs)
@@ -164,7 +164,7 @@ def jobs(
 
 def backbones(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """List the video models and the workers that hold them."""
-    with _errors_told(_told_to_people()), Client(url, key) as client:
+    with refusals_told(), Client(url, key) as client:
         found = client.backbones()
     if as_json:
         _echo_all(found)
@@ -200,36 +200,9 @@ def _fetch(client: Client, job: JobView, video: Path) -> list[Path]:
     return paths
 
 
-def _request(**fields: object) -> JobRequest:
-    try:
-        return JobRequest.model_validate(fields)
-    except ValidationError as error:
-        raise invalid_request(error) from error
-
-
-def _plan(path: Path) -> Plan:
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise invalid_request(error) from error
-
-
 def _told_to_people() -> Console:
     """On stderr, so that stdout can be piped."""
     return Console(stderr=True)
-
-
-@contextmanager
-def _errors_told(console: Console) -> Iterator[None]:
-    try:
-        yield
-    except ServiceError as error:
-        _fail(console, f"{error.title}: {error.detail}")
-
-
-def _fail(console: Console, message: str) -> NoReturn:
-    _say(console, message)
-    raise typer.Exit(1)
 
 
 def _say(console: Console, message: str) -> None:
@@ -244,7 +217,7 @@ def _echo_all(models: Iterable[BaseModel]) -> None:
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A table on a terminal; else a row a line, tabs between."""
-    lines = [tuple(_one_line(cell) for cell in row) for row in rows]
+    lines = [tuple(one_line(cell) for cell in row) for row in rows]
     console = Console()
     if not console.is_terminal:
         for line in (columns, *lines):
@@ -254,8 +227,3 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     for line in lines:
         table.add_row(*map(escape, line))
     console.print(table)
-
-
-def _one_line(text: str) -> str:
-    """Whoever wrote a prompt must not move the cursor of whoever lists it."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from generator_service.cli_environment import read_settings, refusals_told
+from generator_service.cli_environment import read_settings
+from generator_service.cli_refusals import refusals_told
 from generator_service.jobs.api_keys import ApiKey, ApiKeys, Owner, Scope
 from generator_service.jobs.connection import connect
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from generator_service.cli_options import Key, Url
+from generator_service.cli_refusals import refusals_told
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.overview import Overview
-from shared.errors import ServiceError
 
 
 def overview(
@@ -18,12 +18,8 @@ def overview(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Everything at a glance: workers, the jobs they hold, queues, and what is wrong."""
-    try:
-        with Client(url, key) as client:
-            found = client.overview()
-    except ServiceError as error:
-        typer.echo(f"{error.title}: {error.detail}", err=True)
-        raise typer.Exit(1) from None
+    with refusals_told(), Client(url, key) as client:
+        found = client.overview()
     typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(lines(found)))
 
 

@@ -1,10 +1,9 @@
 """`python -m generator_service render`: one video in this process, without queue or services."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,10 +20,10 @@ from generator_service.cli_options import (
     Steps,
     Width,
 )
+from generator_service.cli_refusals import refusals_told
 from generator_service.jobs.states import Stage
 from generator_service.request import JobRequest
 from generator_service.settings import WorkerSettings
-from shared.errors import ServiceError, invalid_request
 from shared.plan import Plan
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def render_command(
     render worker (GENERATOR_RENDER_…).
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    try:
+    with refusals_told():
         request = JobRequest(
             prompt=prompt,
             plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
@@ -74,24 +73,19 @@ def render_command(
         options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
         worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
         rendered = _render(request, worker, console)
-    except ValidationError as error:
-        _refuse(console, invalid_request(error))
-    except ServiceError as error:
-        _refuse(console, error)
-
-    for note in rendered.diagnostics.remarks:
-        console.print(note, style="yellow")
-    files = {
-        out: rendered.video,
-        preview: rendered.preview,
-        manifest: rendered.manifest.model_dump_json(indent=2).encode(),
-        report: rendered.diagnostics.model_dump_json(indent=2).encode(),
-    }
-    for path, content in files.items():
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            console.print(f"wrote {path}")
+        for note in rendered.diagnostics.remarks:
+            console.print(note, style="yellow")
+        files = {
+            out: rendered.video,
+            preview: rendered.preview,
+            manifest: rendered.manifest.model_dump_json(indent=2).encode(),
+            report: rendered.diagnostics.model_dump_json(indent=2).encode(),
+        }
+        for path, content in files.items():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                console.print(f"wrote {path}")
 
 
 def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered":
@@ -114,8 +108,3 @@ def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "R
             progress.update(bar, completed=state.step)
 
         return render(backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage)
-
-
-def _refuse(console: Console, error: ServiceError) -> NoReturn:
-    console.print(f"{error.title}: {error.detail}", style="red")
-    raise typer.Exit(1)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from generator_service.cli_environment import read_settings, refusals_told
+from generator_service.cli_environment import read_settings
+from generator_service.cli_refusals import refusals_told
 
 
 def serve(

@@ -25,7 +25,7 @@ from generator_service.jobs.api_keys import ApiKey
 from generator_service.jobs.states import JobStatus
 from generator_service.overview import Overview
 from generator_service.request import JobRequest
-from shared.errors import Problem, ServiceError, Unavailable, invalid_request
+from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, invalid_request
 from shared.plan import Plan
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -54,10 +54,13 @@ class Client:
     """Thread-safe.  Use it as a context manager, or call `close`."""
 
     def __init__(self, base_url: str = DEFAULT_URL, key: str | None = None) -> None:
-        """Raises Unauthenticated for a key that cannot be one."""
+        """Raises Unauthenticated for a key that cannot be one, and ValueError for an address that cannot be one."""
         # The storage that results redirect to never sees it: httpx keeps it from other origins.
         headers = {} if key is None else {"Authorization": f"Bearer {ApiKey.parse(key).text}"}
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, follow_redirects=True)
+        try:
+            self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, follow_redirects=True)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"the API's address is none: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -229,17 +232,27 @@ def _lines(response: httpx.Response) -> Iterator[bytes]:
 
 
 def _read(model: type[M], response: httpx.Response) -> M:
-    """A newer API may answer more than is known here."""
-    return model.model_validate_json(response.content, extra="ignore")
+    """A newer API may answer more than is known here.  Raises ServiceError for what is none of its answers."""
+    try:
+        return model.model_validate_json(response.content, extra="ignore")
+    except ValidationError:
+        raise ServiceError(f"{_shown(response.url)} answered with something that is no {model.__name__}") from None
 
 
 @contextmanager
 def _reachable() -> Iterator[None]:
     try:
         yield
-    except httpx.TransportError as error:  # of the API, or of the storage that it redirects to
-        address = error.request.url.copy_with(query=None)
+    except httpx.RequestError as error:  # of the API, or of the storage that it redirects to
+        address = _shown(error.request.url)
         raise Unavailable(f"{address} does not answer: {error or type(error).__name__}") from error
+    except httpx.InvalidURL as error:  # whatever was given as a job's id
+        raise InvalidRequest(str(error)) from error
+
+
+def _shown(url: httpx.URL) -> httpx.URL:
+    """Without what may be secret in it."""
+    return url.copy_with(query=None, userinfo=b"")
 
 
 def _raise_for_problem(response: httpx.Response) -> None:
@@ -249,7 +262,7 @@ def _raise_for_problem(response: httpx.Response) -> None:
         problem = Problem.model_validate_json(response.content, extra="ignore")
     except ValidationError:  # a proxy's page, or the storage's XML
         error = Unavailable if response.status_code >= 500 else ServiceError
-        raise error(f"{response.url.copy_with(query=None)} answered {response.status_code}") from None
+        raise error(f"{_shown(response.url)} answered {response.status_code}") from None
     wait = response.headers.get("Retry-After", "")
     retry_after = int(wait) if wait.isdigit() else None
     raise ERRORS.get(problem.code, ServiceError)(problem.detail, problem.violations, retry_after)

@@ -77,9 +77,9 @@ class JobRequest(WireModel):
     priority: Annotated[
         Priority,
         Field(
-            description="The order among jobs that wait.  Of jobs that both wait, ten high ones are served for each "
-            "normal one, and ten normal ones for each low one, so that none waits for ever.  Owners of the same "
-            "priority take turns, whatever the number of their jobs."
+            description="The order among your own jobs that wait.  Owners take turns, whatever the number and the "
+            "priority of their jobs: a high job goes by your normal ones, which wait the longer for it, and by nobody "
+            "else's for more than a turn."
         ),
     ] = "normal"
     metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(

@@ -7,6 +7,7 @@
     ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
     ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
+    │   └── Gone                      410  gone                      it has been there, and is deleted
     ├── Conflict                    409  conflict                  not possible in the job's present state
     │   └── StillSubmitting           409  still_submitting          the same request is being worked on: try again
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
@@ -110,6 +111,10 @@ class Forbidden(ServiceError):
 
 class NotFound(ServiceError):
     code, title, status = "not_found", "Not found", 404
+
+
+class Gone(NotFound):
+    code, title, status = "gone", "Deleted", 410
 
 
 class Conflict(ServiceError):

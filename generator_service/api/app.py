@@ -1,7 +1,7 @@
 """The generator's HTTP API, put together."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
@@ -34,6 +34,21 @@ Where the service requires keys, give yours as `Authorization: Bearer mfv_<id>_<
 `/health`, `/ready`, `/metrics`, `/load` and this documentation.  A key sees its owner's jobs: another's is `404`.
 """
 
+HEADERS: Final[dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "The request's own, where it had a good one, else a new one: the services' logs have it.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "Retry-After": {
+        "description": "After so many seconds the same request makes sense again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+SENT_AGAIN: Final = ("429", "503")
+"""The answers after which the same request may be sent again, and which say when."""
+
 ROUTERS = (jobs.router, events.router, deliveries.router, results.router, catalogue.router, overview.router)
 OPEN_ROUTERS = (health.router, load.router, metrics.router)
 """For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
@@ -65,26 +80,31 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)
     trace_app(app)
-    _document_problems(app)
+    _document_answers(app)
     if not settings.require_keys:
         _document_that_keys_are_optional(app)
     return app
 
 
-def _document_problems(app: FastAPI) -> None:
-    """FastAPI documents every model as application/json; what handlers answer in errors is problem+json."""
+def _document_answers(app: FastAPI) -> None:
+    """What handlers and middleware make of them: errors are problem+json, where FastAPI documents every model as
+    application/json; and the headers that are the same everywhere."""
     document = app.openapi
 
-    def with_problems() -> dict[str, Any]:
+    def as_they_are() -> dict[str, Any]:
         schema = document()
+        schema["components"]["headers"] = HEADERS
         for operations in schema["paths"].values():
             for operation in operations.values():
                 for status, response in operation["responses"].items():
+                    names = ["X-Request-Id", *(["Retry-After"] if status in SENT_AGAIN else [])]
+                    told = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+                    response["headers"] = response.get("headers", {}) | told
                     if int(status) >= 400 and "application/json" in response["content"]:
                         response["content"][PROBLEM_MEDIA_TYPE] = response["content"].pop("application/json")
         return schema
 
-    app.openapi = with_problems  # type: ignore[method-assign]
+    app.openapi = as_they_are  # type: ignore[method-assign]
 
 
 def _document_that_keys_are_optional(app: FastAPI) -> None:

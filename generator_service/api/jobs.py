@@ -19,7 +19,7 @@ from generator_service.jobs.record import JobId, JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.request import JobRequest, require_affordable
 from generator_service.storage.object_store import JobKeys
-from shared.errors import BodyTooLarge, Conflict, LimitReached, NotFound, StillSubmitting, Unavailable
+from shared.errors import BodyTooLarge, Conflict, Gone, LimitReached, NotFound, StillSubmitting, Unavailable
 
 PAGE = 20
 MAXIMUM_PAGE = 100
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     status_code=202,
     summary="Submit a job",
     response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, NotFound, StillSubmitting, LimitReached) | {202: {"headers": HEADERS}},
+    responses=problem_responses(BodyTooLarge, Gone, StillSubmitting, LimitReached) | {202: {"headers": HEADERS}},
 )
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
@@ -49,9 +49,11 @@ def submit(
     `GET /jobs/{id}/events`.
 
     With an `Idempotency-Key` you may send the same request again without making a second job; with the key of another
-    request it is refused (422), and while the first one is being worked on it is to be sent again later (409).  Where
-    a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that have not
-    ended, or your jobs a second.
+    request it is refused (422), while the first one is being worked on it is to be sent again later (409), and once
+    its job is deleted, by you or because it is old, it makes no other within the 24 hours (410).
+
+    Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
+    have not ended, or your jobs a second.
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)

@@ -13,7 +13,7 @@ from generator_service.jobs.admission import Quota
 from generator_service.jobs.idempotency import Reservation
 from generator_service.jobs.record import JobRecord
 from generator_service.request import JobRequest
-from shared.errors import Conflict, InvalidRequest, LimitReached, NotFound, Unavailable
+from shared.errors import Conflict, Gone, InvalidRequest, LimitReached, NotFound, Unavailable
 
 IdempotencyKey = Annotated[
     str | None,
@@ -24,7 +24,7 @@ IdempotencyKey = Annotated[
         pattern=r"^[ -~]+$",
         description="Of your own choice, such as a UUID: the same key and the same request (whatever the order and "
         "spelling of its JSON) make one job within 24 hours, however often they are sent, and are answered with that "
-        "job as it is now.",
+        "job as it is now; once that job is deleted, with 410: no other one is made.",
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
@@ -56,34 +56,29 @@ class Submitted:
 def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | None) -> Submitted:
     """The new job; or, where the owner has sent the same before with the same key, that job as it is now.
 
-    Raises InvalidRequest for a webhook that cannot be, LimitReached, KeyReused, StillSubmitting, and NotFound where the
+    Raises InvalidRequest for a webhook that cannot be, LimitReached, KeyReused, StillSubmitting, and Gone where the
     key's job is deleted.
     """
     if key is None:
         return _made(parts, record, request)
     reservation = parts.idempotency.reserve(record.owner, key, request, record.id)
-    if reservation.state == "made":
+    if reservation.made:
         return _replayed(parts, reservation)
-    if reservation.state == "taken over":
-        with suppress(NotFound):
-            return _replayed(parts, reservation)
     try:
-        new = _made(parts, record.model_copy(update={"id": reservation.job_id}), request)
+        return _made(parts, record.model_copy(update={"id": reservation.job_id}), request, reservation.name)
     except (InvalidRequest, LimitReached):
         with suppress(Unavailable):  # else the lease ends by itself
             parts.idempotency.free(reservation)
         raise
     except Conflict:  # this holder was taken for dead, and another one has made the job
         return _replayed(parts, reservation)
-    _settle(parts, reservation)
-    return new
 
 
-def _made(parts: Parts, record: JobRecord, request: JobRequest) -> Submitted:
+def _made(parts: Parts, record: JobRecord, request: JobRequest, reservation: str | None = None) -> Submitted:
     quota = parts.admission.admit(record)
     if request.webhook is not None:  # after the limits: it may look up a name, which may take seconds
         parts.webhooks.accept(request.webhook, record.owner)
-    parts.store.create(record, request.plan)
+    parts.store.create(record, request.plan, reservation)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     position = None
     try:
@@ -97,15 +92,8 @@ def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
     try:
         record = parts.store.get(reservation.job_id)
     except NotFound:
-        raise NotFound(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted") from None
-    _settle(parts, reservation)
+        raise Gone(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted; give another key") from None
     return Submitted(record, parts.delivery.position(record), {"Idempotency-Replayed": "true"})
-
-
-def _settle(parts: Parts, reservation: Reservation) -> None:
-    if reservation.state != "made":
-        with suppress(Unavailable):  # else whoever asks next finds the job
-            parts.idempotency.settle(reservation)
 
 
 def _rate_headers(quota: Quota) -> dict[str, str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -35,38 +36,58 @@ def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
 
     `decode`: text for our own records and heartbeats, bytes for RQ.
     """
-    return redis.Redis.from_url(
-        url.get_secret_value(),
-        decode_responses=decode,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        health_check_interval=30,
-    )
+    with _understood(url) as address:
+        return redis.Redis.from_url(
+            address,
+            decode_responses=decode,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            health_check_interval=30,
+        )
 
 
 def connect_serving(url: SecretStr, *, decode: bool) -> redis.Redis:
     """The same for the API, which soon gives up a server that hangs."""
-    return redis.Redis.from_url(
-        url.get_secret_value(),
-        decode_responses=decode,
-        socket_connect_timeout=SERVING_SECONDS,
-        socket_timeout=SERVING_SECONDS,
-        retry=Retry(NoBackoff(), 1, _BROKEN),
-    )
+    with _understood(url) as address:
+        return redis.Redis.from_url(
+            address,
+            decode_responses=decode,
+            socket_connect_timeout=SERVING_SECONDS,
+            socket_timeout=SERVING_SECONDS,
+            retry=Retry(NoBackoff(), 1, _BROKEN),
+        )
 
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
     """The same for the API's event loop; decodes to text."""
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url.get_secret_value(),
-        decode_responses=True,
-        socket_connect_timeout=SERVING_SECONDS,
-        socket_timeout=SERVING_SECONDS,
-        retry=AsyncRetry(NoBackoff(), 1, _BROKEN),
-        max_connections=ASYNC_CONNECTIONS,
-        timeout=SERVING_SECONDS,
-    )
+    with _understood(url) as address:
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            address,
+            decode_responses=True,
+            socket_connect_timeout=SERVING_SECONDS,
+            socket_timeout=SERVING_SECONDS,
+            retry=AsyncRetry(NoBackoff(), 1, _BROKEN),
+            max_connections=ASYNC_CONNECTIONS,
+            timeout=SERVING_SECONDS,
+        )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+@contextmanager
+def _understood(url: SecretStr) -> Iterator[str]:
+    """The address.  Raises ValueError for one that cannot be, and shows nothing of it: the errors of those who read it
+    quote the password's first half as a port, where a character in it has to be escaped and is not."""
+    address = url.get_secret_value()
+    try:
+        parts = urlsplit(address)
+        if "@" in parts.path + parts.query + parts.fragment:
+            raise ValueError
+        yield address
+    except ValueError:
+        raise ValueError(
+            "the Redis URL must be redis://[user]:[password]@host:port/number, or rediss:// or unix://; "
+            "in a password, / is written %2F, # %23, ? %3F, @ %40 and % %25"
+        ) from None
 
 
 @contextmanager

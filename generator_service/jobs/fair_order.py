@@ -1,15 +1,18 @@
-"""The order of the jobs that wait for one kind of worker: fair between owners, by priority, first come first served
-within both.
+"""The order of the jobs that wait for one kind of worker: fair between owners, by priority among one owner's jobs,
+first come first served within both.
 
     waiting:{queue}     sorted set of job ids by their turn, the lowest first
-    turns:{queue}       hash: the turn served last, as `now`, and the last turn given to each priority of each owner
+    turns:{queue}       hash: the turn served last, as `now`, and the last one given in each line of each owner
     taken:{queue}       list of the times (seconds since 1970) of the latest takes after which some job still waited,
                         the newest first
 
-Self-clocked fair queueing (Golestani 1994): a job's turn is 1 / weight after the later of the turn served last and the
-turn of the job before it, of the same owner and priority.  So owners take turns however many jobs each of them has,
-who comes back has saved up nothing, and no job waits for ever: before a low one are served at most ten normal and a
-hundred high ones of each owner.
+Self-clocked fair queueing (Golestani 1994), every job of the same weight: its turn is 1 after the later of the turn
+served last and the last one of its line.  So owners take turns however many jobs each of them has, and who comes back
+has saved up nothing.  An owner has a line for each priority, and a job makes that of its own and those below one
+longer: a high job goes by its owner's normal ones, and pays with the turns of those that come after them.  So in the
+long run nobody is served more for calling jobs high.  Jobs that waited already keep their turns, though, so that at a
+stretch an owner may have a turn in each of its three lines for one of another's.  No job waits for ever.  Within one
+turn, high jobs are before normal ones, and those before low ones.
 """
 
 from typing import Any, Final, cast
@@ -18,22 +21,26 @@ import redis
 
 from generator_service.request import Priority
 
-WEIGHTS: Final[dict[Priority, int]] = {"high": 100, "normal": 10, "low": 1}
+PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 
 REMEMBERED: Final = 64
 """So many of the latest takes tell how fast the queue moves."""
 
 _PUT = """
+local id, first, part = unpack(ARGV)
 local turn = '-inf'
-if ARGV[4] == '0' then
-  local now = tonumber(redis.call('HGET', KEYS[2], 'now') or 0)
-  local last = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or 0)
-  turn = string.format('%.17g', math.max(now, last) + 1 / ARGV[3])
-  redis.call('HSET', KEYS[2], ARGV[2], turn)
+if first == '0' then
+  local now = math.floor(tonumber(redis.call('HGET', KEYS[2], 'now') or 0))
+  for number = #ARGV, 4, -1 do
+    turn = math.max(now, tonumber(redis.call('HGET', KEYS[2], ARGV[number]) or 0)) + 1
+    redis.call('HSET', KEYS[2], ARGV[number], turn)
+  end
+  turn = string.format('%.17g', turn + part)
 end
-redis.call('ZADD', KEYS[1], turn, ARGV[1])
-return redis.call('ZRANK', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], turn, id)
+return redis.call('ZRANK', KEYS[1], id)
 """
+"""Turns are whole numbers, of which the priority is a part: one turn is high, normal and low, in this order."""
 
 _BEGIN_ANEW = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end
@@ -80,8 +87,10 @@ class FairOrder:
 
         `first`: before all others, out of turn.
         """
-        flow, weight = f"{priority} {owner}", WEIGHTS[priority]
-        place = self._redis.eval(_PUT, 2, self.key, self._turns, job_id, flow, str(weight), str(int(first)))
+        rank = PRIORITIES.index(priority)
+        lines = [f"{each} {owner}" for each in PRIORITIES[rank:]]
+        part = rank / len(PRIORITIES)
+        place = self._redis.eval(_PUT, 2, self.key, self._turns, job_id, str(int(first)), repr(part), *lines)
         return cast(int, place)
 
     def take(self, seconds: int) -> str | None:

@@ -4,13 +4,14 @@
                                                 work on it until `until` (milliseconds since 1970), "" once it is made
 
 The semantics are those of the IETF's draft-ietf-httpapi-idempotency-key-header.  The job's id is chosen with the
-reservation, so that whoever takes over from a holder that died makes the very same job, or finds it made.
+reservation, so that whoever takes over from a holder that died makes the very same job.  `JobStore.create` makes the
+job and writes down that it is made, in one: a key that has made its job makes no other, also when that is deleted.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import redis
 
@@ -34,9 +35,8 @@ end
 job = job or ARGV[2]
 redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'job', job, 'holder', ARGV[2], 'until', now + ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4], 'NX')
-return {fingerprint and 'taken over' or 'new', job}
+return {'reserved', job}
 """
-_MADE = "if redis.call('HGET', KEYS[1], 'job') == ARGV[1] then redis.call('HSET', KEYS[1], 'holder', '') end"
 _FREE = "if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -47,8 +47,7 @@ class Reservation:
     holder: str
     job_id: str
     """The job that this key makes, or has made."""
-    state: Literal["new", "taken over", "made"]
-    """Taken over: whoever held it before may have made the job, or died before it did."""
+    made: bool
 
 
 class Idempotency:
@@ -57,7 +56,6 @@ class Idempotency:
     def __init__(self, redis_client: redis.Redis, lease_seconds: float = LEASE_SECONDS) -> None:
         self._lease = round(lease_seconds * 1000)
         self._reserve = redis_client.register_script(_RESERVE)
-        self._made = redis_client.register_script(_MADE)
         self._free = redis_client.register_script(_FREE)
 
     def reserve(self, owner: str, key: str, request: JobRequest, job_id: str) -> Reservation:
@@ -75,12 +73,7 @@ class Idempotency:
                 raise KeyReused("this Idempotency-Key came with another request within the last 24 hours")
             case "busy":
                 raise StillSubmitting("another request with this Idempotency-Key is being worked on", retry_after=1)
-        return Reservation(name, job_id, reserved, cast(Literal["new", "taken over", "made"], state))
-
-    def settle(self, reservation: Reservation) -> None:
-        """The job is made."""
-        with answering():
-            self._made(keys=[reservation.name], args=[reservation.job_id])
+        return Reservation(name, job_id, reserved, made=state == "made")
 
     def free(self, reservation: Reservation) -> None:
         """The job was refused: the key has made nothing, and may be used anew."""

@@ -5,6 +5,7 @@ at the same time does no harm.  Whatever an outage or a death interrupts is foun
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -58,12 +59,25 @@ class Janitor(Routine):
             self._store.forget_objects(job_id)
 
     def _delete_what_is_old(self) -> None:
-        for job_id in self._store.ended_before(datetime.now(UTC) - self._retention, AT_ONCE):
+        kept_since = datetime.now(UTC) - self._retention
+        for job_id in self._store.ended_before(kept_since, AT_ONCE):
             try:
                 deleted = self._store.delete(job_id)
-            except (Conflict, NotFound):
-                continue  # somebody else has
-            log.info("job_expired", job_id=job_id, request_id=deleted.request_id)
+            except Conflict:
+                continue
+            except NotFound:
+                self._drop(job_id)
+            else:
+                log.info("job_expired", job_id=job_id, request_id=deleted.request_id)
+        for job_id in self._store.broken_before(kept_since)[:AT_ONCE]:
+            self._drop(job_id)
+        self._store.forget_owners()
+
+    def _drop(self, job_id: str) -> None:
+        """Nobody can do anything with it.  Not earlier: it may be of a newer version, which is being rolled out."""
+        with suppress(Conflict, NotFound):  # somebody else has deleted it
+            self._store.drop(job_id)
+            log.warning("job_record_unreadable_dropped", job_id=job_id)
 
     def _withdraw_what_has_ended(self) -> None:
         """It was enqueued as it was canceled, or could not be withdrawn then."""

@@ -5,6 +5,7 @@
     jobs                sorted set of all ids by time of creation
     jobs:{status}       the same, of the jobs in that status
     jobs:of:{owner}, jobs:of:{owner}:{status}   the same, of one owner's jobs
+    jobs:owners         set of all who have jobs: by it a job is found whose record does not say whose it is
     jobs:ended          sorted set of the ids of those in a terminal state, by time of their end
     jobs:stored         set of the ids of jobs for which object storage may hold more than their results
     jobs:tidying        there while a round of tidying up is somebody's
@@ -32,11 +33,16 @@ from shared.errors import Conflict, NotFound, ServiceError, Unavailable
 from shared.plan import Plan
 
 _CREATE = """
-local id, score, created_at, plan = unpack(ARGV)
+local id, score, created_at, plan, owner, indexes = unpack(ARGV)
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'created_at') == created_at end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+local reservation = KEYS[4 + indexes]
+local holder = reservation and redis.call('HGET', reservation, 'holder')
+if holder == '' then return false end
+if holder then redis.call('HSET', reservation, 'holder', '') end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 if plan ~= '' then redis.call('SET', KEYS[2], plan) end
-for index = 3, #KEYS do redis.call('ZADD', KEYS[index], score, id) end
+redis.call('SADD', KEYS[3], owner)
+for index = 4, 3 + indexes do redis.call('ZADD', KEYS[index], score, id) end
 return true
 """
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -51,7 +57,12 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 
+_FORGET_OWNER = """
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+"""
+
 _ENDED: Final = "jobs:ended"
+_OWNERS: Final = "jobs:owners"
 _STORED: Final = "jobs:stored"
 _TIDYING: Final = "jobs:tidying"
 
@@ -74,6 +85,7 @@ class JobStore:
         self._redis = redis_client
         self._create = redis_client.register_script(_CREATE)
         self._report = redis_client.register_script(_REPORT)
+        self._forget_owner = redis_client.register_script(_FORGET_OWNER)
         self._now = now
 
     # reading
@@ -165,15 +177,20 @@ class JobStore:
 
     # the life of a job
 
-    def create(self, record: JobRecord, plan: Plan | None) -> None:
-        """Persist a new job.  Call before enqueueing it.  Conflict where there is another of that id."""
+    def create(self, record: JobRecord, plan: Plan | None, reservation: str | None = None) -> None:
+        """Persist a new job.  Call before enqueueing it.
+
+        reservation: the Redis key of that of an Idempotency-Key (`idempotency.py`), which has made its job from now on.
+        Conflict where there is another job of that id, or has been one for that reservation.
+        """
         fields = _fields(record.model_dump(mode="json"))
         pairs = [part for pair in fields.items() for part in pair]
-        keys = [_job(record.id), _plan(record.id), *_indexes(record)]
+        indexes = _indexes(record)
+        keys = [_job(record.id), _plan(record.id), _OWNERS, *indexes, *([] if reservation is None else [reservation])]
         text = "" if plan is None else plan.model_dump_json()
-        score = _score(record.created_at)
+        values = [record.id, _score(record.created_at), fields["created_at"], text, record.owner, len(indexes)]
         with answering():
-            created = self._create(keys=keys, args=[record.id, score, fields["created_at"], text, *pairs])
+            created = self._create(keys=keys, args=[*values, *pairs])
         if not created:
             raise Conflict(f"there is a job '{record.id}'")
 
@@ -383,6 +400,51 @@ class JobStore:
         with answering():
             return cast(JobRecord, self._redis.transaction(cast(Any, attempt), _job(job_id), value_from_callable=True))
 
+    def broken_before(self, moment: datetime) -> tuple[str, ...]:
+        """The ids of jobs submitted before then that have not ended, so far as is known, and cannot be read."""
+        with answering():
+            ids = cast(list[str], self._redis.zrangebyscore(_index(None), "-inf", f"({_score(moment)}"))
+            ended = self._redis.zmscore(_ENDED, ids) if ids else []
+        unended = [job_id for job_id, score in zip(ids, ended, strict=True) if score is None]
+        readable = {record.id for record in self.some(unended)}
+        return tuple(job_id for job_id in unended if job_id not in readable)
+
+    def drop(self, job_id: str) -> None:
+        """Forget a job whose record is gone or cannot be read, as `delete` does those that can.
+
+        Raises NotFound where no job is known by this id, and Conflict where its record can be read.
+        """
+
+        def attempt(pipeline: Pipeline) -> None:
+            with suppress(NotFound):
+                _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
+                raise Conflict(f"the record of job '{job_id}' can be read")
+            if pipeline.zscore(_index(None), job_id) is None:
+                raise NotFound(f"there is no job '{job_id}'")
+            owners = cast(set[str], pipeline.smembers(_OWNERS))
+            pipeline.multi()
+            pipeline.delete(_job(job_id), _plan(job_id))
+            for owner in (None, *owners):
+                for status in (None, *JobStatus):
+                    pipeline.zrem(_index(status, owner), job_id)
+            pipeline.zrem(_ENDED, job_id)
+            outbox.forget(pipeline, job_id)
+            pipeline.sadd(_STORED, job_id)
+
+        with answering():
+            self._redis.transaction(cast(Any, attempt), _job(job_id))
+
+    def forget_owners(self) -> None:
+        """Those who have no jobs any more."""
+        with answering():
+            owners = sorted(cast(set[str], self._redis.smembers(_OWNERS)))
+            pipeline = self._redis.pipeline(transaction=False)
+            for owner in owners:
+                pipeline.exists(_index(None, owner))
+            for owner, exists in zip(owners, pipeline.execute(), strict=True):
+                if not exists:
+                    self._forget_owner(keys=[_index(None, owner), _OWNERS], args=[owner])
+
     # what is stored for a job
 
     def note_objects(self, job_id: str) -> None:
@@ -395,9 +457,15 @@ class JobStore:
         objects are its results, None where there are none.
         """
         with answering():
-            ids = cast(set[str], self._redis.smembers(_STORED))
+            ids = sorted(cast(set[str], self._redis.smembers(_STORED)))
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.exists(_job(job_id))
+            gone = {job_id for job_id, exists in zip(ids, pipeline.execute(), strict=True) if not exists}
         records = {record.id: record for record in self.some(ids)}
-        ended = sorted(job_id for job_id in ids if job_id not in records or records[job_id].status.is_terminal)
+        over = {job_id for job_id, record in records.items() if record.status.is_terminal}
+        # A record that is there and cannot be read may be of a newer version, and its job at work.
+        ended = [job_id for job_id in ids if job_id in gone | over]
         won = {job_id for job_id in ended if job_id in records and records[job_id].results is not None}
         return {job_id: records[job_id].attempt if job_id in won else None for job_id in ended}
 

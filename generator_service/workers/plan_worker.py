@@ -22,7 +22,7 @@ from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
 from generator_service.workers.attempt import Attempts, Postponed
 from generator_service.workers.metrics import WorkerMetrics, exposing
-from generator_service.workers.planner_client import Gone, PlannerClient
+from generator_service.workers.planner_client import PlannerClient, PlannerGone
 from generator_service.workers.progress import progress_at
 from generator_service.workers.resident import work_until_stopped, worker_name
 from shared.errors import Conflict, Unavailable
@@ -71,7 +71,7 @@ class PlanWorker:
         """Raises Postponed where nobody can plan it now; and what was gone, where it was for too long."""
         try:
             return self.planner.plan(record, lambda: self._require_wanted(record))
-        except Gone as gone:
+        except PlannerGone as gone:
             since = record.waiting_for and record.waiting_for.since
             waited = datetime.now(UTC) - since if since else timedelta(0)
             if waited >= self.patience:

@@ -30,7 +30,7 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
 """What the planner may say that a job's owner should read as it is."""
 
 
-class Gone(Exception):
+class PlannerGone(Exception):
     """The planner, or its language model, cannot be reached or is not ready: another time it may be."""
 
     def __init__(self, reason: PlannerUnavailable | LanguageModelUnavailable) -> None:
@@ -50,7 +50,7 @@ class PlannerClient:
         """Asks once.
 
         `while_thinking` is called every `LOOK_SECONDS`; whatever it raises breaks the connection off, and is raised.
-        Else raises Gone, what the planner answered (PlanningFailed and InvalidRequest with their violations), or
+        Else raises PlannerGone, what the planner answered (PlanningFailed and InvalidRequest with their violations), or
         PlannerUnavailable where the plan took too long.
         """
         settings = record.settings
@@ -67,7 +67,7 @@ class PlannerClient:
         except httpx.ReadTimeout as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
         except (PlannerUnavailable, LanguageModelUnavailable) as reason:
-            raise Gone(reason) from reason
+            raise PlannerGone(reason) from reason
 
     async def _answer(self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]) -> Plan:
         limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)

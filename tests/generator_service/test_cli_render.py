@@ -77,6 +77,13 @@ def test_says_what_to_type_where_weights_are_missing(tmp_path: Path, monkeypatch
     assert "has no model_index.json: set GENERATOR_RENDER_WEIGHTS" in result.stderr
 
 
+def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("--prompt", "a red car", "--out", tmp_path / "file" / "video.mp4", *FAST)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"{tmp_path}/file: File exists"
+
+
 def test_the_other_commands_do_not_wait_for_torch() -> None:
     code = "import sys, generator_service.cli_render; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -220,7 +220,9 @@ def test_a_deleted_job_leaves_no_index_behind(text_client, http_of):
     a.post(f"/jobs/{job}/cancel")
     assert a.delete(f"/jobs/{job}").status_code == 204
     left = set(text_client.keys())
-    assert {name for name in left if not name.startswith(("key", "rate:", "jobs:stored", "jobs:tidying"))} == set()
+    assert {
+        name for name in left if not name.startswith(("key", "rate:", "jobs:stored", "jobs:owners", "jobs:tidying"))
+    } == set()
 
 
 def test_a_rotated_key_sees_the_same_jobs(guarded, keys, http_of):

@@ -72,6 +72,31 @@ def test_every_error_is_documented_as_a_problem(document):
             assert "404" in errors, name
 
 
+def test_the_headers_of_every_answer_are_documented(document):
+    headers = document["components"]["headers"]
+    assert all(header["required"] and header["description"] for header in headers.values())
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            expected = {"X-Request-Id", "Retry-After"} if status in ("429", "503") else {"X-Request-Id"}
+            told = {name for name, its in answer["headers"].items() if its == {"$ref": f"#/components/headers/{name}"}}
+            assert told == expected, (name, status)
+    submit = document["paths"]["/jobs"]["post"]["responses"]
+    assert set(submit) >= {"202", "409", "410", "413", "422", "429", "503"}
+    assert "Location" in submit["202"]["headers"]
+
+
+def test_answers_have_the_headers_that_are_documented(document, serve, redis_url):
+    schemas = {name: header["schema"] for name, header in document["components"]["headers"].items()}
+    with serve(redis_url=redis_url, queue_limit=1) as api:
+        answers = [api.http.post("/jobs", json={"prompt": "a cat"}) for _ in range(2)]
+        answers += [api.http.get("/jobs/1"), api.http.get("/ready"), api.http.get("/nowhere")]
+    assert [answer.status_code for answer in answers] == [202, 429, 422, 503, 404]
+    for answer in answers:
+        jsonschema.validate(answer.headers["X-Request-Id"], schemas["X-Request-Id"])
+        if answer.status_code in (429, 503):
+            jsonschema.validate(int(answer.headers["Retry-After"]), schemas["Retry-After"])
+
+
 def test_examples_of_a_request_are_valid_together(document):
     properties = document["components"]["schemas"]["JobRequest"]["properties"]
     example = {name: schema["examples"][0] for name, schema in properties.items() if "examples" in schema}

@@ -108,15 +108,26 @@ def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client
     assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == "f" * 32
 
 
-def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, monkeypatch):
-    def silent(_: object) -> None:
-        raise Unavailable("Redis does not answer")
+def made_by_one_that_dies(api, monkeypatch) -> str:
+    """The id of a job whose maker does nothing more once it is kept; nor does it answer with the job."""
+    made: list[str] = []
 
-    with serve(redis_url=redis_url, queue_limit=1) as api:  # there is no room for another one
-        with monkeypatch.context() as patch:
-            patch.setattr(api.parts.idempotency, "settle", silent)
-            patch.setattr(api.parts.idempotency, "_lease", 0)
-            job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+    def create(record, plan, reservation) -> None:
+        keep(record, plan, reservation)
+        made.append(record.id)
+        raise Unavailable("killed")
+
+    keep = api.parts.store.create
+    with monkeypatch.context() as patch:
+        patch.setattr(api.parts.store, "create", create)
+        patch.setattr(api.parts.idempotency, "_lease", 0)
+        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 503
+    return made[0]
+
+
+def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, monkeypatch):
+    with serve(redis_url=redis_url, owner_unfinished=1) as api:  # there is no room for another one
+        job = made_by_one_that_dies(api, monkeypatch)
         again = api.http.post("/jobs", json=CAT, headers=KEY)
         assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (job, "true")
         assert sum(api.parts.store.counts().values()) == 1
@@ -127,11 +138,11 @@ def test_one_that_was_only_slow_makes_no_second_job(api, monkeypatch):
     create = api.parts.store.create
     made: list[str] = []
 
-    def late(record, plan) -> None:
+    def late(record, plan, reservation) -> None:
         monkeypatch.setattr(api.parts.store, "create", create)
         made.append(api.http.post("/jobs", json=CAT, headers=KEY).json()["id"])
         api.start(made[0])
-        create(record, plan)
+        create(record, plan, reservation)
 
     monkeypatch.setattr(api.parts.idempotency, "_lease", 0)
     monkeypatch.setattr(api.parts.store, "create", late)
@@ -144,7 +155,31 @@ def test_the_key_of_a_deleted_job_makes_no_other(api, problem):
     job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
     api.http.post(f"/jobs/{job}/cancel")
     api.http.delete(f"/jobs/{job}")
-    problem(api.http.post("/jobs", json=CAT, headers=KEY), 404, "not_found")
+    problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
+
+
+def test_nor_does_that_of_one_whose_maker_had_died(api, problem, monkeypatch):
+    job = made_by_one_that_dies(api, monkeypatch)
+    api.http.post(f"/jobs/{job}/cancel")
+    api.http.delete(f"/jobs/{job}")
+    problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
+    assert sum(api.parts.store.counts().values()) == 0
+
+
+def test_nor_one_that_was_only_slow_while_its_job_was_made_and_deleted(api, problem, monkeypatch):
+    create = api.parts.store.create
+
+    def late(record, plan, reservation) -> None:
+        monkeypatch.setattr(api.parts.store, "create", create)
+        job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+        api.http.post(f"/jobs/{job}/cancel")
+        api.http.delete(f"/jobs/{job}")
+        create(record, plan, reservation)
+
+    monkeypatch.setattr(api.parts.idempotency, "_lease", 0)
+    monkeypatch.setattr(api.parts.store, "create", late)
+    problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
+    assert sum(api.parts.store.counts().values()) == 0
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"a\tb"])

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
+from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound, RenderingFailed
 
 MakeRecord = Callable[..., JobRecord]
 
@@ -81,3 +84,58 @@ def test_a_message_whose_name_is_no_text_is_nobodys(
     raw_client.zadd(delivery.queue(PLAN_QUEUE).order.key, {b"\xff\xfe": -1})
     delivery.enqueue(store.get(records[0].id))
     assert delivery.fronts(5)[PLAN_QUEUE] == (2, ("\ufffd\ufffd", records[0].id))
+
+
+# the janitor
+
+
+def tidied_up(store: JobStore, client: redis.Redis, retention: timedelta) -> tuple[list[str], dict[str, int | None]]:
+    """The jobs that are told to be dropped, and those whose objects go."""
+    deleted: dict[str, int | None] = {}
+    janitor = Janitor(store, Delivery(client, 600), deleted.__setitem__, retention, seconds=3.0)
+    with capture_logs() as logs:
+        janitor.tidy_up()
+    return [line["job_id"] for line in logs if line["event"] == "job_record_unreadable_dropped"], deleted
+
+
+@pytest.mark.parametrize("field", ["settings", "owner", "everything"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_cannot_be_read_is_dropped_once_it_is_old(
+    store: JobStore, text_client: redis.Redis, raw_client: redis.Redis, make_record: MakeRecord, field: str, ended: bool
+) -> None:
+    record = make_record(owner="ann")
+    job = record.id
+    store.create(record, None)
+    store.note_objects(job)
+    if ended:
+        store.fail(job, RenderingFailed("as an example"), worker=None)
+    if field == "everything":
+        text_client.delete(f"job:{job}")
+    else:
+        text_client.hset(f"job:{job}", field, "{")
+
+    assert tidied_up(store, raw_client, timedelta(days=36500)) == ([], {job: None} if field == "everything" else {})
+    assert text_client.zscore("jobs:of:ann", job) is not None
+
+    assert tidied_up(store, raw_client, timedelta(0)) == ([job], {job: None})
+    assert [key for key in text_client.scan_iter("job*") if text_client.type(key) != "string"] == []
+    assert tidied_up(store, raw_client, timedelta(0)) == ([], {})
+
+
+def test_no_janitor_takes_the_files_of_a_job_that_it_cannot_read(
+    store: JobStore, text_client: redis.Redis, raw_client: redis.Redis, records: list[JobRecord]
+) -> None:
+    """While a newer version is rolled out, its jobs may be unreadable to an older one."""
+    newer, plain = records[0].id, records[1].id
+    for job in (newer, plain):
+        store.note_objects(job)
+    text_client.hset(f"job:{newer}", "stage", '"of a newer version"')
+    store.cancel(plain)
+    assert tidied_up(store, raw_client, timedelta(days=36500)) == ([], {plain: None})
+
+
+def test_what_can_be_read_is_not_dropped(store: JobStore, records: list[JobRecord]) -> None:
+    with pytest.raises(Conflict):
+        store.drop(records[0].id)
+    with pytest.raises(NotFound):
+        store.drop("f" * 32)

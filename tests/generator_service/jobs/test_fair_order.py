@@ -71,20 +71,53 @@ def test_high_before_normal_before_low(order: FairOrder) -> None:
     assert take_all(order) == ["a-2-high", "a-1-normal", "a-0-low"]
 
 
-def test_ten_to_one_so_that_low_does_not_starve(order: FairOrder) -> None:
-    put(order, "a-0-low", *(f"a-{number}-normal" for number in range(30)))
-    # The tenth normal one and the first low one are due at once: either may be first.
-    assert order.position("a-0-low") in (9, 10)
-    put(order, *(f"a-{number}-high" for number in range(300)))
-    assert order.position("a-0-low") in range(108, 111)
-    served = Counter(job.rpartition("-")[2] for job in take_all(order)[:111])
-    assert served["low"] == 1
-    assert served["normal"] in (9, 10, 11)
+def test_a_high_job_goes_by_its_owners_normal_ones(order: FairOrder) -> None:
+    put(order, *(f"a-{number}" for number in range(30)), "a-30-high")
+    assert order.position("a-30-high") == 0
 
 
-def test_the_priority_of_one_owner_does_not_starve_another(order: FairOrder) -> None:
-    put(order, *(f"a-{number}-high" for number in range(100)), "b-0")
-    assert order.position("b-0") in (9, 10)
+def test_who_calls_every_job_high_is_served_no_more_than_others(order: FairOrder) -> None:
+    put(order, *(f"a-{number}-high" for number in range(100)), *(f"b-{number}" for number in range(100)))
+    put(order, *(f"c-{number}-low" for number in range(100)))
+    assert Counter(job[0] for job in take_all(order)[:99]) == {"a": 33, "b": 33, "c": 33}
+
+
+def test_high_jobs_are_paid_with_the_turns_of_the_same_owners_others(order: FairOrder) -> None:
+    put(order, *(f"a-{number}-high" for number in range(10)), *(f"a-{number}" for number in range(10, 20)))
+    put(order, *(f"b-{number}" for number in range(20)))
+    served = take_all(order)
+    assert Counter(job[0] for job in served[:20]) == {"a": 10, "b": 10}
+    assert [job for job in served if job[0] == "a"] == [
+        *(f"a-{number}-high" for number in range(10)),
+        *(f"a-{number}" for number in range(10, 20)),
+    ]
+
+
+def test_what_waits_already_keeps_its_turns(order: FairOrder) -> None:
+    for priority in ("low", "normal", "high"):
+        put(order, *(f"a-{number}{priority}-{priority}" for number in range(10)))
+    put(order, *(f"b-{number}" for number in range(30)))
+    assert Counter(job[0] for job in take_all(order)[:40]) == {"a": 30, "b": 10}
+
+
+def test_but_a_stream_of_jobs_of_all_priorities_is_served_as_any_other(order: FairOrder) -> None:
+    put(order, *(f"b-{number}" for number in range(200)))
+    served: list[str] = []
+    for number in range(200):  # whoever sends them has six of them waiting at most
+        if sum(job[0] == "a" for job in order.ids()) < 6:
+            put(order, f"a-{number}-{('low', 'normal', 'high')[number % 3]}")
+        served.append(str(order.take(1)))
+    assert 45 <= sum(job[0] == "a" for job in served[-100:]) <= 55
+    assert {job.rpartition("-")[2] for job in served[-100:] if job[0] == "a"} == {"low", "normal", "high"}
+
+
+def test_low_jobs_do_not_starve(order: FairOrder) -> None:
+    put(order, "a-0-low")
+    for number in range(1, 10):
+        put(order, f"a-{number}-high", f"b-{number}-high")
+        if order.take(1) == "a-0-low":
+            break
+    assert number <= 5
 
 
 def test_first_is_before_all_others_and_costs_its_owner_no_turn(order: FairOrder) -> None:
@@ -134,10 +167,10 @@ def test_what_is_withdrawn_does_not_wait(order: FairOrder, raw_client: redis.Red
 
 def test_turns_that_are_past_are_forgotten_and_change_nothing(order: FairOrder, raw_client: redis.Redis) -> None:
     put(order, "a-0", "b-0", "b-1", "b-2")
-    order.take(1), order.take(1)  # the turns of a-0 and b-0: now is 0.1
-    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal a", b"normal b"}
+    order.take(1), order.take(1)  # the turns of a-0 and b-0: now is 1 1/3
+    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal a", b"low a", b"normal b", b"low b"}
     order.tidy_up()
-    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal b"}  # whose last turn is yet to come
+    assert set(raw_client.hkeys("turns:plan")) == {b"now", b"normal b", b"low b"}  # whose last turn is yet to come
     put(order, "a-1", "b-3")
     assert sorted(order.ids()[:2]) == ["a-1", "b-1"]
     assert order.ids()[2:] == ["b-2", "b-3"]

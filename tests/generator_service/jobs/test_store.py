@@ -400,7 +400,7 @@ def test_a_report_on_a_deleted_job_leaves_nothing(
     store.delete(job)
     with pytest.raises(NotFound):
         store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.5, step=2)
-    assert dump(text_client) == {"jobs:stored": {job}}
+    assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}}
 
 
 # deleting
@@ -413,7 +413,7 @@ def test_delete_takes_ended_jobs_and_nothing_remains_but_a_note_to_look_after_th
     job = in_status(store, make_record(), status, plan)
     if status.is_terminal:
         store.delete(job)
-        assert dump(text_client) == {"jobs:stored": {job}}
+        assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}}
         assert store.leftovers() == {job: None}
         with pytest.raises(NotFound):
             store.get(job)
@@ -430,7 +430,7 @@ def test_delete_takes_the_plan_too(
     store.create(record, plan)
     store.cancel(record.id)
     store.delete(record.id)
-    assert dump(text_client) == {"jobs:stored": {record.id}}
+    assert dump(text_client) == {"jobs:stored": {record.id}, "jobs:owners": {"anyone"}}
 
 
 def test_delete_of_an_unknown_job(store: JobStore) -> None:

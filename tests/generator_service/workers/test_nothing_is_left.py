@@ -181,9 +181,17 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     wait_until(lambda: in_queues(delivery) == [])
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     statuses = {f":{record.status}" for record in records} | {""}
-    indices = {"jobs:ended"} | {index + status for index in ("jobs", "jobs:of:anyone") for status in statuses}
+    indices = {"jobs:ended", "jobs:owners"} | {
+        index + status for index in ("jobs", "jobs:of:anyone") for status in statuses
+    }
     left = {f"job:{record.id}" for record in records} | plans | indices
     assert of_jobs(text_client) == left
+
+    # Broken, and in every list still: one is gone, one says no more whose it is, one has not ended.
+    waiting = life.job(Stage.SAMPLING, backbone="emoji-world")
+    text_client.delete(f"job:{plain}")
+    text_client.hset(f"job:{rendered_twice}", "owner", "{")
+    text_client.hset(f"job:{waiting}", "settings", "{}")
 
     # Expired.
     for worker in life.workers:

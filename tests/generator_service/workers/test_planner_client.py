@@ -9,7 +9,7 @@ import pytest
 
 from deploy.servers import free_ports
 from generator_service.jobs.record import JobRecord
-from generator_service.workers.planner_client import Gone, PlannerClient
+from generator_service.workers.planner_client import PlannerClient, PlannerGone
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
@@ -61,7 +61,7 @@ def test_an_invalid_order_is_the_callers_fault(planner: Any, answer: Any, submit
 @pytest.mark.parametrize("error", [PlannerUnavailable("starting"), LanguageModelUnavailable("no vLLM")])
 def test_who_is_not_ready_is_asked_once(error: ServiceError, planner: Any, answer: Any, submit: Submit) -> None:
     planner.answers = [answer.problem(error)]
-    with pytest.raises(Gone) as caught:
+    with pytest.raises(PlannerGone) as caught:
         ask(planner, submit())
     assert (type(caught.value.reason), caught.value.reason.detail) == (type(error), error.detail)
     assert len(planner.orders) == 1
@@ -70,13 +70,13 @@ def test_who_is_not_ready_is_asked_once(error: ServiceError, planner: Any, answe
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_gateway_without_planner_is_not_ready(status: int, planner: Any, answer: Any, submit: Submit) -> None:
     planner.answers = [answer(status, b"<html>oops</html>", "text/html")]
-    with pytest.raises(Gone, match="not ready"):
+    with pytest.raises(PlannerGone, match="not ready"):
         ask(planner, submit())
 
 
 def test_while_the_token_is_changed_no_job_is_lost(planner: Any, answer: Any, submit: Submit, plan: Plan) -> None:
     planner.answers = [answer.problem(Unauthenticated("plans are made for those who show the planner's token"))]
-    with pytest.raises(Gone, match="refuses this worker's token"):
+    with pytest.raises(PlannerGone, match="refuses this worker's token"):
         ask(planner, submit())
     planner.answers = [*planner.answers, answer.plan(plan)]
     assert ask(planner, submit()) == plan
@@ -84,7 +84,7 @@ def test_while_the_token_is_changed_no_job_is_lost(planner: Any, answer: Any, su
 
 def test_nobody_listens(planner: Any, submit: Submit) -> None:
     planner.url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(Gone, match="does not answer"):
+    with pytest.raises(PlannerGone, match="does not answer"):
         ask(planner, submit())
 
 
