@@ -36,10 +36,11 @@ from shared.plan import Plan
 from shared.wire import WireModel
 
 PLAIN = "plain"
+REGIONAL = "R&P"
 CEILING = "ceiling: the plan drawn, through the VAE"
 ROWS: dict[str, GuidanceParameters] = {
     PLAIN: OFF,
-    "R&P": GuidanceParameters(branches=()),
+    REGIONAL: GuidanceParameters(branches=()),
     "R&P + RCG": GuidanceParameters(branches=("rcg",)),
     "R&P + GIG": GuidanceParameters(branches=("gig",)),
     "R&P + SDG": GuidanceParameters(branches=("sdg",)),
@@ -65,7 +66,9 @@ class Row(WireModel):
     metrics: dict[str, Estimate | None]
     """None for a question that arose in no clip."""
     against_plain: dict[str, Estimate | None]
-    """Paired differences: an interval clear of 0 is a difference."""
+    """Paired differences: an interval clear of 0 is a difference.  Empty for plain and the ceiling."""
+    against_regional: dict[str, Estimate | None]
+    """What the branches add to R&P alone: likewise, and empty for R&P too."""
 
 
 class Ablation(WireModel):
@@ -185,20 +188,23 @@ def _detector() -> Detector:
 
 
 def _rows(setting: Setting, done: Done) -> list[Row]:
-    plain = {name: _table(done, PLAIN, name, setting) for name in MEASURES}
-    rows = []
-    for row in (*setting.rows, CEILING):
-        tables = {name: _table(done, row, name, setting) for name in MEASURES}
-        rows.append(
-            Row(
-                name=row,
-                metrics={name: estimate(table) for name, table in tables.items()},
-                against_plain={}
-                if row in (PLAIN, CEILING)
-                else {name: paired_difference(table, plain[name]) for name, table in tables.items()},
-            )
+    def against(row: str, other: str, without: tuple[str, ...]) -> dict[str, Estimate | None]:
+        if row in without or other not in setting.rows:
+            return {}
+        return {name: paired_difference(table(row, name), table(other, name)) for name in MEASURES}
+
+    def table(row: str, name: str) -> Table:
+        return _table(done, row, name, setting)
+
+    return [
+        Row(
+            name=row,
+            metrics={name: estimate(table(row, name)) for name in MEASURES},
+            against_plain=against(row, PLAIN, (PLAIN, CEILING)),
+            against_regional=against(row, REGIONAL, (PLAIN, REGIONAL, CEILING)),
         )
-    return rows
+        for row in (*setting.rows, CEILING)
+    ]
 
 
 def _table(done: Done, row: str, measure_name: str, setting: Setting) -> Table:

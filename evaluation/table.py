@@ -1,4 +1,4 @@
-"""An ablation as a Markdown table: a line for each row, bold where it differs from plain for the better."""
+"""An ablation as a Markdown table: a line for each row, marked where it differs from plain, and from R&P alone."""
 
 from evaluation.ablation import Ablation, Row
 from evaluation.measures import MEASURES
@@ -10,7 +10,7 @@ def markdown(ablation: Ablation) -> str:
     lines = [
         f"{setting.backbone}, {setting.prompts} prompts ({setting.half} half), {setting.seeds} seeds each, "
         f"weights {setting.weights[:19]}; mean and half the width of its 95 % interval; ↑ more is better, ↓ less; "
-        "**bold**: better than plain, *italic*: worse, the paired interval clear of 0",
+        "**bold**: better than plain, *italic*: worse; ▲ better than R&P alone, ▽ worse: paired intervals clear of 0",
         "",
         "| " + " | ".join(["", *(_title(name) for name in MEASURES)]) + " |",
         "| --- |" + " --- |" * len(MEASURES),
@@ -29,13 +29,10 @@ def _cell(row: Row, name: str) -> str:
     if value is None:
         return "–"
     text = f"{value.mean:.3f} ± {(value.high - value.low) / 2:.3f}"
-    match _verdict(row.against_plain.get(name), MEASURES[name].higher_is_better):
-        case True:
-            return f"**{text}**"
-        case False:
-            return f"*{text}*"
-        case None:
-            return text
+    upwards = MEASURES[name].higher_is_better
+    emphasis = {True: "**", False: "*", None: ""}[_verdict(row.against_plain.get(name), upwards)]
+    mark = {True: " ▲", False: " ▽", None: ""}[_verdict(row.against_regional.get(name), upwards)]
+    return f"{emphasis}{text}{emphasis}{mark}"
 
 
 def _verdict(difference: Estimate | None, higher_is_better: bool | None) -> bool | None:
