@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evaluation import attention_mass
-from evaluation.ablation import run, setting_of
+from evaluation.ablation import ROWS, run, setting_of
 from evaluation.prompts import Half
 from evaluation.strips import side_by_side
 from evaluation.table import markdown
 from generator_service.backbones.specs import EMOJI_WORLD
+from generator_service.guidance.parameters import GuidanceParameters
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -21,6 +23,17 @@ QUICK_PROMPTS = 12
 
 Backbone = Annotated[str, typer.Option(help="Whose things can be found in its videos: emoji-world.")]
 HalfOption = Annotated[Half, typer.Option(help="tune: to choose defaults on; report: for figures that are told.")]
+
+
+RowsOption = Annotated[str, typer.Option(help="Rows of the ablation, commas between.")]
+
+
+def _known(rows: str) -> list[str]:
+    names = rows.split(",")
+    for name in names:
+        if name not in ROWS:
+            raise typer.BadParameter(f"Got {name!r} but expected some of {', '.join(ROWS)}", param_hint="--rows")
+    return names
 
 
 @app.callback()
@@ -36,13 +49,22 @@ def ablation(
     seeds: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK_PROMPTS} prompts, one seed.")] = False,
     half: HalfOption = "report",
+    guidance: Annotated[
+        str, typer.Option(help="Parameters of every row but plain, as JSON: '{\"strength\": 1.0}'.", metavar="JSON")
+    ] = "{}",
+    rows: RowsOption = ",".join(ROWS),
     processes: Annotated[int, typer.Option(min=1, help="Of one thread each.")] = os.cpu_count() or 1,
 ) -> None:
     """What each part of guidance does: the rows of the paper's Table 3, with 95 % intervals, paired against plain."""
     console = Console(stderr=True)
     if backbone != EMOJI_WORLD.name:
         raise typer.BadParameter(f"Got {backbone!r} but expected {EMOJI_WORLD.name}", param_hint="--backbone")
-    setting = setting_of(backbone, half, QUICK_PROMPTS if quick else prompts, 1 if quick else seeds)
+    try:
+        given = GuidanceParameters.model_validate_json(guidance)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error), param_hint="--guidance") from error
+    chosen = {name: ROWS[name] for name in _known(rows)}
+    setting = setting_of(backbone, half, QUICK_PROMPTS if quick else prompts, 1 if quick else seeds, chosen, given)
     columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("")
@@ -57,12 +79,12 @@ def ablation(
 def compare(
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
     prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
-    rows: Annotated[str, typer.Option(help="Rows of the ablation, commas between.")] = "plain,R&P,all",
+    rows: RowsOption = "plain,R&P,all",
     seed: Annotated[int, typer.Option(help="Of every video.")] = 0,
     half: HalfOption = "report",
 ) -> None:
     """Film strips side by side: the same prompts, plans and seed."""
-    side_by_side(half, prompts, rows.split(","), seed).save(out, optimize=True)
+    side_by_side(half, prompts, _known(rows), seed).save(out, optimize=True)
 
 
 @app.command()

@@ -49,6 +49,9 @@ ROWS: dict[str, GuidanceParameters] = {
 }
 """What is not given here is the backbone's own default."""
 
+AS_IT_SHIPS = GuidanceParameters()
+"""Gives nothing: the backbone's own defaults."""
+
 
 class Setting(WireModel):
     """What is measured: a file of another setting is not gone on with."""
@@ -91,10 +94,17 @@ Done = dict[tuple[str, int, int], Measures]
 
 
 def setting_of(
-    backbone: str, half: Half, prompts: int, seeds: int, rows: Mapping[str, GuidanceParameters] = ROWS
+    backbone: str,
+    half: Half,
+    prompts: int,
+    seeds: int,
+    rows: Mapping[str, GuidanceParameters] = ROWS,
+    guidance: GuidanceParameters = AS_IT_SHIPS,
 ) -> Setting:
+    """guidance: in every row, what the row itself does not give."""
     spec = BACKBONES[backbone]
-    given = {name: parameters.over(spec.guidance) for name, parameters in rows.items()}
+    defaults = guidance.over(spec.guidance)
+    given = {name: parameters.over(defaults) for name, parameters in rows.items()}
     weights = backbone_of(backbone).setup.weights_revision
     return Setting(backbone=backbone, weights=weights, half=half, prompts=prompts, seeds=seeds, rows=given)
 

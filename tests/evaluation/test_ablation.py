@@ -10,6 +10,7 @@ from evaluation.prompts import held_out_captions
 from evaluation.statistics import Estimate
 from evaluation.table import markdown
 from generator_service.backbones.specs import EMOJI_WORLD
+from generator_service.guidance.parameters import GuidanceParameters
 
 SOME = {name: ROWS[name].model_copy(update={}) for name in (PLAIN, REGIONAL, "all")}
 
@@ -48,6 +49,13 @@ def test_a_run_goes_on_where_it_was_and_comes_to_the_same(setting: Setting, firs
     run(setting, out, 1, lambda done, total: told.append((done, total)))
     assert told == [(7, 8), (8, 8)]
     assert out.read_bytes() == first_run.read_bytes()
+
+
+def test_guidance_that_is_given_is_every_row_s_but_plain_s() -> None:
+    given = GuidanceParameters(strength=1.0, branches=("sdg",))
+    rows = setting_of("emoji-world", "tune", prompts=2, seeds=1, guidance=given).rows
+    assert rows[PLAIN].is_off
+    assert rows["R&P + GIG"] == EMOJI_WORLD.guidance.model_copy(update={"branches": ("gig",), "strength": 1.0})
 
 
 def test_a_journal_of_another_setting_is_refused(first_run: Path) -> None:
