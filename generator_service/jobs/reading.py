@@ -54,7 +54,8 @@ class Found:
         """Raises NotFound."""
         record = record_of(self.job_id, self.fields)
         waits = record.status is JobStatus.QUEUED
-        return Look(record, self.places[QUEUES.index(queue_of(record))] if waits else None)
+        places = dict(zip(QUEUES, self.places, strict=True))
+        return Look(record, places.get(queue_of(record)) if waits else None)  # a newer version may have more queues
 
 
 NOTHING: Final = Found("", {}, ())

@@ -54,6 +54,16 @@ def test_a_job_that_is_in_no_queue_has_no_place(redis_url: str, store: JobStore,
     assert look_at(redis_url, record.id) == [Look(record, None)]
 
 
+def test_a_job_for_a_backbone_that_a_newer_version_has_added(
+    redis_url: str, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    record = make_record(stage=Stage.SAMPLING)
+    record = record.model_copy(update={"settings": record.settings.model_copy(update={"backbone": "newer"})})
+    store.create(record, None)
+    delivery.enqueue(record)
+    assert look_at(redis_url, record.id) == [Look(record, None)]
+
+
 def test_an_unknown_job(redis_url: str) -> None:
     with pytest.raises(NotFound):
         look_at(redis_url, "0" * 32)
