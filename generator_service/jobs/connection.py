@@ -23,6 +23,9 @@ SERVING_SECONDS: Final = 2.0
 ASYNC_CONNECTIONS: Final = 32
 """Of one event loop; who wants more waits."""
 
+BROKEN_TEXT: Final = "replace"
+"""What bytes that are no text are read as: what has them cannot be read, as one thing among many."""
+
 _BROKEN: Final = (redis.ConnectionError,)
 """Is tried again at once, since a restart breaks connections; silence is not."""
 _SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
@@ -40,6 +43,7 @@ def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
         return redis.Redis.from_url(
             address,
             decode_responses=decode,
+            encoding_errors=BROKEN_TEXT,
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=ANSWER_SECONDS,
             health_check_interval=30,
@@ -52,6 +56,7 @@ def connect_serving(url: SecretStr, *, decode: bool) -> redis.Redis:
         return redis.Redis.from_url(
             address,
             decode_responses=decode,
+            encoding_errors=BROKEN_TEXT,
             socket_connect_timeout=SERVING_SECONDS,
             socket_timeout=SERVING_SECONDS,
             retry=Retry(NoBackoff(), 1, _BROKEN),
@@ -64,6 +69,7 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             address,
             decode_responses=True,
+            encoding_errors=BROKEN_TEXT,
             socket_connect_timeout=SERVING_SECONDS,
             socket_timeout=SERVING_SECONDS,
             retry=AsyncRetry(NoBackoff(), 1, _BROKEN),

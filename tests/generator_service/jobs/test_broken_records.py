@@ -1,15 +1,19 @@
 """Records and messages that cannot be read: an older version's, a newer one's, or nobody's."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 import redis
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
 from generator_service.jobs.janitor import Janitor
+from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
@@ -29,10 +33,18 @@ def records(store: JobStore, make_record: MakeRecord) -> list[JobRecord]:
 
 @pytest.mark.parametrize(
     ("field", "text"),
-    [("status", '"nonsense"'), ("settings", "{"), ("owner", ""), ("owner", "[1]"), ("created_at", None), ("id", None)],
+    [
+        ("status", '"nonsense"'),
+        ("status", b'"\xff"'),
+        ("settings", "{"),
+        ("owner", ""),
+        ("owner", "[1]"),
+        ("created_at", None),
+        ("id", None),
+    ],
 )
 def test_a_broken_record_hides_no_other(
-    store: JobStore, text_client: redis.Redis, records: list[JobRecord], field: str, text: str | None
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord], field: str, text: str | bytes | None
 ) -> None:
     first, broken, last = (record.id for record in records)
     if text is None:
@@ -54,6 +66,18 @@ def test_a_broken_record_blinds_no_watchdog(
         store.start(record.id, worker="w1", stage=Stage.PLANNING)
     text_client.hset(f"job:{records[0].id}", "stage", "sampling")
     assert {record.id for record in store.held()} == {records[1].id, records[2].id}
+
+
+def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str, raw_client: redis.Redis) -> None:
+    raw_client.hset("job:1", "status", b'"\xff"')
+
+    async def found() -> dict[str, str]:
+        async with connect_async(SecretStr(redis_url)) as client:
+            return (await Reader(client).find("1")).fields
+
+    assert asyncio.run(found()) == {"status": '"\ufffd"'}
+    with connect_serving(SecretStr(redis_url), decode=True) as client:
+        assert client.hget("job:1", "status") == '"\ufffd"'
 
 
 def test_a_field_of_a_newer_version_is_passed_over(
