@@ -79,7 +79,8 @@ class Settings(Environment):
     planner_token: SecretStr | None = None
     """What the planner asks for, if it does: its PLANNER_TOKEN."""
     planner_patience: Annotated[float, Field(ge=0)] = 600.0
-    """Seconds for which a job is tried again whose planner, or its language model, is gone; then it fails."""
+    """Seconds for which a job is tried again whose planner, or its language model, is gone; then it fails.  What counts
+    is its tries and the pauses after them, not its turns in the queue."""
     planner_timeout: float = 400.0
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""

@@ -1,6 +1,6 @@
 """The job record: the truth about a job, kept in Redis by `store.py`, and the answer of `GET /jobs/{id}`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
@@ -37,6 +37,8 @@ class Missing(WireModel):
     message: str
     since: datetime
     """When the job first found it gone."""
+    seconds: float
+    """For how long the job has done without, in tries and the pauses after them, not in turns in the queue."""
 
 
 class Results(WireModel):
@@ -117,3 +119,8 @@ class JobRecord(WireModel):
     error: JobError | None = None
     diagnostics: Diagnostics = Diagnostics()
     results: Results | None = None
+
+    def waited(self, now: datetime) -> timedelta:
+        """For what is missing, this try included."""
+        before = timedelta(0) if self.waiting_for is None else timedelta(seconds=self.waiting_for.seconds)
+        return before + (timedelta(0) if self.running_since is None else now - self.running_since)

@@ -274,7 +274,8 @@ class JobStore:
         def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             since = now if record.waiting_for is None else record.waiting_for.since
-            waiting_for = Missing(code=missing.code, message=missing.detail, since=since)
+            seconds = (record.waited(now) + pause).total_seconds()
+            waiting_for = Missing(code=missing.code, message=missing.detail, since=since, seconds=seconds)
             return {**_queued_again(record, now + pause), "waiting_for": waiting_for}
 
         return self._move("postpone", job_id, JobStatus.QUEUED, changes)

@@ -72,8 +72,7 @@ class PlanWorker:
         try:
             return self.planner.plan(record, lambda: self._require_wanted(record))
         except PlannerGone as gone:
-            since = record.waiting_for and record.waiting_for.since
-            waited = datetime.now(UTC) - since if since else timedelta(0)
+            waited = record.waited(datetime.now(UTC))
             if waited >= self.patience:
                 seconds = waited.total_seconds()
                 raise type(gone.reason)(f"{gone.reason.detail}; given up after {seconds:.0f} s") from gone

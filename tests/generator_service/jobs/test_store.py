@@ -325,21 +325,28 @@ def test_a_job_handed_back_has_lost_no_attempt_and_no_progress(
     assert again.retry_at == again.updated_at  # at once
 
 
-def test_a_postponed_job_says_what_was_gone_and_since_when_until_it_was_there(
-    store: JobStore, make_record: MakeRecord, plan: Plan
+def test_a_postponed_job_says_what_was_gone_and_for_how_long_until_it_was_there(
+    text_client: redis.Redis, make_record: MakeRecord, plan: Plan
 ) -> None:
+    """It is tried for 20 s, paused for 3 s, waits in the queue for 11 minutes, and is tried for 1 s."""
+    now = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    store = JobStore(text_client, now=lambda: now)
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
+    now += timedelta(seconds=20)
     first = store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
     since = first.updated_at
     assert first == store.get(job)
     assert (first.status, first.stage, first.attempt, first.worker) == (JobStatus.QUEUED, Stage.PLANNING, 1, None)
     assert first.retry_at == since + timedelta(seconds=3)
-    assert first.waiting_for == Missing(code="language_model_unavailable", message="no vLLM", since=since)
+    assert first.waiting_for == Missing(code="language_model_unavailable", message="no vLLM", since=since, seconds=23)
 
+    now += timedelta(seconds=3)
     store.deliver(first)
+    now += timedelta(minutes=11)
     assert store.start(job, worker="w2", stage=Stage.PLANNING).waiting_for == first.waiting_for
+    now += timedelta(seconds=1)
     second = store.postpone(job, PlannerUnavailable("no planner"), worker="w2", pause=timedelta(0))
-    assert second.waiting_for == Missing(code="planner_unavailable", message="no planner", since=since)
+    assert second.waiting_for == Missing(code="planner_unavailable", message="no planner", since=since, seconds=24)
 
     store.start(job, worker="w3", stage=Stage.PLANNING)
     assert store.hand_over(job, plan, worker="w3", progress=0.05, seconds=1.0).waiting_for is None

@@ -84,9 +84,9 @@ def test_while_its_planner_is_gone_a_job_is_put_aside_and_the_next_one_is_planne
 
 
 def waited(seconds: float) -> dict[str, Any]:
-    """What the record of a job says that has waited for so long already."""
-    since = datetime.now(UTC) - timedelta(seconds=seconds)
-    return {"waiting_for": {"code": "planner_unavailable", "message": "gone", "since": since}}
+    """What the record of a job says that has done without its planner for so long, and was in the queue for hours."""
+    since = datetime.now(UTC) - timedelta(hours=2)
+    return {"waiting_for": {"code": "planner_unavailable", "message": "gone", "since": since, "seconds": seconds}}
 
 
 @pytest.mark.parametrize(("seconds", "pause"), [(0.2, 1.0), (4.0, 4.0), (100.0, 10.0)])
