@@ -16,7 +16,7 @@ LINE_SHARE: Final = 0.1
 def describe(job: JobView) -> str:
     """What happens to the job now: "sampling, step 3 of 25"."""
     match job.status:
-        case JobStatus.QUEUED if job.waiting_for is not None:
+        case JobStatus.QUEUED if job.waiting_for is not None and job.retry_at is not None:
             return f"waiting until it can be tried again: {job.waiting_for.message}"
         case JobStatus.QUEUED:
             purpose = "a plan" if job.stage is Stage.PLANNING else "rendering"

@@ -253,7 +253,8 @@ def test_what_is_told_of_each_state(api):
     assert describe(view(api, stage=Stage.SAMPLING, queue_position=0)) == "waiting for rendering"
     since = datetime(2026, 3, 1, tzinfo=UTC)
     gone = Missing(code="language_model_unavailable", message="no vLLM", since=since, seconds=1.0)
-    assert describe(view(api, waiting_for=gone)) == "waiting until it can be tried again: no vLLM"
+    assert describe(view(api, waiting_for=gone, retry_at=since)) == "waiting until it can be tried again: no vLLM"
+    assert describe(view(api, waiting_for=gone, queue_position=2)) == "waiting for a plan, 2 before it"
     assert describe(view(api, **sampling)) == "sampling, step 3 of 25"
     assert describe(view(api, status=JobStatus.RUNNING, stage=Stage.STORING)) == "storing"
     assert describe(view(api, status=JobStatus.CANCELING, stage=Stage.SAMPLING)) == "canceling"
