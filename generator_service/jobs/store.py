@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 
 import redis
 from pydantic import ValidationError
+from pydantic_core import from_json
 from redis.client import Pipeline
 
 from generator_service.jobs import outbox
@@ -585,9 +586,9 @@ def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     try:  # fields that a newer version has added are passed over: while it is rolled out, both read the same records
-        known = (f'"{name}":{text}' for name, text in fields.items() if name in JobRecord.model_fields)
-        return JobRecord.model_validate_json(f"{{{','.join(known)}}}")
-    except ValidationError as error:
+        known = {name: from_json(text) for name, text in fields.items() if name in JobRecord.model_fields}
+        return JobRecord.model_validate(known)
+    except ValueError as error:  # no JSON, or not what belongs there
         raise NotFound(f"the record of job '{job_id}' cannot be read") from error
 
 

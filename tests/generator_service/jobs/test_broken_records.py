@@ -37,6 +37,7 @@ def records(store: JobStore, make_record: MakeRecord) -> list[JobRecord]:
         ("status", '"nonsense"'),
         ("status", b'"\xff"'),
         ("settings", "{"),
+        ("step", '3,"owner":"bob"'),
         ("owner", ""),
         ("owner", "[1]"),
         ("created_at", None),
