@@ -6,6 +6,7 @@
     jobs:{status}       the same, of the jobs in that status
     jobs:of:{owner}, jobs:of:{owner}:{status}   the same, of one owner's jobs
     jobs:owners         set of all who have jobs: by it a job is found whose record does not say whose it is
+    jobs:put_aside:{queue}   sorted set of the ids of queued jobs that go into that queue later, by when (`retry_at`)
     jobs:ended          sorted set of the ids of those in a terminal state, by time of their end
     jobs:stored         set of the ids of jobs for which object storage may hold more than their results
     jobs:tidying        there while a round of tidying up is somebody's
@@ -28,6 +29,7 @@ from redis.client import Pipeline
 
 from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
+from generator_service.jobs.delivery import QUEUES, queue_of
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results
 from generator_service.jobs.states import MOVES, JobStatus, Stage
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable
@@ -58,6 +60,17 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 
+_TAKE_DUE = """
+local due = {}
+for _, key in ipairs(KEYS) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+    redis.call('ZREM', key, id)
+    table.insert(due, id)
+  end
+end
+return due
+"""
+
 _FORGET_OWNER = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
 """
@@ -86,6 +99,7 @@ class JobStore:
         self._redis = redis_client
         self._create = redis_client.register_script(_CREATE)
         self._report = redis_client.register_script(_REPORT)
+        self._take_due = redis_client.register_script(_TAKE_DUE)
         self._forget_owner = redis_client.register_script(_FORGET_OWNER)
         self._now = now
 
@@ -140,9 +154,19 @@ class JobStore:
         return tuple(_readable(zip(wanted, hashes, strict=True)))
 
     def queued(self, *, outside: Iterable[str] = ()) -> frozenset[str]:
-        """The ids of all queued jobs, those in the sorted sets `outside` left out."""
+        """The ids of all queued jobs, those that are put aside or in the sorted sets `outside` left out."""
+        keys = [_index(JobStatus.QUEUED), *outside, *map(_put_aside, QUEUES)]
         with answering():
-            return frozenset(cast(list[str], self._redis.zdiff([_index(JobStatus.QUEUED), *outside])))
+            return frozenset(cast(list[str], self._redis.zdiff(keys)))
+
+    def take_due(self, limit: int) -> tuple[JobRecord, ...]:
+        """Of the jobs that are put aside for each queue, the first `limit` whose time has come.
+
+        Of all who ask, one gets them, and is to `deliver` them: they are put aside no more.
+        """
+        with answering():
+            ids = self._take_due(keys=[*map(_put_aside, QUEUES)], args=[_score(self._now()), limit])
+        return self.some(cast(list[str], ids))
 
     def ended(self, *, inside: Iterable[str]) -> frozenset[str]:
         """The ids in the sorted sets `inside` of jobs that have ended or are deleted."""
@@ -429,7 +453,8 @@ class JobStore:
             for owner in (None, *owners):
                 for status in (None, *JobStatus):
                     pipeline.zrem(_index(status, owner), job_id)
-            pipeline.zrem(_ENDED, job_id)
+            for key in (_ENDED, *map(_put_aside, QUEUES)):
+                pipeline.zrem(key, job_id)
             outbox.forget(pipeline, job_id)
             pipeline.sadd(_STORED, job_id)
 
@@ -512,6 +537,10 @@ class JobStore:
                 pipeline.zrem(index, job_id)
             for index in _indexes_by_status(record, status):
                 pipeline.zadd(index, {job_id: _score(record.created_at)})
+            if record.retry_at is not None:
+                pipeline.zrem(_put_aside(queue_of(record)), job_id)
+            if moved.retry_at is not None:
+                pipeline.zadd(_put_aside(queue_of(moved)), {job_id: _score(moved.retry_at)})
             if moved.finished_at is not None:
                 pipeline.zadd(_ENDED, {job_id: _score(moved.finished_at)})
             outbox.enter(pipeline, moved)
@@ -562,6 +591,10 @@ def _plan(job_id: str) -> str:
 def _index(status: JobStatus | None, owner: str | None = None) -> str:
     jobs = "jobs" if owner is None else f"jobs:of:{owner}"
     return jobs if status is None else f"{jobs}:{status}"
+
+
+def _put_aside(queue: str) -> str:
+    return f"jobs:put_aside:{queue}"
 
 
 def _indexes(record: JobRecord) -> tuple[str, ...]:

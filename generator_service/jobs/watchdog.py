@@ -5,7 +5,7 @@ Every API and every worker that plans or renders runs one.  All see the same; th
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -21,6 +21,8 @@ from shared.errors import Conflict, NotFound
 FIRST_PAUSE: Final = timedelta(seconds=1)
 """Before the second attempt; twice as long before each further one."""
 LONGEST_PAUSE: Final = timedelta(minutes=1)
+AT_ONCE: Final = 200
+"""Jobs that were put aside, for each queue, in one look: what is left waits for another watchdog, or the next look."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +65,8 @@ class Watchdog(Routine):
             self._watching_since = begin
             self._suspected = {}
         self._looked_at = float("-inf")  # until this look has come to its end
+        for record in sorted(self._store.take_due(AT_ONCE), key=_age):
+            self._deliver(record)
         held = self._store.held()  # before the workers: who takes a job meanwhile is not missed among them
         at_work = {worker.name: worker.job for worker in self._workers.workers()}
         abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
@@ -75,13 +79,13 @@ class Watchdog(Routine):
             is_silent = record.worker not in at_work and now - self._watching_since >= self._patience
             if is_silent or self._long_suspected(record, now):
                 self._take_back(record)
-        for record in sorted(unspoken_of, key=lambda record: record.created_at):
-            if record.status is JobStatus.QUEUED and (_is_due(record) or self._long_suspected(record, now)):
+        for record in sorted(unspoken_of, key=_age):
+            if record.status is JobStatus.QUEUED and self._long_suspected(record, now):
                 self._deliver(record)
         self._looked_at = now
 
     def _long_suspected(self, record: JobRecord, now: float) -> bool:
-        return record.retry_at is None and now - self._suspected[_suspect(record)] >= self._patience
+        return now - self._suspected[_suspect(record)] >= self._patience
 
     def _take_back(self, record: JobRecord) -> None:
         pause = min(FIRST_PAUSE * 2 ** (record.attempt - 1), LONGEST_PAUSE)
@@ -118,5 +122,5 @@ def _suspect(record: JobRecord) -> _Suspect:
     return record.id, record.attempt, record.delivery, record.worker
 
 
-def _is_due(record: JobRecord) -> bool:
-    return record.retry_at is not None and record.retry_at <= datetime.now(UTC)
+def _age(record: JobRecord) -> datetime:
+    return record.created_at

@@ -352,6 +352,29 @@ def test_a_postponed_job_says_what_was_gone_and_for_how_long_until_it_was_there(
     assert store.hand_over(job, plan, worker="w3", progress=0.05, seconds=1.0).waiting_for is None
 
 
+def test_jobs_that_are_put_aside_are_taken_once_their_time_has_come_those_first_whose_came_first(
+    text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+) -> None:
+    now = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    store = JobStore(text_client, now=lambda: now)
+
+    def put_aside(seconds: int, stage: Stage = Stage.PLANNING) -> str:
+        job = in_status(store, make_record(stage=stage), JobStatus.QUEUED, plan)
+        store.start(job, worker="w1", stage=stage)
+        return store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=seconds)).id
+
+    third, first, second, _ = [put_aside(seconds) for seconds in (3, 1, 2, 9)]
+    canceled, started = put_aside(1), put_aside(1)
+    store.cancel(canceled)
+    store.start(started, worker="w2", stage=Stage.PLANNING)
+    rendered = put_aside(3, Stage.SAMPLING)
+    assert store.take_due(2) == ()
+    now += timedelta(seconds=3)
+    assert {record.id for record in store.take_due(2)} == {first, second, rendered}  # two for each queue
+    assert store.take_due(2) == (store.get(third),)
+    assert store.take_due(2) == ()
+
+
 def test_a_postponed_job_is_canceled_at_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
     store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
@@ -607,6 +630,7 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.counts(),
         lambda: store.some([UNKNOWN]),
         lambda: store.queued(),
+        lambda: store.take_due(1),
         lambda: store.held(),
         lambda: store.note_objects(UNKNOWN),
         lambda: store.leftovers(),

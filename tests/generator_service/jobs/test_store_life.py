@@ -16,7 +16,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from generator_service.jobs import watchdog as watchdog_module
-from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
+from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, queue_of, render_queue
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
 from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import Diagnostics, JobRecord, Results
@@ -385,7 +385,7 @@ def test_any_order_of_events(
             self.no_job_is_lost_and_each_is_as_expected(records)
             self.records_make_sense(records)
             self.states_follow_one_another_as_they_may_and_ends_are_final(records)
-            self.indices_agree_with_records()
+            self.indices_agree_with_records(records)
 
         def no_job_is_lost_and_each_is_as_expected(self, records: Sequence[JobRecord]) -> None:
             assert {record.id: (record.status, record.worker, record.attempt) for record in records} == {
@@ -414,7 +414,7 @@ def test_any_order_of_events(
                 assert record == before or not before.status.is_terminal
                 self.seen[record.id] = record
 
-        def indices_agree_with_records(self) -> None:
+        def indices_agree_with_records(self, records: Sequence[JobRecord]) -> None:
             expected: dict[str, set[str]] = {"jobs": set(self.expected)}
             for owner in ("ada", "bob"):
                 expected[f"jobs:of:{owner}"] = {job for job, its in self.expected.items() if its.owner == owner}
@@ -423,6 +423,9 @@ def test_any_order_of_events(
                 for owner in ("ada", "bob"):
                     expected[f"jobs:of:{owner}:{status}"] = expected[f"jobs:{status}"] & expected[f"jobs:of:{owner}"]
             expected["jobs:ended"] = {job for job, its in self.expected.items() if its.status.is_terminal}
+            for queue in QUEUES.values():
+                aside = {record.id for record in records if record.retry_at is not None and queue_of(record) == queue}
+                expected[f"jobs:put_aside:{queue}"] = aside
             pipeline = text_client.pipeline(transaction=False)
             for index in expected:
                 pipeline.zrange(index, 0, -1)

@@ -271,6 +271,52 @@ def test_jobs_that_wait_for_a_part_that_is_gone_take_turns_with_others_and_keep_
     }
 
 
+@pytest.fixture
+def postponed(store: JobStore, make_record: MakeRecord) -> Callable[[timedelta], str]:
+    def postponed(pause: timedelta) -> str:
+        record = make_record()
+        store.create(record, None)
+        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+        store.postpone(record.id, LanguageModelUnavailable("no vLLM"), worker="w1", pause=pause)
+        return record.id
+
+    return postponed
+
+
+def test_each_look_takes_a_few_of_those_whose_time_has_come_and_reads_no_others(
+    watchdog: Watchdog, delivery: Delivery, text_client: redis.Redis, postponed: Callable[[timedelta], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def records_read() -> int:
+        stats = text_client.info("commandstats")
+        return int(stats.get("cmdstat_hgetall", {"calls": 0})["calls"])
+
+    monkeypatch.setattr(watchdog_module, "AT_ONCE", 2)
+    for _ in range(7):
+        postponed(timedelta(hours=1))
+    before = records_read()
+    watchdog.look()
+    assert records_read() == before
+    due = [postponed(timedelta(0)) for _ in range(5)]
+    found = []
+    for _ in range(3):
+        watchdog.look()
+        found.append(messages(delivery))
+    assert found == [due[:2], due[:4], due]
+
+
+def test_a_job_lost_with_the_watchdog_that_had_just_taken_it_from_those_put_aside(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, postponed: Callable[[timedelta], str]
+) -> None:
+    job = postponed(timedelta(0))
+    assert [record.id for record in store.take_due(5)] == [job]
+    look(watchdog, clock, BEATS_TO_EXPIRY - 1)
+    assert messages(delivery) == []  # it may be at it
+    look(watchdog, clock, 1)
+    assert messages(delivery) == [job]
+    assert (store.get(job).delivery, store.get(job).retry_at) == (2, None)
+
+
 # many of them
 
 
