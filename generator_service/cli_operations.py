@@ -56,11 +56,12 @@ def lines(found: Overview) -> Iterator[str]:
         ],
     )
     yield from _section(
-        ("queue", "waiting", "running", "oldest waits"),
+        ("queue", "waiting", "put aside", "running", "oldest waits"),
         [
             (
                 name,
                 str(queue.waiting),
+                str(queue.put_aside),
                 str(queue.running),
                 "" if queue.oldest_seconds is None else _span(queue.oldest_seconds),
             )

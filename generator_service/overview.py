@@ -106,8 +106,11 @@ def problems(
         yield f"{part.field}: {part.message}"
     able = {worker.kind if worker.backbone is None else f"{worker.kind}.{worker.backbone}" for worker in workers}
     for name, queue in queues.items():
-        jobs = "1 job waits" if queue.waiting == 1 else f"{queue.waiting} jobs wait"
-        if queue.waiting and name not in able:
+        number = queue.waiting + queue.put_aside
+        jobs = "1 job waits" if number == 1 else f"{number} jobs wait"
+        if queue.put_aside:
+            jobs += f" ({queue.put_aside} put aside)"
+        if number and name not in able:
             yield f"queue {name}: {jobs}, and no worker is there for it"
         elif queue.oldest_seconds is not None and queue.oldest_seconds >= LONG_WAIT_SECONDS:
             yield f"queue {name}: {jobs}, one of them for {queue.oldest_seconds / 60:.0f} minutes"

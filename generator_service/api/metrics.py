@@ -101,13 +101,15 @@ class _ServiceState(Collector):
         by_status = GaugeMetricFamily("generator_jobs", "Jobs that are kept.", labels=["status"])
         for status, count in counts.items():
             by_status.add_metric([status.value], count)
-        waiting = GaugeMetricFamily("generator_queue_length", "Jobs that wait for a worker.", labels=["queue"])
+        waiting = GaugeMetricFamily(
+            "generator_queue_length", "Jobs that wait for a worker, those put aside included.", labels=["queue"]
+        )
         running = GaugeMetricFamily("generator_queue_running", "Jobs that a worker has.", labels=["queue"])
         oldest = GaugeMetricFamily(
             "generator_queue_oldest_seconds", "How long the job has waited that has waited longest.", labels=["queue"]
         )
         for name, load in queues.items():
-            waiting.add_metric([name], load.waiting)
+            waiting.add_metric([name], load.waiting + load.put_aside)
             running.add_metric([name], load.running)
             oldest.add_metric([name], load.oldest_seconds or 0.0)
         alive = _by_kind("generator_workers", "Workers that were heard lately.", workers)

@@ -11,17 +11,19 @@ from generator_service.jobs.store import JobStore
 from shared.wire import WireModel
 
 FRONT: Final = 20
-"""So many jobs at each queue's front, and so many of all that were submitted first, are looked at for the one that has
-waited longest: some at the front were canceled, and some that wait are never let to the front."""
+"""So many jobs at each queue's front, so many put aside and so many of all submitted first are looked at for the one
+that has waited longest: some at the front were canceled, and some that wait are never let to the front."""
 
 
 class QueueLoad(WireModel):
     waiting: int
     """Jobs in the queue."""
+    put_aside: int
+    """Jobs that go back into it by themselves after a pause: what they need is gone, or their worker let go of them."""
     running: int
     """Jobs that a worker has, the silent workers' included."""
     jobs: int
-    """Both: how many workers would be busy if there were enough.  This is what to scale on."""
+    """All three: how many workers would be busy if there were enough.  This is what to scale on."""
     oldest_seconds: float | None
     """How long the job has waited that has waited longest; null where none waits."""
 
@@ -30,15 +32,22 @@ def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, Qu
     """By queue.  Raises Unavailable."""
     running = Counter(map(queue_of, store.held()))
     fronts = delivery.fronts(FRONT)
-    looked_at = {job for _, jobs in fronts.values() for job in jobs} | set(store.first_queued(FRONT))
+    put_aside = store.put_aside(FRONT)
+    looked_at = {job for _, jobs in (*fronts.values(), *put_aside.values()) for job in jobs}
     longest: dict[str, float] = {}
-    for record in store.some(looked_at):
+    for record in store.some(looked_at | set(store.first_queued(FRONT))):
         if record.status is JobStatus.QUEUED:
-            waited = (now - record.updated_at).total_seconds()
+            # One that was put aside has been tried meanwhile, and waits as before.
+            since = record.updated_at if record.waiting_for is None else record.created_at
+            waited = (now - since).total_seconds()
             longest[queue_of(record)] = max(waited, longest.get(queue_of(record), 0.0))
     return {
         name: QueueLoad(
-            waiting=waiting, running=running[name], jobs=waiting + running[name], oldest_seconds=longest.get(name)
+            waiting=waiting,
+            put_aside=aside,
+            running=running[name],
+            jobs=waiting + aside + running[name],
+            oldest_seconds=longest.get(name),
         )
-        for name, (waiting, _) in fronts.items()
+        for (name, (waiting, _)), (aside, _) in zip(fronts.items(), put_aside.values(), strict=True)
     }

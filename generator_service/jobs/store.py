@@ -168,6 +168,16 @@ class JobStore:
             ids = self._take_due(keys=[*map(_put_aside, QUEUES)], args=[_score(self._now()), limit])
         return self.some(cast(list[str], ids))
 
+    def put_aside(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        """For each queue: how many jobs go into it later, and the ids of the first `depth` of them."""
+        with answering():
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in map(_put_aside, QUEUES):
+                pipeline.zcard(key)
+                pipeline.zrange(key, 0, depth - 1)
+            found = iter(pipeline.execute())
+        return {name: (count, tuple(ids)) for name, count, ids in zip(QUEUES, found, found, strict=True)}
+
     def ended(self, *, inside: Iterable[str]) -> frozenset[str]:
         """The ids in the sorted sets `inside` of jobs that have ended or are deleted."""
         unfinished = [_index(status) for status in JobStatus if not status.is_terminal]

@@ -12,6 +12,7 @@ from generator_service.client import Client
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
+from shared.errors import PlannerUnavailable
 
 
 def overview(api):
@@ -39,7 +40,13 @@ def test_load_is_what_waits_and_what_runs(api, plan):
     load = api.http.get("/load").json()
     planning = load["plan"]["any"]
     assert (planning["waiting"], planning["running"], planning["jobs"]) == (2, 1, 3)
-    assert load["render"]["emoji-world"] == {"waiting": 0, "running": 1, "jobs": 1, "oldest_seconds": None}
+    assert load["render"]["emoji-world"] == {
+        "waiting": 0,
+        "put_aside": 0,
+        "running": 1,
+        "jobs": 1,
+        "oldest_seconds": None,
+    }
     assert load["render"]["cogvideox-2b"]["jobs"] == 0
     assert in_metrics(api, "generator_queue_running", "plan") == 1
 
@@ -68,6 +75,32 @@ def test_one_that_is_never_let_to_the_front_is_not_overlooked(api, text_client):
     text_client.zadd(order.key, {last: 1e6})  # its turn never comes
     assert last not in api.parts.delivery.fronts(20)["plan"][1]
     assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
+
+
+def test_jobs_that_are_put_aside_wait_too(api, text_client):
+    api.beat("plan")
+    api.beat("render", "emoji-world")
+    gone = PlannerUnavailable("gone")
+    jobs = [api.submit() for _ in range(5)]
+    then = datetime.now(UTC) - timedelta(hours=2)
+    for job in jobs:
+        text_client.hset(f"job:{job}", "created_at", json.dumps(then.isoformat()))
+        assert api.parts.delivery.queue("plan").order.take(1) == job
+        api.start(job)
+        api.parts.store.postpone(job, gone, worker="w1", pause=timedelta(hours=1))
+    waiting = api.submit()
+    load = api.http.get("/load").json()["plan"]["any"]
+    assert (load["waiting"], load["put_aside"], load["running"], load["jobs"]) == (1, 5, 0, 6)
+    assert round(load["oldest_seconds"] / 3600, 2) == 2
+    assert in_metrics(api, "generator_queue_length", "plan") == 6
+    assert overview(api).problems == ("queue plan: 6 jobs wait (5 put aside), one of them for 120 minutes",)
+    api.parts.store.cancel(waiting)
+    for job in jobs[1:]:
+        api.parts.store.cancel(job)
+    api.parts.delivery.withdraw(waiting)
+    api.parts.delivery.enqueue(api.parts.store.deliver(api.parts.store.get(jobs[0])))
+    load = api.http.get("/load").json()["plan"]["any"]
+    assert (load["waiting"], load["put_aside"], round(load["oldest_seconds"] / 3600, 2)) == (1, 0, 2)
 
 
 def test_metrics_do_not_read_every_job(api, text_client):
@@ -120,7 +153,7 @@ def test_for_people_what_is_wrong_comes_first(api):
     assert table[0].split("  ")[0] == "worker"
     assert table[1].startswith("plan-1")
     assert "waits" in table[1]
-    assert "queue                waiting  running  oldest waits" in text
+    assert "queue                waiting  put aside  running  oldest waits" in text
     api.beat("render", "emoji-world")
     assert next(lines(overview(api))) == "all is well"
 
