@@ -159,6 +159,18 @@ class JobStore:
         with answering():
             return frozenset(cast(list[str], self._redis.zdiff(keys)))
 
+    def adds_up(self, *, outside: Iterable[str]) -> bool:
+        """Whether as many jobs are put aside or in the sorted sets `outside` as are queued.
+
+        Then each of these is in one, unless something is there that is not queued, or is there twice.
+        """
+        with answering():
+            pipeline = self._redis.pipeline(transaction=True)
+            for key in (_index(JobStatus.QUEUED), *outside, *map(_put_aside, QUEUES)):
+                pipeline.zcard(key)
+            queued, *spoken_of = cast(list[int], pipeline.execute())
+        return queued == sum(spoken_of)
+
     def take_due(self, limit: int) -> tuple[JobRecord, ...]:
         """Of the jobs that are put aside for each queue, the first `limit` whose time has come.
 

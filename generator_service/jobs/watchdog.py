@@ -23,6 +23,8 @@ FIRST_PAUSE: Final = timedelta(seconds=1)
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 AT_ONCE: Final = 200
 """Jobs that were put aside, for each queue, in one look: what is left waits for another watchdog, or the next look."""
+THOROUGH: Final = 20
+"""One look of so many compares jobs, not only their numbers: one that has ended and still waits hides a lost one."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Watchdog(Routine):
         self._patience = BEATS_TO_EXPIRY * workers.heartbeat_seconds
         self._looked_at = float("-inf")
         self._watching_since = float("-inf")
+        self._looks = 0
         self._suspected: dict[_Suspect, float] = {}
         """Since when: jobs that may just be on their way from one hand to the next."""
 
@@ -71,7 +74,9 @@ class Watchdog(Routine):
         at_work = {worker.name: worker.job for worker in self._workers.workers()}
         abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
         orders = [order.key for order in self._delivery.orders()]
-        unspoken_of = self._store.some(self._store.queued(outside=orders))
+        is_thorough = bool(self._suspected) or self._looks % THOROUGH == 0 or not self._store.adds_up(outside=orders)
+        unspoken_of = self._store.some(self._store.queued(outside=orders)) if is_thorough else ()
+        self._looks += 1
         now = time.monotonic()
         suspects = {_suspect(record) for record in (*abandoned, *unspoken_of)}
         self._suspected = {suspect: self._suspected.get(suspect, now) for suspect in suspects}

@@ -630,6 +630,7 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.counts(),
         lambda: store.some([UNKNOWN]),
         lambda: store.queued(),
+        lambda: store.adds_up(outside=()),
         lambda: store.take_due(1),
         lambda: store.held(),
         lambda: store.note_objects(UNKNOWN),

@@ -93,6 +93,7 @@ def test_any_order_of_events(
     clock = Clock()
     monkeypatch.setattr(watchdog_module, "time", clock)
     monkeypatch.setattr(watchdog_module, "FIRST_PAUSE", timedelta(0))
+    monkeypatch.setattr(watchdog_module, "THOROUGH", 1)
 
     class Life(RuleBasedStateMachine):
         jobs: Bundle[str] = Bundle("jobs")

@@ -236,6 +236,39 @@ def test_a_job_lost_with_the_worker_that_had_just_taken_it(
     assert messages(delivery) == [record.id]
 
 
+def test_jobs_are_compared_where_their_numbers_differ_and_otherwise_now_and_then(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, text_client: redis.Redis,
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def comparisons() -> int:
+        return int(text_client.info("commandstats").get("cmdstat_zdiff", {"calls": 0})["calls"])
+
+    def queued() -> JobRecord:
+        record = make_record()
+        store.create(record, None)
+        delivery.enqueue(record)
+        return record
+
+    monkeypatch.setattr(watchdog_module, "THOROUGH", 9)
+    waiting = [queued() for _ in range(3)]
+    before = comparisons()
+    look(watchdog, clock, 8)
+    assert comparisons() - before == 1  # the first of nine
+    ended = queued()
+    store.fail(ended.id, LanguageModelUnavailable("it cannot be withdrawn"), worker=None)
+    lost = make_record()
+    store.create(lost, None)
+    look(watchdog, clock, BEATS_TO_EXPIRY)  # one too many, one too few: the tenth look sees it
+    assert comparisons() - before == 1 + BEATS_TO_EXPIRY + 1
+    assert messages(delivery)[0] == lost.id
+    assert len(messages(delivery)) == len([lost, *waiting, ended])
+    look(watchdog, clock, 1)
+    assert comparisons() - before == 1 + BEATS_TO_EXPIRY + 3  # one too many
+    delivery.withdraw(ended.id)
+    look(watchdog, clock, 2)
+    assert comparisons() - before == 1 + BEATS_TO_EXPIRY + 3
+
+
 def test_what_is_delivered_anew_comes_first(
     watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
 ) -> None:
