@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.delivery import QUEUES, Delivery, queue_of
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.routine import Routine
@@ -75,7 +75,8 @@ class Watchdog(Routine):
         abandoned = [record for record in held if at_work.get(str(record.worker)) != record.id]
         orders = [order.key for order in self._delivery.orders()]
         is_thorough = bool(self._suspected) or self._looks % THOROUGH == 0 or not self._store.adds_up(outside=orders)
-        unspoken_of = self._store.some(self._store.queued(outside=orders)) if is_thorough else ()
+        missing = self._store.some(self._store.queued(outside=orders)) if is_thorough else ()
+        unspoken_of = [record for record in missing if queue_of(record) in QUEUES]  # else it is a newer version's
         self._looks += 1
         now = time.monotonic()
         suspects = {_suspect(record) for record in (*abandoned, *unspoken_of)}

@@ -236,6 +236,17 @@ def test_a_job_lost_with_the_worker_that_had_just_taken_it(
     assert messages(delivery) == [record.id]
 
 
+def test_a_job_for_a_backbone_of_a_newer_version_is_left_to_that_version(
+    watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, make_record: MakeRecord
+) -> None:
+    record = make_record(stage=Stage.SAMPLING)
+    settings = record.settings.model_copy(update={"backbone": "newer"})
+    store.create(record.model_copy(update={"settings": settings}), None)
+    look(watchdog, clock, BEATS_TO_EXPIRY)
+    assert len(delivery.queue(render_queue("newer")).order) == 0
+    assert store.get(record.id).delivery == 1
+
+
 def test_jobs_are_compared_where_their_numbers_differ_and_otherwise_now_and_then(
     watchdog: Watchdog, clock: Clock, store: JobStore, delivery: Delivery, text_client: redis.Redis,
     make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch,
