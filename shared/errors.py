@@ -7,7 +7,8 @@
     ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
     ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
-    │   └── Gone                      410  gone                      it has been there, and is deleted
+    │   ├── Gone                      410  gone                      it has been there, and is deleted
+    │   └── Unreadable                404  unreadable                it is there, as another version has written it
     ├── Conflict                    409  conflict                  not possible in the job's present state
     │   └── StillSubmitting           409  still_submitting          the same request is being worked on: try again
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
@@ -115,6 +116,10 @@ class NotFound(ServiceError):
 
 class Gone(NotFound):
     code, title, status = "gone", "Deleted", 410
+
+
+class Unreadable(NotFound):
+    code, title = "unreadable", "Cannot be read"
 
 
 class Conflict(ServiceError):

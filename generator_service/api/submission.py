@@ -13,7 +13,7 @@ from generator_service.jobs.admission import Quota
 from generator_service.jobs.idempotency import Reservation
 from generator_service.jobs.record import JobRecord
 from generator_service.request import JobRequest
-from shared.errors import Conflict, Gone, InvalidRequest, LimitReached, NotFound, Unavailable
+from shared.errors import Conflict, Gone, InvalidRequest, LimitReached, NotFound, Unavailable, Unreadable
 
 IdempotencyKey = Annotated[
     str | None,
@@ -91,6 +91,8 @@ def _made(parts: Parts, record: JobRecord, request: JobRequest, reservation: str
 def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
     try:
         record = parts.store.get(reservation.job_id)
+    except Unreadable as error:  # while a newer version is rolled out; the job goes on, and there is to be no other
+        raise Unavailable(f"the job '{reservation.job_id}' of this Idempotency-Key cannot be read here") from error
     except NotFound:
         raise Gone(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted; give another key") from None
     return Submitted(record, parts.delivery.position(record), {"Idempotency-Replayed": "true"})

@@ -158,6 +158,17 @@ def test_the_key_of_a_deleted_job_makes_no_other(api, problem):
     problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
 
 
+def test_a_job_that_this_version_cannot_read_is_not_deleted(api, problem, text_client):
+    job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+    stage = text_client.hget(f"job:{job}", "stage")
+    text_client.hset(f"job:{job}", "stage", '"of a newer version"')
+    answer = api.http.post("/jobs", json=CAT, headers=KEY)
+    assert problem(answer, 503, "unavailable").retryable
+    assert problem(api.http.get(f"/jobs/{job}"), 404, "unreadable")
+    text_client.hset(f"job:{job}", "stage", stage)
+    assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == job
+
+
 def test_nor_does_that_of_one_whose_maker_had_died(api, problem, monkeypatch):
     job = made_by_one_that_dies(api, monkeypatch)
     api.http.post(f"/jobs/{job}/cancel")
