@@ -27,7 +27,8 @@
 An expected ending of a job is a value in its record (`code`, `message`, `retryable`), built from one of these.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -200,3 +201,12 @@ def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> Inval
     violations = violations_of(errors)
     detail = "; ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations[:3])
     return InvalidRequest(detail, violations)
+
+
+@contextmanager
+def validated() -> Iterator[None]:
+    """Raises InvalidRequest for what pydantic objects to inside."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid_request(error) from error

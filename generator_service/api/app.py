@@ -58,7 +58,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     """The app connects to nothing before it is used, so it starts while the parts it needs are still down.
 
     counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
-    Raises ValueError for addresses that make no sense.
+    Raises BadSettings and OSError for addresses that make no sense.
     """
     app = FastAPI(
         title="Motion-Factorized Video",
