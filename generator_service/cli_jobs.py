@@ -54,7 +54,7 @@ def submit(
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
     guidance: Guidance = None,
-    priority: Annotated[Priority, typer.Option(help="Among the jobs that wait.")] = "normal",
+    priority: Annotated[Priority, typer.Option(help="Among your own jobs that wait.")] = "normal",
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="Where to be told that the job has ended.")] = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,

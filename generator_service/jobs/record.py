@@ -100,7 +100,7 @@ class JobRecord(WireModel):
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""
     priority: Priority = "normal"
-    """Among the jobs that wait."""
+    """Among the owner's jobs that wait."""
     settings: RenderSettings
     metadata: Metadata
     webhook: Webhook | None = None
