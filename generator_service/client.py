@@ -77,7 +77,8 @@ class Client:
     ) -> JobView:
         """A new job, from a request or from a request's fields; with a key, one job however often it is sent.
 
-        Raises InvalidRequest; LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
+        Raises InvalidRequest; KeyReused where the key came with another request, and Gone where its job is deleted;
+        LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
         """
         if request is None:
             with validated():
