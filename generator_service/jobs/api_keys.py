@@ -138,7 +138,7 @@ class ApiKeys:
     def all(self) -> tuple[KeyInfo, ...]:
         """Every key that is good now, by owner and age."""
         with answering():
-            # In the order of a key's own life backwards: one that is made and used meanwhile has not expired.
+            # Uses first: a key that is made and used while this is read has not expired.
             used = cast(dict[str, str], self._redis.hgetall(USED))
             ids = sorted(cast(set[str], self._redis.smembers(_KEYS)))
             kept = cast(list[str | None], self._redis.mget([key_name(key_id) for key_id in ids])) if ids else []
