@@ -57,7 +57,9 @@ class Diagnostics(WireModel):
     """The text the backbone was given, where it is not the prompt itself."""
     notes: tuple[str, ...] = ()
     """Such as "'puppy' is drawn as 'sheep'"."""
-    seconds: Annotated[dict[str, float], Field(description="By stage; `measuring` is what of the plan is seen.")] = {}
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="By stage; `measuring` finds what of the plan is seen."
+    )
     guidance: Annotated[GuidanceReport | None, Field(description="What guidance did; null for a plain video.")] = None
     cost: Annotated[GuidanceCost | None, Field(description="What guidance cost; null where nothing compares.")] = None
     adherence: Annotated[
