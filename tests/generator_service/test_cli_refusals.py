@@ -173,8 +173,9 @@ def worker(work: Callable[[], None], start: Callable[[], None] = lambda: None) -
 
 
 def test_nor_one_of_a_running_worker(break_down: Callable[..., NoReturn]) -> None:
-    with pytest.raises(tuple(map(type, DEFECTS))):
+    with pytest.raises(tuple(map(type, DEFECTS))) as ended:
         cli_services.run(worker(break_down))
+    assert ended.value in DEFECTS  # typer.Exit is a RuntimeError
 
 
 @pytest.mark.parametrize(
