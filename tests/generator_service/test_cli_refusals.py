@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from deploy.servers import LOOPBACK, free_ports
 from generator_service import cli_services
 from generator_service.__main__ import app
-from generator_service.settings import BadSettings
+from generator_service.settings import BadSettings, Settings, StorageSettings
 from shared.errors import Unavailable
 
 JOB = "0" * 32
@@ -161,7 +161,8 @@ def test_a_defect_of_the_rendering_is_not_swallowed(
 
 
 def test_nor_is_one_of_the_running_api(break_down: Callable[..., NoReturn], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENERATOR_STORAGE_URL", "memory://")
+    settings = Settings(storage=StorageSettings(url="memory://"))
+    monkeypatch.setattr(cli_services, "read_settings", lambda: settings)  # it would set up logging as well
     monkeypatch.setattr("generator_service.api.processes.serve", break_down)
     assert run("serve").exception in DEFECTS
 
