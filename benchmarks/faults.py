@@ -2,7 +2,7 @@
 
 The real servers, services and workers, the model that ships, and the default settings, but for three: no job is given
 up here, so every one must succeed; checkpoints come often enough for these short videos; and the API has two processes.
-The planner asks a language model that is a script, and takes its time, so that plan workers have their hands full.
+The planner asks `one_scene.py`, which takes its time as a language model does: plan workers have their hands full.
 
 Who is killed (kill -9) is a plan worker, a render worker, the API (the process that began the others, which must end
 with it), one of the API's processes, or Valkey, each kind as likely as the others.  Half of the workers are killed with
@@ -34,9 +34,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
@@ -67,34 +66,6 @@ from shared.errors import NotFound, StillSubmitting, Unavailable
 
 PROMPT: Final = "a red car drives to the right while a tree stands still"
 STEPS: Final = 25
-SCENE: Final[dict[str, Any]] = {
-    "thoughts": "A car drives, a tree stands.",
-    "instances": [
-        {
-            "words": "a red car drives to the right",
-            "why": "a vehicle keeps its shape",
-            "node": {"id": "car", "name": "red car", "description": "a red car driving", "label": "rigid"},
-        },
-        {
-            "words": "a tree stands still",
-            "why": "it stands",
-            "node": {"id": "tree", "name": "tree", "description": "a tree", "label": "motionless"},
-        },
-    ],
-    "background": "a road",
-    "depth_order": ["car", "tree"],
-}
-MOVEMENTS: Final[dict[str, Any]] = {
-    "thoughts": "The car crosses in front of the tree.",
-    "movements": [
-        {
-            "why": "it drives to the right",
-            "cues": {"instance": "car", "phases": [{"label": "rigid", "direction": "right"}]},
-        },
-        {"why": "it stands", "cues": {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]}},
-    ],
-}
-"""What the language model says of the prompt."""
 THINKING_SECONDS: Final = 0.75
 """For each of a plan's two answers."""
 KINDS = PLAN_WORKER, RENDER_WORKER, API, API_PROCESS, VALKEY_SERVER = (
@@ -207,44 +178,13 @@ def _command(process: psutil.Process) -> str:
 
 
 @contextmanager
-def language_model(port: int) -> Iterator[None]:
-    """An OpenAI-compatible server that knows one prompt, and thinks about it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            time.sleep(THINKING_SECONDS)
-            said = SCENE if asked["response_format"]["json_schema"]["name"] == "scene" else MOVEMENTS
-            message = {"role": "assistant", "content": json.dumps(said)}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            body = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
-            with suppress(ConnectionError):  # whoever asked was killed
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer((LOOPBACK, port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
 def service(folder: Path) -> Iterator[Service]:
     """Storage and planner, which stay, and those to be killed, on their way."""
-    api_port, planner_port, language_model_port, redis_port, *s3_ports = free_ports(4 + SEAWEEDFS_PORTS)
-    planner, api = f"http://{LOOPBACK}:{planner_port}", f"http://{LOOPBACK}:{api_port}"
+    api_port, planner_port, model_port, redis_port, *s3_ports = free_ports(4 + SEAWEEDFS_PORTS)
+    api, planner, model = (f"http://{LOOPBACK}:{port}" for port in (api_port, planner_port, model_port))
     environment = {
         "PLANNER_PORT": str(planner_port),
-        "PLANNER_LANGUAGE_MODEL_URL": f"http://{LOOPBACK}:{language_model_port}/v1",
+        "PLANNER_LANGUAGE_MODEL_URL": f"{model}/v1",
         "GENERATOR_PORT": str(api_port),
         "GENERATOR_PROCESSES": str(API_PROCESSES),
         "GENERATOR_REDIS_URL": redis_url(redis_port),
@@ -273,6 +213,12 @@ def service(folder: Path) -> Iterator[Service]:
     parts = [
         seaweedfs(folder / "seaweedfs", s3_ports),
         Part(
+            "language model",
+            [sys.executable, "-m", "benchmarks.one_scene", str(model_port), str(THINKING_SECONDS)],
+            lambda: answers(model),
+            start_seconds=START_SECONDS,
+        ),
+        Part(
             "planner",
             [sys.executable, "-m", "planner_service", "serve"],
             lambda: answers(f"{planner}/health"),
@@ -282,7 +228,6 @@ def service(folder: Path) -> Iterator[Service]:
     settings = Settings()
     victims = Victims(commands, environment, folder / "logs")
     with ExitStack() as stack:
-        stack.enter_context(language_model(language_model_port))
         stack.enter_context(started(parts, folder / "logs"))
         stack.callback(victims.kill_all)
         text = stack.enter_context(connect(settings.redis_url, decode=True))

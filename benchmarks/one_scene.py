@@ -1,4 +1,4 @@
-"""A language model for tests of outages: an OpenAI-compatible server that knows one scene, whatever it is asked.
+"""A language model for faults and outages: an OpenAI-compatible server that knows one scene, whatever it is asked.
 
 python -m benchmarks.one_scene PORT [SECONDS]     it thinks so long about each answer
 """

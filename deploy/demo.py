@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from deploy.stack import LocalStack
 from generator_service.answers import JobView
 from generator_service.client import Client
 from generator_service.jobs.states import JobStatus
 from generator_service.request import JobRequest
 from generator_service.settings import WorkerSettings
-from shared.errors import invalid_request
+from shared.errors import validated
 
 POLL_SECONDS: Final = 0.1
 MAXIMUM_SLUG: Final = 80
@@ -32,10 +30,8 @@ class Files:
 
 def request_for(prompt: str, seed: int | None) -> JobRequest:
     """Raises InvalidRequest."""
-    try:
+    with validated():
         return JobRequest(prompt=prompt, seed=seed, backbone=WorkerSettings().backbone)
-    except ValidationError as error:
-        raise invalid_request(error) from error
 
 
 def make_video(

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from generator_service.cli_refusals import refuse
+from generator_service.cli_refusals import NONSENSE, refuse
 from generator_service.settings import Settings, StorageSettings, WebhookSettings, WorkerSettings
 from shared.errors import violations_of
 from telemetry.logging import set_up_logging
@@ -16,6 +16,6 @@ def read_settings() -> Settings:
         kinds = (Settings, StorageSettings, WorkerSettings, WebhookSettings)
         prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
         named = (f"{prefix}{violation.field.upper()}: {violation.message}" for violation in violations_of(error))
-        refuse("; ".join(named), code=2)
+        refuse("; ".join(named), NONSENSE)
     set_up_logging(settings.log_format)
     return settings

@@ -26,11 +26,12 @@ from generator_service.cli_options import (
     Url,
     Width,
 )
-from generator_service.cli_refusals import one_line, refusals_told, refuse
+from generator_service.cli_refusals import files_told, one_line, refusals_told, refuse
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.jobs.states import JobStatus
 from generator_service.progress import ProgressDisplay, describe, time_left
 from generator_service.request import JobRequest, PlannerChoice, Priority
+from shared.errors import validated
 from shared.plan import Plan
 
 INTERRUPTED = 130
@@ -53,7 +54,7 @@ def submit(
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
     guidance: Guidance = None,
-    priority: Annotated[Priority, typer.Option(help="Among the jobs that wait.")] = "normal",
+    priority: Annotated[Priority, typer.Option(help="Among your own jobs that wait.")] = "normal",
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="Where to be told that the job has ended.")] = None,
     out: Annotated[Path | None, typer.Option(help="The MP4 to write; else ID.mp4.", dir_okay=False)] = None,
     url: Url = DEFAULT_URL,
@@ -66,24 +67,25 @@ def submit(
     """
     console = _told_to_people()
     with refusals_told(), Client(url, key) as client:
-        request = JobRequest.model_validate(
-            {
-                "prompt": prompt,
-                "plan": None if plan is None else Plan.model_validate_json(plan.read_bytes()),
-                "planner": planner,
-                "backbone": backbone,
-                "seed": seed,
-                "steps": steps,
-                "frames": frames,
-                "width": width,
-                "height": height,
-                "fps": fps,
-                "guidance_scale": guidance_scale,
-                "guidance": guidance,
-                "priority": priority,
-                "webhook": None if webhook is None else {"url": webhook},
-            }
-        )
+        with files_told(), validated():
+            request = JobRequest.model_validate(
+                {
+                    "prompt": prompt,
+                    "plan": None if plan is None else Plan.model_validate_json(plan.read_bytes()),
+                    "planner": planner,
+                    "backbone": backbone,
+                    "seed": seed,
+                    "steps": steps,
+                    "frames": frames,
+                    "width": width,
+                    "height": height,
+                    "fps": fps,
+                    "guidance_scale": guidance_scale,
+                    "guidance": guidance,
+                    "priority": priority,
+                    "webhook": None if webhook is None else {"url": webhook},
+                }
+            )
         job = client.submit(request)
         _say(console, f"job {job.id}, seed {job.settings.seed}")
         job = _watched(client, job, console)
@@ -93,7 +95,8 @@ def submit(
             if as_json:
                 typer.echo(job.model_dump_json(indent=2))
             refuse(f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
-        paths = _fetch(client, job, out or Path(f"{job.id}.mp4"))
+        with files_told():
+            paths = _fetch(client, job, out or Path(f"{job.id}.mp4"))
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
     else:

@@ -1,38 +1,43 @@
 """How every command ends that cannot go on: one line on stderr, and an exit code; no traceback, and nothing secret.
 
-1   it was refused, whoever refused it
-2   what was typed, or stands in the environment, makes no sense
+1   it was refused, whoever refused it: a request that is not valid, too
+2   what was typed cannot be read, or the settings make no sense
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import redis
 import typer
-from pydantic import ValidationError
 
-from shared.errors import ServiceError, invalid_request
+from generator_service.settings import BadSettings
+from shared.errors import ServiceError
+
+NONSENSE: Final = 2
+"""As typer ends what it cannot read."""
 
 
 @contextmanager
 def refusals_told() -> Iterator[None]:
-    """Around all that a command does.  Errors of which nothing is known here are left to the interpreter."""
+    """Around all that a command does.  Any other error is a defect, and left to the interpreter with its traceback."""
     try:
         yield
-    except ValidationError as error:
-        reason = _said(invalid_request(error))
     except ServiceError as error:
-        reason = _said(error)
-    except OSError as error:
-        reason = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        refuse(f"{error.title}: {error.detail}")
     except redis.RedisError as error:
-        reason = f"Redis refuses: {error}"
-    except ValueError as error:
-        reason = f"The settings make no sense: {error}"
-    else:
-        return
-    refuse(reason)
+        refuse(f"Redis refuses: {error}")
+    except BadSettings as error:
+        refuse(f"The settings make no sense: {error}", NONSENSE)
+
+
+@contextmanager
+def files_told() -> Iterator[None]:
+    """Around the reading and writing of files that were named to the command."""
+    try:
+        yield
+    except OSError as error:
+        refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
 
 
 def refuse(reason: str, code: int = 1) -> NoReturn:
@@ -44,7 +49,3 @@ def refuse(reason: str, code: int = 1) -> NoReturn:
 def one_line(text: str) -> str:
     """Whoever wrote it must not move the cursor of whoever reads it."""
     return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _said(error: ServiceError) -> str:
-    return f"{error.title}: {error.detail}"

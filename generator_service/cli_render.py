@@ -20,10 +20,11 @@ from generator_service.cli_options import (
     Steps,
     Width,
 )
-from generator_service.cli_refusals import refusals_told
+from generator_service.cli_refusals import files_told, refusals_told
 from generator_service.jobs.states import Stage
 from generator_service.request import JobRequest
 from generator_service.settings import WorkerSettings
+from shared.errors import validated
 from shared.plan import Plan
 
 if TYPE_CHECKING:
@@ -57,21 +58,22 @@ def render_command(
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with refusals_told():
-        request = JobRequest(
-            prompt=prompt,
-            plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
-            backbone=backbone,
-            seed=seed,
-            steps=steps,
-            frames=frames,
-            width=width,
-            height=height,
-            fps=fps,
-            guidance_scale=guidance_scale,
-            guidance=guidance,
-        )
-        options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
-        worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
+        with files_told(), validated():
+            request = JobRequest(
+                prompt=prompt,
+                plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
+                backbone=backbone,
+                seed=seed,
+                steps=steps,
+                frames=frames,
+                width=width,
+                height=height,
+                fps=fps,
+                guidance_scale=guidance_scale,
+                guidance=guidance,
+            )
+            options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
+            worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
         rendered = _render(request, worker, console)
         for note in rendered.diagnostics.remarks:
             console.print(note, style="yellow")
@@ -81,11 +83,12 @@ def render_command(
             manifest: rendered.manifest.model_dump_json(indent=2).encode(),
             report: rendered.diagnostics.model_dump_json(indent=2).encode(),
         }
-        for path, content in files.items():
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                console.print(f"wrote {path}")
+        with files_told():
+            for path, content in files.items():
+                if path is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                    console.print(f"wrote {path}")
 
 
 def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered":

@@ -25,7 +25,8 @@ from generator_service.jobs.api_keys import ApiKey
 from generator_service.jobs.states import JobStatus
 from generator_service.overview import Overview
 from generator_service.request import JobRequest
-from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, invalid_request
+from generator_service.settings import BadSettings
+from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, validated
 from shared.plan import Plan
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -54,13 +55,13 @@ class Client:
     """Thread-safe.  Use it as a context manager, or call `close`."""
 
     def __init__(self, base_url: str = DEFAULT_URL, key: str | None = None) -> None:
-        """Raises Unauthenticated for a key that cannot be one, and ValueError for an address that cannot be one."""
+        """Raises Unauthenticated for a key that cannot be one, and BadSettings for an address that cannot be one."""
         # The storage that results redirect to never sees it: httpx keeps it from other origins.
         headers = {} if key is None else {"Authorization": f"Bearer {ApiKey.parse(key).text}"}
         try:
             self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, follow_redirects=True)
         except httpx.InvalidURL as error:
-            raise ValueError(f"the API's address is none: {error}") from None
+            raise BadSettings(f"the API's address is none: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -76,13 +77,12 @@ class Client:
     ) -> JobView:
         """A new job, from a request or from a request's fields; with a key, one job however often it is sent.
 
-        Raises InvalidRequest; LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
+        Raises InvalidRequest; KeyReused where the key came with another request, and Gone where its job is deleted;
+        LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
         """
         if request is None:
-            try:
+            with validated():
                 request = JobRequest(**fields)
-            except ValidationError as error:
-                raise invalid_request(error) from error
         elif fields:
             raise TypeError("give either a request or its fields")
         body = request.model_dump_json(exclude_none=True, exclude_unset=True)
@@ -172,7 +172,7 @@ class Client:
                 deadline.check(job_id)  # at every keep-alive, too
                 name, _, value = line.partition(b":")
                 if name == b"data":
-                    yield JobView.model_validate_json(value, extra="ignore")
+                    yield _parsed(JobView, value, response.url)
 
     def _poll(self, job_id: str, on_progress: OnProgress, deadline: "_Deadline", seen: JobView | None) -> JobView:
         silent_since: float | None = None
@@ -232,11 +232,15 @@ def _lines(response: httpx.Response) -> Iterator[bytes]:
 
 
 def _read(model: type[M], response: httpx.Response) -> M:
+    return _parsed(model, response.content, response.url)
+
+
+def _parsed(model: type[M], content: bytes, url: httpx.URL) -> M:
     """A newer API may answer more than is known here.  Raises ServiceError for what is none of its answers."""
     try:
-        return model.model_validate_json(response.content, extra="ignore")
+        return model.model_validate_json(content, extra="ignore")
     except ValidationError:
-        raise ServiceError(f"{_shown(response.url)} answered with something that is no {model.__name__}") from None
+        raise ServiceError(f"{_shown(url)} answered with something that is no {model.__name__}") from None
 
 
 @contextmanager

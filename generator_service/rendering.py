@@ -58,12 +58,16 @@ def render(
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Rendered:
-    """`sample`, and what a user is given of it: files, and what of the plan is seen."""
+    """`sample`, and what a user is given of it: files, and what of the plan is seen.  Raises OutOfMemory."""
     sampled = sample(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
     frames, caption, staged, seconds = sampled.frames, sampled.caption, sampled.staged, dict(sampled.seconds)
     with _timed("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
         preview = draw_preview(frames, prompt, staged)
+    adherence = None
+    if staged is not None:
+        with _reproducible(), _memory_errors_as_ours(settings), _timed("measuring", seconds):
+            adherence = backbone.adherence(frames, staged)
     setup = backbone.setup
     manifest = Manifest(
         prompt=prompt,
@@ -83,7 +87,7 @@ def render(
         seconds=seconds,
         guidance=sampled.guidance,
         cost=sampled.cost,
-        adherence=None if staged is None else backbone.adherence(frames, staged),
+        adherence=adherence,
     )
     return Rendered(frames, video, preview, manifest, diagnostics)
 

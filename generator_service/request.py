@@ -77,9 +77,10 @@ class JobRequest(WireModel):
     priority: Annotated[
         Priority,
         Field(
-            description="The order among your own jobs that wait.  Owners take turns, whatever the number and the "
-            "priority of their jobs: a high job goes by your normal ones, which wait the longer for it, and by nobody "
-            "else's for more than a turn."
+            description="The order among your own jobs that wait.  Owners take turns, however many jobs they have: a "
+            "high job goes by your normal ones, and in the long run they wait the longer for it, not another owner's. "
+            "Jobs that waited before it keep their turns, though: for a while you may have three turns for one of "
+            "another's."
         ),
     ] = "normal"
     metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(

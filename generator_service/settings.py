@@ -11,6 +11,10 @@ from generator_service.backbones.specs import DEFAULT_BACKBONE
 from shared.environment import Environment
 
 
+class BadSettings(ValueError):
+    """Each for itself could be; what they name, or all of them together, makes no sense."""
+
+
 class StorageSettings(Environment):
     """Where videos go."""
 

@@ -7,7 +7,8 @@
     ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
     ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
     ├── NotFound                    404  not_found
-    │   └── Gone                      410  gone                      it has been there, and is deleted
+    │   ├── Gone                      410  gone                      it has been there, and is deleted
+    │   └── Unreadable                404  unreadable                it is there, as another version has written it
     ├── Conflict                    409  conflict                  not possible in the job's present state
     │   └── StillSubmitting           409  still_submitting          the same request is being worked on: try again
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
@@ -26,7 +27,8 @@
 An expected ending of a job is a value in its record (`code`, `message`, `retryable`), built from one of these.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -117,6 +119,10 @@ class Gone(NotFound):
     code, title, status = "gone", "Deleted", 410
 
 
+class Unreadable(NotFound):
+    code, title = "unreadable", "Cannot be read"
+
+
 class Conflict(ServiceError):
     code, title, status = "conflict", "Not possible in the present state", 409
 
@@ -195,3 +201,12 @@ def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> Inval
     violations = violations_of(errors)
     detail = "; ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations[:3])
     return InvalidRequest(detail, violations)
+
+
+@contextmanager
+def validated() -> Iterator[None]:
+    """Raises InvalidRequest for what pydantic objects to inside."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid_request(error) from error

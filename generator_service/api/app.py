@@ -46,8 +46,6 @@ HEADERS: Final[dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
 }
-SENT_AGAIN: Final = ("429", "503")
-"""The answers after which the same request may be sent again, and which say when."""
 
 ROUTERS = (jobs.router, events.router, deliveries.router, results.router, catalogue.router, overview.router)
 OPEN_ROUTERS = (health.router, load.router, metrics.router)
@@ -58,7 +56,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     """The app connects to nothing before it is used, so it starts while the parts it needs are still down.
 
     counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
-    Raises ValueError for addresses that make no sense.
+    Raises BadSettings and OSError for addresses that make no sense.
     """
     app = FastAPI(
         title="Motion-Factorized Video",
@@ -97,8 +95,7 @@ def _document_answers(app: FastAPI) -> None:
         for operations in schema["paths"].values():
             for operation in operations.values():
                 for status, response in operation["responses"].items():
-                    names = ["X-Request-Id", *(["Retry-After"] if status in SENT_AGAIN else [])]
-                    told = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+                    told = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
                     response["headers"] = response.get("headers", {}) | told
                     if int(status) >= 400 and "application/json" in response["content"]:
                         response["content"][PROBLEM_MEDIA_TYPE] = response["content"].pop("application/json")

@@ -25,8 +25,17 @@ log = structlog.get_logger(__name__)
 
 
 def problem_responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: the errors it may answer, beside those of every route."""
-    return {error.status: {"model": Problem, "description": error.title} for error in errors}
+    """For a route's `responses`: the errors it may answer, beside those of every route.  Those after which the same
+    request may be sent again say when."""
+    when = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    return {
+        error.status: {
+            "model": Problem,
+            "description": error.title,
+            "headers": when if error.retryable else {},
+        }
+        for error in errors
+    }
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -23,14 +23,10 @@ GRACE_SECONDS: Final = 10
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; a process that dies has a successor.
-
-    Raises ValueError, before anything starts, for settings that make no sense.
-    """
+    """Serve until SIGTERM or SIGINT; a process that dies has a successor."""
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         if settings.processes > 1:
             os.environ[COUNTING] = folder
-        create_app(settings)
         uvicorn.run(
             f"{__name__}:app",
             factory=True,

@@ -13,7 +13,7 @@ from generator_service.jobs.admission import Quota
 from generator_service.jobs.idempotency import Reservation
 from generator_service.jobs.record import JobRecord
 from generator_service.request import JobRequest
-from shared.errors import Conflict, Gone, InvalidRequest, LimitReached, NotFound, Unavailable
+from shared.errors import Conflict, Gone, NotFound, ServiceError, Unavailable, Unreadable
 
 IdempotencyKey = Annotated[
     str | None,
@@ -60,24 +60,33 @@ def submitted(parts: Parts, record: JobRecord, request: JobRequest, key: str | N
     key's job is deleted.
     """
     if key is None:
-        return _made(parts, record, request)
+        return _made(parts, record, request, _admitted(parts, record, request))
     reservation = parts.idempotency.reserve(record.owner, key, request, record.id)
     if reservation.made:
         return _replayed(parts, reservation)
+    record = record.model_copy(update={"id": reservation.job_id})
     try:
-        return _made(parts, record.model_copy(update={"id": reservation.job_id}), request, reservation.name)
-    except (InvalidRequest, LimitReached):
+        quota = _admitted(parts, record, request)
+    except ServiceError:  # nothing is made; of a `create` that was not answered in time, nobody knows
         with suppress(Unavailable):  # else the lease ends by itself
             parts.idempotency.free(reservation)
         raise
+    try:
+        return _made(parts, record, request, quota, reservation.name)
     except Conflict:  # this holder was taken for dead, and another one has made the job
         return _replayed(parts, reservation)
 
 
-def _made(parts: Parts, record: JobRecord, request: JobRequest, reservation: str | None = None) -> Submitted:
+def _admitted(parts: Parts, record: JobRecord, request: JobRequest) -> Quota:
     quota = parts.admission.admit(record)
     if request.webhook is not None:  # after the limits: it may look up a name, which may take seconds
         parts.webhooks.accept(request.webhook, record.owner)
+    return quota
+
+
+def _made(
+    parts: Parts, record: JobRecord, request: JobRequest, quota: Quota, reservation: str | None = None
+) -> Submitted:
     parts.store.create(record, request.plan, reservation)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     position = None
@@ -91,6 +100,8 @@ def _made(parts: Parts, record: JobRecord, request: JobRequest, reservation: str
 def _replayed(parts: Parts, reservation: Reservation) -> Submitted:
     try:
         record = parts.store.get(reservation.job_id)
+    except Unreadable as error:  # while a newer version is rolled out; the job goes on, and there is to be no other
+        raise Unavailable(f"the job '{reservation.job_id}' of this Idempotency-Key cannot be read here") from error
     except NotFound:
         raise Gone(f"the job '{reservation.job_id}' of this Idempotency-Key is deleted; give another key") from None
     return Submitted(record, parts.delivery.position(record), {"Idempotency-Replayed": "true"})

@@ -45,7 +45,7 @@ class Parts:
 def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The app's lifespan.  Nothing is contacted: the API starts while others are down.
 
-    Raises ValueError, before the app starts, for addresses that make no sense.
+    Raises BadSettings and OSError, before the app starts, for addresses that make no sense.
     """
     text = connect_serving(settings.redis_url, decode=True)
     raw = connect_serving(settings.redis_url, decode=False)

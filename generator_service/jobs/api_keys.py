@@ -138,9 +138,10 @@ class ApiKeys:
     def all(self) -> tuple[KeyInfo, ...]:
         """Every key that is good now, by owner and age."""
         with answering():
+            # Uses first: a key that is made and used while this is read has not expired.
+            used = cast(dict[str, str], self._redis.hgetall(USED))
             ids = sorted(cast(set[str], self._redis.smembers(_KEYS)))
             kept = cast(list[str | None], self._redis.mget([key_name(key_id) for key_id in ids])) if ids else []
-            used = cast(dict[str, str], self._redis.hgetall(USED))
             records = [KeyRecord.model_validate_json(text) for text in kept if text is not None]
             expired = {*ids, *used} - {record.id for record in records}
             if expired:

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from generator_service.settings import BadSettings
 from shared.errors import Unavailable
 
 CONNECT_SECONDS: Final = 5.0
@@ -81,7 +82,7 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
 
 @contextmanager
 def _understood(url: SecretStr) -> Iterator[str]:
-    """The address.  Raises ValueError for one that cannot be, and shows nothing of it: the errors of those who read it
+    """The address.  Raises BadSettings for one that cannot be, and shows nothing of it: the errors of those who read it
     quote the password's first half as a port, where a character in it has to be escaped and is not."""
     address = url.get_secret_value()
     try:
@@ -90,7 +91,7 @@ def _understood(url: SecretStr) -> Iterator[str]:
             raise ValueError
         yield address
     except ValueError:
-        raise ValueError(
+        raise BadSettings(
             "the Redis URL must be redis://[user]:[password]@host:port/number, or rediss:// or unix://; "
             "in a password, / is written %2F, # %23, ? %3F, @ %40 and % %25"
         ) from None

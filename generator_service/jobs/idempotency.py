@@ -37,7 +37,12 @@ redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'job', job, 'holder', ARGV[2
 redis.call('EXPIRE', KEYS[1], ARGV[4], 'NX')
 return {'reserved', job}
 """
-_FREE = "if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+_FREE = """
+local job, holder = unpack(redis.call('HMGET', KEYS[1], 'job', 'holder'))
+if holder ~= ARGV[1] then return end
+if job == holder then redis.call('DEL', KEYS[1]) else redis.call('HSET', KEYS[1], 'until', 0) end
+"""
+"""One that took the job over is not the only one who may make it: the first may be slow, and not dead."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class Idempotency:
         return Reservation(name, job_id, reserved, made=state == "made")
 
     def free(self, reservation: Reservation) -> None:
-        """The job was refused: the key has made nothing, and may be used anew."""
+        """The job was refused: the same request may be sent again at once, and where nobody else had begun with it, the
+        key may be another's."""
         with answering():
             self._free(keys=[reservation.name], args=[reservation.holder])
 

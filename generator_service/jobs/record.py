@@ -59,8 +59,9 @@ class Diagnostics(WireModel):
     """The text the backbone was given, where it is not the prompt itself."""
     notes: tuple[str, ...] = ()
     """Such as "'puppy' is drawn as 'sheep'"."""
-    seconds: dict[str, float] = Field(default_factory=dict)
-    """By stage."""
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="By stage; `measuring` finds what of the plan is seen."
+    )
     guidance: Annotated[GuidanceReport | None, Field(description="What guidance did; null for a plain video.")] = None
     cost: Annotated[GuidanceCost | None, Field(description="What guidance cost; null where nothing compares.")] = None
     adherence: Annotated[
@@ -101,7 +102,7 @@ class JobRecord(WireModel):
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""
     priority: Priority = "normal"
-    """Among the jobs that wait."""
+    """Among the owner's jobs that wait."""
     settings: RenderSettings
     metadata: Metadata
     webhook: Webhook | None = None

@@ -32,7 +32,7 @@ from generator_service.jobs.connection import answering
 from generator_service.jobs.delivery import QUEUES, queue_of
 from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results
 from generator_service.jobs.states import MOVES, JobStatus, Stage
-from shared.errors import Conflict, NotFound, ServiceError, Unavailable
+from shared.errors import Conflict, NotFound, ServiceError, Unavailable, Unreadable
 from shared.plan import Plan
 
 _CREATE = """
@@ -106,19 +106,19 @@ class JobStore:
     # reading
 
     def get(self, job_id: str) -> JobRecord:
-        """Raises NotFound."""
+        """Raises NotFound; Unreadable where there is such a job."""
         with answering():
             fields = cast(dict[str, str], self._redis.hgetall(_job(job_id)))
         return _record(job_id, fields)
 
     def plan(self, job_id: str) -> Plan | None:
-        """The job's plan; None while there is none.  Raises NotFound where what is there is no plan."""
+        """The job's plan; None while there is none.  Raises Unreadable where what is there is no plan."""
         with answering():
             text = cast(str | None, self._redis.get(_plan(job_id)))
         try:
             return None if text is None else Plan.model_validate_json(text)
         except ValidationError as error:
-            raise NotFound(f"the plan of job '{job_id}' cannot be read") from error
+            raise Unreadable(f"the plan of job '{job_id}' cannot be read") from error
 
     def list(
         self, *, status: JobStatus | None = None, owner: str | None = None, after: str | None = None, limit: int
@@ -644,7 +644,7 @@ def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
         known = {name: from_json(text) for name, text in fields.items() if name in JobRecord.model_fields}
         return JobRecord.model_validate(known)
     except ValueError as error:  # no JSON, or not what belongs there
-        raise NotFound(f"the record of job '{job_id}' cannot be read") from error
+        raise Unreadable(f"the record of job '{job_id}' cannot be read") from error
 
 
 def _readable(hashes: Iterable[tuple[str, dict[str, str]]]) -> Iterator[JobRecord]:

@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from generator_service.settings import StorageSettings
+from generator_service.settings import BadSettings, StorageSettings
 from shared.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ObjectStore:
 
     @classmethod
     def open(cls, settings: StorageSettings, *, request_seconds: float = REQUEST_SECONDS) -> "ObjectStore":
-        """Connects to nothing yet.  Raises ValueError for settings that make no sense."""
+        """Connects to nothing yet.  Raises BadSettings, and OSError for a folder that cannot be made."""
         url = urlsplit(settings.url)
         if url.scheme == "s3" and url.netloc:
             prefix = unquote(url.path).strip("/") or None
@@ -119,7 +119,7 @@ class ObjectStore:
             return cls(LocalStore(folder, automatic_cleanup=True), folder=folder, url_seconds=settings.url_seconds)
         if url.scheme == "memory":
             return cls(MemoryStore(), url_seconds=settings.url_seconds)
-        raise ValueError(f"Got the storage URL {settings.url!r} but expected s3://bucket, file:///folder or memory://")
+        raise BadSettings(f"Got the storage URL {settings.url!r} but expected s3://bucket, file:///folder or memory://")
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
         """Write an object, or replace it; nobody ever sees half of it."""
@@ -186,7 +186,7 @@ def _s3(
     if endpoint is not None:
         address = urlsplit(endpoint)
         if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(f"Got the storage endpoint {endpoint!r} but expected http://host or https://host")
+            raise BadSettings(f"Got the storage endpoint {endpoint!r} but expected http://host or https://host")
     config: S3Config = {"region": settings.region}
     if endpoint is not None:
         config["endpoint"] = endpoint

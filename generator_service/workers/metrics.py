@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from generator_service.backbones.specs import BACKBONES
 from generator_service.jobs.counters import taken_back_counter
 from generator_service.jobs.states import Stage
+from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Outcome
 
 if TYPE_CHECKING:
@@ -82,14 +83,14 @@ class GpuMemory(Collector):
 
 @contextmanager
 def exposing(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve `/metrics` while the block runs; None: nowhere.  Raises ValueError where the port cannot be had."""
+    """Serve `/metrics` while the block runs; None: nowhere.  Raises BadSettings where the port cannot be had."""
     if port is None:
         yield
         return
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        raise ValueError(f"Metrics cannot be served at {host}:{port}: {error.strerror}") from error
+        raise BadSettings(f"Metrics cannot be served at {host}:{port}: {error.strerror}") from error
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -106,8 +106,12 @@ def plan(job_id: str) -> None:
     _SERVING.get().run(job_id)
 
 
-def run_plan_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT.  Raises Unavailable where Redis cannot be reached at the start."""
+@contextmanager
+def plan_worker(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Inside the block it is there, and works when it is called, until SIGTERM or SIGINT.
+
+    Raises BadSettings, and Unavailable where Redis cannot be reached at the start.
+    """
     set_up_logging(settings.log_format)
     name = worker_name("plan")
     set_up_tracing("plan-worker")
@@ -127,5 +131,5 @@ def run_plan_worker(settings: Settings) -> None:
         watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)
         with serving(PlanWorker(store, delivery, planner, attempts, patience, metrics)), watchdog:
             log.info("worker_started", worker=name)
-            work_until_stopped(delivery.queue(PLAN_QUEUE), name, threading.Event())
+            yield lambda: work_until_stopped(delivery.queue(PLAN_QUEUE), name, threading.Event())
     log.info("worker_stopped", worker=name)

@@ -27,7 +27,7 @@ from generator_service.jobs.watchdog import Watchdog
 from generator_service.rendering import OnStage, Rendered
 from generator_service.request import RenderSettings
 from generator_service.sampling.state import Cancelled, OnStep, StepState
-from generator_service.settings import Settings
+from generator_service.settings import BadSettings, Settings
 from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
@@ -260,15 +260,16 @@ def render(job_id: str) -> None:
     _SERVING.get().run(job_id)
 
 
-def run_render_worker(settings: Settings) -> None:
-    """Load the backbone, then say that this worker is there, then work until SIGTERM or SIGINT.
+@contextmanager
+def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Load the backbone, then say that this worker is there; it works when it is called, until SIGTERM or SIGINT.
 
-    Raises WeightsMissing; ValueError for an unknown backbone or storage settings that make no sense; Unavailable
-    where Redis cannot be reached at the start.
+    Raises WeightsMissing and RenderingFailed; BadSettings, and OSError, for an unknown backbone or storage settings
+    that make no sense; Unavailable where Redis cannot be reached at the start.
     """
     spec = BACKBONES.get(settings.render.backbone)
     if spec is None:
-        raise ValueError(f"Got the backbone {settings.render.backbone!r} but expected one of: {', '.join(BACKBONES)}")
+        raise BadSettings(f"Got the backbone {settings.render.backbone!r} but expected one of: {', '.join(BACKBONES)}")
     objects = ObjectStore.open(settings.storage)
     set_up_logging(settings.log_format)
     set_up_tracing("render-worker")
@@ -308,5 +309,5 @@ def run_render_worker(settings: Settings) -> None:
         )
         with serving(worker), watchdog, janitor:
             log.info("worker_started", worker=name)
-            work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
+            yield lambda: work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
     log.info("worker_stopped", worker=name)

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import anyio
@@ -11,7 +13,7 @@ from generator_service.jobs.connection import connect
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.store import JobStore
-from generator_service.settings import Settings
+from generator_service.settings import BadSettings, Settings
 from generator_service.webhooks.deliverer import Deliverer
 from generator_service.webhooks.sending import Sender
 from generator_service.webhooks.signing import Signer
@@ -23,13 +25,15 @@ from telemetry.tracing import set_up_tracing
 log = structlog.get_logger(__name__)
 
 
-def run_webhook_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; what is under way then comes to its end, or to its deadline.
+@contextmanager
+def webhook_worker(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Inside the block it is there, and works when it is called, until SIGTERM or SIGINT; what is under way then comes
+    to its end, or to its deadline.
 
-    Raises ValueError where there is no secret, and Unavailable where Redis cannot be reached at the start.
+    Raises BadSettings where there is no secret, and Unavailable where Redis cannot be reached at the start.
     """
     if settings.webhook.secret is None:
-        raise ValueError("GENERATOR_WEBHOOK_SECRET is not set: without it there are no webhooks")
+        raise BadSettings("GENERATOR_WEBHOOK_SECRET is not set: without it there are no webhooks")
     set_up_logging(settings.log_format)
     set_up_tracing("webhook-worker")
     name = worker_name("webhook")
@@ -42,7 +46,7 @@ def run_webhook_worker(settings: Settings) -> None:
             JobStore(text), Outbox(text), Signer(settings.webhook.secret), Sender(TargetPolicy(settings.webhook))
         )
         log.info("worker_started", worker=name)
-        anyio.run(_run, deliverer)
+        yield lambda: anyio.run(_run, deliverer)
     log.info("worker_stopped", worker=name)
 
 

@@ -89,7 +89,7 @@ def test_every_part_counts_what_it_did(job: str, stack: LocalStack) -> None:
     assert render["generator_attempts_total", "emoji-world", "render", "done"] >= 1
     assert render["generator_attempts_total", "emoji-world", "render", "failed"] == 0
     assert render["generator_step_seconds_count", "emoji-world"] >= STEPS - 1
-    for stage in ("sampling", "decoding", "encoding", "storing"):
+    for stage in ("sampling", "decoding", "encoding", "measuring", "storing"):
         assert render["generator_stage_seconds_count", "emoji-world", stage] >= 1
     assert not any(name == "generator_gpu_memory_bytes" for name, *_ in render)  # there is none
 

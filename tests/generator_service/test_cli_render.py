@@ -60,6 +60,7 @@ def test_a_plan_brings_its_own_prompt(tmp_path: Path, plan: Plan) -> None:
             ("--prompt", "a car", "--guidance-scale", "0.5"),
             "guidance_scale: Input should be greater than",
         ),
+        (("--prompt", "a car", "--steps", "-3"), "steps: Input should be greater than or equal to 1"),
         ((), "give either a prompt or a plan"),
     ],
 )

@@ -11,20 +11,21 @@ import pytest
 
 from deploy.servers import LOOPBACK, answers, free_ports
 from generator_service.cli_services import require_callers_to_be_known
+from generator_service.settings import BadSettings
 
 
 @pytest.mark.parametrize(
-    ("command", "variable", "value", "reason"),
+    ("command", "variable", "value", "code", "reason"),
     [
-        ("plan-worker", "GENERATOR_REDIS_URL", f"redis://:hunter2@{LOOPBACK}:{free_ports(1)[0]}/0", "does not answer"),
-        ("render-worker", "GENERATOR_RENDER_BACKBONE", "sora", "'sora' but expected one of: emoji-world"),
-        ("render-worker", "GENERATOR_RENDER_WEIGHTS", "no/such/folder", "weights are not on this machine"),
-        ("serve", "GENERATOR_STORAGE_URL", "gs://videos", "'gs://videos' but expected s3://bucket"),
-        ("serve", "GENERATOR_REDIS_URL", "http://nowhere", "Redis URL must specify"),
+        ("plan-worker", "GENERATOR_REDIS_URL", f"redis://:hunter2@{LOOPBACK}:{free_ports(1)[0]}/0", 1, "not answer"),
+        ("render-worker", "GENERATOR_RENDER_BACKBONE", "sora", 2, "'sora' but expected one of: emoji-world"),
+        ("render-worker", "GENERATOR_RENDER_WEIGHTS", "no/such/folder", 1, "weights are not on this machine"),
+        ("serve", "GENERATOR_STORAGE_URL", "gs://videos", 2, "'gs://videos' but expected s3://bucket"),
+        ("serve", "GENERATOR_REDIS_URL", "http://nowhere", 2, "Redis URL must be"),
     ],
 )
 def test_a_service_that_cannot_start_says_why(
-    command: str, variable: str, value: str, reason: str, tmp_path: Path
+    command: str, variable: str, value: str, code: int, reason: str, tmp_path: Path
 ) -> None:
     environment = {"GENERATOR_STORAGE_URL": f"file://{tmp_path}"} | {variable: value}
     ended = subprocess.run(
@@ -34,7 +35,7 @@ def test_a_service_that_cannot_start_says_why(
         text=True,
         timeout=100,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == code
     *log, told = ended.stderr.splitlines()
     assert reason in told
     assert len(log) <= 1  # what it was about to do
@@ -44,7 +45,7 @@ def test_a_service_that_cannot_start_says_why(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "", "api.internal", "127.0.0.1.example.org"])  # noqa: S104
 def test_beyond_loopback_the_api_listens_only_where_keys_are_required(host: str) -> None:
-    with pytest.raises(ValueError, match="GENERATOR_REQUIRE_KEYS=true"):
+    with pytest.raises(BadSettings, match="GENERATOR_REQUIRE_KEYS=true"):
         require_callers_to_be_known(host, keys_required=False)
     require_callers_to_be_known(host, keys_required=True)
 
@@ -64,7 +65,7 @@ def test_an_api_that_would_be_open_to_a_network_does_not_start(by: str) -> None:
         text=True,
         timeout=100,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     (told,) = ended.stderr.splitlines()
     assert "GENERATOR_REQUIRE_KEYS=true" in told
 

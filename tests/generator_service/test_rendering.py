@@ -166,6 +166,29 @@ def test_a_full_device_is_an_expected_error(
     assert "35.00 GiB" in str(caught.value.__cause__)  # for the log
 
 
+def test_what_is_seen_is_measured_as_the_video_is_drawn(
+    backbone: AnyBackbone, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproducibly; and a device that is full by then is as much of an expected error."""
+    settings = JobRequest(plan=plan, seed=3, steps=2).settings()
+    assert set(rendered(backbone, settings, plan).diagnostics.seconds) == {
+        "sampling",
+        "decoding",
+        "encoding",
+        "measuring",
+    }
+    during: list[bool] = []
+
+    def fill(*_: Any) -> None:
+        during.append(torch.are_deterministic_algorithms_enabled())
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(backbone, "adherence", fill)
+    with pytest.raises(OutOfMemory):
+        rendered(backbone, settings, plan)
+    assert during == [True]
+
+
 def test_frames_of_the_file_are_the_frames(backbone: AnyBackbone, settings: RenderSettings) -> None:
     result = rendered(backbone, settings)
     with av.open(io.BytesIO(result.video)) as container:

@@ -255,6 +255,13 @@ def test_strange_answers_are_errors_of_ours(status, body, error, served):
         assert type(raised.value) is error
 
 
+def test_and_so_are_strange_events(served):
+    body = b'data: {"status": "of a newer version"}\n\n'
+    strange = pytest.raises(ServiceError, match="is no JobView")
+    with served(answering(200, body)) as url, Client(url) as client, strange:
+        client.wait("0" * 32)
+
+
 def test_what_a_newer_api_adds_is_passed_over(api, served):
     job = api.http.get(f"/jobs/{api.submit()}").json()
     job["gpu_hours"] = 3

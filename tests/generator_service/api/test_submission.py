@@ -100,6 +100,30 @@ def test_while_the_first_is_worked_on_the_second_is_asked_to_wait(api, problem):
     assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 202
 
 
+def test_whoever_refuses_it_before_it_is_made_leaves_the_key_free(api, problem, monkeypatch):
+    def refuse(*_) -> None:
+        raise Unavailable("too many names", retry_after=3)
+
+    hooked = CAT | {"webhook": {"url": "https://example.com/hooks"}}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.parts.webhooks, "accept", refuse)
+        answer = api.http.post("/jobs", json=hooked, headers=KEY)
+        problem(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"] == "3"
+        patch.setattr(api.parts.webhooks, "accept", lambda *_: None)
+        assert api.http.post("/jobs", json=hooked, headers=KEY).status_code == 202
+
+
+def test_while_redis_may_still_be_making_the_job_the_key_is_not_free(api, problem, monkeypatch):
+    def create(*_) -> None:
+        raise Unavailable("Redis does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.parts.store, "create", create)
+        problem(api.http.post("/jobs", json=CAT, headers=KEY), 503, "unavailable")
+    problem(api.http.post("/jobs", json=CAT, headers=KEY), 409, "still_submitting")
+
+
 def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client):
     dead = Idempotency(text_client, lease_seconds=0)
     dead.reserve("anyone", KEY["Idempotency-Key"], JobRequest.model_validate(CAT), "f" * 32)
@@ -156,6 +180,17 @@ def test_the_key_of_a_deleted_job_makes_no_other(api, problem):
     api.http.post(f"/jobs/{job}/cancel")
     api.http.delete(f"/jobs/{job}")
     problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
+
+
+def test_a_job_that_this_version_cannot_read_is_not_deleted(api, problem, text_client):
+    job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
+    stage = text_client.hget(f"job:{job}", "stage")
+    text_client.hset(f"job:{job}", "stage", '"of a newer version"')
+    answer = api.http.post("/jobs", json=CAT, headers=KEY)
+    assert problem(answer, 503, "unavailable").retryable
+    assert problem(api.http.get(f"/jobs/{job}"), 404, "unreadable")
+    text_client.hset(f"job:{job}", "stage", stage)
+    assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == job
 
 
 def test_nor_does_that_of_one_whose_maker_had_died(api, problem, monkeypatch):

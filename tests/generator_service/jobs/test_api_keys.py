@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -178,6 +179,30 @@ def test_a_list_tells_who_when_and_no_hash(keys: ApiKeys, verified: Verified) ->
     assert listed[1].used_at is not None
     assert abs(listed[1].used_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert ApiKey.parse(zebra.text).hash not in "".join(info.model_dump_json() for info in listed)
+
+
+def test_a_key_that_is_made_and_used_while_they_are_listed_stays(
+    keys: ApiKeys, verified: Verified, text_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [keys.create("a", BOTH).id]
+
+    def meanwhile(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*arguments: Any) -> Any:
+            found = read(*arguments)
+            key = keys.create("a", BOTH)
+            verified(key.text)
+            made.append(key.id)
+            return found
+
+        return reading
+
+    with monkeypatch.context() as patch:
+        for name in ("hgetall", "smembers", "mget"):
+            patch.setattr(text_client, name, meanwhile(getattr(text_client, name)))
+        keys.all()
+    assert len(made) == 4
+    assert {info.id for info in keys.all()} == set(made)
+    assert set(text_client.hkeys("keys:used")) == set(made[1:])
 
 
 def test_a_redis_that_takes_no_writes_still_knows_its_keys(

@@ -17,7 +17,7 @@ from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from shared.errors import Conflict, NotFound, RenderingFailed
+from shared.errors import Conflict, NotFound, RenderingFailed, Unreadable
 
 MakeRecord = Callable[..., JobRecord]
 
@@ -98,7 +98,7 @@ def test_a_broken_plan_is_told_as_such(
     job = records[0].id
     assert store.plan(job) is None
     text_client.set(f"job:{job}:plan", text)
-    with pytest.raises(NotFound, match="cannot be read"):
+    with pytest.raises(Unreadable):
         store.plan(job)
 
 

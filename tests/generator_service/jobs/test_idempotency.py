@@ -117,6 +117,19 @@ def test_who_was_taken_for_dead_frees_nothing(short: Idempotency, make: Make) ->
     assert short.reserve("ada", "k", CAT, JOB_3).made
 
 
+def test_who_took_over_and_is_refused_leaves_the_job_to_the_first(
+    short: Idempotency, keys: Idempotency, make: Make
+) -> None:
+    slow = short.reserve("ada", "k", CAT, JOB_1)
+    keys.free(keys.reserve("ada", "k", CAT, JOB_2))
+    third = keys.reserve("ada", "k", CAT, JOB_3)  # at once
+    assert (third.made, third.job_id) == (False, JOB_1)
+    keys.free(third)
+    make(slow)
+    last = keys.reserve("ada", "k", CAT, "4" * 32)
+    assert (last.made, last.job_id) == (True, JOB_1)
+
+
 def test_a_key_is_kept_for_a_day_from_its_first_use(short: Idempotency, text_client: redis.Redis, make: Make) -> None:
     reservation = short.reserve("ada", "k", CAT, JOB_1)
     assert KEPT_SECONDS - 5 < text_client.ttl(reservation.name) <= KEPT_SECONDS

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server, free_ports
-from generator_service.settings import StorageSettings
+from generator_service.settings import BadSettings, StorageSettings
 from generator_service.storage.object_store import CHECK_SECONDS, JobKeys, ObjectStore
 from shared.errors import NotFound, StorageUnavailable
 
@@ -132,13 +132,13 @@ def test_check_passes_and_writes_nothing(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("url", ["s3://", "file://host/folder", "file://", "gs://bucket", "videos"])
 def test_urls_without_sense_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="expected s3://bucket, file:///folder or memory://"):
+    with pytest.raises(BadSettings, match="expected s3://bucket, file:///folder or memory://"):
         ObjectStore.open(StorageSettings(url=url))
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:8333", "not a url", "ftp://host", "http://"])
 def test_endpoints_without_sense_are_refused(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="expected http://host or https://host"):
+    with pytest.raises(BadSettings, match="expected http://host or https://host"):
         ObjectStore.open(StorageSettings(url="s3://videos", endpoint=endpoint))
 
 

@@ -180,15 +180,17 @@ def answer() -> type[Answer]:
 _CODE = {
     "plan": """
 from generator_service.settings import Settings
-from generator_service.workers.plan_worker import run_plan_worker
+from generator_service.workers.plan_worker import plan_worker
 import sys
-run_plan_worker(Settings())
+with plan_worker(Settings()) as work:
+    work()
 assert "torch" not in sys.modules
 """,
     "render": """
 from generator_service.settings import Settings
-from generator_service.workers.render_worker import run_render_worker
-run_render_worker(Settings())
+from generator_service.workers.render_worker import render_worker
+with render_worker(Settings()) as work:
+    work()
 """,
 }
 

@@ -11,6 +11,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.sampling.state import Cancelled
+from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Attempts, Outcome, Stopped
 from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
 from shared.errors import RenderingFailed
@@ -96,7 +97,7 @@ def test_they_are_served_while_the_worker_works() -> None:
 
 def test_a_port_that_is_taken_is_told(metrics: WorkerMetrics) -> None:
     (port,) = free_ports(1)
-    taken = pytest.raises(ValueError, match=f"{LOOPBACK}:{port}: Address already in use")
+    taken = pytest.raises(BadSettings, match=f"{LOOPBACK}:{port}: Address already in use")
     with exposing(metrics.registry, LOOPBACK, port), taken, exposing(metrics.registry, LOOPBACK, port):
         pass
 

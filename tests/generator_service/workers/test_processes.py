@@ -17,9 +17,9 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.request import RenderSettings
-from generator_service.settings import Settings, WorkerSettings
+from generator_service.settings import BadSettings, Settings, WorkerSettings
 from generator_service.storage.object_store import ObjectStore
-from generator_service.workers.render_worker import run_render_worker
+from generator_service.workers.render_worker import render_worker
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
@@ -131,5 +131,6 @@ def test_a_worker_that_cannot_start_says_why_and_ends(tmp_path: Path, run_worker
 
 def test_an_unknown_backbone_is_refused_before_anything_is_loaded() -> None:
     settings = Settings(render=WorkerSettings(backbone="no-such-model"))
-    with pytest.raises(ValueError, match="'no-such-model' but expected one of: emoji-world, cogvideox-2b"):
-        run_render_worker(settings)
+    refused = pytest.raises(BadSettings, match="'no-such-model' but expected one of: emoji-world, cogvideox-2b")
+    with refused, render_worker(settings):
+        pass
