@@ -222,5 +222,5 @@ def test_a_worker_without_a_secret_does_not_start() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "generator_service", "webhook-worker"], env=environment, capture_output=True, text=True
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "GENERATOR_WEBHOOK_SECRET is not set" in ended.stderr
