@@ -119,7 +119,7 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 
 .PHONY: faults
 faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs
-	$(BIN)/python benchmarks/faults.py --kills $(KILLS)
+	$(BIN)/python -m benchmarks.faults --kills $(KILLS)
 
 .PHONY: outages
 outages: $(VENV)/installed ## [SECONDS=…]: take each part away in the middle of a job, see what becomes of the job; some minutes

@@ -25,34 +25,30 @@ import argparse
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from deploy.parts import Part, started
-from deploy.servers import (
-    LOOPBACK,
-    S3_ACCESS_KEY,
-    S3_SECRET_KEY,
-    SEAWEEDFS_PORTS,
-    VIDEO_BUCKET,
-    answers,
-    free_ports,
-    redis_url,
-    s3_endpoint,
-    seaweedfs,
-    valkey,
+from benchmarks.whole_service import (
+    API,
+    PLAN_WORKER,
+    POLL_SECONDS,
+    PROMPT,
+    RENDER_WORKER,
+    START_SECONDS,
+    Victims,
+    command_of,
+    until,
+    whole_service,
 )
+from deploy.parts import started
+from deploy.servers import answers
 from deploy.stack import bypass_proxies
 from generator_service.client import Client
 from generator_service.jobs.connection import connect
@@ -64,17 +60,12 @@ from generator_service.settings import Settings
 from generator_service.storage.object_store import JobKeys, ObjectStore
 from shared.errors import NotFound, StillSubmitting, Unavailable
 
-PROMPT: Final = "a red car drives to the right while a tree stands still"
 STEPS: Final = 25
 THINKING_SECONDS: Final = 0.75
 """For each of a plan's two answers."""
-KINDS = PLAN_WORKER, RENDER_WORKER, API, API_PROCESS, VALKEY_SERVER = (
-    "plan worker",
-    "render worker",
-    "API",
-    "API process",
-    "Valkey",
-)
+API_PROCESS: Final = "API process"
+VALKEY_SERVER: Final = "Valkey"
+KINDS: Final = (PLAN_WORKER, RENDER_WORKER, API, API_PROCESS, VALKEY_SERVER)
 WORKERS: Final = (PLAN_WORKER, RENDER_WORKER)
 API_PROCESSES: Final = 2
 MANY: Final = {PLAN_WORKER: 1, RENDER_WORKER: 2, API: 1, VALKEY_SERVER: 1}
@@ -86,52 +77,6 @@ LONGEST_PAUSE: Final = 4.0
 LONGEST_OUTAGE: Final = 3.0
 """Of Valkey, in seconds."""
 PATIENCE_SECONDS: Final = 120.0
-START_SECONDS: Final = 120.0
-POLL_SECONDS: Final = 0.05
-
-
-@dataclass
-class Victims:
-    """The processes that are killed, each of which has a successor."""
-
-    commands: dict[str, list[str]]
-    """By kind."""
-    environment: dict[str, str]
-    logs: Path
-    folders: dict[str, Path] = field(default_factory=dict)
-    """Where a kind works; this process's own folder where it is not named."""
-    processes: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=lambda: defaultdict(list))
-    begun: int = 0
-
-    def start(self, kind: str) -> None:
-        self.begun += 1
-        with (self.logs / f"{kind.replace(' ', '-')}-{self.begun}.log").open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  (our own commands)
-                self.commands[kind],
-                env=os.environ | self.environment,
-                cwd=self.folders.get(kind),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        self.processes[kind].append(process)
-
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
-        for processes in self.processes.values():
-            if process in processes:
-                processes.remove(process)
-        process.kill()
-        process.wait()
-
-    def kill_all(self) -> None:
-        for server in self.servers():
-            server.kill()
-        for process in [each for processes in self.processes.values() for each in processes]:
-            self.kill(process)
-
-    def servers(self) -> list[psutil.Process]:
-        """The API's own processes: those that answer."""
-        return [child for api in self.processes[API] for child in _children(api.pid) if "spawn_main" in _command(child)]
 
 
 @dataclass
@@ -162,76 +107,26 @@ class Service:
         return [record.id for record in self.store.some(jobs) if not record.status.is_terminal]
 
 
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _command(process: psutil.Process) -> str:
-    """ "" of a process that has ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # or a zombie
-        return ""
-
-
 @contextmanager
 def service(folder: Path) -> Iterator[Service]:
     """Storage and planner, which stay, and those to be killed, on their way."""
-    api_port, planner_port, model_port, redis_port, *s3_ports = free_ports(4 + SEAWEEDFS_PORTS)
-    api, planner, model = (f"http://{LOOPBACK}:{port}" for port in (api_port, planner_port, model_port))
-    environment = {
-        "PLANNER_PORT": str(planner_port),
-        "PLANNER_LANGUAGE_MODEL_URL": f"{model}/v1",
-        "GENERATOR_PORT": str(api_port),
+    whole = whole_service(folder, THINKING_SECONDS)
+    environment = whole.environment | {
         "GENERATOR_PROCESSES": str(API_PROCESSES),
-        "GENERATOR_REDIS_URL": redis_url(redis_port),
-        "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_MAXIMUM_ATTEMPTS": "1000000",
         "GENERATOR_RENDER_CHECKPOINT_SECONDS": "0.5",
-        "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
-        "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
-        "GENERATOR_STORAGE_ENDPOINT": s3_endpoint(s3_ports[0]),
-        "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,
-        "GENERATOR_STORAGE_SECRET_KEY": S3_SECRET_KEY,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": "1",
     }
     os.environ |= environment
-    generator = [sys.executable, "-m", "generator_service"]
-    store_part = valkey(folder / "valkey", redis_port)
-    commands = {
-        PLAN_WORKER: [*generator, "plan-worker"],
-        RENDER_WORKER: [*generator, "render-worker"],
-        API: [*generator, "serve"],
-        VALKEY_SERVER: list(store_part.command),
-    }
-    is_answering = {VALKEY_SERVER: store_part.ready, API: lambda: answers(f"{api}/health")}
+    commands = whole.generator | {VALKEY_SERVER: list(whole.redis.command)}
+    is_answering = {VALKEY_SERVER: whole.redis.ready, API: lambda: answers(f"{whole.api}/health")}
     is_answering[API_PROCESS] = is_answering[API]
-    parts = [
-        seaweedfs(folder / "seaweedfs", s3_ports),
-        Part(
-            "language model",
-            [sys.executable, "-m", "benchmarks.one_scene", str(model_port), str(THINKING_SECONDS)],
-            lambda: answers(model),
-            start_seconds=START_SECONDS,
-        ),
-        Part(
-            "planner",
-            [sys.executable, "-m", "planner_service", "serve"],
-            lambda: answers(f"{planner}/health"),
-            start_seconds=START_SECONDS,
-        ),
-    ]
     settings = Settings()
     victims = Victims(commands, environment, folder / "logs")
     with ExitStack() as stack:
-        stack.enter_context(started(parts, folder / "logs"))
+        stack.enter_context(started([whole.storage, whole.language_model, whole.planner], folder / "logs"))
         stack.callback(victims.kill_all)
         text = stack.enter_context(connect(settings.redis_url, decode=True))
-        client = stack.enter_context(Client(api))
+        client = stack.enter_context(Client(whole.api))
         running = Service(
             client,
             JobStore(text),
@@ -243,21 +138,9 @@ def service(folder: Path) -> Iterator[Service]:
         for kind in (VALKEY_SERVER, API, PLAN_WORKER, RENDER_WORKER):
             for _ in range(MANY[kind]):
                 victims.start(kind)
-            if kind is VALKEY_SERVER and not until(store_part.ready, START_SECONDS):
+            if kind is VALKEY_SERVER and not until(whole.redis.ready, START_SECONDS):
                 raise TimeoutError("Valkey does not start")
         yield running
-
-
-def until(true: Callable[[], bool], seconds: float) -> bool:
-    """Whether it came true in time; while somebody does not answer, it is not."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with suppress(Unavailable):
-            if true():
-                return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
 
 
 class Clients(threading.Thread):
@@ -306,7 +189,7 @@ def kill_one(service: Service, chance: random.Random) -> Kill:
         left = victims.servers() if kind == API else []
         (process,) = victims.processes[kind]
         victims.kill(process)
-        if not until(lambda: not any(map(_command, left)), START_SECONDS):
+        if not until(lambda: not any(map(command_of, left)), START_SECONDS):
             raise TimeoutError("the API's processes outlive the one that began them")
         time.sleep(chance.uniform(0.0, LONGEST_OUTAGE) if kind == VALKEY_SERVER else 0.0)
         victims.start(kind)

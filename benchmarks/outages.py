@@ -20,7 +20,6 @@ each part
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,20 +30,8 @@ from typing import Final
 
 import httpx
 
-from benchmarks.faults import START_SECONDS, Victims, until
-from deploy.servers import (
-    LOOPBACK,
-    S3_ACCESS_KEY,
-    S3_SECRET_KEY,
-    SEAWEEDFS_PORTS,
-    VIDEO_BUCKET,
-    answers,
-    free_ports,
-    redis_url,
-    s3_endpoint,
-    seaweedfs,
-    valkey,
-)
+from benchmarks.whole_service import GENERATOR, PROMPT, START_SECONDS, Victims, until, whole_service
+from deploy.servers import answers
 from deploy.stack import bypass_proxies
 from generator_service.jobs.connection import connect
 from generator_service.jobs.record import JobRecord
@@ -53,9 +40,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
 from generator_service.storage.object_store import JobKeys, ObjectStore
 
-PROMPT: Final = "a red car drives to the right while a tree stands still"
 REDIS, STORAGE, PLANNER, LANGUAGE_MODEL = PARTS = ("Redis", "storage", "planner", "language model")
-STAYING: Final = ("API", "plan worker", "render worker")
 THINKING_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 180.0
 
@@ -96,56 +81,27 @@ class Seen:
 
 @contextmanager
 def service(folder: Path) -> Iterator[Service]:
-    api_port, planner_port, model_port, redis_port, *s3_ports = free_ports(4 + SEAWEEDFS_PORTS)
-    api, planner, model = (f"http://{LOOPBACK}:{port}" for port in (api_port, planner_port, model_port))
-    environment = {
-        "PLANNER_PORT": str(planner_port),
-        "PLANNER_LANGUAGE_MODEL_URL": f"{model}/v1",
-        "GENERATOR_PORT": str(api_port),
-        "GENERATOR_REDIS_URL": redis_url(redis_port),
-        "GENERATOR_PLANNER_URL": planner,
-        "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
-        "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
-        "GENERATOR_STORAGE_ENDPOINT": s3_endpoint(s3_ports[0]),
-        "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,
-        "GENERATOR_STORAGE_SECRET_KEY": S3_SECRET_KEY,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": "1",
-    }
-    redis, storage = valkey(folder / "valkey", redis_port), seaweedfs(folder / "seaweedfs", s3_ports)
-    environment |= storage.environment
+    whole = whole_service(folder, THINKING_SECONDS)
+    parts = dict(zip(PARTS, (whole.redis, whole.storage, whole.planner, whole.language_model), strict=True))
+    environment = whole.environment | whole.storage.environment
     os.environ |= environment
-    generator = [sys.executable, "-m", "generator_service"]
-    commands = {
-        REDIS: list(redis.command),
-        STORAGE: list(storage.command),
-        PLANNER: [sys.executable, "-m", "planner_service", "serve"],
-        LANGUAGE_MODEL: [sys.executable, "-m", "benchmarks.one_scene", str(model_port), str(THINKING_SECONDS)],
-        "API": [*generator, "serve"],
-        "plan worker": [*generator, "plan-worker"],
-        "render worker": [*generator, "render-worker"],
-    }
-    is_there = {
-        REDIS: redis.ready,
-        STORAGE: storage.ready,
-        PLANNER: lambda: answers(f"{planner}/health"),
-        LANGUAGE_MODEL: lambda: answers(model),
-    }
+    commands = whole.generator | {name: list(part.command) for name, part in parts.items()}
+    is_there = {name: part.ready for name, part in parts.items()}
     settings = Settings()
     (folder / "logs").mkdir()
     processes = Victims(commands, environment, folder / "logs", folders={STORAGE: folder / "seaweedfs"})
     with ExitStack() as stack:
-        for socket in storage.leaves:
+        for socket in whole.storage.leaves:
             stack.callback(socket.unlink, missing_ok=True)
         stack.callback(processes.kill_all)
         text = stack.enter_context(connect(settings.redis_url, decode=True))
-        http = stack.enter_context(httpx.Client(base_url=api, timeout=60, trust_env=False))
+        http = stack.enter_context(httpx.Client(base_url=whole.api, timeout=60, trust_env=False))
         running = Service(http, JobStore(text), ObjectStore.open(settings.storage), processes, is_there)
         for part in PARTS:
             running.start(part)
-        for kind in STAYING:
+        for kind in GENERATOR:
             processes.start(kind)
-        if not until(lambda: answers(f"{api}/ready"), START_SECONDS):
+        if not until(lambda: answers(f"{whole.api}/ready"), START_SECONDS):
             raise TimeoutError("not everybody starts")
         yield running
 

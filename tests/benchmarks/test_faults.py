@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults.py"
+REPOSITORY = Path(__file__).parents[2]
 KILLS = 5
 SEED = 9378
 """Kills one of each kind, the workers with a job in hand."""
@@ -16,10 +16,11 @@ SEED = 9378
 @pytest.mark.timeout(400)
 def test_no_job_is_lost_to_random_kills() -> None:
     run = subprocess.run(
-        [sys.executable, SCRIPT, "--kills", str(KILLS), "--seed", str(SEED)],
+        [sys.executable, "-m", "benchmarks.faults", "--kills", str(KILLS), "--seed", str(SEED)],
         capture_output=True,
         text=True,
         check=False,
+        cwd=REPOSITORY,
     )
     assert run.returncode == 0, run.stderr
     *kinds, last = run.stdout.splitlines()[-KILLS - 1 :]
