@@ -108,8 +108,8 @@ class JobStore:
     def get(self, job_id: str) -> JobRecord:
         """Raises NotFound; Unreadable where there is such a job."""
         with answering():
-            fields = cast(dict[str, str], self._redis.hgetall(_job(job_id)))
-        return _record(job_id, fields)
+            fields = cast(dict[str, str], self._redis.hgetall(job_key(job_id)))
+        return record_of(job_id, fields)
 
     def plan(self, job_id: str) -> Plan | None:
         """The job's plan; None while there is none.  Raises Unreadable where what is there is no plan."""
@@ -149,7 +149,7 @@ class JobStore:
         with answering():
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in wanted:
-                pipeline.hgetall(_job(job_id))
+                pipeline.hgetall(job_key(job_id))
             hashes = pipeline.execute()
         return tuple(_readable(zip(wanted, hashes, strict=True)))
 
@@ -233,7 +233,13 @@ class JobStore:
         fields = _fields(record.model_dump(mode="json"))
         pairs = [part for pair in fields.items() for part in pair]
         indexes = _indexes(record)
-        keys = [_job(record.id), _plan(record.id), _OWNERS, *indexes, *([] if reservation is None else [reservation])]
+        keys = [
+            job_key(record.id),
+            _plan(record.id),
+            _OWNERS,
+            *indexes,
+            *([] if reservation is None else [reservation]),
+        ]
         text = "" if plan is None else plan.model_dump_json()
         values = [record.id, _score(record.created_at), fields["created_at"], text, record.owner, len(indexes)]
         with answering():
@@ -292,7 +298,7 @@ class JobStore:
         }
         arguments = [part for pair in _fields(values).items() for part in pair]
         with answering():
-            text, own = self._report(keys=[_job(job_id)], args=[json.dumps(worker), *arguments])
+            text, own = self._report(keys=[job_key(job_id)], args=[json.dumps(worker), *arguments])
         if text is None:
             raise NotFound(f"there is no job '{job_id}'")
         status = JobStatus(json.loads(text))
@@ -434,11 +440,11 @@ class JobStore:
         """
 
         def attempt(pipeline: Pipeline) -> JobRecord:
-            record = _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
+            record = record_of(job_id, cast(dict[str, str], pipeline.hgetall(job_key(job_id))))
             if not record.status.is_terminal:
                 raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
             pipeline.multi()
-            pipeline.delete(_job(job_id), _plan(job_id))
+            pipeline.delete(job_key(job_id), _plan(job_id))
             for index in (*_indexes(record), _ENDED):
                 pipeline.zrem(index, job_id)
             outbox.forget(pipeline, job_id)
@@ -446,7 +452,9 @@ class JobStore:
             return record
 
         with answering():
-            return cast(JobRecord, self._redis.transaction(cast(Any, attempt), _job(job_id), value_from_callable=True))
+            return cast(
+                JobRecord, self._redis.transaction(cast(Any, attempt), job_key(job_id), value_from_callable=True)
+            )
 
     def broken_before(self, moment: datetime) -> tuple[str, ...]:
         """The ids of jobs submitted before then that have not ended, so far as is known, and cannot be read."""
@@ -465,13 +473,13 @@ class JobStore:
 
         def attempt(pipeline: Pipeline) -> None:
             with suppress(NotFound):
-                _record(job_id, cast(dict[str, str], pipeline.hgetall(_job(job_id))))
+                record_of(job_id, cast(dict[str, str], pipeline.hgetall(job_key(job_id))))
                 raise Conflict(f"the record of job '{job_id}' can be read")
             if pipeline.zscore(_index(None), job_id) is None:
                 raise NotFound(f"there is no job '{job_id}'")
             owners = cast(set[str], pipeline.smembers(_OWNERS))
             pipeline.multi()
-            pipeline.delete(_job(job_id), _plan(job_id))
+            pipeline.delete(job_key(job_id), _plan(job_id))
             for owner in (None, *owners):
                 for status in (None, *JobStatus):
                     pipeline.zrem(_index(status, owner), job_id)
@@ -481,7 +489,7 @@ class JobStore:
             pipeline.sadd(_STORED, job_id)
 
         with answering():
-            self._redis.transaction(cast(Any, attempt), _job(job_id))
+            self._redis.transaction(cast(Any, attempt), job_key(job_id))
 
     def forget_owners(self) -> None:
         """Those who have no jobs any more."""
@@ -509,7 +517,7 @@ class JobStore:
             ids = sorted(cast(set[str], self._redis.smembers(_STORED)))
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in ids:
-                pipeline.exists(_job(job_id))
+                pipeline.exists(job_key(job_id))
             gone = {job_id for job_id, exists in zip(ids, pipeline.execute(), strict=True) if not exists}
         records = {record.id: record for record in self.some(ids)}
         over = {job_id for job_id, record in records.items() if record.status.is_terminal}
@@ -537,11 +545,11 @@ class JobStore:
         plan: Plan | None = None,
     ) -> JobRecord:
         """Raises NotFound, and Conflict where `states.MOVES` has no such move."""
-        key = _job(job_id)
+        key = job_key(job_id)
         tried: list[JobRecord] = []
 
         def attempt(pipeline: Pipeline) -> JobRecord:
-            record = _record(job_id, cast(dict[str, str], pipeline.hgetall(key)))
+            record = record_of(job_id, cast(dict[str, str], pipeline.hgetall(key)))
             if record in tried:  # the connection broke after an earlier attempt was written and before its answer
                 return record
             status = target if isinstance(target, JobStatus) else target(record)
@@ -602,7 +610,7 @@ def _ended(now: datetime) -> dict[str, Any]:
     }
 
 
-def _job(job_id: str) -> str:
+def job_key(job_id: str) -> str:
     return f"job:{job_id}"
 
 
@@ -637,7 +645,7 @@ def _fields(values: dict[str, Any]) -> dict[Any, Any]:
     return {name: json.dumps(value) for name, value in values.items()}
 
 
-def _record(job_id: str, fields: dict[str, str]) -> JobRecord:
+def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     try:  # fields that a newer version has added are passed over: while it is rolled out, both read the same records
@@ -651,8 +659,4 @@ def _readable(hashes: Iterable[tuple[str, dict[str, str]]]) -> Iterator[JobRecor
     """One broken record must hide no other, from nobody: neither from a client's list nor from the watchdog."""
     for job_id, fields in hashes:
         with suppress(NotFound):
-            yield _record(job_id, fields)
-
-
-job_key, record_of = _job, _record
-"""For those who read without a store: `reading.py`."""
+            yield record_of(job_id, fields)
