@@ -93,7 +93,8 @@ class Case:
         self.size, self.device = size, device
         layout = layout_on(size.grid, scene(size.grid.layout_frames))
         self.area = float((layout.owner > 0).float().mean())
-        self.membership = layout.inside.flatten(1)
+        self.inside = layout.inside.flatten(1)
+        self.membership = torch.cat([self.inside, ~self.inside.any(dim=0)[None]])  # [region, N]
         self.field, _ = guidance_field(layout, None, PARAMETERS)
 
     def texts(self, name: str) -> int:
@@ -123,12 +124,11 @@ class Case:
             return self._naive(form)
         if kind == "FlexAttention":
             return self._flex(form)
-        regional = kind == "regional"
-        text = 0 if regional else self.size.text
-        plan = plan_attention(self.field, BETA, text=text, form=form, device=self.device)
-        if not regional:
+        if kind == "guided":
+            plan = plan_attention(self.field, BETA, text=self.size.text, form=form, device=self.device)
             return partial(guided_attention, plan=plan)
-        regions = Regions.of(self.membership, self.size.text, self.device)
+        regions = Regions.of(self.inside, self.size.text, self.device)
+        plan = regions.plan(self.field, BETA, form)
         return partial(regional_attention, regions=regions, plan=plan, base_ratio=PARAMETERS.base_ratio)
 
     def _naive(self, form: str) -> Method:
@@ -204,5 +204,8 @@ class Case:
         is_text = (text_of[rows] >= 0)[:, None]
         base = torch.where(is_text, of_text, to_text | (text_of == 0))
         described = to_text | (lies_in[:, rows][text_of.clamp(min=0)].T & (text_of > 0))
+        boxes = functional.pad(self.inside, (texts, 0)).to(self.device)  # [instance, texts + N]
+        apart = boxes.any(dim=0) & boxes[:, rows].any(dim=0)[:, None] & ~(boxes[:, rows].float().T @ boxes.float() > 0)
+        described &= ~apart
         regional = torch.where(is_text | ~lies_in[1:, rows].any(0)[:, None], base, described)
         return [(PARAMETERS.base_ratio, base), (1 - PARAMETERS.base_ratio, regional)]

@@ -132,8 +132,8 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         unconditional, conditional = prediction.chunk(2)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
-    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str | None]:
-        """What each instance's box is to show, in the plan's order, and what is around them; None for the prompt."""
+    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
+        """What each instance's box is to show, in the plan's order, and what is around them."""
         return tuple(instance.description for instance in plan.graph.instances), plan.background
 
     def guidance(self, plan: Plan, conditioning: CogVideoXConditioning, settings: RenderSettings) -> Guidance:

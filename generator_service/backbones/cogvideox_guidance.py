@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from generator_service.backbones.cogvideox_attention import (
+    Attend,
     ConditionalProcessor,
     appended_text,
     borrowed_attention,
     captured_features,
 )
-from generator_service.guidance.attention import AttentionPlan, guided_attention, plan_attention
+from generator_service.guidance.attention import guided_attention, plan_attention
 from generator_service.guidance.branches import guidance_field
+from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.guidance.regional import Regions, regional_attention
@@ -47,7 +49,7 @@ class RegionalPrompting:
     """R&P, in all layers; see `guidance.regional`."""
 
     captions: tuple[tuple[str | None, str], ...]
-    """Of each region its instance, None for what is outside all boxes, and its description."""
+    """Of each region its instance, None for what is around them, and its description."""
     text: Tensor
     """[1, R · tokens of a text, channel]: the descriptions, each encoded on its own."""
     regions: Regions
@@ -61,27 +63,22 @@ class RegionalPrompting:
         backbone: "CogVideoX",
         layout: TokenLayout,
         captions: Sequence[str],
-        background: str | None,
+        background: str,
         *,
         base_ratio: float,
         steps: range,
     ) -> "RegionalPrompting":
-        """captions: of each instance, in words that the backbone knows; background: of what is outside all boxes, None
-        for the whole prompt."""
-        inside = layout.inside.flatten(1)  # [instance, N]
-        names: tuple[str | None, ...] = layout.names
-        texts, membership = tuple(captions), inside
-        if background is not None:
-            names, texts = (*names, None), (*texts, background)
-            membership = torch.cat([inside, ~inside.any(0, keepdim=True)])
+        """captions: of each instance, background: of what is around them; in words that the backbone knows."""
+        texts = [*captions, background]
         encoded, _ = backbone.pipeline.encode_prompt(
-            list(texts),
+            texts,
             do_classifier_free_guidance=False,
             max_sequence_length=backbone.text_tokens,
             device=backbone.device,
         )
-        regions = Regions.of(membership, backbone.text_tokens, backbone.device)
-        return cls(tuple(zip(names, texts, strict=True)), encoded.flatten(0, 1)[None], regions, base_ratio, steps)
+        regions = Regions.of(layout.inside.flatten(1), backbone.text_tokens, backbone.device)
+        captioned = tuple(zip((*layout.names, None), texts, strict=True))
+        return cls(captioned, encoded.flatten(0, 1)[None], regions, base_ratio, steps)
 
 
 class CogVideoXGuidance:
@@ -118,7 +115,7 @@ class CogVideoXGuidance:
         regional = self.regional if self.regional is not None and step in self.regional.steps else None
         features: Sequence[Tensor] = ()
         with ExitStack() as stack:
-            processors = self._processors(self._plan(step, regional), regional)
+            processors = self._processors(self._field(step), regional)
             if processors:
                 stack.enter_context(borrowed_attention(self.transformer, processors))
             if regional is not None:
@@ -138,36 +135,35 @@ class CogVideoXGuidance:
             phases=phase_reports(self.facts),
         )
 
-    def _plan(self, step: int, regional: RegionalPrompting | None) -> AttentionPlan | None:
-        motion = self.motion
-        if motion is None or step not in motion.steps:
-            return None
-        parameters = motion.parameters
-        field, facts = guidance_field(self.layout, self.memory, parameters)
+    def _field(self, step: int) -> GuidanceField:
+        if self.motion is None or step not in self.motion.steps:
+            return GuidanceField.unguided(self.layout.grid)
+        field, facts = guidance_field(self.layout, self.memory, self.motion.parameters)
         self.facts.append(facts)
-        text = self.text if regional is None else 0
-        return plan_attention(field, parameters.strength, text=text, form=parameters.form, device=self.device)
+        return field
 
-    def _processors(
-        self, plan: AttentionPlan | None, regional: RegionalPrompting | None
-    ) -> dict[int, ConditionalProcessor]:
+    def _processors(self, field: GuidanceField, regional: RegionalPrompting | None) -> dict[int, ConditionalProcessor]:
         """Of the layers that motion guides; with descriptions in the sequence, of all."""
         layers = range(len(self.transformer.transformer_blocks))
         chosen = self.motion.parameters.layers if self.motion is not None else None
         guided = layers if chosen is None else chosen
-        processors = {}
-        for layer in layers:
-            layer_plan = plan if layer in guided else None
-            if regional is not None:
-                attend = partial(
-                    regional_attention, regions=regional.regions, plan=layer_plan, base_ratio=regional.base_ratio
-                )
-            elif layer_plan is not None:
-                attend = partial(guided_attention, plan=layer_plan)
-            else:
-                continue
-            processors[layer] = ConditionalProcessor(attend, halves=self.halves, text=self.text)
-        return processors
+        here, elsewhere = (self._attend(its, regional) for its in (field, GuidanceField.unguided(field.grid)))
+        attends = {layer: here if layer in guided else elsewhere for layer in layers}
+        return {
+            layer: ConditionalProcessor(attend, halves=self.halves, text=self.text)
+            for layer, attend in attends.items()
+            if attend is not None
+        }
+
+    def _attend(self, field: GuidanceField, regional: RegionalPrompting | None) -> Attend | None:
+        """None for the stock attention."""
+        parameters = self.motion.parameters if self.motion is not None else GuidanceParameters()
+        strength, form = parameters.strength, parameters.form
+        if regional is not None:
+            plan = regional.regions.plan(field, strength, form)
+            return partial(regional_attention, regions=regional.regions, plan=plan, base_ratio=regional.base_ratio)
+        plan = plan_attention(field, strength, text=self.text, form=form, device=self.device)
+        return None if plan is None else partial(guided_attention, plan=plan)
 
     def _feature_layer(self, motion: MotionGuidance) -> int:
         middle = len(self.transformer.transformer_blocks) // 2

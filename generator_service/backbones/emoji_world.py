@@ -31,12 +31,11 @@ class EmojiWorld(CogVideoX):
     def staged(self, plan: Plan) -> Plan:
         return staged(plan).plan
 
-    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str | None]:
-        """Around two things the whole prompt is read: where nothing speaks of both, one of them is often lost."""
+    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
         scene = staged(plan)
         place = scene.translation.background
         each = (grammar.caption([(drawn.sprite, drawn.motion)], place, grammar.first) for drawn in scene.objects)
-        return tuple(each), grammar.first(grammar.PLACES[place]) if len(scene.objects) == 1 else None
+        return tuple(each), grammar.first(grammar.PLACES[place])
 
     def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...]:
         video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255

@@ -85,7 +85,7 @@ EMOJI_WORLD = BackboneSpec(
     maximum_steps=200,
     layers=6,
     defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
-    guidance=GuidanceParameters(form="additive", strength=0.3, steps=0.4, regional_steps=0.4, base_ratio=0.0),
+    guidance=GuidanceParameters(form="additive", strength=0.3, steps=0.4, regional_steps=0.7),
 )
 
 COGVIDEOX_2B = BackboneSpec(

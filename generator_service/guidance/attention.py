@@ -13,13 +13,16 @@ those of the guided instances, at few keys, those of the same instance.  So each
 - an anchor moves one logit of a row from s to s', which is a correction of rank one, with m = max(l, s'):
   r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
 
-All other rows are one more group, over all keys.  Which token is where does not depend on q, k and v: it is planned
-once per denoising step, for all layers.
+All other rows are one more group, over all keys.  Where rows do not see some of the keys (`regional`), every group is
+of rows that see the same ones.  Which token is where does not depend on q, k and v: it is planned once per denoising
+step, for all layers.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +38,15 @@ BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """How many logits `_Block` holds at a time, over all heads: a CPU's cache; a quarter GiB of a GPU."""
 KEYS_AT_A_TIME = 2**12
 """How many of the keys outside an instance are copied at a time."""
+
+
+class Unseen(NamedTuple):
+    """Some tokens of the video, and tokens of the video that they do not see."""
+
+    rows: Tensor
+    """[row]."""
+    keys: Tensor
+    """[key]; none of a row's own instance, and not its anchor."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +134,18 @@ class _Group:
     rows: Tensor
     """[row]."""
     outside: tuple[Tensor, ...] | None
-    """The keys outside the instance, some at a time; None where the rows see all keys alike."""
+    """The keys outside the instance that the rows see, some at a time; None where they see all keys alike."""
     inside: _Block | _ByFrame | None
     anchors: _Anchors | None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
-        if self.outside is None or self.inside is None:
+        if self.outside is None:
             partial = attend(query, key, value)
         else:
-            outside = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
-            partial = reduce(merge, outside, self.inside.attend(query, key, value))
+            parts = [attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside]
+            if self.inside is not None:
+                parts.append(self.inside.attend(query, key, value))
+            partial = reduce(merge, parts)
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
@@ -148,17 +162,19 @@ def plan_attention(
     *,
     text: int,
     form: Form = "multiplicative",
+    unseen: Sequence[Unseen] = (),
     device: torch.device | str = "cpu",
 ) -> AttentionPlan | None:
-    """None where nothing is guided: β = 0 or G = 0.
+    """None where nothing is guided, β = 0 or G = 0, and all is seen.
 
-    strength: β.  text: how many tokens of text stand before the video's.  device: where the attention is computed.
+    strength: β.  text: how many tokens of text stand before the video's.  unseen: no row twice.  device: where the
+    attention is computed.
     """
     instance = field.instance.to(device)
     weight = strength * field.weight.to(device)
     guided = (weight != 0).any(dim=1) & (instance != 0)
     anchored = (field.anchor.to(device) != NO_ANCHOR) & (strength * field.anchor_weight.to(device) != 0)
-    if not (guided | anchored).any():
+    if not (guided | anchored).any() and not unseen:
         return None
     anchor, anchor_weight = field.anchor.to(device), strength * field.anchor_weight.to(device)
     tokens = field.grid.tokens
@@ -175,25 +191,38 @@ def plan_attention(
         inside = torch.where(same, weight[queries, frame[keys]], 0.0)
         return _Anchors(having, keys + text, inside, anchor_weight[queries], form)
 
-    groups = []
-    for identity in instance[guided].unique().tolist():
-        rows = (guided & (instance == identity)).nonzero()[:, 0]
+    def within(identity: int, rows: Tensor) -> _Block | _ByFrame:
         keys = (instance == identity).nonzero()[:, 0]
-        outside = torch.ones(text + tokens, dtype=torch.bool, device=device)
-        outside[keys + text] = False
-        inside: _Block | _ByFrame
         if len(keys) <= BLOCK_SHARE * (text + tokens):
-            inside = _Block(keys + text, frame[keys], weight[rows], form)
-        else:
-            by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
-            inside = _ByFrame(tuple(by_frame), weight[rows], form)
-        groups.append(_Group(rows + text, outside.nonzero()[:, 0].split(KEYS_AT_A_TIME), inside, anchors(rows)))
+            return _Block(keys + text, frame[keys], weight[rows], form)
+        by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
+        return _ByFrame(tuple(by_frame), weight[rows], form)
 
-    rest = (~guided).nonzero()[:, 0]
-    if text + len(rest) > 0:
-        before = torch.arange(text, device=device)
-        groups.append(_Group(torch.cat([before, rest + text]), None, None, anchors(torch.cat([before * 0 - 1, rest]))))
+    groups = []
+    rest = torch.ones(tokens, dtype=torch.bool, device=device)
+    for some in unseen:
+        rest[some.rows] = False
+    for rows_of_class, unseen_keys in [*unseen, Unseen(rest.nonzero()[:, 0], rest.new_empty(0, dtype=torch.long))]:
+        seen = torch.ones(text + tokens, dtype=torch.bool, device=device)
+        seen[unseen_keys + text] = False
+        own = guided[rows_of_class]
+        for identity in instance[rows_of_class][own].unique().tolist():
+            rows = rows_of_class[own & (instance[rows_of_class] == identity)]
+            outside = seen.clone()
+            outside[text:][instance == identity] = False
+            groups.append(_Group(rows + text, _some_at_a_time(outside), within(identity, rows), anchors(rows)))
+        unguided = rows_of_class[~own]
+        if len(unseen_keys) > 0:
+            groups.append(_Group(unguided + text, _some_at_a_time(seen), None, anchors(unguided)))
+        elif text + len(unguided) > 0:
+            before = torch.arange(text, device=device)
+            rows = torch.cat([before * 0 - 1, unguided])
+            groups.append(_Group(torch.cat([before, unguided + text]), None, None, anchors(rows)))
     return AttentionPlan(tuple(groups))
+
+
+def _some_at_a_time(chosen: Tensor) -> tuple[Tensor, ...]:
+    return chosen.nonzero()[:, 0].split(KEYS_AT_A_TIME)
 
 
 def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Partial:

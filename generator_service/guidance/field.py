@@ -7,7 +7,9 @@ W is Γ (Eq. 10) for rigid, Λ (Eq. 16) for non-rigid instances; the anchor is t
 """
 
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor
 
 from generator_service.guidance.grid import Grid
@@ -28,3 +30,10 @@ class GuidanceField:
     """[N], long; the index of a token's anchor, NO_ANCHOR where it has none."""
     anchor_weight: Tensor
     """w: [N], float32, ≥ 0; 0 where a token has no anchor."""
+
+    @classmethod
+    def unguided(cls, grid: Grid) -> Self:
+        """G = 0."""
+        N = grid.tokens
+        nothing = torch.zeros(N, dtype=torch.long)
+        return cls(grid, nothing, torch.zeros(N, grid.frames), nothing + NO_ANCHOR, torch.zeros(N))

@@ -1,33 +1,49 @@
 """Regional prompting (R&P): each region's description is read by the video tokens of its region alone.
 
-The joint sequence is [base text ; description 1 ; … ; description R ; video], every text of the same length.  Who sees
-whom, with ρ the base ratio:
+The regions are the instances' boxes and, the last one, what is around them.  The joint sequence is
+[base text ; description 1 ; … ; description R ; video], every text of the same length.  Who sees whom, with ρ the base
+ratio:
 
     base text            sees itself and all of the video: as if there were no descriptions
     description r        sees itself and the video tokens of region r
     video, base          sees the base text and all of the video: as if there were no descriptions
-    video, regional      sees the descriptions of the regions it lies in, and all of the video
+    video, regional      sees the descriptions of its regions, and all of the video but other instances' boxes
     video                ρ · base + (1 - ρ) · regional; base alone where it lies in no region
 
-A token may lie in several regions.  From video to video the guidance of `attention` applies, in base and regional
-alike.  So nobody sees a description from outside its region; with ρ = 0 nobody inside sees the base text.  The
-background can be a region as well: the tokens outside all boxes, with the background's description.
+A token may lie in several boxes; "other" are those boxes' tokens that share no box with it.  What is around the boxes
+sees, and is seen by, all of the video.  From video to video the guidance of `attention` applies, in base and regional
+alike.  So nobody sees a description from outside its region; with ρ = 0 nobody inside sees the base text.
 
 The source, "Training-free Regional Prompting for Diffusion Transformers" (Chen et al., 2024, arXiv:2411.02395), blends
-in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here all
-of the video stays visible: motion guidance works from video to video, and a thing should match its surroundings.
+in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here a
+thing still sees its surroundings, which it should match, and itself in all frames, which motion guidance works on; but
+not another thing, which it may well take for the one that its description speaks of.
 
 No mask is needed, because attention over texts and over the video are merged by their log-sum-exp: the costly part,
 from video to video, is computed once for base and regional.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from generator_service.guidance.attention import AttentionPlan, guided_partial
+from generator_service.guidance.attention import AttentionPlan, Unseen, guided_partial, plan_attention
+from generator_service.guidance.field import GuidanceField
+from generator_service.guidance.parameters import Form
 from generator_service.guidance.partial_attention import attend, merge, some_heads_at_a_time
+
+
+class Group(NamedTuple):
+    """Video tokens that lie in the same regions."""
+
+    rows: Tensor
+    """[n], of the video."""
+    texts: Tensor
+    """[m], the text tokens of their regions, of the joint sequence."""
+    unseen: Tensor
+    """[k], of the video: the tokens of other instances' boxes."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +54,28 @@ class Regions:
     """How many tokens each text has."""
     tokens: tuple[Tensor, ...]
     """For each region its video tokens, [n]; there may be none."""
-    groups: tuple[tuple[Tensor, Tensor], ...]
-    """Video tokens that lie in the same regions, [n], and the text tokens of those, [m], as in the joint sequence."""
+    groups: tuple[Group, ...]
 
     @classmethod
-    def of(cls, membership: Tensor, text: int, device: torch.device | str = "cpu") -> "Regions":
-        """membership: [region, N], bool."""
-        membership = membership.to(device)
+    def of(cls, inside: Tensor, text: int, device: torch.device | str = "cpu") -> "Regions":
+        """inside: [instance, N], bool, the boxes."""
+        inside = inside.to(device)
+        boxed = inside.any(dim=0)
+        membership = torch.cat([inside, ~boxed[None]])  # [region, N]
         signatures, which = membership.T.unique(dim=0, return_inverse=True)
         groups = []
         for index, signature in enumerate(signatures):
-            if signature.any():
-                starts = text * (1 + signature.nonzero())  # [region, 1]
-                texts = (starts + torch.arange(text, device=starts.device)).flatten()
-                groups.append(((which == index).nonzero()[:, 0], texts))
+            starts = text * (1 + signature.nonzero())  # [region, 1]
+            texts = (starts + torch.arange(text, device=starts.device)).flatten()
+            around = bool(signature[-1])
+            others = boxed & ~inside[signature[:-1]].any(dim=0) & (not around)
+            groups.append(Group((which == index).nonzero()[:, 0], texts, others.nonzero()[:, 0]))
         return cls(text, tuple(region.nonzero()[:, 0] for region in membership), tuple(groups))
+
+    def plan(self, field: GuidanceField, strength: float, form: Form) -> AttentionPlan | None:
+        """From video to video, within `regional`, where the regions are."""
+        unseen = [Unseen(group.rows, group.unseen) for group in self.groups if len(group.unseen) > 0]
+        return plan_attention(field, strength, text=0, form=form, unseen=unseen, device=self.tokens[0].device)
 
     @property
     def texts(self) -> int:
@@ -63,7 +86,7 @@ class Regions:
 def regional_attention(
     query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
 ) -> Tensor:
-    """[batch, head, texts + N, channel] each -> the same.  `plan` is of the video alone (`text` = 0)."""
+    """[batch, head, texts + N, channel] each -> the same.  plan: from `regions.plan`."""
     output = torch.empty_like(query)
     for heads in some_heads_at_a_time(query):
         some = (query[:, heads], key[:, heads], value[:, heads])
@@ -96,11 +119,14 @@ def _attend_by_regions(
         inside = attend(q, k_video.index_select(2, tokens), v_video.index_select(2, tokens))
         output[:, :, start : start + text] = merge(attend(q, k, v), inside).output
 
-    video = guided_partial(q_video, k_video, v_video, plan)
-    output[:, :, regions.texts :] = merge(video, attend(q_video, k_base, v_base)).output
-    for tokens, texts in regions.groups:
-        described = attend(q_video.index_select(2, tokens), key.index_select(2, texts), value.index_select(2, texts))
-        regional = merge(video.at(tokens), described).output
-        rows = tokens + regions.texts
-        base = output.index_select(2, rows)
-        output.index_copy_(2, rows, (base_ratio * base + (1 - base_ratio) * regional).to(output.dtype))
+    video = guided_partial(q_video, k_video, v_video, plan)  # of what is seen within `regional`
+    base_texts = attend(q_video, k_base, v_base)
+    output[:, :, regions.texts :] = merge(video, base_texts).output
+    for rows, texts, unseen in regions.groups:
+        q, seen = q_video.index_select(2, rows), video.at(rows)
+        result = merge(seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
+        if base_ratio > 0:
+            others = attend(q, k_video.index_select(2, unseen), v_video.index_select(2, unseen))
+            base = merge(merge(seen, others), base_texts.at(rows)).output
+            result = base_ratio * base + (1 - base_ratio) * result
+        output.index_copy_(2, rows + regions.texts, result.to(output.dtype))

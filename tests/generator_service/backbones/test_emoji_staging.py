@@ -160,7 +160,7 @@ def test_a_staged_plan_is_staged() -> None:
         assert [value for box in one.boxes for value in box] == pytest.approx([v for box in other.boxes for v in box])
 
 
-def test_around_one_thing_is_its_place_and_around_two_the_whole_prompt() -> None:
+def test_a_box_reads_of_its_own_thing_and_what_is_around_them_of_the_place() -> None:
     backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
     assert isinstance(backbone, EmojiWorld)
     car = ("car", MotionLabel.MOTIONLESS, still(0.2))
@@ -170,4 +170,4 @@ def test_around_one_thing_is_its_place_and_around_two_the_whole_prompt() -> None
     )
     pair = plan_of("a car and a pig on the road", car, ("pig", MotionLabel.MOTIONLESS, still(0.8)))
     captions = ("a red car is standing still on the road", "a pink pig is standing still on the road")
-    assert backbone.region_captions(pair) == (captions, None)
+    assert backbone.region_captions(pair) == (captions, "on the road")

@@ -73,17 +73,6 @@ def random_field(grid: Grid, seed: int) -> GuidanceField:
     return GuidanceField(grid, instance, weight, anchor, anchor_weight)
 
 
-def unguided_field(grid: Grid) -> GuidanceField:
-    N = grid.tokens
-    return GuidanceField(
-        grid,
-        torch.zeros(N, dtype=torch.long),
-        torch.zeros(N, grid.frames),
-        torch.full((N,), NO_ANCHOR),
-        torch.zeros(N),
-    )
-
-
 def random_qkv(tokens: int, seed: int = 0, batch: int = 2, heads: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     """Queries so large that attention is far from uniform; laid out as in the networks: token before head."""
     generator = torch.Generator().manual_seed(seed)
@@ -130,7 +119,7 @@ def test_one_anchored_row_by_hand(form: Form) -> None:
     Its logits are 1, 2, 3 (d = 1): the anchor's becomes 2 (1 + 0.5 · 2) = 4, or 2 + 0.5 · 2 = 3.
     """
     grid = Grid(3, 1, 1)
-    field = unguided_field(grid)
+    field = GuidanceField.unguided(grid)
     field.anchor[2], field.anchor_weight[2] = 1, 2.0
     q, k, v = torch.ones(1, 1, 3, 1), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 4.0])
     fast = guided_attention(
@@ -152,7 +141,7 @@ def test_one_guided_row_by_hand(form: Form) -> None:
     1 (1 + 0.5 W) = 1 + 0.5 W, so 1.5 in the first frame and 2 in the second, in either form.
     """
     grid = Grid(2, 1, 2)
-    field = unguided_field(grid)
+    field = GuidanceField.unguided(grid)
     field.instance[[0, 2, 3]] = 7
     field.weight[0] = torch.tensor([1.0, 2.0])
     ones, v = torch.ones(1, 1, 5, 1), torch.tensor([16.0, 1.0, 2.0, 4.0, 8.0])
@@ -198,7 +187,7 @@ def test_the_paths_are_chosen_by_size() -> None:
 def test_no_strength_is_torchs_own_attention_to_the_bit() -> None:
     grid = GRIDS[0]
     assert plan_attention(random_field(grid, 0), 0.0, text=4) is None
-    assert plan_attention(unguided_field(grid), 0.15, text=4) is None
+    assert plan_attention(GuidanceField.unguided(grid), 0.15, text=4) is None
     q, k, v = random_qkv(4 + grid.tokens)
     assert torch.equal(guided_attention(q, k, v, None), functional.scaled_dot_product_attention(q, k, v))
 
@@ -219,7 +208,7 @@ def test_bfloat16_is_as_exact_as_plain_attention_in_bfloat16(form: Form) -> None
     grid = GRIDS[1]
     field = random_field(grid, 1)
     q, k, v = (tensor.bfloat16() for tensor in random_qkv(6 + grid.tokens))
-    plain = relative_error(attend(q, k, v).output, slow(q, k, v, dense(unguided_field(grid)), 0.0, form, 6))
+    plain = relative_error(attend(q, k, v).output, slow(q, k, v, dense(GuidanceField.unguided(grid)), 0.0, form, 6))
     fast = guided_attention(q, k, v, plan_attention(field, 0.15, text=6, form=form))
     assert fast.dtype == torch.bfloat16
     assert relative_error(fast, slow(q, k, v, dense(field), 0.15, form, 6)) < 1.5 * plain + 2**-9

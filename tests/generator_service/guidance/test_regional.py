@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from generator_service.guidance import partial_attention
-from generator_service.guidance.attention import plan_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.regional import Regions, regional_attention
@@ -15,13 +14,15 @@ from generator_service.guidance.regional import Regions, regional_attention
 GRID = Grid(3, 4, 5)
 N = GRID.tokens
 TEXT = 3
-TEXTS = TEXT * 4
+TEXTS = TEXT * 5
 VIDEO = slice(TEXTS, None)
-MEMBERSHIP = torch.zeros(3, N, dtype=torch.bool)
-"""Two that overlap in six tokens, and one that covers nothing."""
-MEMBERSHIP[0, 5:20] = True
-MEMBERSHIP[1, 14:47:2] = True
-REGIONS = Regions.of(MEMBERSHIP, TEXT)
+INSIDE = torch.zeros(3, N, dtype=torch.bool)
+"""Two boxes that overlap in three tokens, and one that covers nothing."""
+INSIDE[0, 5:20] = True
+INSIDE[1, 14:47:2] = True
+MEMBERSHIP = torch.cat([INSIDE, ~INSIDE.any(dim=0)[None]])
+"""The boxes, and what is around them."""
+REGIONS = Regions.of(INSIDE, TEXT)
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +37,10 @@ def qkv(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def field() -> GuidanceField:
-    instance = MEMBERSHIP[1].long()
+    instance = INSIDE[1].long()
     weight = instance[:, None] * torch.tensor([1.0, 1.5, 2.0])
-    anchor = torch.where(MEMBERSHIP[0], torch.arange(N) % 20 + 20, NO_ANCHOR)
-    return GuidanceField(GRID, instance, weight, anchor, MEMBERSHIP[0].float())
+    anchor = torch.where(INSIDE[0], 5 + torch.arange(N) * 7 % 15, NO_ANCHOR)
+    return GuidanceField(GRID, instance, weight, anchor, INSIDE[0].float())
 
 
 def masks() -> tuple[Tensor, Tensor]:
@@ -54,7 +55,9 @@ def masks() -> tuple[Tensor, Tensor]:
         regional[text, text] = base[text, text] = True
         regional[text, VIDEO] = base[text, VIDEO] = region
         regional[VIDEO, text] = region[:, None]
-    regional[VIDEO, :TEXT] = ~MEMBERSHIP.any(dim=0)[:, None]
+    regional[VIDEO, :TEXT] = False
+    one, other = INSIDE[0] & ~INSIDE[1], INSIDE[1] & ~INSIDE[0]
+    regional[VIDEO, VIDEO] = ~(one[:, None] & other | other[:, None] & one)
     return base, regional
 
 
@@ -79,8 +82,7 @@ def test_equals_two_masked_attentions(
     base_ratio: float, strength: float, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": elements})  # one head or all at a time
-    plan = plan_attention(field(), strength, text=0)
-    assert (plan is None) == (strength == 0)
+    plan = REGIONS.plan(field(), strength, "multiplicative")
     for seed in range(5):
         q, k, v = qkv(seed)
         exact = slow(q, k, v, base_ratio, strength)
@@ -88,12 +90,13 @@ def test_equals_two_masked_attentions(
         assert (fast - exact).abs().max() / exact.abs().max() < 2e-6
 
 
-def seen(keys: slice, base_ratio: float) -> Tensor:
+def seen(keys: slice | Tensor, base_ratio: float) -> Tensor:
     """Which rows notice that these keys' values are others: [texts + N]."""
     q, k, v = qkv()
+    plan = REGIONS.plan(GuidanceField.unguided(GRID), 0.0, "multiplicative")
     other = v.clone()
     other[:, :, keys] += 1
-    plain, changed = (regional_attention(q, k, values, REGIONS, None, base_ratio) for values in (v, other))
+    plain, changed = (regional_attention(q, k, values, REGIONS, plan, base_ratio) for values in (v, other))
     return (changed - plain).abs().amax(dim=(0, 1, 3)) > 1e-6
 
 
@@ -109,19 +112,28 @@ def test_a_description_is_seen_by_itself_and_in_its_region_only() -> None:
 def test_without_base_ratio_the_base_text_is_unseen_in_the_regions() -> None:
     expected = torch.zeros(TEXTS + N, dtype=torch.bool)
     expected[:TEXT] = True
-    expected[VIDEO] = ~MEMBERSHIP.any(dim=0)
     assert torch.equal(seen(slice(0, TEXT), 0.0), expected)
+
+
+def test_a_thing_sees_its_surroundings_but_no_other_thing() -> None:
+    one, other = INSIDE[0] & ~INSIDE[1], INSIDE[1] & ~INSIDE[0]
+    assert torch.equal(seen(TEXTS + one.nonzero()[:, 0], 0.0)[VIDEO], ~other)
+    assert torch.equal(seen(TEXTS + other.nonzero()[:, 0], 0.0)[VIDEO], ~one)
+    assert seen(TEXTS + other.nonzero()[:, 0], 0.3)[VIDEO].all()
+    for tokens in (INSIDE[0] & INSIDE[1], ~INSIDE.any(dim=0)):
+        assert seen(TEXTS + tokens.nonzero()[:, 0], 0.0)[VIDEO].all()
 
 
 def test_a_base_ratio_of_one_is_attention_without_descriptions() -> None:
     q, k, v = qkv()
     without = torch.cat([torch.arange(TEXT), torch.arange(TEXTS, TEXTS + N)])
     plain = torch.nn.functional.scaled_dot_product_attention(*(tensor[:, :, without] for tensor in (q, k, v)))
-    torch.testing.assert_close(regional_attention(q, k, v, REGIONS, None, 1.0)[:, :, without], plain)
+    plan = REGIONS.plan(GuidanceField.unguided(GRID), 0.0, "multiplicative")
+    torch.testing.assert_close(regional_attention(q, k, v, REGIONS, plan, 1.0)[:, :, without], plain)
 
 
 def test_in_bfloat16() -> None:
     q, k, v = (tensor.bfloat16() for tensor in qkv())
-    fast = regional_attention(q, k, v, REGIONS, plan_attention(field(), 0.3, text=0), 0.3)
+    fast = regional_attention(q, k, v, REGIONS, REGIONS.plan(field(), 0.3, "multiplicative"), 0.3)
     assert fast.dtype == torch.bfloat16
     assert (fast - slow(q, k, v, 0.3, 0.3)).abs().max() < 0.03
