@@ -222,7 +222,8 @@ def plan_attention(
 
 
 def _some_at_a_time(chosen: Tensor) -> tuple[Tensor, ...]:
-    return chosen.nonzero()[:, 0].split(KEYS_AT_A_TIME)
+    parts: tuple[Tensor, ...] = chosen.nonzero()[:, 0].split(KEYS_AT_A_TIME)
+    return parts
 
 
 def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Partial:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generator_service.guidance import partial_attention
+from generator_service.guidance import attention, partial_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.regional import Regions, regional_attention
@@ -75,12 +75,15 @@ def slow(q: Tensor, k: Tensor, v: Tensor, base_ratio: float, strength: float) ->
     return base_ratio * base + (1 - base_ratio) * regional
 
 
+@pytest.mark.parametrize("block_share", [0.0, 1.0])
 @pytest.mark.parametrize("elements", [1, 2**18])
 @pytest.mark.parametrize("strength", [0.0, 0.3])
 @pytest.mark.parametrize("base_ratio", [0.0, 0.3, 1.0])
 def test_equals_two_masked_attentions(
-    base_ratio: float, strength: float, elements: int, monkeypatch: pytest.MonkeyPatch
+    base_ratio: float, strength: float, elements: int, block_share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attention, "BLOCK_SHARE", block_share)
+    monkeypatch.setattr(attention, "KEYS_AT_A_TIME", 7)
     monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": elements})  # one head or all at a time
     plan = REGIONS.plan(field(), strength, "multiplicative")
     for seed in range(5):
