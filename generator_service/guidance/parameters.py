@@ -60,7 +60,7 @@ class GuidanceParameters(WireModel):
     ] = True
     regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
     base_ratio: Annotated[
-        Share, Field(description="Weight of the whole prompt against a region's description inside its box.")
+        Share, Field(description="Weight of the whole prompt against the description of a region, in that region.")
     ] = 0.3
 
     @property

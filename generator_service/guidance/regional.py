@@ -8,11 +8,11 @@ ratio:
     description r        sees itself and the video tokens of region r
     video, base          sees the base text and all of the video: as if there were no descriptions
     video, regional      sees the descriptions of its regions, and all of the video but other instances' boxes
-    video                ρ · base + (1 - ρ) · regional; base alone where it lies in no region
+    video                ρ · base + (1 - ρ) · regional
 
 A token may lie in several boxes; "other" are those boxes' tokens that share no box with it.  What is around the boxes
 sees, and is seen by, all of the video.  From video to video the guidance of `attention` applies, in base and regional
-alike.  So nobody sees a description from outside its region; with ρ = 0 nobody inside sees the base text.
+alike.  So nobody sees a description from outside its region; with ρ = 0 no video token sees the base text.
 
 The source, "Training-free Regional Prompting for Diffusion Transformers" (Chen et al., 2024, arXiv:2411.02395), blends
 in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here a
@@ -55,6 +55,7 @@ class Regions:
     tokens: tuple[Tensor, ...]
     """For each region its video tokens, [n]; there may be none."""
     groups: tuple[Group, ...]
+    """Every video token is in one of them."""
 
     @classmethod
     def of(cls, inside: Tensor, text: int, device: torch.device | str = "cpu") -> "Regions":
@@ -120,13 +121,12 @@ def _attend_by_regions(
         output[:, :, start : start + text] = merge(attend(q, k, v), inside).output
 
     video = guided_partial(q_video, k_video, v_video, plan)  # of what is seen within `regional`
-    base_texts = attend(q_video, k_base, v_base)
-    output[:, :, regions.texts :] = merge(video, base_texts).output
     for rows, texts, unseen in regions.groups:
         q, seen = q_video.index_select(2, rows), video.at(rows)
         result = merge(seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
         if base_ratio > 0:
-            others = attend(q, k_video.index_select(2, unseen), v_video.index_select(2, unseen))
-            base = merge(merge(seen, others), base_texts.at(rows)).output
-            result = base_ratio * base + (1 - base_ratio) * result
+            base = merge(seen, attend(q, k_base, v_base))
+            if len(unseen) > 0:
+                base = merge(base, attend(q, k_video.index_select(2, unseen), v_video.index_select(2, unseen)))
+            result = base_ratio * base.output + (1 - base_ratio) * result
         output.index_copy_(2, rows + regions.texts, result.to(output.dtype))
