@@ -9,7 +9,7 @@
   the peak of torch's allocator, likewise.
 - error: the largest difference from a dense float64 reference, over the reference's largest value.
 
-Regional methods read three descriptions; plain attention, which they are compared to, reads none.
+Regional methods read four descriptions; plain attention, which they are compared to, reads none.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Three instances on a quarter of every frame, one of each branch (anchor, rigid, non-rigid), and ways to attend to it.
 
 Names of methods are "plain", torch's own; and "guided", "regional" (guided, and reading a description of each instance
-besides), "naive" (with the whole matrix G) and "FlexAttention", each with the form of the guidance behind a comma.
+and of what is around them), "naive" (with the whole matrix G) and "FlexAttention", each with the form of the guidance
+behind a comma.
 """
 
 import math
@@ -93,7 +94,7 @@ class Case:
         self.size, self.device = size, device
         layout = layout_on(size.grid, scene(size.grid.layout_frames))
         self.area = float((layout.owner > 0).float().mean())
-        self.inside = layout.inside.flatten(1)
+        self.inside, self.wholes = layout.inside.flatten(1), layout.wholes
         self.membership = torch.cat([self.inside, ~self.inside.any(dim=0)[None]])  # [region, N]
         self.field, _ = guidance_field(layout, None, PARAMETERS)
 
@@ -127,7 +128,7 @@ class Case:
         if kind == "guided":
             plan = plan_attention(self.field, BETA, text=self.size.text, form=form, device=self.device)
             return partial(guided_attention, plan=plan)
-        regions = Regions.of(self.inside, self.size.text, self.device)
+        regions = Regions.of(self.inside, self.wholes, self.size.text, self.device)
         plan = regions.plan(self.field, BETA, form)
         return partial(regional_attention, regions=regions, plan=plan, base_ratio=PARAMETERS.base_ratio)
 
@@ -207,5 +208,5 @@ class Case:
         boxes = functional.pad(self.inside, (texts, 0)).to(self.device)  # [instance, texts + N]
         apart = boxes.any(dim=0) & boxes[:, rows].any(dim=0)[:, None] & ~(boxes[:, rows].float().T @ boxes.float() > 0)
         described &= ~apart
-        regional = torch.where(is_text | ~lies_in[1:, rows].any(0)[:, None], base, described)
+        regional = torch.where(is_text, base, described)
         return [(PARAMETERS.base_ratio, base), (1 - PARAMETERS.base_ratio, regional)]

@@ -73,6 +73,11 @@ class MotionGraph(WireModel):
                 return instance
         raise KeyError(identifier)
 
+    def whole(self, identifier: str) -> str:
+        """What it is a part of in the end; of a whole, itself.  Raises KeyError for an unknown identifier."""
+        parent = self[identifier].parent
+        return identifier if parent is None else self.whole(parent)
+
     def generation(self, identifier: str) -> int:
         """0 for a whole, 1 for its parts, and so on.  Raises KeyError for an unknown identifier."""
         parent = self[identifier].parent

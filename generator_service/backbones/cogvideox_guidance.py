@@ -76,7 +76,7 @@ class RegionalPrompting:
             max_sequence_length=backbone.text_tokens,
             device=backbone.device,
         )
-        regions = Regions.of(layout.inside.flatten(1), backbone.text_tokens, backbone.device)
+        regions = Regions.of(layout.inside.flatten(1), layout.wholes, backbone.text_tokens, backbone.device)
         captioned = tuple(zip((*layout.names, None), texts, strict=True))
         return cls(captioned, encoded.flatten(0, 1)[None], regions, base_ratio, steps)
 
@@ -147,7 +147,8 @@ class CogVideoXGuidance:
         layers = range(len(self.transformer.transformer_blocks))
         chosen = self.motion.parameters.layers if self.motion is not None else None
         guided = layers if chosen is None else chosen
-        here, elsewhere = (self._attend(its, regional) for its in (field, GuidanceField.unguided(field.grid)))
+        here = self._attend(field, regional)
+        elsewhere = here if chosen is None else self._attend(GuidanceField.unguided(field.grid), regional)
         attends = {layer: here if layer in guided else elsewhere for layer in layers}
         return {
             layer: ConditionalProcessor(attend, halves=self.halves, text=self.text)

@@ -22,6 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -41,12 +42,12 @@ KEYS_AT_A_TIME = 2**12
 
 
 class Unseen(NamedTuple):
-    """Some tokens of the video, and tokens of the video that they do not see."""
+    """Some tokens of the video, and tokens of the video that they do not see.  Text sees all."""
 
     rows: Tensor
     """[row]."""
     keys: Tensor
-    """[key]; none of a row's own instance, and not its anchor."""
+    """[key]; none with a row's own id in the field, and no row's anchor."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,9 @@ class _Group:
         if self.outside is None:
             partial = attend(query, key, value)
         else:
-            parts = [attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside]
-            if self.inside is not None:
-                parts.append(self.inside.attend(query, key, value))
-            partial = reduce(merge, parts)
+            outside = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
+            inside = () if self.inside is None else (self.inside.attend(query, key, value),)
+            partial = reduce(merge, chain(inside, outside))
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
@@ -198,26 +198,31 @@ def plan_attention(
         by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
         return _ByFrame(tuple(by_frame), weight[rows], form)
 
-    groups = []
-    rest = torch.ones(tokens, dtype=torch.bool, device=device)
-    for some in unseen:
-        rest[some.rows] = False
-    for rows_of_class, unseen_keys in [*unseen, Unseen(rest.nonzero()[:, 0], rest.new_empty(0, dtype=torch.long))]:
-        seen = torch.ones(text + tokens, dtype=torch.bool, device=device)
-        seen[unseen_keys + text] = False
-        own = guided[rows_of_class]
-        for identity in instance[rows_of_class][own].unique().tolist():
-            rows = rows_of_class[own & (instance[rows_of_class] == identity)]
+    groups: list[_Group] = []
+
+    def add_guided(rows: Tensor, seen: Tensor) -> Tensor:
+        """Returns the rows that are not.  seen: [text + N], bool."""
+        own = guided[rows]
+        for identity in instance[rows][own].unique().tolist():
+            its = rows[own & (instance[rows] == identity)]
             outside = seen.clone()
             outside[text:][instance == identity] = False
-            groups.append(_Group(rows + text, _some_at_a_time(outside), within(identity, rows), anchors(rows)))
-        unguided = rows_of_class[~own]
-        if len(unseen_keys) > 0:
-            groups.append(_Group(unguided + text, _some_at_a_time(seen), None, anchors(unguided)))
-        elif text + len(unguided) > 0:
-            before = torch.arange(text, device=device)
-            rows = torch.cat([before * 0 - 1, unguided])
-            groups.append(_Group(torch.cat([before, unguided + text]), None, None, anchors(rows)))
+            groups.append(_Group(its + text, _some_at_a_time(outside), within(identity, its), anchors(its)))
+        return rows[~own]
+
+    rest = torch.ones(tokens, dtype=torch.bool, device=device)
+    every = torch.ones(text + tokens, dtype=torch.bool, device=device)
+    for some, keys in unseen:
+        rest[some] = False
+        seen = every.clone()
+        seen[keys + text] = False
+        rows = add_guided(some, seen)
+        if len(rows) > 0:
+            groups.append(_Group(rows + text, _some_at_a_time(seen), None, anchors(rows)))
+    rows = add_guided(rest.nonzero()[:, 0], every)
+    if text + len(rows) > 0:
+        before = torch.arange(text, device=device)
+        groups.append(_Group(torch.cat([before, rows + text]), None, None, anchors(torch.cat([before * 0 - 1, rows]))))
     return AttentionPlan(tuple(groups))
 
 

@@ -27,6 +27,8 @@ class TokenLayout:
 
     grid: Grid
     names: tuple[str, ...]
+    wholes: tuple[str, ...]
+    """The name of what each is a part of in the end, its own for a whole."""
     boxes: Tensor
     """[instance, F, 4]: x0, y0, x1, y1 in fractions."""
     phases: tuple[tuple[Span, ...], ...]
@@ -47,7 +49,8 @@ def layout_on(grid: Grid, plan: Plan) -> TokenLayout:
     owner = torch.zeros(inside.shape[1:], dtype=torch.long)
     for instance in _farthest_first(plan, boxes):
         owner[inside[instance]] = 1 + instance
-    return TokenLayout(grid, plan.graph.ids, boxes, phases, inside, owner)
+    wholes = tuple(plan.graph.whole(name) for name in plan.graph.ids)
+    return TokenLayout(grid, plan.graph.ids, wholes, boxes, phases, inside, owner)
 
 
 def cells_inside(grid: Grid, boxes: Tensor) -> Tensor:

@@ -22,10 +22,11 @@ def reference_frame(features: Tensor) -> int:
 
 
 def same_places(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
-    """Where the tokens of the box of frame `source` are in frame `target`: [token], cells counted row by row.
+    """Where the tokens of the box of frame `source` are in that of `target`: [token], cells counted row by row.
 
     boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool, the box.
     """
-    _, rows, columns = inside.shape
-    moved = inside[source].nonzero() + box_displacement(boxes, inside, source, target).flip(1).round().long()
-    return moved[:, 0].clamp(0, rows - 1) * columns + moved[:, 1].clamp(0, columns - 1)
+    moved = inside[source].nonzero() + box_displacement(boxes, inside, source, target).flip(1)
+    cells = inside[target].nonzero()
+    row, column = cells[torch.cdist(moved, cells.float()).argmin(1)].unbind(1)
+    return row * inside.shape[2] + column

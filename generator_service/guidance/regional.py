@@ -7,12 +7,13 @@ ratio:
     base text            sees itself and all of the video: as if there were no descriptions
     description r        sees itself and the video tokens of region r
     video, base          sees the base text and all of the video: as if there were no descriptions
-    video, regional      sees the descriptions of its regions, and all of the video but other instances' boxes
+    video, regional      sees the descriptions of its regions, and all of the video but, from a box, other things' boxes
     video                ρ · base + (1 - ρ) · regional
 
-A token may lie in several boxes; "other" are those boxes' tokens that share no box with it.  What is around the boxes
-sees, and is seen by, all of the video.  From video to video the guidance of `attention` applies, in base and regional
-alike.  So nobody sees a description from outside its region; with ρ = 0 no video token sees the base text.
+A token may lie in several boxes.  Its things are those whose box, or whose parts' boxes, it lies in; "other" are boxed
+tokens that have no thing in common with it.  What is around the boxes sees, and is seen by, all of the video.  From
+video to video the guidance of `attention` applies, in base and regional alike.  So nobody sees a description from
+outside its region; with ρ = 0 no video token sees the base text.
 
 The source, "Training-free Regional Prompting for Diffusion Transformers" (Chen et al., 2024, arXiv:2411.02395), blends
 in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here a
@@ -23,6 +24,7 @@ No mask is needed, because attention over texts and over the video are merged by
 from video to video, is computed once for base and regional.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,7 +45,7 @@ class Group(NamedTuple):
     texts: Tensor
     """[m], the text tokens of their regions, of the joint sequence."""
     unseen: Tensor
-    """[k], of the video: the tokens of other instances' boxes."""
+    """[k], of the video: from a box, the tokens of other things' boxes."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,21 @@ class Regions:
     """Every video token is in one of them."""
 
     @classmethod
-    def of(cls, inside: Tensor, text: int, device: torch.device | str = "cpu") -> "Regions":
-        """inside: [instance, N], bool, the boxes."""
+    def of(cls, inside: Tensor, wholes: Sequence[str], text: int, device: torch.device | str = "cpu") -> "Regions":
+        """inside: [instance, N], bool, the boxes; wholes: of each instance the thing that it is or is a part of."""
         inside = inside.to(device)
         boxed = inside.any(dim=0)
+        things = torch.stack([inside[[its == thing for its in wholes]].any(dim=0) for thing in dict.fromkeys(wholes)])
         membership = torch.cat([inside, ~boxed[None]])  # [region, N]
         signatures, which = membership.T.unique(dim=0, return_inverse=True)
         groups = []
         for index, signature in enumerate(signatures):
             starts = text * (1 + signature.nonzero())  # [region, 1]
             texts = (starts + torch.arange(text, device=starts.device)).flatten()
-            around = bool(signature[-1])
-            others = boxed & ~inside[signature[:-1]].any(dim=0) & (not around)
-            groups.append(Group((which == index).nonzero()[:, 0], texts, others.nonzero()[:, 0]))
+            rows = (which == index).nonzero()[:, 0]
+            its_things = things[things[:, rows[0]]].any(dim=0)
+            others = boxed & ~its_things & boxed[rows[0]]
+            groups.append(Group(rows, texts, others.nonzero()[:, 0]))
         return cls(text, tuple(region.nonzero()[:, 0] for region in membership), tuple(groups))
 
     def plan(self, field: GuidanceField, strength: float, form: Form) -> AttentionPlan | None:
@@ -120,12 +124,12 @@ def _attend_by_regions(
         inside = attend(q, k_video.index_select(2, tokens), v_video.index_select(2, tokens))
         output[:, :, start : start + text] = merge(attend(q, k, v), inside).output
 
-    video = guided_partial(q_video, k_video, v_video, plan)  # of what is seen within `regional`
+    seen = guided_partial(q_video, k_video, v_video, plan)
     for rows, texts, unseen in regions.groups:
-        q, seen = q_video.index_select(2, rows), video.at(rows)
-        result = merge(seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
+        q, its_seen = q_video.index_select(2, rows), seen.at(rows)
+        result = merge(its_seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
         if base_ratio > 0:
-            base = merge(seen, attend(q, k_base, v_base))
+            base = merge(its_seen, attend(q, k_base, v_base))
             if len(unseen) > 0:
                 base = merge(base, attend(q, k_video.index_select(2, unseen), v_video.index_select(2, unseen)))
             result = base_ratio * base.output + (1 - base_ratio) * result

@@ -69,7 +69,7 @@ def test_the_plan_guided_the_video_and_the_report_says_how(http: httpx.Client, f
     report = finished.diagnostics.guidance
     assert report is not None
     assert {phase.instance for phase in report.phases} == {"car", "tree"}
-    assert [region.instance for region in report.regions] == ["car", "tree"]
+    assert [region.instance for region in report.regions] == ["car", "tree", None]
     seen = finished.diagnostics.adherence
     assert seen is not None
     assert [(its.instance, its.drawn_as, len(its.boxes)) for its in seen] == [("car", "car", 9), ("tree", "tree", 9)]

@@ -166,6 +166,27 @@ def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings:
     assert not torch.allclose(guided[1], stock[1])
 
 
+def test_with_regions_too_motion_guides_its_own_layers_only(
+    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+) -> None:
+    layout = layout_on(backbone.grid(settings), plan)
+    conditioning = backbone.prepare("a car and a tree", settings)
+    state = first_state(backbone, settings)
+    timestep = backbone.solver(STEPS).timesteps[0]
+
+    @torch.no_grad()
+    def behind(layer: int, motion: MotionGuidance | None) -> Tensor:
+        regional = regional_of(backbone, layout)
+        guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
+        with guidance.around_prediction(0), captured_features(backbone.transformer, layer) as captured:
+            backbone.predict(state.latents, timestep, conditioning)
+        return captured[0]
+
+    assert torch.equal(behind(0, motion_of(layers=(1,))), behind(0, None))
+    assert not torch.allclose(behind(1, motion_of(layers=(1,))), behind(1, None), atol=1e-4)
+    assert not torch.allclose(behind(0, motion_of(layers=(0,))), behind(0, None), atol=1e-4)
+
+
 def test_features_are_those_of_the_conditional_half(backbone: CogVideoX, settings: RenderSettings) -> None:
     conditioning = backbone.prepare("a car and a tree", settings)
     state = first_state(backbone, settings)

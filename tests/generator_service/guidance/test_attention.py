@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from generator_service.guidance import attention, partial_attention
-from generator_service.guidance.attention import guided_attention, guided_partial, plan_attention
+from generator_service.guidance.attention import Unseen, guided_attention, guided_partial, plan_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.parameters import Form
@@ -200,6 +200,29 @@ def test_rows_that_nothing_guides_are_untouched() -> None:
     rows = functional.pad((dense(field) != 0).any(dim=1), (4, 0))
     assert change[:, :, ~rows].abs().max() < 1e-6
     assert (change[:, :, rows].abs().amax(dim=(0, 1, 3)) > 1e-4).all()
+
+
+@pytest.mark.usefixtures("_either_way")
+@pytest.mark.parametrize("form", FORMS)
+def test_what_some_rows_do_not_see(form: Form) -> None:
+    """Guided rows and others, behind three tokens of text; no key of their own instance, no anchor."""
+    grid, text = GRIDS[1], 3
+    field = random_field(grid, 2)
+    rows = torch.arange(0, grid.tokens, 3)
+    anchors = set(field.anchor[rows].tolist())
+    keys = torch.tensor([key for key in range(grid.tokens) if field.instance[key] in (0, 4) and key not in anchors])
+    unseen = [Unseen(rows[:5], keys[::2]), Unseen(rows[5:], keys)]
+    mask = torch.zeros(text + grid.tokens, text + grid.tokens, dtype=torch.bool)
+    for some, its in unseen:
+        mask[text + some[:, None], text + its] = True
+    q, k, v = (tensor.double() for tensor in random_qkv(text + grid.tokens))
+    G = functional.pad(dense(field), (text, 0, text, 0)).double()
+    logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
+    logits = logits * (1 + 0.4 * G) if form == "multiplicative" else logits + 0.4 * G
+    exact = logits.masked_fill(mask, -torch.inf).softmax(dim=-1) @ v
+    plan = plan_attention(field, 0.4, text=text, form=form, unseen=unseen)
+    fast = guided_attention(q.float(), k.float(), v.float(), plan)
+    assert relative_error(fast, exact) < 5e-6
 
 
 @pytest.mark.usefixtures("_either_way")

@@ -401,6 +401,25 @@ def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> Non
         assert (field.anchor != NO_ANCHOR).sum() == 12
 
 
+def test_parts_of_parts_belong_to_the_whole() -> None:
+    boxes = resting(Box(0.0, 0.0, 0.5, 0.5))
+    named = (instance("handle", STILL, parent="door"), instance("door", STILL, parent="car"), instance("car", RIGID))
+    layout = layout_on(GRID, plan_of(*((its, boxes) for its in named), (instance("tree", STILL), boxes)))
+    assert layout.wholes == ("car", "car", "car", "tree")
+
+
+@pytest.mark.parametrize("way", [0.1, 0.15, 0.2, 0.25])
+def test_an_anchor_lies_in_the_box_however_far_it_moves(way: float) -> None:
+    """By parts of a cell, which is an eighth of the width and a sixth of the height."""
+    boxes = moving(Box(0.1, 0.2, 0.5, 0.6), way, way)
+    plan = plan_of((instance("car", RIGID), boxes), (instance("door", STILL, parent="car"), boxes))
+    layout = layout_on(GRID, plan)
+    field, _ = guidance_field(layout, None, GuidanceParameters(branches=("rcg",)))
+    anchors = field.anchor[field.anchor != NO_ANCHOR]
+    assert len(anchors) == int(layout.inside[1].sum())
+    assert layout.inside[1].flatten()[anchors].all()
+
+
 def test_a_token_of_a_frame_in_which_the_instance_is_absent_belongs_to_nobody() -> None:
     """It appears in layout frame 4: token frame 1 stands for the frames 1 to 4, and most of these are without it."""
     box = Box(0.25, 0.0, 0.5, 0.5)
