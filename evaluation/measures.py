@@ -19,6 +19,9 @@ from evaluation.temporal import dynamic_degree, flicker
 from generator_service.backbones.base import Frames
 from generator_service.backbones.emoji_staging import Staged
 
+PLACED = 0.5
+"""The least mean IoU, over things and frames, of a clip that is right."""
+
 Measures = dict[str, float]
 """By name, in the order of `MEASURES`; NaN where the question does not arise."""
 
@@ -32,6 +35,7 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "detection_rate": Measure("detected", True),
+    "right": Measure("right: all detected, IoU > 0.5", True),
     "mean_iou": Measure("IoU with the plan", True),
     "iou_over_half": Measure("IoU > 0.5", True),
     "centre_error": Measure("centre error", False),
@@ -53,9 +57,11 @@ def measure(frames: Frames, scene: Staged, detector: Detector) -> Measures:
     found = measure_adherence(detector, video, [drawn.sprite for drawn in scene.objects], planned, motions)
     each = list(zip(motions, found, scene.plan.tracks, strict=True))
     correlations = [its.velocity_correlation for motion, its, _ in each if motion in STEP]
+    mean_iou = _mean(its.mean_iou for its in found)
     return {
         "detection_rate": _mean(its.detected for its in found),
-        "mean_iou": _mean(its.mean_iou for its in found),
+        "right": float(all(its.detected for its in found) and mean_iou > PLACED),
+        "mean_iou": mean_iou,
         "iou_over_half": _mean(its.iou_over_half for its in found),
         "centre_error": _mean(its.centre_error for its in found),
         "velocity_correlation": _mean(0.0 if value is None else value for value in correlations),

@@ -1,6 +1,7 @@
 """Measures of a clip: perfect where the plan itself is drawn, bad where something else is."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_the_plan_itself_measures_well(detector: Detector) -> None:
     assert [drawn.motion for drawn in scene.objects] == ["left", "still"]
     measures = measures_of(scene, scene, detector)
     assert list(measures) == list(MEASURES)
-    assert measures["detection_rate"] == 1.0
+    assert measures["detection_rate"] == measures["right"] == 1.0
     assert measures["mean_iou"] > 0.8
     assert measures["iou_over_half"] == 1.0
     assert measures["centre_error"] < 0.03
@@ -50,8 +51,19 @@ def test_another_video_measures_badly(detector: Detector) -> None:
     wrong = scene_of("a pink pig is standing still on the road")
     assert measures_of(still, asked, detector)["velocity_correlation"] < 0.5
     measures = measures_of(wrong, asked, detector)
-    assert measures["detection_rate"] == 0.0
+    assert measures["detection_rate"] == measures["right"] == 0.0
     assert measures["iou_over_half"] < 0.5
+
+
+def test_what_is_found_elsewhere_is_not_right(detector: Detector) -> None:
+    shown = scene_of("a red car is standing still on the road")
+    (track,) = shown.plan.tracks
+    away = track.model_copy(update={"boxes": tuple(box.moved(-box.x0, -box.y0) for box in track.boxes)})
+    asked = replace(shown, plan=shown.plan.model_copy(update={"tracks": (away,)}))
+    measures = measures_of(shown, asked, detector)
+    assert measures["detection_rate"] == 1.0
+    assert measures["mean_iou"] < 0.5
+    assert measures["right"] == 0.0
 
 
 def test_deformation_is_asked_of_what_should_deform_alone(detector: Detector) -> None:
