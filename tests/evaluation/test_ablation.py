@@ -102,6 +102,6 @@ def test_the_table_marks_what_differs_from_plain_and_from_regional_prompting(set
     assert "0.200 ± 0.100 |" in text
     assert "**0.400 ± 0.100** |" in text
     assert "*0.100 ± 0.100* |" in text
-    assert "| ? | – | 0.300 ± 0.100 |" in text
+    assert "| ? | – | – | 0.300 ± 0.100 |" in text
     assert "**0.500 ± 0.100** ▲ |" in text
     assert "**0.350 ± 0.100** ▽ |" in text
