@@ -37,10 +37,8 @@ from typing import Final
 
 from benchmarks.whole_service import (
     API,
-    PLAN_WORKER,
     POLL_SECONDS,
     PROMPT,
-    RENDER_WORKER,
     START_SECONDS,
     Victims,
     command_of,
@@ -49,7 +47,7 @@ from benchmarks.whole_service import (
 )
 from deploy.parts import started
 from deploy.servers import answers
-from deploy.stack import bypass_proxies
+from deploy.stack import PLAN_WORKER, RENDER_WORKER, bypass_proxies
 from generator_service.client import Client
 from generator_service.jobs.connection import connect
 from generator_service.jobs.heartbeat import WorkerRegistry

@@ -30,9 +30,11 @@ from deploy.servers import (
     seaweedfs,
     valkey,
 )
+from deploy.stack import PLAN_WORKER, RENDER_WORKER
 from shared.errors import Unavailable
 
-API, PLAN_WORKER, RENDER_WORKER = GENERATOR = ("API", "plan worker", "render worker")
+API: Final = "API"
+GENERATOR: Final = (API, PLAN_WORKER, RENDER_WORKER)
 COMMANDS: Final = ("serve", "plan-worker", "render-worker")
 PROMPT: Final = "a red car drives to the right while a tree stands still"
 START_SECONDS: Final = 120.0
