@@ -15,6 +15,7 @@ from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
 from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.reasons import (
     reason_of_background,
@@ -27,6 +28,7 @@ from planner_service.parser.wording import article, gerund, third_person, trimme
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import (
     MAXIMUM_INSTANCES,
+    MAXIMUM_PHRASES,
     MAXIMUM_RELATIONS,
     Instance,
     MotionGraph,
@@ -58,9 +60,11 @@ class Composition:
         actions: Sequence[Action],
         attachments: Sequence[Attachment],
         drawn: dict[int, int],
+        picture: Picture,
         lexicon: Lexicon,
     ) -> None:
         self.prompt = prompt
+        self.picture = picture
         self.words = words
         self.mentions = mentions
         self.drawn = drawn
@@ -112,7 +116,13 @@ class Composition:
                     owner = self.mentions[whole].text
                     reasons.append(reason_of_part(self.prompt, identifier, self.ids[whole][0], owner))
         relations = self._relations()
-        graph = MotionGraph(instances=tuple(instances), relations=tuple(relation for relation, _ in relations))
+        graph = MotionGraph(
+            instances=tuple(instances),
+            relations=tuple(relation for relation, _ in relations),
+            style=_phrases(self.picture.style),
+            camera=_phrases(self.picture.camera),
+            excluded=_phrases(self.picture.excluded),
+        )
         reading = Reading(graph=graph, background=self._background(), cues=tuple(cues), depth_order=self._depth(graph))
         reasons += reasons_of_relations(self.prompt, relations)
         if reading.background != DEFAULT_BACKGROUND:
@@ -408,6 +418,10 @@ def _merged(told: Sequence[Cued]) -> Cued:
         if other is not chosen:
             chosen = chosen.crossing_as(other)
     return chosen
+
+
+def _phrases(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(phrase[:120] for phrase in said[:MAXIMUM_PHRASES])
 
 
 def _timed(told: Sequence[Cued]) -> tuple[Phase, ...]:

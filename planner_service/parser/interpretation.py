@@ -11,6 +11,7 @@ from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import Composition
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.pronouns import antecedents
 from planner_service.parser.sequence import in_sequence
@@ -23,7 +24,9 @@ NOT_SHOWN = frozenset(
 """What stands after these prepositions is not in the picture."""
 
 
-def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Explained:
+def interpret(
+    prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture, lexicon: Lexicon
+) -> Explained:
     mentions = list(mentions)
     actions = in_sequence(actions_of(words, mentions, lexicon), words)
     mentions = _seen(mentions, actions, lexicon)
@@ -34,7 +37,7 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], l
         if number in drawn:
             drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
+    return Composition(prompt, words, mentions, actions, attachments, drawn, picture, lexicon).explained()
 
 
 def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:

@@ -55,7 +55,7 @@ class Lexicon:
 
     def verb_form(self, word: str) -> str | None:
         """The listed verb that `word` is a form of."""
-        return next((base for base in _bases(word) if base in self.verbs or base in self.camera_verbs), None)
+        return next((base for base in bases(word) if base in self.verbs or base in self.camera_verbs), None)
 
     def phrasal(self, base: str, following: str) -> str | None:
         """The entry of a verb and the word after it: "take off"."""
@@ -109,7 +109,7 @@ def _verb(group: Mapping[str, Any]) -> Verb:
     )
 
 
-def _bases(word: str) -> list[str]:
+def bases(word: str) -> list[str]:
     """What an English verb form may be a form of, most literal first."""
     bases = [word]
     for ending in ("s", "es", "ed", "d", "ing"):
