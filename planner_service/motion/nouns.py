@@ -198,7 +198,7 @@ def _common(lemma: str) -> list[Sense]:
     """The senses that are used at least a quarter as often as the commonest, which comes first."""
     found = [sense for sense in senses(lemma) if not ancestors(sense.offset)[0].is_name]
     most = max((sense.used for sense in found), default=0)
-    return sorted((s for n, s in enumerate(found) if s.used >= most / 4 and (most or n < 2)), key=lambda s: -s.used)
+    return sorted((sense for sense in found if sense.used >= most / 4), key=lambda sense: -sense.used)
 
 
 @cache

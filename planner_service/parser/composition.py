@@ -1,7 +1,7 @@
 """Everything found in one prompt put together: instances, cues, relations, background."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from planner_service.explanation import Explained, Reason
@@ -84,7 +84,8 @@ class Composition:
         ]
         self.actions = [self._with_vehicle(action) for action in self.actions]
         self.attachments += self._rides()
-        self.ids = self._identifiers()
+        counts, self.left_out = self._counts()
+        self.ids = self._identifiers(counts)
         self.wholes = wholes_of(words, mentions, self.actions, tuple(self.ids), lexicon)
 
     def explained(self) -> Explained:
@@ -122,6 +123,7 @@ class Composition:
             style=_phrases(self.picture.style),
             camera=_phrases(self.picture.camera),
             excluded=_phrases(self.picture.excluded),
+            left_out=self.left_out,
         )
         reading = Reading(graph=graph, background=self._background(), cues=tuple(cues), depth_order=self._depth(graph))
         reasons += reasons_of_relations(self.prompt, relations)
@@ -129,12 +131,27 @@ class Composition:
             reasons.append(reason_of_background(self.prompt, reading.background))
         return Explained(reading, tuple(reasons))
 
-    def _identifiers(self) -> dict[int, list[str]]:
-        """`dog`, or `dog_1`, `dog_2`, … for each first mention; fewer of the most numerous where they are too many."""
-        firsts = list(dict.fromkeys(self.drawn.values()))[:MAXIMUM_INSTANCES]
-        counts = {number: self.mentions[number].count for number in firsts}
+    def _counts(self) -> tuple[dict[int, int], tuple[str, ...]]:
+        """How many are drawn of each first mention, and what is left out where they are too many.
+
+        Those that do something, or that something is done to, come before what only stands there; then there are fewer
+        of the most numerous.
+        """
+        firsts = list(dict.fromkeys(self.drawn.values()))
+        busy = {number for action in self.actions for number in action.subjects + action.objects}
+        kept = sorted(firsts, key=lambda number: number not in busy)[:MAXIMUM_INSTANCES]
+        counts = {number: self.mentions[number].count for number in firsts if number in kept}
         while sum(counts.values()) > MAXIMUM_INSTANCES:
             counts[max(counts, key=lambda number: counts[number])] -= 1
+        left_out = [
+            self.mentions[n].name if n not in counts else f"{count - counts[n]} of {count}: {self.mentions[n].name}"
+            for n in firsts
+            if counts.get(n) != (count := self.mentions[n].count)
+        ]
+        return counts, _phrases(left_out)
+
+    def _identifiers(self, counts: Mapping[int, int]) -> dict[int, list[str]]:
+        """`dog`, or `dog_1`, `dog_2`, … for each first mention."""
         used: set[str] = set()
         identifiers: dict[int, list[str]] = {}
         for number, count in counts.items():

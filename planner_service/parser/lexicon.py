@@ -52,6 +52,8 @@ class Lexicon:
     measures: frozenset[str]
     collectives: Mapping[str, int]
     numbers: Mapping[str, int]
+    plural_only: frozenset[str]
+    """One thing, though its noun is a plural."""
 
     def verb_form(self, word: str) -> str | None:
         """The listed verb that `word` is a form of."""
@@ -88,6 +90,7 @@ def lexicon() -> Lexicon:
         measures=frozenset(words["measure"]["nouns"]),
         collectives=words["collectives"],
         numbers=words["numbers"],
+        plural_only=frozenset(words["plural_only"]["nouns"]),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, is_abstract, known
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -14,6 +14,10 @@ UPON = frozenset(
     ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
 )
 """What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
+SCENERY = frozenset(
+    ("natural elevation", "slope", "shore", "valley", "body of water", "region", "road", "land", "passageway", "room", "parcel", "structural wall")
+)
+"""What is a kind of one of these is a place for what is on or in it."""
 APART = (
     Arrangement.LEFT_OF,
     Arrangement.RIGHT_OF,
@@ -76,9 +80,22 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     one_such = one_such and "'s" not in mention.name
     if lexicon.is_in(lexicon.worn, name) and ((one_such and not worn_by) or _is_apart(mention, words)):
         return Use.THING  # "below a necklace"
-    if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
+    if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
-    return Use.THING
+    if lexicon.is_in(lexicon.abstract, name):
+        compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
+        return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
+    if known(name) is None and is_a(mention.head, SCENERY):
+        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+    abstract = known(name) is None and is_abstract(mention.head)
+    return Use.NOTHING if abstract and not _is_on_its_way(mention, words, lexicon) else Use.THING
+
+
+def _is_on_its_way(mention: Mention, words: list[Word], lexicon: Lexicon) -> bool:
+    """Whether the verb after it says that it travels, as no journey does: "a pinball rolls", though that is a game."""
+    after = words[mention.end] if mention.end < len(words) else None
+    verb = lexicon.verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
+    return verb is not None and verb.travels
 
 
 def _is_apart(mention: Mention, words: list[Word]) -> bool:
