@@ -32,9 +32,9 @@ from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.workers.resident import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
-from planner_service.language_model import MAXIMUM_TOKENS
+from planner_service.language_model.client import MAXIMUM_TOKENS
+from planner_service.language_model.planner import COMPLETIONS
 from planner_service.settings import Settings as PlannerSettings
-from planner_service.thinking import COMPLETIONS
 
 OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
 SETTINGS: tuple[type[BaseSettings], ...] = (

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from planner_service.arrangements import Arrangement, arrangement_of
-from planner_service.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
-from planner_service.kinematics import TICKS, Course, Leg, Vector
-from planner_service.manners import keyframes
+from planner_service.motion.arrangements import Arrangement, arrangement_of
+from planner_service.motion.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
+from planner_service.motion.kinematics import TICKS, Course, Leg, Vector
+from planner_service.motion.manners import keyframes
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import MotionLabel, RelationKind
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from planner_service.arrangements import PHRASES, Arrangement, arrangement_of, holds
-from planner_service.cues import Direction, InstanceCues, Phase, Reading, Speed
 from planner_service.explanation import Explained
-from planner_service.layout import Layout
+from planner_service.motion.arrangements import PHRASES, Arrangement, arrangement_of, holds
+from planner_service.motion.cues import Direction, InstanceCues, Phase, Reading, Speed
+from planner_service.motion.layout import Layout
 from planner_service.reasoning import Rejected, Request, lay_out, plan
-from planner_service.rules import RULES, violations
+from planner_service.rules.violations import RULES, violations
 from shared.errors import PlanningFailed
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind

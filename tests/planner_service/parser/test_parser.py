@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from planner_service.cues import Direction, Goal, Reading
+from planner_service.motion.cues import Direction, Goal, Reading
 from planner_service.parser.cueing import APPROACH, RECEDE
 from planner_service.reasoning import Request, plan
 from shared.errors import PlanningFailed

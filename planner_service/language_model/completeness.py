@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from planner_service.nouns import head_phrase, known, singular
+from planner_service.motion.nouns import head_phrase, known, singular
 from shared.motion_graph import Instance
 
 

@@ -5,8 +5,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from planner_service.cues import Manner
-from planner_service.kinematics import Keyframe
+from planner_service.motion.cues import Manner
+from planner_service.motion.kinematics import Keyframe
 
 MAXIMUM_CYCLES = 3
 """In a whole clip: the shortest layout has seven steps from frame to frame, of which a cycle needs more than two."""

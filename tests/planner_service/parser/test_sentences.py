@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from planner_service.cues import Phase, Reading
+from planner_service.motion.cues import Phase, Reading
 from shared.motion_graph import MotionLabel
 
 LETTERS = {MotionLabel.MOTIONLESS: "M", MotionLabel.RIGID: "R", MotionLabel.NON_RIGID: "N"}

@@ -6,9 +6,10 @@ from enum import Enum
 import pytest
 from pydantic import BaseModel
 
-from planner_service import cues, thinking
-from planner_service.answers import Movements, Scene, Seen, reading_of, scene_violations
-from planner_service.thinking import PROMPTS, prompts_version, text
+from planner_service.language_model import planner
+from planner_service.language_model.answers import Movements, Scene, Seen, reading_of, scene_violations
+from planner_service.language_model.planner import PROMPTS, prompts_version, text
+from planner_service.motion import cues
 from shared.motion_graph import Instance, MotionLabel, Relation
 
 
@@ -59,7 +60,7 @@ def test_thoughts_come_before_decisions():
 def test_the_version_changes_with_every_text(monkeypatch, changed):
     before = prompts_version()
     assert prompts_version() == before
-    monkeypatch.setattr(thinking, "text", lambda name: text(name) + ("." if name == changed else ""))
+    monkeypatch.setattr(planner, "text", lambda name: text(name) + ("." if name == changed else ""))
     assert prompts_version() != before
 
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from planner_service.answers import Movements, Scene
 from planner_service.explanation import About
-from planner_service.language_model import MAXIMUM_TOKENS
+from planner_service.language_model.answers import Movements, Scene
+from planner_service.language_model.client import MAXIMUM_TOKENS
+from planner_service.language_model.planner import COMPLETIONS, LanguageModelPlanner, prompts_version
 from planner_service.reasoning import Request, explained_plan, plan
-from planner_service.thinking import COMPLETIONS, LanguageModelPlanner, prompts_version
 from shared.errors import LanguageModelUnavailable, PlanningFailed
 
 REQUEST = Request("a red car drives past a tree", frames=13, width=720, height=480, seed=7)

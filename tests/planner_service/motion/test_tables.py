@@ -6,9 +6,9 @@ from importlib.resources import files
 
 import pytest
 
-from planner_service import manners, parts
-from planner_service.cues import Manner
-from planner_service.nouns import Habitat, Kind, known, noun_of, singular, table
+from planner_service.motion import manners, parts
+from planner_service.motion.cues import Manner
+from planner_service.motion.nouns import Habitat, Kind, known, noun_of, singular, table
 from planner_service.parser.lexicon import lexicon
 
 

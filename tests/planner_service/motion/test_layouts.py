@@ -8,14 +8,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner_service.arrangements import PHRASES, gap
-from planner_service.cues import Direction, Edge, Goal, InstanceCues, Manner, Phase, Pickup, Place, Reading, Size, Speed
 from planner_service.explanation import Explained
-from planner_service.nouns import noun_of
+from planner_service.motion.arrangements import PHRASES, gap
+from planner_service.motion.cues import (
+    Direction,
+    Edge,
+    Goal,
+    InstanceCues,
+    Manner,
+    Phase,
+    Pickup,
+    Place,
+    Reading,
+    Size,
+    Speed,
+)
+from planner_service.motion.nouns import noun_of
+from planner_service.motion.sizes import FARTHER
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Rejected, Request, lay_out, plan
-from planner_service.rules import violations
-from planner_service.sizes import FARTHER
+from planner_service.rules.violations import violations
 from shared.errors import PlanningFailed
 from shared.geometry import MINIMUM_SIDE
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind

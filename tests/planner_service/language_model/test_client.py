@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from planner_service.answers import Scene
-from planner_service.circuit import Circuit
-from planner_service.language_model import ATTEMPTS, BadAnswer
+from planner_service.language_model.answers import Scene
+from planner_service.language_model.circuit import Circuit
+from planner_service.language_model.client import ATTEMPTS, BadAnswer
 from shared.errors import LanguageModelUnavailable, PlanningFailed
 
 MESSAGES = [{"role": "user", "content": "plan"}]

@@ -33,8 +33,8 @@ from anyio.from_thread import start_blocking_portal
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from planner_service.circuit import Circuit, CircuitOpen
-from planner_service.completion import Completion, Outcome
+from planner_service.language_model.circuit import Circuit, CircuitOpen
+from planner_service.language_model.completion import Completion, Outcome
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation, violations_of
 from telemetry.tracing import trace_client
 

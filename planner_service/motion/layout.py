@@ -1,10 +1,8 @@
 """A layout: the boxes that came of a reading, before the rules have judged them."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from planner_service.cues import Reading
-from shared.errors import Violation
+from planner_service.motion.cues import Reading
 from shared.plan import Track
 
 
@@ -18,7 +16,3 @@ class Layout:
 
     def track(self, instance: str) -> Track:
         return next(track for track in self.tracks if track.instance == instance)
-
-
-Rule = Callable[[Layout], Iterator[Violation]]
-"""Yields what a layout has wrong."""

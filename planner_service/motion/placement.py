@@ -10,13 +10,13 @@ import math
 import re
 from collections.abc import Iterator
 
-from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
-from planner_service.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
-from planner_service.cues import Goal, Reading
-from planner_service.kinematics import Vector
-from planner_service.nouns import Habitat, noun_of
-from planner_service.parts import UNKNOWN
-from planner_service.sizes import Edge, Sizes, hanging, shrunk, sizes_of
+from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
+from planner_service.motion.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
+from planner_service.motion.cues import Goal, Reading
+from planner_service.motion.kinematics import Vector
+from planner_service.motion.nouns import Habitat, noun_of
+from planner_service.motion.parts import UNKNOWN
+from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 

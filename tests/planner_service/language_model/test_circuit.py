@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner_service.circuit import Circuit, CircuitOpen
+from planner_service.language_model.circuit import Circuit, CircuitOpen
 
 
 class Clock:

@@ -4,9 +4,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner_service.arrangements import DEPTH, Arrangement, arrangement_of, holds, is_attachment, misordered, passes
-from planner_service.courses import carriers_of
-from planner_service.layout import Layout
+from planner_service.motion.arrangements import (
+    DEPTH,
+    Arrangement,
+    arrangement_of,
+    holds,
+    is_attachment,
+    misordered,
+    passes,
+)
+from planner_service.motion.courses import carriers_of
+from planner_service.motion.layout import Layout
 from shared.errors import Violation
 from shared.geometry import Box
 from shared.motion_graph import Relation, RelationKind

@@ -5,9 +5,9 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from planner_service.framing import clamped, inside
-from planner_service.kinematics import Path
-from planner_service.nouns import head_phrase, singular
+from planner_service.motion.framing import clamped, inside
+from planner_service.motion.kinematics import Path
+from planner_service.motion.nouns import head_phrase, singular
 from shared.geometry import Box
 
 

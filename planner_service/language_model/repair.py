@@ -14,9 +14,9 @@ Everything else stays as it is, and wrong.
 
 from collections.abc import Iterator, Sequence
 
-from planner_service.answers import Movement, Movements, Scene, Seen
-from planner_service.arrangements import depths
-from planner_service.cues import InstanceCues, Phase
+from planner_service.language_model.answers import Movement, Movements, Scene, Seen
+from planner_service.motion.arrangements import depths
+from planner_service.motion.cues import InstanceCues, Phase
 from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel, Relation
 
 BY_RULE = "repaired by rule"

@@ -1,11 +1,11 @@
-"""Repair by rule, of whatever the model writes; examples by hand are in test_thinking."""
+"""Repair by rule, of whatever the model writes; examples by hand are in test_planner."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner_service.answers import Movement, Movements, Scene, Seen, reading_of, scene_violations
-from planner_service.cues import InstanceCues, Phase
-from planner_service.mending import mended_movements, mended_scene
+from planner_service.language_model.answers import Movement, Movements, Scene, Seen, reading_of, scene_violations
+from planner_service.language_model.repair import mended_movements, mended_scene
+from planner_service.motion.cues import InstanceCues, Phase
 from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel, Relation, RelationKind
 
 IDS = ("car", "tree", "dog_1", "dog_2", "nothing")

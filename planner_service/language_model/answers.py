@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from planner_service.arrangements import misordered
-from planner_service.cues import InstanceCues, Reading
 from planner_service.explanation import About, Reason
+from planner_service.motion.arrangements import misordered
+from planner_service.motion.cues import InstanceCues, Reading
 from shared.errors import Violation, violations_of
 from shared.motion_graph import (
     MAXIMUM_INSTANCES,

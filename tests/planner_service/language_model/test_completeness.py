@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner_service.completeness import missing, said
+from planner_service.language_model.completeness import missing, said
 from shared.motion_graph import Instance, MotionLabel
 
 

@@ -1,22 +1,12 @@
-"""What makes a layout valid, one function for each rule; a violation's message begins with the rule's name.
-
-The kinematics keep most of these by construction; they are checked all the same, on the finished boxes.
-"""
+"""The rules of each track by itself: its boxes, its label, and its whole."""
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from planner_service.arrangements import gap
-from planner_service.kinematics import MAXIMUM_GROWTH, MAXIMUM_SPEED
-from planner_service.layout import Layout, Rule
-from planner_service.relation_rules import (
-    depth_is_shown,
-    dynamic_relations_hold,
-    passing_changes_the_order,
-    spatial_relations_hold,
-    what_is_related_is_seen_together,
-)
+from planner_service.motion.arrangements import gap
+from planner_service.motion.kinematics import MAXIMUM_GROWTH, MAXIMUM_SPEED
+from planner_service.motion.layout import Layout
 from shared.errors import Violation
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import MotionLabel
@@ -25,15 +15,6 @@ from shared.plan import ASPECT_TOLERANCE, Track
 ROUNDING = 1e-6
 DEFORMATION_STEP = 0.25
 """How far a deformation may move a centre from one frame to the next, a fraction of the frame."""
-
-
-def violations(layout: Layout) -> tuple[Violation, ...]:
-    """Everything that is wrong with a layout."""
-    return tuple(
-        Violation(field=found.field, message=f"{rule.__name__}: {found.message}")
-        for rule in RULES
-        for found in rule(layout)
-    )
 
 
 def every_frame_has_a_box(layout: Layout) -> Iterator[Violation]:
@@ -122,22 +103,6 @@ def parts_stay_attached(layout: Layout) -> Iterator[Violation]:
                     message=f"'{track.instance}' is apart from '{parent}' at frame {frame}",
                 )
                 break
-
-
-RULES: tuple[Rule, ...] = (
-    every_frame_has_a_box,
-    boxes_stay_inside_the_frame,
-    no_box_is_too_thin,
-    nothing_jumps,
-    labels_are_kept,
-    everything_is_seen,
-    parts_stay_attached,
-    what_is_related_is_seen_together,
-    spatial_relations_hold,
-    depth_is_shown,
-    dynamic_relations_hold,
-    passing_changes_the_order,
-)
 
 
 def _all_boxes(layout: Layout) -> Iterator[tuple[int, int, Track, Box]]:

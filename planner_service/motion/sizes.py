@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from planner_service.arrangements import DEPTH, Arrangement, arrangement_of
-from planner_service.cues import InstanceCues, Reading
-from planner_service.nouns import noun_of
-from planner_service.parts import UNKNOWN, Part, part_of
+from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of
+from planner_service.motion.cues import InstanceCues, Reading
+from planner_service.motion.nouns import noun_of
+from planner_service.motion.parts import UNKNOWN, Part, part_of
 from shared.motion_graph import RelationKind
 
 COVERED = 0.42

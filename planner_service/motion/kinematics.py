@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from planner_service.framing import fitted
+from planner_service.motion.framing import fitted
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 from shared.plan import MAXIMUM_FRAMES

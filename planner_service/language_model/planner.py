@@ -10,7 +10,8 @@ from importlib.resources import files
 
 from pydantic import ValidationError
 
-from planner_service.answers import (
+from planner_service.explanation import Explained
+from planner_service.language_model.answers import (
     Movements,
     Scene,
     movements_schema,
@@ -18,10 +19,9 @@ from planner_service.answers import (
     reasons_of,
     scene_violations,
 )
-from planner_service.completeness import missing, said
-from planner_service.explanation import Explained
-from planner_service.language_model import BadAnswer, LanguageModel, Message
-from planner_service.mending import mended_movements, mended_scene
+from planner_service.language_model.client import BadAnswer, LanguageModel, Message
+from planner_service.language_model.completeness import missing, said
+from planner_service.language_model.repair import mended_movements, mended_scene
 from planner_service.reasoning import ATTEMPTS, Planner, Rejected
 from shared.errors import PlanningFailed, Violation, violations_of
 from shared.motion_graph import Instance

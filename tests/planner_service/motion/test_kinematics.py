@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner_service.framing import fitted, sampled
-from planner_service.kinematics import (
+from planner_service.motion.framing import fitted, sampled
+from planner_service.motion.kinematics import (
     ACTION_WEIGHT,
     RAMP,
     TICKS,
@@ -25,7 +25,7 @@ from planner_service.kinematics import (
     rigid,
     unbounded,
 )
-from planner_service.parts import attached
+from planner_service.motion.parts import attached
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 
