@@ -172,13 +172,6 @@ def noun_of(name: str) -> Noun:
 
 
 @cache
-def supersense(lemma: str) -> str | None:
-    """What a noun is, in WordNet's terms, going by what it means most often: "noun.animal"; None if it is not there."""
-    found = senses(lemma)
-    return max(found, key=lambda sense: sense.used).supersense if found else None
-
-
-@cache
 def is_abstract(lemma: str) -> bool:
     """Whether nothing that a noun commonly means could be drawn in a box: "journey", "atmosphere"."""
     common = _common(lemma)

@@ -5,6 +5,7 @@ A supersense is the name of the lexicographer's file a sense stands in ("noun.an
 """
 
 import mmap
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -57,6 +58,27 @@ def senses(lemma: str, part: Part = "noun") -> tuple[Sense, ...]:
             name = LEXICOGRAPHER_FILES[int(key.split(b":")[1])]
             found.append((int(number), Sense(name, int(offset), int(used))))
     return tuple(sense for _, sense in sorted(found))
+
+
+@cache
+def supersense(lemma: str, part: Part = "noun") -> str | None:
+    """What a word most often is, over all its senses: "verb.contact"; None if it is not there."""
+    used: Counter[str] = Counter()
+    for sense in senses(lemma, part):
+        used[sense.supersense] += 2 * sense.used + 1
+    return max(used, key=lambda name: used[name]) if used else None
+
+
+@cache
+def base_form(verb: str) -> str:
+    """The base form of a verb's third person or participle; what is none stays as it is."""
+    if (irregular := base_of(verb, "verb")) is not None:
+        return irregular
+    for ending, instead in (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e")):
+        stem = verb.removesuffix(ending) + instead
+        if verb.endswith(ending) and senses(stem, "verb"):
+            return stem
+    return verb
 
 
 @cache
