@@ -82,6 +82,7 @@ PHRASES: dict[str, Arrangement] = {
     "overtakes": Arrangement.PAST,
     "at": Arrangement.AT,
     "against": Arrangement.AT,
+    "with": Arrangement.AT,
 }
 
 REACHING = frozenset(

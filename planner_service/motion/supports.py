@@ -38,8 +38,13 @@ def seat_depth(name: str) -> float:
 
 @cache
 def carries_people(name: str) -> bool:
+    """Whether it is what who does something is on or in meanwhile: a bench, a boat, a branch."""
     head = head_of(name)
     return not is_a(head, WORKPLACES) and is_a(head, CARRYING)
+
+
+def is_workplace(name: str) -> bool:
+    return is_a(head_of(name), WORKPLACES)
 
 
 def head_of(name: str) -> str:

@@ -86,7 +86,7 @@ class Composition:
         self.attachments += self._rides()
         counts, self.left_out = self._counts()
         self.ids = self._identifiers(counts)
-        self.wholes = wholes_of(words, mentions, self.actions, tuple(self.ids), lexicon)
+        self.wholes = wholes_of(words, mentions, self.actions, self.attachments, tuple(self.ids), lexicon)
 
     def explained(self) -> Explained:
         instances: list[Instance] = []
@@ -168,7 +168,7 @@ class Composition:
 
     def _with_vehicle(self, action: Action) -> Action:
         """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
-        if not action.verb.travels or action.objects:
+        if not action.verb.travels:
             return action
         for attachment in self.attachments:
             if attachment.source not in action.subjects:
@@ -176,7 +176,11 @@ class Composition:
             kind = noun_of(self.mentions[attachment.target].name).kind
             inside = attachment.arrangement in (Arrangement.IN, Arrangement.ON) and action.verb.object == "rides"
             mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
-            if (kind is Kind.VEHICLE and inside) or mounted:
+            on_wheels = kind is Kind.VEHICLE and attachment.arrangement is Arrangement.ON
+            mounted = mounted or (on_wheels and action.verb.direction == "sideways")
+            if action.objects and mounted and attachment.target not in action.subjects:
+                return replace(action, subjects=(*action.subjects, attachment.target))  # "a cowboy on a horse chases"
+            if not action.objects and ((kind is Kind.VEHICLE and inside) or mounted):
                 return replace(action, verb=replace(action.verb, object="rides"), objects=(attachment.target,))
         return action
 
@@ -286,7 +290,9 @@ class Composition:
         """Whether what an instance is arranged with travels as it does."""
         if action.verb.object == "rides" and attachment.target in action.objects:
             return True
-        return attachment.arrangement is Arrangement.NEXT_TO and any(
+        if attachment.arrangement in (Arrangement.ON, Arrangement.IN) and attachment.target in action.subjects:
+            return True
+        return attachment.arrangement in (Arrangement.NEXT_TO, Arrangement.AT) and any(
             other.verb.travels for other in self.actions if attachment.target in other.subjects
         )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from planner_service.explanation import Explained
 from planner_service.motion.nouns import Kind, known
+from planner_service.motion.wordnet import senses
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import Composition
@@ -84,7 +85,8 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
         return located or close_up
-    if known(mention.name) is None and not mention.determined and before is not None and before.role is not Role.OTHER:
+    unheard_of = known(mention.name) is None and not (senses(mention.head) and before_is_verb(before))
+    if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
@@ -96,6 +98,10 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         ):
             return False
     return True
+
+
+def before_is_verb(before: Word | None) -> bool:
+    return before is not None and before.role is Role.VERB
 
 
 def _is_same(first: Mention, second: Mention) -> bool:

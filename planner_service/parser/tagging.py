@@ -125,7 +125,9 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
     """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
     if index == 0:
         return words[index].tag in ("UH", "VB")
-    return words[index - 1].role in BEFORE_A_NOUN
+    before = words[index - 1]
+    object_of = before.role is Role.VERB and before.tag == "VBZ" and words[index].tag in ("VB", "VBP")  # "kneads dough"
+    return before.role in BEFORE_A_NOUN or object_of
 
 
 def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follows: Word | None) -> bool:

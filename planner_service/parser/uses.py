@@ -1,5 +1,6 @@
 """What mentions are good for: things to draw, the background, or neither."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -154,7 +155,9 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
         worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
-            if _is_attribute(before, mention, link, worn, words, lexicon):
+            listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
+            wearable = worn or lexicon.is_in(lexicon.wearable, mention.name)
+            if (listed and wearable) or _is_attribute(before, mention, link, worn, words, lexicon):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue
