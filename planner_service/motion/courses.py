@@ -82,15 +82,14 @@ def _last_carrier(name: str, carriers: Mapping[str, str]) -> str:
 
 
 def carriers_of(reading: Reading) -> dict[str, str]:
-    """What carries each instance that is on or in something, and whose movement is the same as that thing's."""
+    """What carries each instance that is on, in or at something, and whose movement is the same as that thing's."""
     phases = {cues.instance: cues.phases for cues in reading.cues}
     carriers: dict[str, str] = {}
     for relation in reading.graph.relations:
         rider, carrier = phases[relation.source], phases[relation.target]
-        carries = relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase, relation.kind) in (
-            Arrangement.ON,
-            Arrangement.IN,
-        )
+        arrangement = arrangement_of(relation.phrase, relation.kind)
+        on = relation.kind is RelationKind.SPATIAL and arrangement in (Arrangement.ON, Arrangement.IN)
+        carries = on or arrangement is Arrangement.AT
         together = len(rider) == len(carrier) and all(
             mine == mine.moving_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
         )

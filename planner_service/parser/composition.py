@@ -1,16 +1,18 @@
 """Everything found in one prompt put together: instances, cues, relations, background."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from planner_service.explanation import Explained, Reason
 from planner_service.motion.arrangements import Arrangement, arrangement_of
 from planner_service.motion.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
 from planner_service.motion.nouns import Habitat, Kind, noun_of
+from planner_service.motion.wordnet import supersense
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import Attachment
+from planner_service.parser.attachments import COMPANY, Attachment
 from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
 from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import Lexicon
@@ -46,6 +48,8 @@ SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""
 FIXED = 0.4
 """Things of this height and more are not thrown, a fraction of the frame's."""
+TOGETHER = ("verb.contact", "verb.competition")
+"""What several do is done to one another, where WordNet's verb is one of these and nothing else is done it to."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
@@ -82,7 +86,7 @@ class Composition:
             for a in attachments
             if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
         ]
-        self.actions = [self._with_vehicle(action) for action in self.actions]
+        self.actions = [self._with_vehicle(self._with_company(action)) for action in self.actions]
         self.attachments += self._rides()
         counts, self.left_out = self._counts()
         self.ids = self._identifiers(counts)
@@ -165,6 +169,19 @@ class Composition:
             used.update(names)
             identifiers[number] = names
         return identifiers
+
+    def _with_company(self, action: Action) -> Action:
+        """ "A hiker walks with a dog": animals and people that are with who travels do as that does."""
+        company = [
+            a.target
+            for a in self.attachments
+            if action.verb.travels
+            and a.phrase in COMPANY
+            and a.action == action.index
+            and a.source in action.subjects
+            and noun_of(self.mentions[a.target].name).kind is Kind.ANIMATE
+        ]
+        return replace(action, subjects=tuple(dict.fromkeys([*action.subjects, *company])))
 
     def _with_vehicle(self, action: Action) -> Action:
         """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
@@ -333,6 +350,8 @@ class Composition:
                 )
                 said = attachment.phrase or (action.said if action is not None else phrase)
                 relations.setdefault((source, target), (relation, said))
+        for relation, said in self._between():
+            relations.setdefault((relation.source, relation.target), (relation, said))
         return list(relations.values())[:MAXIMUM_RELATIONS]
 
     def _transitive(self) -> list[Attachment]:
@@ -345,6 +364,19 @@ class Composition:
             for acted_on in action.objects
             if subject != acted_on
         ]
+
+    def _between(self) -> Iterator[tuple[Relation, str]]:
+        """What those do with one another who do it together: "two wrestlers fight"."""
+        for action in self.actions:
+            group = [name for subject in action.subjects for name in self.ids.get(subject, ())]
+            hands_on = supersense(action.lemma, "verb") in TOGETHER and not action.verb.travels
+            if len(group) < 2 or action.objects or action.passive or action.negated or not hands_on:
+                continue
+            if action.verb.label is MotionLabel.MOTIONLESS or any(a.action == action.index for a in self.attachments):
+                continue
+            for source, target in pairwise(group):
+                phrase = f"{third_person(action.lemma)} with"
+                yield Relation(source=target, target=source, kind=RelationKind.DYNAMIC, phrase=phrase), action.said
 
     def _has_goal(self, attachment: Attachment) -> bool:
         target = self.ids[attachment.target][0]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.explanation import Explained
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.motion.wordnet import senses
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
@@ -23,6 +23,10 @@ NOT_SHOWN = frozenset(
     ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
 )
 """What stands after these prepositions is not in the picture."""
+
+
+LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
+"""What is not drawn by itself, unless a number or an article says that it is one."""
 
 
 def interpret(
@@ -85,7 +89,8 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
         return located or close_up
-    unheard_of = known(mention.name) is None and not (senses(mention.head) and before_is_verb(before))
+    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, LIQUIDS)
+    unheard_of = known(mention.name) is None and not handled
     if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:

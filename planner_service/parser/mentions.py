@@ -125,6 +125,10 @@ def _phrase_end(words: list[Word], start: int) -> int:
 
 def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
     inside = words[start:end]
+    owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
+    acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
+    if owned and not acts and lexicon.is_in(lexicon.worn, inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
+        return replace(_mention(words, start, start + owned, lexicon), end=end)  # "a pirate's shoulder"
     head = inside[-1]
     counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
     counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
