@@ -181,7 +181,7 @@ def is_abstract(lemma: str) -> bool:
 @cache
 def is_a(lemma: str, kinds: frozenset[str]) -> bool:
     """Whether a noun, in its commonest concrete sense, is one of these or a kind of one: a stool is a seat."""
-    sense = next((sense for sense in _common(lemma) if sense.supersense in CONCRETE), None)
+    sense = next((s for s in (*_common(lemma), *senses(lemma)) if s.supersense in CONCRETE), None)
     if sense is None:
         return lemma in kinds
     return lemma in kinds or any(not kinds.isdisjoint(synset.lemmas) for synset in ancestors(sense.offset))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.motion.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
-from planner_service.motion.cues import Goal, Reading
+from planner_service.motion.cues import Distance, Goal, Reading
 from planner_service.motion.kinematics import Vector
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.motion.parts import UNKNOWN
@@ -23,6 +23,8 @@ from shared.motion_graph import RelationKind
 
 GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
+GROUND_AT = {Distance.FAR: 0.58, Distance.NEAR: 0.95}
+"""The same in the background, and in the foreground."""
 AIR = 0.28
 WATER = 0.62
 PARTING = 0.4
@@ -159,8 +161,11 @@ class _Stage:
         height = self.sizes[name][1]
         dx, dy = net_travel(cues, self.reach[name])
         habitat = noun_of(self.names[name]).habitat
-        levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
+        ground = GROUND if cues.distance is None else GROUND_AT[cues.distance]
+        levels = {Habitat.GROUND: ground - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
+        if cues.distance is not None and habitat is not Habitat.AIR:
+            y = ground - height / 2
         if dx:
             x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
         if dy:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.cues import Goal
-from planner_service.motion.nouns import Kind, noun_of
+from planner_service.motion.cues import Goal, Manner
+from planner_service.motion.nouns import Habitat, Kind, noun_of
 from planner_service.motion.supports import carries_people, is_workplace, seat_depth
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
@@ -33,6 +33,8 @@ LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring"
 """What does so on a thing ends on it."""
 
 HANGING = frozenset(("hang", "dangle", "suspend", "swing"))
+LOW = 0.4
+"""Over what is lower than this, animals and vehicles go, and not above it."""
 HIGH = 0.5
 """What is so high and has things hanging from it has them inside, as a tree."""
 SMALLER = 0.75
@@ -45,7 +47,7 @@ WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into"
 OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
 """Where a movement ends that a verb's object is the goal of."""
 
-TRAILING = {"behind": Arrangement.BEHIND, "in front": Arrangement.IN_FRONT_OF}
+TRAILING = {"behind": Arrangement.BEHIND}
 
 
 def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
@@ -70,7 +72,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
         work = _verb_around(actions, start, number)
-        if work is not None and is_worked_on(work, mention, preposition, phrase, mentions):
+        before = mention_at(mentions, start - 1) if start > 0 else None
+        own = before is None or work is None or before in work.objects + work.subjects  # not "in a pot on a stove"
+        if work is not None and own and is_worked_on(work, mention, preposition, phrase, mentions):
             found += [
                 Attachment(subject, number, "at", Arrangement.AT, None, work.index)
                 for subject in work.subjects
@@ -82,6 +86,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
         )
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
+        if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
+            phrase, arrangement, goal = "on", Arrangement.ON, None
         if goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
         found += [
@@ -120,6 +126,14 @@ def is_worked_on(
     if carries_people(mention.name):
         return False
     return thing.height < SMALLER * doer.height or (bool(action.objects) and is_workplace(mention.name))
+
+
+def _walks_on(action: Action, mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """Whether what goes over, across or along a thing is on it: "a snail crawls along a branch"."""
+    goers = [noun_of(mentions[number].name) for number in action.subjects]
+    crawls = action.verb.travels and action.lemma not in LANDING and action.verb.manner is not Manner.FLUTTER
+    low = noun_of(mention.name).height < LOW and noun_of(mention.name).kind is not Kind.ANIMATE
+    return crawls and low and any(goer.habitat is Habitat.GROUND for goer in goers)
 
 
 def _supported(

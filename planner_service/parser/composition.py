@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from planner_service.explanation import Explained, Reason
 from planner_service.motion.arrangements import Arrangement, arrangement_of
-from planner_service.motion.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
+from planner_service.motion.cues import MAXIMUM_PHASES, Distance, InstanceCues, Phase, Place, Reading
 from planner_service.motion.nouns import Habitat, Kind, noun_of
 from planner_service.motion.wordnet import supersense
 from planner_service.parser import directions
@@ -90,6 +90,7 @@ class Composition:
         self.attachments += self._rides()
         counts, self.left_out = self._counts()
         self.ids = self._identifiers(counts)
+        self.distances = self._distances()
         self.wholes = wholes_of(words, mentions, self.actions, self.attachments, tuple(self.ids), lexicon)
 
     def explained(self) -> Explained:
@@ -115,7 +116,14 @@ class Composition:
                     )
                 )
                 own = self._mutual(number, identifier, phases)
-                cues.append(InstanceCues(instance=identifier, place=start.value if start else None, phases=own))
+                cues.append(
+                    InstanceCues(
+                        instance=identifier,
+                        place=start.value if start else None,
+                        distance=self.distances.get(number),
+                        phases=own,
+                    )
+                )
                 reasons += reasons_of_instance(self.prompt, identifier, self.mentions[number], told, place)
                 if whole is not None:
                     owner = self.mentions[whole].text
@@ -408,6 +416,24 @@ class Composition:
         found = directions.place_in(after)
         return found if found is not None and after.startswith(found.words) else None
 
+    def _distances(self) -> dict[int, Distance]:
+        """What is in the background, and in the foreground: what stands before those words, else who does it."""
+        found: dict[int, Distance] = {}
+        for number in self.ids:
+            after = " ".join(word.lower for word in self.words[self.mentions[number].end :][:6])
+            told = directions.distance_in(after)
+            if told is not None and after.startswith(told.words):
+                found[number] = told.value
+        taken = {found_word for n in found for found_word in range(self.mentions[n].end, self.mentions[n].end + 6)}
+        for action in self.actions:
+            told = directions.distance_in(action.about)
+            said = [w for w in self.words[action.start : action.end] if told and w.lower == told.words.split()[-1]]
+            if told is None or any(word.index in taken for word in said):
+                continue
+            for number in (*action.subjects, *action.objects):
+                found.setdefault(number, told.value)
+        return found
+
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
         areas = {i.id: noun_of(i.name).height ** 2 * noun_of(i.name).aspect for i in graph.instances}
@@ -420,6 +446,9 @@ class Composition:
                     pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
                     if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
                         nearer.add(pair)
+        far = {name for n, distance in self.distances.items() if distance is Distance.FAR for name in self.ids.get(n, ())}
+        near = {name for n, distance in self.distances.items() if distance is Distance.NEAR for name in self.ids.get(n, ())}
+        nearer |= {(a, b) for a in graph.ids for b in graph.ids if (b in far and a not in far) or (a in near and b not in near)}
         nearer |= {(i.id, i.parent) for i in graph.instances if i.parent is not None}
         waiting = sorted(graph.ids, key=lambda name: areas[name])
         order: list[str] = []

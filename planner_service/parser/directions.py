@@ -3,7 +3,7 @@
 import re
 from typing import Generic, NamedTuple, TypeVar
 
-from planner_service.motion.cues import MAXIMUM_PATH, Direction, Edge, Place
+from planner_service.motion.cues import MAXIMUM_PATH, Direction, Distance, Edge, Place
 
 Value = TypeVar("Value")
 
@@ -82,6 +82,10 @@ APPROACHING = re.compile(
     rf"\b(?:towards?|(?:closer|nearer) to|approach(?:es|ing|ed)?) {US}\b|\b(?:closer|nearer)\b(?! (?:to|and)\b)"
 )
 RECEDING = re.compile(rf"\baway from {US}\b|\binto the (?:distance|background|horizon)\b|\breced(?:es?|ing|ed)\b")
+FAR = re.compile(
+    r"\b(?:in|at|on) the (?:\w+ ){0,2}(?:background|distance|horizon|backdrop|rear)\b|\bfar (?:away|off)\b|\bin the far\b"
+)
+NEAR = re.compile(r"\bin the (?:\w+ )?foreground\b|\bin front\b(?! of)|\bup close\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
 SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
 SUDDENLY = re.compile(
@@ -168,6 +172,14 @@ def path_in(text: str) -> Found[Path] | None:
         return None  # "to the left, then to the right" is two directions
     words = text[matches[0].start() : matches[-1].end()]
     return Found(Path(start, tuple(stops[:MAXIMUM_PATH])), words)
+
+
+def distance_in(text: str) -> Found[Distance] | None:
+    """Whether words say that something is far from the camera, or near."""
+    for pattern, distance in ((FAR, Distance.FAR), (NEAR, Distance.NEAR)):
+        if match := pattern.search(text):
+            return Found(distance, match.group())
+    return None
 
 
 def edge_in(text: str) -> Edge | None:

@@ -92,7 +92,7 @@ def _refers_back(words: list[Word], index: int) -> bool:
     """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
     word = words[index]
     after = words[index + 1] if index + 1 < len(words) else None
-    if word.lower in POSSESSIVES:
+    if word.lower in POSSESSIVES and word.tag != "PRP":
         return after is not None and after.role is Role.DIRECTION
     acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
     return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER

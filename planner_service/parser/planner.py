@@ -44,7 +44,12 @@ class Parser:
         self._lock = threading.Lock()
 
     def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
-        """The same prompt gives the same reading; what its boxes could not show the second time is left out."""
+        """The same prompt gives the same reading; of what its boxes could not show the relations are left out.
+
+        Raises NotEnglish, NothingToDraw.
+        """
+        if rejected is not None and isinstance(rejected.answer, Explained):
+            return _without(rejected.answer, rejected)
         text = " ".join(prompt.split())
         if not any(character.isalpha() for character in text):
             raise NothingToDraw("the prompt has no word in it", [_of_prompt("has no word in it")])
@@ -59,7 +64,7 @@ class Parser:
         words = words_of(doc, lexicon())
         mentions = with_uses(mentions_of(words, lexicon()), words, lexicon())
         explained = interpret(text, words, mentions, picture, lexicon())
-        return _without(explained, rejected) if rejected is not None else explained
+        return explained
 
     def check(self) -> None:
         """It is ready when it is there."""
@@ -91,14 +96,18 @@ def _not_found(module: str) -> Iterator[None]:
 
 
 def _without(explained: Explained, rejected: Rejected) -> Explained:
-    """The same less the relations that were found not to hold."""
+    """The same less the relations that were found not to hold; at last, less all that those are joined by."""
     reading = explained.reading
     unmet = {
         int(reason.field.removeprefix(RELATION_FIELD))
         for reason in rejected.reasons
         if reason.field.startswith(RELATION_FIELD)
     }
-    relations = tuple(relation for index, relation in enumerate(reading.graph.relations) if index not in unmet)
+    listed = list(enumerate(reading.graph.relations))
+    if rejected.last:
+        joined = {end for index, relation in listed if index in unmet for end in (relation.source, relation.target)}
+        unmet |= {index for index, relation in listed if {relation.source, relation.target} <= joined}
+    relations = tuple(relation for index, relation in listed if index not in unmet)
     kept = {f"{relation.source} {relation.phrase} {relation.target}" for relation in relations}
     reasons = tuple(r for r in explained.reasons if r.about is not About.RELATION or r.decided in kept)
     graph = reading.graph.model_copy(update={"relations": relations})

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.nouns import Kind, is_a, is_abstract, known
+from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
+from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -55,6 +56,8 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     whole_screen = mention.head == "screen" and " " in name and known(name.split()[-2]) is not None
     if whole_screen:
         return Use.THING  # "a phone screen"
+    if mention.head == "one":
+        return Use.THING
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
@@ -83,6 +86,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "below a necklace"
     if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
+    pair = " ".join(name.lower().split()[-2:])
+    if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
+        return Use.THING  # "a remote control"
     if lexicon.is_in(lexicon.abstract, name):
         compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
         return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
