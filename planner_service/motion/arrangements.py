@@ -82,9 +82,13 @@ PHRASES: dict[str, Arrangement] = {
     "overtakes": Arrangement.PAST,
     "at": Arrangement.AT,
     "against": Arrangement.AT,
+    "along": Arrangement.ON,
+    "across": Arrangement.ON,
     "with": Arrangement.AT,
 }
 
+NO_END = ("by", "along", "across")
+"""What says of a movement who does it, or the way: nothing about where it ends."""
 REACHING = frozenset(
     ("verb.body", "verb.change", "verb.competition", "verb.consumption", "verb.contact", "verb.creation", "verb.motion",
      "verb.possession", "verb.social", "verb.stative")
@@ -111,7 +115,7 @@ def arrangement_of(phrase: str, kind: RelationKind) -> Arrangement | None:
         return Arrangement.AT if len(words) == 1 and is_reached_for(base_form(words[0])) else None
     if found == "at" and not is_reached_for(base_form(words[0])):
         return None  # "looks at"
-    return None if found == "by" else PHRASES[found]
+    return None if found in NO_END else PHRASES[found]
 
 
 @cache

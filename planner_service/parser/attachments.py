@@ -87,7 +87,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         )
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
-            phrase, arrangement, goal = "on", Arrangement.ON, None
+            phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
         if goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
         found += [

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from planner_service.explanation import Explained, Reason
+from planner_service.explanation import About, Explained, Reason
 from planner_service.motion.arrangements import Arrangement, arrangement_of
 from planner_service.motion.cues import MAXIMUM_PHASES, Distance, InstanceCues, Phase, Place, Reading
 from planner_service.motion.nouns import Habitat, Kind, noun_of
@@ -13,7 +13,7 @@ from planner_service.motion.wordnet import supersense
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import COMPANY, Attachment
-from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
+from planner_service.parser.cueing import Because, Cued, Setting, cued, mutual_goal, sent
 from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
@@ -25,6 +25,7 @@ from planner_service.parser.reasons import (
     reasons_of_instance,
     reasons_of_relations,
 )
+from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.wholes import wholes_of
 from planner_service.parser.wording import article, gerund, third_person, trimmed
 from planner_service.parser.words import Role, Word
@@ -232,6 +233,10 @@ class Composition:
                 by_sequence.setdefault(action.sequence, []).append(cued(action, self._setting(number, action)))
             elif self._is_sent(number, action):
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
+        own = [action for action in self.actions if number in action.subjects]
+        if (seen := seen_when(own)) is not None:
+            told = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
+            return _seen_for_a_time(told, seen, self.mentions[number].name)
         if not by_sequence:
             return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
         chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
@@ -296,6 +301,7 @@ class Composition:
             goal=goals[0].goal if target else None,
             target=target,
             phrase=goals[0].phrase if goals else "",
+            toured=bool(self._tour(number)),
             causes=number in action.subjects and self._moves_another(number, action),
         )
 
@@ -316,6 +322,8 @@ class Composition:
         if action.verb.object == "rides" and attachment.target in action.objects:
             return True
         if attachment.arrangement in (Arrangement.ON, Arrangement.IN) and attachment.target in action.subjects:
+            return True
+        if attachment.phrase in ("along", "across"):
             return True
         return attachment.arrangement in (Arrangement.NEXT_TO, Arrangement.AT) and any(
             other.verb.travels for other in self.actions if attachment.target in other.subjects
@@ -391,7 +399,10 @@ class Composition:
         return any(cued.phase.target == target for cued in self._told(attachment.source))
 
     def _place(self, number: int, told: Sequence[Cued]) -> Found[Place] | None:
-        """Where in the frame the prompt puts an instance that stays there."""
+        """Where in the frame the prompt puts an instance that stays there, or that goes on from there."""
+        if self._tour(number):
+            first = self._tour(number)[0]
+            return first if first.words.split()[0] in ("in", "at", "on", "from") else None
         if any(cued.named and cued.phase.travels for cued in told):
             return None
         for action in self.actions:
@@ -433,6 +444,13 @@ class Composition:
             for number in (*action.subjects, *action.objects):
                 found.setdefault(number, told.value)
         return found
+
+    def _tour(self, number: int) -> list[Found[Place]]:
+        """The places of the frame that are named for it in turn, if a direction would not do for them."""
+        own = [action for action in self.actions if number in action.subjects]
+        places = [place for action in own for place in directions.named_places(action.about)]
+        toured = len(places) > 1 and any(place.value not in directions.PLAIN for place in places)
+        return places if toured and any(action.verb.travels for action in own) else []
 
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
@@ -506,6 +524,18 @@ def _merged(told: Sequence[Cued]) -> Cued:
 
 def _phrases(said: Sequence[str]) -> tuple[str, ...]:
     return tuple(phrase[:120] for phrase in said[:MAXIMUM_PHRASES])
+
+
+def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued, ...]:
+    """What it does while it is seen, in quarters of the clip, and nothing before or after."""
+    does = max(told, key=lambda cued: cued.liveliness) if told else cued(None, Setting(name, arranged=False))
+    because = Because(About.CUE, "absent", (seen.said,), "the words say when it is seen")
+    unseen = replace(does, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,))
+    quarters = round(seen.share * 4)
+    before, after = (unseen, does) if seen.from_on else (does, unseen)
+    if quarters == 2:
+        return before, after
+    return (*[before] * quarters, *[after] * (4 - quarters))
 
 
 def _timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
