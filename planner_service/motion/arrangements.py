@@ -93,11 +93,11 @@ REACHING = frozenset(
     ("verb.body", "verb.change", "verb.competition", "verb.consumption", "verb.contact", "verb.creation", "verb.motion",
      "verb.possession", "verb.social", "verb.stative")
 )  # fmt: skip
-"""What who does it to something reaches it for: WordNet's kinds of verbs, without seeing, saying, feeling and thinking."""
+"""WordNet's kinds of verbs that are done within reach: all but seeing, saying, feeling and thinking."""
 WITH_HANDS = frozenset(("read", "catch", "pick", "examine", "touch", "sniff", "smell", "tickle", "strum", "type"))
 AT_A_DISTANCE = frozenset(
-    ("chase", "follow", "pursue", "pass", "approach", "overtake", "leave", "avoid", "escape", "flee", "guard", "seek", "hunt",
-     "find", "lose", "want", "need", "join", "await", "photograph", "film", "resemble", "face", "light", "illuminate")
+    ("chase", "follow", "pursue", "pass", "approach", "overtake", "leave", "avoid", "escape", "guard", "seek",
+     "hunt", "find", "lose", "want", "need", "join", "await", "photograph", "film", "resemble", "face", "light")
 )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from planner_service.motion.cues import Distance, Goal, Reading
 from planner_service.motion.kinematics import Vector
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.motion.parts import UNKNOWN
-from planner_service.motion.supports import seat_depth
 from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
+from planner_service.motion.supports import seat_depth
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 

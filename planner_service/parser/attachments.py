@@ -142,7 +142,11 @@ def _supported(
     """What carries: seats, and vehicles that one sits on rather than in; what things hang from."""
     posture = action is not None and action.verb.label is MotionLabel.MOTIONLESS
     hangs = action is not None and action.lemma in HANGING
-    if arrangement is Arrangement.IN and seat_depth(mention.name) > 0 and noun_of(mention.name).kind is not Kind.ANIMATE:
+    if (
+        arrangement is Arrangement.IN
+        and seat_depth(mention.name) > 0
+        and noun_of(mention.name).kind is not Kind.ANIMATE
+    ):
         return "on", Arrangement.ON  # "in an armchair", "in a kayak"
     if hangs and preposition in ("from", "on", "off"):
         inside = noun_of(mention.name).height > HIGH

@@ -234,9 +234,9 @@ class Composition:
             elif self._is_sent(number, action):
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
         own = [action for action in self.actions if number in action.subjects]
-        if (seen := seen_when(own)) is not None:
-            told = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
-            return _seen_for_a_time(told, seen, self.mentions[number].name)
+        if (time := seen_when(own)) is not None:
+            while_seen = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
+            return _seen_for_a_time(while_seen, time, self.mentions[number].name)
         if not by_sequence:
             return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
         chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
@@ -464,9 +464,15 @@ class Composition:
                     pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
                     if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
                         nearer.add(pair)
-        far = {name for n, distance in self.distances.items() if distance is Distance.FAR for name in self.ids.get(n, ())}
-        near = {name for n, distance in self.distances.items() if distance is Distance.NEAR for name in self.ids.get(n, ())}
-        nearer |= {(a, b) for a in graph.ids for b in graph.ids if (b in far and a not in far) or (a in near and b not in near)}
+        far = {
+            name for n, distance in self.distances.items() if distance is Distance.FAR for name in self.ids.get(n, ())
+        }
+        near = {
+            name for n, distance in self.distances.items() if distance is Distance.NEAR for name in self.ids.get(n, ())
+        }
+        nearer |= {
+            (a, b) for a in graph.ids for b in graph.ids if (b in far and a not in far) or (a in near and b not in near)
+        }
         nearer |= {(i.id, i.parent) for i in graph.instances if i.parent is not None}
         waiting = sorted(graph.ids, key=lambda name: areas[name])
         order: list[str] = []

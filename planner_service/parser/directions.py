@@ -83,7 +83,7 @@ APPROACHING = re.compile(
 )
 RECEDING = re.compile(rf"\baway from {US}\b|\binto the (?:distance|background|horizon)\b|\breced(?:es?|ing|ed)\b")
 FAR = re.compile(
-    r"\b(?:in|at|on) the (?:\w+ ){0,2}(?:background|distance|horizon|backdrop|rear)\b|\bfar (?:away|off)\b|\bin the far\b"
+    r"\b(?:in|at|on) the (?:\w+ ){0,2}(?:background|distance|horizon|backdrop|rear)\b|\bfar (?:away|off)\b"
 )
 NEAR = re.compile(r"\bin the (?:\w+ )?foreground\b|\bin front\b(?! of)|\bup close\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")

@@ -86,9 +86,7 @@ def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence
     return drawn
 
 
-def equated(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]
-) -> Iterator[tuple[int, int]]:
+def equated(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> Iterator[tuple[int, int]]:
     """What is said to be another, and that: "the speaker is a tall man"."""
     for action in actions:
         after = action.index + 1
@@ -144,7 +142,12 @@ def _is_called(first: Mention, second: Mention) -> bool:
     if second.head == "one":
         return second.definite  # "the last one"
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
-    return plain and first.count == second.count and first.head != second.head and is_a(first.head, frozenset((second.head,)))
+    return (
+        plain
+        and first.count == second.count
+        and first.head != second.head
+        and is_a(first.head, frozenset((second.head,)))
+    )
 
 
 def _something(prompt: str, mentions: list[Mention]) -> tuple[list[Mention], dict[int, int]]:

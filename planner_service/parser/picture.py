@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner_service.motion.nouns import known
@@ -31,7 +32,9 @@ CLAUSE_MARKS = frozenset((",", ".", ";", ":", "!", "?", "|", "–", "—", "..."
 SMALL_WORDS = ("ADP", "CCONJ", "PART", "PUNCT", "SYM")
 DESCRIBING = ("ADJ", "ADV", "NUM", "PROPN", "NOUN", "VERB", "X", "INTJ")
 NEGATORS = frozenset(("no", "not", "without", "zero", "neither", "nor", "of", "any", "single", "other"))
-LEFT_OVER = re.compile(r"(?:(?<=[,.;:])|^)\s*(?:(?:and|or|but|just|only|with|of|while|as|then)\b\s*|[,.;:]\s*)+", re.IGNORECASE)
+LEFT_OVER = re.compile(
+    r"(?:(?<=[,.;:])|^)\s*(?:(?:and|or|but|just|only|with|of|while|as|then)\b\s*|[,.;:]\s*)+", re.IGNORECASE
+)
 """Links and marks that lead to nothing any more, once something has been taken out."""
 TRAILING = re.compile(r"(?:\s*[,;:]|\s+(?:and|or|but|with|while|as|then|in))+\s*(?=[.]|$)", re.IGNORECASE)
 
@@ -92,6 +95,8 @@ class PictureReader:
                 continue
             if span.get("free") and before is not None and before.pos_ == "ADP":
                 continue
+            while doc[end - 1].pos_ == "DET" and end > begin + 1:
+                end -= 1  # it is of what follows
             if span["kind"] == "excluded":
                 end -= _ends_in_verb(doc[begin:end])
                 for thing in [span["is"]] if "is" in span else _things(doc[begin:end]):
@@ -116,7 +121,7 @@ def without_markup(text: str) -> tuple[str, tuple[str, ...]]:
 def _fragments(doc: Doc) -> Iterator[Cut]:
     """The fragments between marks that say nothing but how it looks."""
     bounds = [-1, *(token.i for token in doc if token.text in CLAUSE_MARKS or token.is_space), len(doc)]
-    spans = [doc[begin + 1 : end] for begin, end in zip(bounds, bounds[1:], strict=False) if end > begin + 1]
+    spans = [doc[begin + 1 : end] for begin, end in pairwise(bounds) if end > begin + 1]
     kinds = [_kind(span) for span in spans]
     for number, span in enumerate(spans):
         kind = kinds[number]
@@ -131,6 +136,8 @@ def _fragments(doc: Doc) -> Iterator[Cut]:
 def _kind(span: Span) -> str:
     """scene; style or camera; or describing: adjectives alone, which are of what stands beside them."""
     words = _data()["words"]
+    if span.start == 0 and span.end == len(span.doc) and any(token.pos_ == "ADP" for token in span):
+        return "scene"  # "scenes of romantic film" alone is about something
     content = [token for token in span if token.pos_ not in SMALL_WORDS and token.pos_ != "DET"]
     if not content:
         return "scene"
@@ -139,8 +146,10 @@ def _kind(span: Span) -> str:
     named = [word for word in spelled if not re.fullmatch(r"[\d.:/]+\w{0,2}", word)]
     if not named:
         return "style" if re.search(r"\d+(?:mm|k|fps|p)$", whole) else "scene"
-    articles = [token for token in span if token.pos_ == "DET" or token.tag_ == "CD" and token.is_alpha]
-    clause = any(token.tag_ in ("VBZ", "VBP", "VBD") and token.pos_ == "VERB" and token.i > span.start for token in span)
+    articles = [token for token in span if token.pos_ == "DET" or (token.tag_ == "CD" and token.is_alpha)]
+    clause = any(
+        token.tag_ in ("VBZ", "VBP", "VBD") and token.pos_ == "VERB" and token.i > span.start for token in span
+    )
     looks = [word in words["nouns"] or word in words["marks"] or _is_mark(word) for word in spelled]
     head = named[-1] in words["nouns"] or named[-1] in words["marks"] or _is_mark(named[-1])
     described = all(
@@ -151,7 +160,9 @@ def _kind(span: Span) -> str:
         return "camera" if any(word in words["camera"] for word in spelled) else "style"
     if len(spelled) == 1 and known(spelled[0]) is not None:
         return "scene"
-    if all(token.pos_ in ("ADJ", "ADV") or token.tag_ in ("VBN", "VBG") for token in content) or (any(looks) and not clause and all(looks)):
+    if all(token.pos_ in ("ADJ", "ADV") or token.tag_ in ("VBN", "VBG") for token in content) or (
+        any(looks) and not clause and all(looks)
+    ):
         marked = any(word in words["marks"] for word in spelled) or spelled[-1] in ("detailed", "realistic", "lit")
         return "style" if marked else "describing"
     return "scene"
@@ -187,7 +198,10 @@ def _disjoint(cuts: Sequence[Cut]) -> list[Cut]:
     """The longest first; those that overlap it are dropped, but for others of the very same words."""
     kept: list[Cut] = []
     for cut in sorted(cuts, key=lambda cut: (cut.begin - cut.end, cut.kind != "excluded")):
-        if all(cut.end <= k.begin or cut.begin >= k.end or (cut.begin, cut.end) == (k.begin, k.end) and cut.kind == k.kind for k in kept):
+        if all(
+            cut.end <= k.begin or cut.begin >= k.end or (cut.begin, cut.end, cut.kind) == (k.begin, k.end, k.kind)
+            for k in kept
+        ):
             kept.append(cut)
     return kept
 

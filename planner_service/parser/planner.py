@@ -54,7 +54,9 @@ class Parser:
         if not any(character.isalpha() for character in text):
             raise NothingToDraw("the prompt has no word in it", [_of_prompt("has no word in it")])
         if (language := foreign_language(text)) is not None:
-            message = f"seems to be in another language than English ({language}), and there is no language model to ask"
+            message = (
+                f"seems to be in another language than English ({language}), and there is no language model to ask"
+            )
             raise NotEnglish(f"the prompt {message}", [_of_prompt(message)])
         with self._lock:
             picture, doc = self._picture.read(mended(text))

@@ -36,7 +36,12 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
         if word.lower == "one" and before.lower == "some":
             words[before.index] = replace(before, role=Role.OTHER)
             words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
-        if word.lower == "one" and word.role is Role.NUMBER and before.role is Role.ADJECTIVE and not _counts(words, word):
+        if (
+            word.lower == "one"
+            and word.role is Role.NUMBER
+            and before.role is Role.ADJECTIVE
+            and not _counts(words, word)
+        ):
             words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)

@@ -6,19 +6,23 @@ from dataclasses import dataclass
 
 from planner_service.parser.actions import Action
 
-CLIP = r"(?: of the (?:video|clip|film|movie|shot|footage|scene|animation|sequence))?"
-HALVES: tuple[tuple[re.Pattern[str], bool, float], ...] = (
-    (re.compile(rf"\b(?:in|during|for|throughout) the (?:first|opening|initial) (?:half|part){CLIP}"), False, 0.5),
-    (re.compile(rf"\b(?:in|during|for|throughout) the (?:second|last|latter|final|other|closing) (?:half|part){CLIP}"), True, 0.5),
-    (re.compile(rf"\b(?:half ?- ?way|half way|midway|partway)(?: through)?(?: the (?:video|clip|film|shot|scene))?|\bin the middle of the (?:video|clip|film)"), True, 0.5),
-    (re.compile(r"\b(?:at|near|toward|towards|by|in) the (?:very )?end(?: of the (?:video|clip|film|movie|shot|footage|scene))?(?![\w ]* of)"), True, 0.75),
-    (re.compile(r"\b(?:at|in) the (?:very )?(?:beginning|start)(?: of the (?:video|clip|film|movie|shot|footage|scene))?(?! of)"), False, 0.25),
+OF = r"(?: of the (?:video|clip|film|movie|shot|footage|scene|animation|sequence))?"
+THROUGH = r"(?: through)?(?: the (?:video|clip|film|movie|shot|scene))?"
+IN = r"\b(?:in|during|for|throughout) the"
+TIMES: tuple[tuple[str, bool, float], ...] = (
+    (rf"{IN} (?:first|opening|initial) (?:half|part){OF}", False, 0.5),
+    (rf"{IN} (?:second|last|latter|final|other|closing) (?:half|part){OF}", True, 0.5),
+    (rf"\b(?:half|mid|part) ?-? ?way{THROUGH}|\bin the middle of the (?:video|clip|film)", True, 0.5),
+    (rf"\b(?:at|near|toward|towards|by|in) the (?:very )?end{OF}(?! of)", True, 0.75),
+    (rf"\b(?:at|in) the (?:very )?(?:beginning|start){OF}(?! of)", False, 0.25),
 )
-"""Words for a time, whether it is the later part of the clip, and where that begins, or the earlier ends."""
+"""Words for a time; whether it is the later part of the clip; where that begins, or the earlier part ends."""
 SHOWN = frozenset(("appear", "materialize", "show up", "emerge", "pop up", "arrive"))
 UNSHOWN = frozenset(("disappear", "vanish", "fade", "fade away", "evaporate", "leave", "exit"))
 VISIBLE = re.compile(r"\b(?:visible|present|there|seen|shown|on screen)\b")
-GONE = re.compile(r"\b(?:gone|absent|missing|invisible|not there|no longer (?:there|visible|present)|not (?:visible|present|seen))\b")
+GONE = re.compile(
+    r"\b(?:gone|absent|missing|invisible|not there|no longer (?:there|visible|present)|not (?:visible|present|seen))\b"
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Seen:
 def seen_when(actions: Sequence[Action]) -> Seen | None:
     """When what does all this is seen, if a time is named for its coming or going."""
     for action in actions:
-        for pattern, later, share in HALVES:
-            match = pattern.search(action.about)
+        for pattern, later, share in TIMES:
+            match = re.search(pattern, action.about)
             if match is None:
                 continue
             shown = action.lemma in SHOWN or (action.lemma == "be" and VISIBLE.search(action.text) is not None)

@@ -17,7 +17,20 @@ UPON = frozenset(
 )
 """What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
 SCENERY = frozenset(
-    ("natural elevation", "slope", "shore", "valley", "body of water", "region", "road", "land", "passageway", "room", "parcel", "structural wall")
+    (
+        "natural elevation",
+        "slope",
+        "shore",
+        "valley",
+        "body of water",
+        "region",
+        "road",
+        "land",
+        "passageway",
+        "room",
+        "parcel",
+        "structural wall",
+    )
 )
 """What is a kind of one of these is a place for what is on or in it."""
 APART = (
@@ -53,8 +66,8 @@ def quoted_words(words: Sequence[Word]) -> set[int]:
 def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     parts = mention.name.split(" of ")
     name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon.measures else parts[0]
-    whole_screen = mention.head == "screen" and " " in name and known(name.split()[-2]) is not None
-    if whole_screen:
+    named = " " in name and known(name.split()[-2]) is not None
+    if mention.head == "screen" and (named or words[mention.start].lower in ("a", "an")):
         return Use.THING  # "a phone screen"
     if mention.head == "one":
         return Use.THING
@@ -163,7 +176,11 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
             link = words[before.end].lower
             listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
             wearable = worn or lexicon.is_in(lexicon.wearable, mention.name)
-            if (listed and wearable) or _is_attribute(before, mention, link, worn, words, lexicon):
+            plain = mention.plural and not mention.determined and mention.use is not Use.PRONOUN
+            lifeless = (noun := known(mention.name)) is None or noun.kind is not Kind.ANIMATE
+            if (listed and (wearable or (plain and lifeless))) or _is_attribute(
+                before, mention, link, worn, words, lexicon
+            ):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue

@@ -14,7 +14,6 @@ from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
 
-
 HAND_PREPOSITIONS = frozenset(("with", "from", "using", "out of"))
 """What is after these is in the hand of who does it, if it is small: "drinks from a cup", "walks with a stick"."""
 IN_HAND, CARRIED = 0.35, 0.6
@@ -51,7 +50,11 @@ def wholes_of(
                 n: holder for n in action.objects if n not in placed and is_in_hand(n, holder, mentions, IN_HAND)
             }
     for a in attachments:
-        if a.phrase in HAND_PREPOSITIONS and a.source not in wholes and is_in_hand(a.target, a.source, mentions, CARRIED):
+        if (
+            a.phrase in HAND_PREPOSITIONS
+            and a.source not in wholes
+            and is_in_hand(a.target, a.source, mentions, CARRIED)
+        ):
             travels = any(a.source in action.subjects and action.verb.travels for action in actions)
             if a.phrase in ("with", "using") or not travels:
                 wholes[a.target] = a.source

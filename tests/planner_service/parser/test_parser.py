@@ -291,7 +291,9 @@ def test_nothing_to_draw(parser, prompt):
         parser.read(prompt, 0, None)
 
 
-@pytest.mark.parametrize(("prompt", "language"), [("eine Katze sitzt auf dem Dach", "de"), ("собака бежит направо", "ru")])
+@pytest.mark.parametrize(
+    ("prompt", "language"), [("eine Katze sitzt auf dem Dach", "de"), ("собака бежит направо", "ru")]
+)
 def test_another_language(parser, prompt, language):
     with pytest.raises(NotEnglish, match=rf"\({language}\)"):
         parser.read(prompt, 0, None)
