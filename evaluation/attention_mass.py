@@ -21,11 +21,11 @@ from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.cogvideox_attention import ConditionalProcessor, borrowed_attention, captured_features
+from generator_service.contract.guidance import Branch, GuidanceParameters
+from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.parameters import Branch, GuidanceParameters
-from generator_service.request import JobRequest
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 

@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings
 import shared.environment
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.cli_services import require_callers_to_be_known
+from generator_service.cli.services import require_callers_to_be_known
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
