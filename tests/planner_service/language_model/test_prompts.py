@@ -64,5 +64,5 @@ def test_the_version_changes_with_every_text(monkeypatch, changed):
     assert prompts_version() != before
 
 
-def test_the_repair_has_a_place_for_the_reasons():
-    assert text("repair.md").count("{reasons}") == 1
+def test_the_repair_has_a_place_for_the_reasons_and_for_what_was_asked():
+    assert text("repair.md").format(reasons="{asked}", asked="{reasons}").endswith("{reasons}\n")
