@@ -20,7 +20,7 @@ from emoji_world.precision import mixed_precision
 from emoji_world.processes import over_processes
 from emoji_world.sampling import DRAWN_AT_ONCE, draw_videos, load_pipeline
 from emoji_world.scene import Scene, draw_scene
-from emoji_world.spec import MOTIONS, NON_RIGID, STEP, Motion, WorldSpec
+from emoji_world.spec import NON_RIGID, STEP, Motion, WorldSpec
 from emoji_world.tracking import THRESHOLD, Track, box_overlaps, track_found
 from emoji_world.world import render
 
@@ -135,7 +135,7 @@ def held_out_scene(world: WorldSpec, index: int) -> Scene:
     rng = np.random.default_rng([SEED, index])
     if index % 3 == 2:
         return draw_scene(world, rng, 2, held_out=True)
-    motion = MOTIONS[(index - index // 3) % len(MOTIONS)]
+    motion = world.motions[(index - index // 3) % len(world.motions)]
     scene = draw_scene(world, rng, 1, held_out=True)
     while scene.objects[0].motion != motion:
         scene = draw_scene(world, rng, 1, held_out=True)

@@ -34,7 +34,7 @@ class EmojiWorld(CogVideoX):
     def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
         scene = staged(plan)
         place = scene.translation.background
-        each = (grammar.caption([(drawn.sprite, drawn.motion)], place, grammar.first) for drawn in scene.objects)
+        each = (grammar.caption([drawn.told], place, grammar.first) for drawn in scene.objects)
         return tuple(each), grammar.first(grammar.PLACES[place])
 
     def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...]:

@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detections, Detector, nearest_background
 from emoji_world.evaluation import Judgement, direction, judge
+from emoji_world.grammar import Told
 from emoji_world.scene import Scene, draw_scene, place
 from emoji_world.spec import WORLD, Motion
 from emoji_world.tracking import THRESHOLD, box_overlaps
@@ -31,7 +32,7 @@ def judged(videos: Tensor, asked: list[Scene]) -> Judgement:
 
 
 def scene_of(sprite: str, motion: Motion) -> Scene:
-    return Scene(place(WORLD, np.random.default_rng(3), [(sprite, motion)]), "grass", "")
+    return Scene(place(WORLD, np.random.default_rng(3), [Told(sprite, motion)]), "grass", "")
 
 
 @pytest.mark.parametrize("sprite", WORLD.sprites)

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from emoji_world import grammar
+from emoji_world.grammar import Told
 from emoji_world.networks import NetworkSpec, make_tokenizer
 from emoji_world.scene import draw_scene, place
-from emoji_world.spec import BACKGROUNDS, MOTIONS, STEP, WORLD, Motion
+from emoji_world.spec import SECOND_WORLD, WORLD, Motion
 from emoji_world.split import is_held_out
 from emoji_world.sprites import COLUMNS, TILE, _atlas, texture
 from emoji_world.vocabulary import SPRITES
@@ -20,7 +21,7 @@ PIXELS = torch.tensor([WORLD.width, WORLD.height, WORLD.width, WORLD.height])
 
 
 def clip_of(*pairs: tuple[str, Motion], seed: int = 0) -> Clip:
-    placed = place(WORLD, np.random.default_rng(seed), pairs)
+    placed = place(WORLD, np.random.default_rng(seed), [Told(*pair) for pair in pairs])
     return render(WORLD, Scene(placed, "night", ""))
 
 
@@ -107,9 +108,9 @@ def test_objects_stay_apart() -> None:
 
 
 def test_the_split_is_disjoint_and_its_margins_are_balanced() -> None:
-    held = [triple for triple in product(WORLD.sprites, MOTIONS, BACKGROUNDS) if is_held_out(WORLD, *triple)]
+    held = [triple for triple in product(WORLD.sprites, WORLD.motions, WORLD.backgrounds) if is_held_out(WORLD, *triple)]
     assert len(held) == 42  # of 8 · 7 · 6
-    for axis, values, least, most in ((0, WORLD.sprites, 5, 6), (1, MOTIONS, 6, 6), (2, BACKGROUNDS, 7, 7)):
+    for axis, values, least, most in ((0, WORLD.sprites, 5, 6), (1, WORLD.motions, 6, 6), (2, WORLD.backgrounds, 7, 7)):
         counts = Counter(triple[axis] for triple in held)
         assert set(counts) == set(values)
         assert least <= min(counts.values()) <= max(counts.values()) <= most
@@ -127,14 +128,14 @@ def test_scenes_come_from_the_side_of_the_split_that_was_asked_for(objects: int)
 def test_motions_are_drawn_uniformly() -> None:
     rng = np.random.default_rng(0)
     counts = Counter(draw_scene(WORLD, rng, 1, held_out=False).objects[0].motion for _ in range(700))
-    assert all(70 <= counts[motion] <= 130 for motion in MOTIONS), counts
+    assert all(70 <= counts[motion] <= 130 for motion in WORLD.motions), counts
 
 
 def test_the_tokenizer_knows_every_word_of_every_caption() -> None:
     spec = NetworkSpec()
     tokenizer = make_tokenizer(spec)
     captions = [draw_scene(WORLD, np.random.default_rng(k), 1 + k % 2, held_out=False).caption for k in range(300)]
-    captions += [grammar.caption([(sprite, "left")], "sea", grammar.first) for sprite in SPRITES]
+    captions += [grammar.caption([Told(sprite, "left")], "sea", grammar.first) for sprite in SPRITES]
     for caption in captions:
         tokens = tokenizer(caption).input_ids
         assert len(tokens) == len(caption.split()) + 1 <= spec.text_length, caption  # a token a word, and the end

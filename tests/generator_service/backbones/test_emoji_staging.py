@@ -112,9 +112,9 @@ def edges(box: Box) -> float:
 
 def test_sizes_become_the_worlds_own() -> None:
     small = staged(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).plan.tracks[0].boxes
-    assert [edges(box) for box in small] == pytest.approx([WORLD.single_px[0]] * FRAMES)
+    assert [edges(box) for box in small] == pytest.approx([WORLD.size_px[0]] * FRAMES)
     large = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).plan.tracks[0].boxes
-    assert edges(large[0]) == pytest.approx(WORLD.single_px[1])
+    assert edges(large[0]) == pytest.approx(WORLD.size_px[1])
     pair = plan_of("a car and a pig", *((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
     assert {round(edges(track.boxes[0]), 6) for track in staged(pair).plan.tracks} == {PAIR_EDGE_PX[0]}
 
