@@ -30,4 +30,5 @@ def _convolve(self: CogVideoXSafeConv3d, x: Tensor) -> Tensor:
     summed = conv2d(first, self.weight[:, :, 0], self.bias, padding=padding)
     for k, other in enumerate(others, 1):
         summed = summed + conv2d(other, self.weight[:, :, k], padding=padding)
-    return summed.unflatten(0, (-1, frames)).transpose(1, 2)
+    result: Tensor = summed.unflatten(0, (-1, frames)).transpose(1, 2)
+    return result

@@ -45,14 +45,13 @@ class Placed:
 
     def progress(self, frames: int) -> np.ndarray:
         """[frames], share of its motion that is done, 0..1: linear while it moves."""
-        time = np.linspace(0, 1, frames)
-        if self.timing == "starts":
-            return np.clip(2 * time - 1, 0, 1)
-        return np.clip(2 * time, 0, 1) if self.timing == "stops" else time
+        begin, end = {"throughout": (0.0, 1.0), "starts": (0.5, 1.0), "stops": (0.0, 0.5)}[self.timing]
+        progress: np.ndarray = np.interp(np.linspace(0, 1, frames), (begin, end), (0, 1))
+        return progress
 
     def centres(self, frames: int) -> np.ndarray:
         """[frames, 2], px."""
-        return np.asarray(self.start) + self.progress(frames)[:, None] * np.asarray(self.travel)
+        return self.start + self.progress(frames)[:, None] * self.travel
 
     def halves(self, frames: int) -> np.ndarray:
         """[frames, 2], px."""
@@ -146,9 +145,9 @@ def _place_one(spec: WorldSpec, rng: Generator, told: Told, patience: float) -> 
 
 def reach_of(spec: WorldSpec, half: np.ndarray, motion: Motion) -> np.ndarray:
     """How far (x, y) px an object's deformation can take its edge from its centre."""
-    if motion == "sway":
-        return half * np.array([1 + spec.sway, 1.0])
-    return half * (1 + spec.flutter) if motion == "flutter" else half
+    further = {"sway": (spec.sway, 0.0), "flutter": (spec.flutter, spec.flutter)}.get(motion, (0.0, 0.0))
+    reach: np.ndarray = half * (1 + np.array(further))
+    return reach
 
 
 def _apart(spec: WorldSpec, one: Placed, other: Placed) -> bool:

@@ -57,7 +57,7 @@ class WorldSpec:
     size_px: tuple[float, float] = (30.0, 36.0)
     """Longest edge of an object, drawn uniformly."""
     travel_px: tuple[float, float] = (24.0, 36.0)
-    """Way of a rigid motion over the clip, the same for all directions, cut to what fits; half of it in half the time."""
+    """Way of a rigid motion over the clip, in any direction, cut to what fits; half of it in half the time."""
     growth: tuple[float, float] = (1.7, 2.4)
     """How much larger an approaching object becomes, a receding one smaller."""
     sway: float = 0.6
@@ -66,6 +66,7 @@ class WorldSpec:
     """Share of its height that a squashing object loses at the lowest point."""
     flutter: float = 0.35
     """Amplitude of a fluttering object's wave at its free end, in half its extent across."""
+    most_objects: int = 2
     same_kind: float = 0.0
     """Share of the clips of several objects in which two are of a kind."""
     overlap: float = 0.0
@@ -74,6 +75,8 @@ class WorldSpec:
     """An object up to this size may be called small."""
     large_px: float = 1000.0
     """An object from this size on may be called big."""
+    template_px: tuple[int, ...] = (26, 28, 30, 32, 34, 36)
+    """Longest edges of the drawings that a video is searched for."""
     held_out: int = 8
     """One in this many (sprite, motion, background) triples is never trained on."""
 
@@ -93,8 +96,10 @@ SECOND_WORLD = WorldSpec(
     motion_weights=(2.5, 1.5, 1.5, 1, 1, 1.3, 1.3, 0.5, 0.5, 0.5, 0.5, 1, 1, 1.3),
     rest_share=0.25,
     size_px=(13.0, 43.0),
+    most_objects=3,
     same_kind=0.25,
     overlap=0.25,
     small_px=20.0,
     large_px=33.0,
+    template_px=(13, 15, 17, 19, 22, 25, 28, 32, 36, 41),
 )

@@ -100,12 +100,17 @@ def _deform(spec: WorldSpec, placed: Placed, u: Tensor, v: Tensor, phase: Tensor
         case "squash":  # down and up again, rooted at the bottom
             pressed = spec.squash * (1 - torch.cos(phase)) / 2
             return u / (1 + pressed / 3), (v - 1) / (1 - pressed) + 1
-        case "flutter" if SPRITES[placed.sprite].kind == "person":  # a skirt's wave, running down from the top
+        case "flutter" if waves_downward(placed.sprite):
             return u + wave(spec, v, phase), v
-        case "flutter":  # a flag's wave, running from the pole on the left
+        case "flutter":
             return u, v + wave(spec, u, phase)
         case _:
             return u, v
+
+
+def waves_downward(sprite: str) -> bool:
+    """A skirt's wave runs down from the top; a flag's, and every other thing's, from the pole on the left."""
+    return SPRITES[sprite].kind == "person"
 
 
 def wave(spec: WorldSpec, along: Tensor, phase: Tensor) -> Tensor:

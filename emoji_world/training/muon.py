@@ -2,8 +2,9 @@
 
     M ← μ M + (1-μ) g        W ← W - η (0.2 √max(rows, columns) · orthogonal((1-μ) g + μ M) + λ W)
 
-A convolution's weight is the matrix [output channel, input channel · kernel].  torch.optim.Muon iterates in bfloat16, which a CPU without such instructions emulates, many times slower; this one
-iterates in float32, all matrices of one shape at once.
+A convolution's weight is the matrix [output channel, input channel · kernel].  torch.optim.Muon iterates in bfloat16,
+which a CPU without such instructions emulates, many times slower; this one iterates in float32, all matrices of one
+shape at once.
 """
 
 from collections import defaultdict

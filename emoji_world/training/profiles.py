@@ -29,7 +29,7 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "cpu": Profile(
-        vae=VaeRecipe(Budget(300)),
+        vae=VaeRecipe(Budget(110)),
         cached_clips=65_536,
         transformer=TransformerRecipe(Budget(1200)),
         cadence=Cadence(checkpoint=300, report=30),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from torch import Tensor
+from torch import Tensor, nn
 
 from emoji_world.convolutions import split_convolutions
 from emoji_world.film_strip import film_strip
@@ -30,12 +30,12 @@ class VaeRecipe:
     """Train the encoder too; without it all latents stay as they are."""
     whole_from: float = 0.75
     """From then on whole clips, one per process and step; before, crops."""
-    crops: int = 4
+    crops: int = 8
     """Per process and step."""
     crop_frames: int = 5
     crop_px: int = 32
     """Small ones: for the same work a network sees more things, and is sharper sooner."""
-    learning_rate: float = 2e-2
+    learning_rate: float = 1e-2
     """Of the convolutions (Muon); everything else has a tenth of it (AdamW)."""
     hold: float = 0.4
     box_weight: float = 4.0
@@ -106,7 +106,8 @@ class VaeTraining:
 
 def _optimizers(vae: AutoencoderKLCogVideoX, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the convolutions between the layers, AdamW for what reads or writes pixels and for the rest."""
-    convolutions, others = [], []
+    convolutions: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in vae.named_parameters():
         if parameter.requires_grad:
             inner = parameter.ndim >= 4 and not name.startswith(("encoder.conv_in", "decoder.conv_out"))

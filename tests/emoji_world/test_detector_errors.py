@@ -7,8 +7,8 @@ import torch
 
 from emoji_world.detector import Detector
 from emoji_world.detector_errors import MEANS, RATES, Observations, detector_errors, markdown, observe
-from emoji_world.networks import WEIGHTS
 from emoji_world.grammar import Told
+from emoji_world.networks import WEIGHTS
 from emoji_world.scene import place
 from emoji_world.spec import WORLD, Motion
 from emoji_world.world import Clip, Scene, make_clip, render
