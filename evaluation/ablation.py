@@ -22,12 +22,12 @@ from evaluation.prompts import Half, held_out_captions
 from evaluation.statistics import Estimate, Table, estimate, paired_difference
 from generator_service.backbones.base import Frames
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.emoji_staging import staged
+from generator_service.backbones.emoji_scene import emoji_scene
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import BACKBONES
-from generator_service.guidance.parameters import OFF, GuidanceParameters
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.guidance import OFF, GuidanceParameters
+from generator_service.contract.request import JobRequest
 from generator_service.rendering import sample
-from generator_service.request import JobRequest
 from generator_service.sampling.state import ignore
 from generator_service.settings import WorkerSettings
 from planner_service.parser.planner import Parser
@@ -157,7 +157,7 @@ def _missing(setting: Setting, done: Done) -> list[_Clips]:
 def _measured(backbone_name: str, clips: _Clips) -> Done:
     backbone = backbone_of(backbone_name)
     planned = planned_by_parser(clips.caption)
-    scene = staged(planned)
+    scene = emoji_scene(planned.prompt, planned)
     measured: Done = {}
     for name, parameters in clips.rows:
         if name == CEILING:

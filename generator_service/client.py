@@ -20,11 +20,10 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from generator_service.answers import BackboneList, BackboneView, Deliveries, JobPage, JobView, WebhookSecret
-from generator_service.jobs.api_keys import ApiKey
-from generator_service.jobs.states import JobStatus
-from generator_service.overview import Overview
-from generator_service.request import JobRequest
+from generator_service.contract.answers import BackboneList, BackboneView, Deliveries, Overview, WebhookSecret
+from generator_service.contract.job import JobPage, JobStatus, JobView
+from generator_service.contract.keys import ApiKey
+from generator_service.contract.request import JobRequest
 from generator_service.settings import BadSettings
 from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, validated
 from shared.plan import Plan

@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from generator_service.answers import BackboneList, BackboneView
-from generator_service.api.wiring import UseParts
-from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.api.parts import UseParts
+from generator_service.contract.answers import BackboneList, BackboneView
+from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from shared.plan import Plan
 
 router = APIRouter(tags=["catalogue"])

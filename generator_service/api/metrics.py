@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from generator_service.api.wiring import Parts, UseParts
+from generator_service.api.parts import Parts, UseParts
 from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.load import loads
 from shared.errors import Unavailable

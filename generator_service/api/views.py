@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 
-from generator_service.answers import JobView, Links, ResultUrls
+from generator_service.contract.job import JobStatus, JobView, ResultUrls
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus
-from generator_service.storage.object_store import ObjectStore
+from generator_service.jobs.view import view
+from generator_service.storage import ObjectStore
 
 
 class Viewer:
@@ -34,14 +34,8 @@ class Viewer:
     def view_at(self, record: JobRecord, position: int | None) -> JobView:
         """The same, where the job's place in the queue is known."""
         path = f"/jobs/{record.id}"
-        return JobView(
-            **{name: getattr(record, name) for name in JobRecord.model_fields},
-            steps=record.settings.steps,
-            queue_position=position,
-            seconds_left=seconds_left(record, datetime.now(UTC)),
-            urls=self._urls(record, path),
-            links=Links.of(record.id),
-        )
+        left = seconds_left(record, datetime.now(UTC))
+        return view(record, queue_position=position, seconds_left=left, urls=self._urls(record, path))
 
     def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
         if record.results is None:

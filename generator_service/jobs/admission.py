@@ -12,11 +12,11 @@ from typing import Final, cast
 
 import redis
 
+from generator_service.contract.job import Stage
 from generator_service.jobs.connection import answering
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.fair_order import FairOrder
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import QueueFull, TooFast, TooManyUnfinished
 

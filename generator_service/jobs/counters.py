@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
 
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus
 
 
 def taken_back_counter(registry: CollectorRegistry) -> Callable[[JobStatus], None]:

@@ -15,12 +15,12 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from generator_service.backbones.specs import BACKBONES
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import answering
 from generator_service.jobs.fair_order import FairOrder
 from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION, Message
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 
 PLAN_QUEUE: Final = "plan"
 FAILURE_SECONDS: Final = 24 * 3600

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from generator_service.request import Priority
+from generator_service.contract.request import Priority
 
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 

@@ -15,8 +15,8 @@ from typing import Final, cast
 
 import redis
 
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.connection import answering
-from generator_service.request import JobRequest
 from shared.errors import KeyReused, StillSubmitting
 
 KEPT_SECONDS: Final = 24 * 3600

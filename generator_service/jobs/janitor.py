@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.routine import Routine
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound
 

@@ -5,27 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from generator_service.contract.answers import QueueLoad
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.delivery import Delivery, queue_of
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
-from shared.wire import WireModel
 
 FRONT: Final = 20
 """So many jobs at each queue's front, so many put aside and so many of all submitted first are looked at for the one
 that has waited longest: some at the front were canceled, and some that wait are never let to the front."""
-
-
-class QueueLoad(WireModel):
-    waiting: int
-    """Jobs in the queue."""
-    put_aside: int
-    """Jobs that go back into it by themselves after a pause: what they need is gone, or their worker let go of them."""
-    running: int
-    """Jobs that a worker has, the silent workers' included."""
-    jobs: int
-    """All three: how many workers would be busy if there were enough.  This is what to scale on."""
-    oldest_seconds: float | None
-    """How long the job has waited that has waited longest; null where none waits."""
 
 
 def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, QueueLoad]:

@@ -11,12 +11,13 @@ from typing import Final, cast
 
 import redis.asyncio
 
-from generator_service.jobs.api_keys import USED, ApiKey, KeyInfo, key_name, verified
+from generator_service.contract.job import JobStatus
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import USED, KeyInfo, key_name, verified
 from generator_service.jobs.connection import answering
 from generator_service.jobs.delivery import QUEUES, queue_of
 from generator_service.jobs.fair_order import waiting_key
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import job_key, record_of
 from shared.errors import Unavailable
 

@@ -27,11 +27,13 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from redis.client import Pipeline
 
+from generator_service.contract.job import JobError, JobStatus, Missing, Stage
+from generator_service.contract.report import Diagnostics
 from generator_service.jobs import outbox
 from generator_service.jobs.connection import answering
 from generator_service.jobs.delivery import QUEUES, queue_of
-from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results
-from generator_service.jobs.states import MOVES, JobStatus, Stage
+from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.states import MOVES
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable, Unreadable
 from shared.plan import Plan
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import structlog
 
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.delivery import QUEUES, Delivery, queue_of
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.routine import Routine
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound
 

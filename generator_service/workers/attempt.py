@@ -13,9 +13,9 @@ import structlog
 from rq.timeouts import JobTimeoutException
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from generator_service.contract.job import Stage
 from generator_service.jobs.heartbeat import Heartbeat
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
 from telemetry.tracing import note, span

@@ -12,11 +12,11 @@ from typing import Final
 
 import structlog
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
 from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings

@@ -14,10 +14,10 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from generator_service.jobs.record import Diagnostics
+from generator_service.contract.report import Diagnostics
 from generator_service.jobs.store import JobStore
+from generator_service.media.manifest import Manifest
 from generator_service.rendering import Rendered
-from generator_service.storage.manifest import Manifest
 from shared.errors import Unavailable
 
 _FINGERPRINT: Final = "fingerprint"

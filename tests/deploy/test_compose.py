@@ -25,16 +25,17 @@ from pydantic_settings import BaseSettings
 import shared.environment
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.cli_services import require_callers_to_be_known
+from generator_service.cli.services import require_callers_to_be_known
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.workers.resident import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
-from planner_service.language_model import MAXIMUM_TOKENS
+from planner_service.language_model.client import MAXIMUM_TOKENS, READY_SECONDS
+from planner_service.language_model.planner import COMPLETIONS
+from planner_service.reasoning import ATTEMPTS
 from planner_service.settings import Settings as PlannerSettings
-from planner_service.thinking import COMPLETIONS
 
 OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
 SETTINGS: tuple[type[BaseSettings], ...] = (
@@ -282,7 +283,8 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     assert planner.token == generator.planner_token is not None
     assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
     assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
-    assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds
+    checks = ATTEMPTS * READY_SECONDS  # after each answer that is none, whether the server is to blame
+    assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds + checks
 
 
 @pytest.mark.usefixtures("environment")

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from generator_service.contract.job import Stage
 from generator_service.jobs.admission import UNMEASURED_SECONDS, Admission, Limits, Quota
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import QueueFull, TooFast, TooManyUnfinished
 

@@ -10,12 +10,12 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
 from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, RenderingFailed, Unreadable
 

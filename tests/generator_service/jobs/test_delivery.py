@@ -11,9 +11,9 @@ import redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.delivery import PLAN_FUNCTION, PLAN_QUEUE, RENDER_FUNCTION, Delivery, render_queue
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from shared.errors import Unavailable
 
 MakeRecord = Callable[..., JobRecord]

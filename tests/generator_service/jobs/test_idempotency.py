@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.idempotency import KEPT_SECONDS, Idempotency, Reservation, fingerprint
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from generator_service.request import JobRequest
 from shared.errors import KeyReused, StillSubmitting, Unavailable
 
 Make = Callable[[Reservation], None]

@@ -11,10 +11,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
+from generator_service.contract.job import Stage
+from generator_service.contract.report import Diagnostics
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.janitor import Janitor
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import Stage
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from generator_service.workers import plan_worker
 from generator_service.workers.plan_worker import PlanWorker

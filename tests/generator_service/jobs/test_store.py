@@ -11,8 +11,10 @@ import pytest
 import redis
 from redis.connection import Connection
 
-from generator_service.jobs.record import Diagnostics, JobRecord, Missing, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.contract.job import JobStatus, Missing, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.states import successors
 from generator_service.jobs.store import JobStore
 from shared.errors import (
     Conflict,
@@ -132,7 +134,7 @@ def test_the_table_of_moves_is_the_diagram() -> None:
     """`cancel` is the only other move: queued to canceled, running to canceling."""
     moves = {(status, target) for (status, _), target in LEGAL.items()}
     moves |= {(JobStatus.QUEUED, JobStatus.CANCELED), (JobStatus.RUNNING, JobStatus.CANCELING)}
-    assert moves == {(status, successor) for status in JobStatus for successor in status.successors}
+    assert moves == {(status, successor) for status in JobStatus for successor in successors(status)}
 
 
 @pytest.mark.parametrize("move", MOVES)

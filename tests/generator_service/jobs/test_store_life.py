@@ -15,17 +15,19 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import Priority
 from generator_service.jobs import watchdog as watchdog_module
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, queue_of, render_queue
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
 from generator_service.jobs.janitor import Janitor
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import MOVES, JobStatus, Stage
+from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.states import MOVES
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
-from generator_service.request import Priority
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers.resident import ResidentWorker
 from shared.errors import Conflict, NotFound, RenderingFailed
 from shared.plan import Plan

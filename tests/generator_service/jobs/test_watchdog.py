@@ -9,11 +9,11 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs import watchdog as watchdog_module
 from generator_service.jobs.delivery import PLAN_QUEUE, Delivery, render_queue
 from generator_service.jobs.heartbeat import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.watchdog import Watchdog
 from generator_service.settings import Settings
