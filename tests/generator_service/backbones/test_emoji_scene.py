@@ -93,7 +93,7 @@ def test_something_is_always_drawn() -> None:
 def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[Box], motion: str) -> None:
     scene = scene_of(plan_of("a sheep", ("sheep", label, boxes)))
     assert scene.objects[0].motion == motion
-    assert scene.caption == grammar.caption([("sheep", motion)], scene.background, grammar.first)
+    assert scene.caption == grammar.caption([grammar.Told("sheep", motion)], scene.background, grammar.first)
 
 
 def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None:
