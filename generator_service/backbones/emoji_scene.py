@@ -21,7 +21,7 @@ from shared.plan import Phase, Plan, Track
 LEAST_WAY_PX = 4.0
 """A centre that ends nearer to its start has not moved, as far as a caption is concerned."""
 PAIR_EDGE_PX = (27.0, 36.0)
-"""Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.pair_px`."""
+"""Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.size_px`."""
 STRETCH = (0.6, 1.35)
 """Sides of a deforming box, as shares of the sprite's own: what the world's deformations reach."""
 
@@ -58,9 +58,7 @@ def emoji_scene(prompt: str, plan: Plan | None) -> EmojiScene:
             tracks=tuple(_fit(tracks[identifier], objects[identifier].sprite, len(ids)) for identifier in ids),
             depth_order=tuple(identifier for identifier in plan.depth_order if identifier in cast),
         ),
-        descriptions=tuple(
-            grammar.caption([(drawn.sprite, drawn.motion)], place, grammar.first) for drawn in objects.values()
-        ),
+        descriptions=tuple(grammar.caption([drawn.told], place, grammar.first) for drawn in objects.values()),
         surroundings=grammar.first(grammar.PLACES[place]),
         objects=tuple(objects.values()),
         background=place,
@@ -119,7 +117,7 @@ def _graph_of(graph: MotionGraph, ids: Sequence[str]) -> MotionGraph:
 def _fit(track: Track, sprite: str, count: int) -> Track:
     """The same centres, inside the frame; the sprite's size, which changes where the box deforms."""
     frame = (WORLD.width, WORLD.height)
-    low, high = WORLD.single_px if count == 1 else PAIR_EDGE_PX
+    low, high = WORLD.size_px if count == 1 else PAIR_EDGE_PX
     edge = median(max(box.width * frame[0], box.height * frame[1]) for box in track.boxes)
     rows, columns = texture(sprite).shape[1:]
     scale = min(max(edge, low), high) / max(rows, columns)

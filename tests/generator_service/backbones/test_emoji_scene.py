@@ -93,7 +93,7 @@ def test_something_is_always_drawn() -> None:
 def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[Box], motion: str) -> None:
     scene = scene_of(plan_of("a sheep", ("sheep", label, boxes)))
     assert scene.objects[0].motion == motion
-    assert scene.caption == grammar.caption([("sheep", motion)], scene.background, grammar.first)
+    assert scene.caption == grammar.caption([grammar.Told("sheep", motion)], scene.background, grammar.first)
 
 
 def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None:
@@ -113,9 +113,9 @@ def edges(box: Box) -> float:
 
 def test_sizes_become_the_worlds_own() -> None:
     small = scene_of(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).tracks[0].boxes
-    assert [edges(box) for box in small] == pytest.approx([WORLD.single_px[0]] * FRAMES)
+    assert [edges(box) for box in small] == pytest.approx([WORLD.size_px[0]] * FRAMES)
     large = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).tracks[0].boxes
-    assert edges(large[0]) == pytest.approx(WORLD.single_px[1])
+    assert edges(large[0]) == pytest.approx(WORLD.size_px[1])
     pair = plan_of("a car and a pig", *((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
     assert {round(edges(track.boxes[0]), 6) for track in scene_of(pair).tracks} == {PAIR_EDGE_PX[0]}
 
