@@ -130,7 +130,7 @@ def test_an_oversized_body_is_refused_by_its_declared_length(api, problem):
 
 def test_an_oversized_body_of_no_declared_length_is_refused(api, problem):
     def chunks() -> Iterator[bytes]:
-        for _ in range(20):
+        for _ in range(30):
             yield b" " * 100_000
 
     problem(api.http.post("/jobs", content=chunks(), headers=JSON), 413, "body_too_large")
