@@ -9,6 +9,7 @@ from planner_service.explanation import About, Explained, Reason
 from planner_service.motion.arrangements import Arrangement, arrangement_of
 from planner_service.motion.cues import MAXIMUM_PHASES, Distance, InstanceCues, Phase, Place, Reading
 from planner_service.motion.nouns import Habitat, Kind, noun_of
+from planner_service.motion.supports import seat_depth
 from planner_service.motion.wordnet import supersense
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
@@ -105,7 +106,7 @@ class Composition:
             place = self._place(number, told)
             start = next((Found(c.start, c.start.value) for c in told[:1] if c.start is not None), place)
             whole = self.wholes.get(number)
-            for identifier in identifiers:
+            for index, identifier in enumerate(identifiers):
                 instances.append(
                     Instance(
                         id=identifier,
@@ -113,7 +114,7 @@ class Composition:
                         description=self._description(number),
                         attributes=self._attributes(number),
                         label=longest.label,
-                        parent=self.ids[whole][0] if whole is not None else None,
+                        parent=self.ids[whole][index % len(self.ids[whole])] if whole is not None else None,
                     )
                 )
                 own = self._mutual(number, identifier, phases)
@@ -216,8 +217,9 @@ class Composition:
         for action in self.actions:
             if action.verb.object == "rides":
                 driven = action.lemma in ("drive", "pilot", "steer", "row", "paddle")
-                arrangement = Arrangement.IN if driven else Arrangement.ON
                 for rider in action.subjects:
+                    astride = any(seat_depth(self.mentions[mount].name) > 0 for mount in action.objects[:1])
+                    arrangement = Arrangement.IN if driven and not astride else Arrangement.ON
                     rides += [
                         Attachment(rider, mount, arrangement.value, arrangement)
                         for mount in action.objects[:1]
@@ -375,7 +377,7 @@ class Composition:
         return [
             Attachment(subject, acted_on, "", None, None, action.index)
             for action in self.actions
-            if not action.passive and not action.negated
+            if not action.passive and not action.negated and action.lemma != "be"
             for subject in action.subjects
             for acted_on in action.objects
             if subject != acted_on

@@ -21,7 +21,13 @@ def subjects_of(
     last = next(reversed(earlier.values()), ()) if earlier else ()
     if word.index and words[word.index - 1].tag == "EX":
         told = mention_at(mentions, word.index + 1) if word.index + 1 < len(words) else None
-        return (told,) if told is not None else ()  # "there is a vase"
+        group = [told] if told is not None else []
+        while group and group[-1] + 1 < len(mentions):
+            between = words[mentions[group[-1]].end : mentions[group[-1] + 1].start]
+            if not between or any(w.lower not in LINKING for w in between):
+                break
+            group.append(group[-1] + 1)
+        return tuple(group)  # "there is a vase, a cup and a plate"
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:

@@ -33,6 +33,11 @@ SCENERY = frozenset(
     )
 )
 """What is a kind of one of these is a place for what is on or in it."""
+PLACES = frozenset(("lot", "tract", "region", "road", "room", "body of water"))
+"""What two words name that WordNet has as a kind of one of these is a place."""
+CLOTHES = frozenset(
+    ("clothing", "garment", "footwear", "headdress", "jewelry", "jewellery", "adornment", "body part", "covering")
+)
 APART = (
     Arrangement.LEFT_OF,
     Arrangement.RIGHT_OF,
@@ -51,8 +56,13 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
     used = [
         mention
         if mention.use is Use.PRONOUN
-        else replace(mention, use=Use.NOTHING if mention.start in quoted else _use(mention, words, lexicon))
-        for mention in mentions
+        else replace(
+            mention,
+            use=Use.NOTHING
+            if mention.start in quoted or _is_worn_by_verb(number, mentions, words)
+            else _use(mention, words, lexicon),
+        )
+        for number, mention in enumerate(mentions)
     ]
     return _worn_by_wearers(_place_of_scene(used, words), words, lexicon)
 
@@ -99,7 +109,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "below a necklace"
     if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
-    pair = " ".join(name.lower().split()[-2:])
+    pair = " ".join([*name.lower().split()[-2:-1], mention.head])
+    if " " in pair and is_a(pair, PLACES) and senses(pair):
+        return Use.BACKGROUND  # "a parking lot"
     if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
         return Use.THING  # "a remote control"
     if lexicon.is_in(lexicon.abstract, name):
@@ -175,7 +187,7 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
             listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
-            wearable = worn or lexicon.is_in(lexicon.wearable, mention.name)
+            wearable = worn or is_wearable(mention, lexicon)
             plain = mention.plural and not mention.determined and mention.use is not Use.PRONOUN
             lifeless = (noun := known(mention.name)) is None or noun.kind is not Kind.ANIMATE
             if (listed and (wearable or (plain and lifeless))) or _is_attribute(
@@ -204,7 +216,11 @@ def _is_attribute(
         return not (acts and words[mention.start].lower in POSSESSIVES)
     if link == "wearing":
         return mention.use is not Use.PRONOUN
-    if link in ("in", "with") and lexicon.is_in(lexicon.wearable, mention.name):
+    if (
+        link in ("in", "with")
+        and is_wearable(mention, lexicon)
+        and (link == "with" or _could_wear(wearer, mention, words))
+    ):
         return True
     noun = known(mention.name)
     lifeless = noun is None or noun.kind is not Kind.ANIMATE
@@ -216,6 +232,23 @@ def _is_attribute(
         and lifeless
         and not acts
     )
+
+
+def is_wearable(mention: Mention, lexicon: Lexicon) -> bool:
+    """Whether people wear it."""
+    return lexicon.is_in(lexicon.wearable, mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
+
+
+def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
+    """Whether it is what somebody is said to wear: "she is wearing a hat and a scarf"."""
+    mention = mentions[number]
+    before = words[mention.start - 1] if mention.start else None
+    if before is None:
+        return False
+    if before.role is Role.VERB and before.lemma == "wear":
+        return True
+    joins = number > 0 and before.lower in ("and", ",") and mention.start - mentions[number - 1].end <= 2
+    return joins and _is_worn_by_verb(number - 1, mentions, words)
 
 
 def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:
