@@ -204,9 +204,10 @@ def _kind(lemma: str) -> Noun | None:
     common = [sense for sense in _common(lemma) if sense.supersense in CONCRETE]
     lifeless = [sense for sense in common if sense.supersense not in ALIVE]
     for sense in lifeless or common:
-        for synset in ancestors(sense.offset):
+        for number, synset in enumerate(ancestors(sense.offset)):
             for name in synset.lemmas:
-                if name in table() and senses(name)[0].offset == synset.offset:
+                alike = name in table() and (table()[name].kind is Kind.ANIMATE) == (sense.supersense in ALIVE)
+                if alike and (number == 0 or senses(name)[0].offset == synset.offset):
                     return table()[name]
     return None
 

@@ -37,7 +37,11 @@ def entry_of(
         return "become", ()  # "turns red"
     if base == "leave" and word.lower != "left":
         return "exit", ()
-    if base in ("make", "use") and after and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER):
+    if (
+        base in ("make", "use", "prepare")
+        and after
+        and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER)
+    ):
         return base, ()  # "uses a computer", but not "makes its way"
     if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)

@@ -59,7 +59,7 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
             worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
-            if acts or ((moves or opens) and seen[number].use is Use.BACKGROUND):
+            if acts or ((moves or opens) and not action.passive and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)

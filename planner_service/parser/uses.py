@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
-from planner_service.motion.wordnet import senses
+from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -33,8 +33,6 @@ SCENERY = frozenset(
     )
 )
 """What is a kind of one of these is a place for what is on or in it."""
-PLACES = frozenset(("lot", "tract", "region", "road", "room", "body of water"))
-"""What two words name that WordNet has as a kind of one of these is a place."""
 CLOTHES = frozenset(
     ("clothing", "garment", "footwear", "headdress", "jewelry", "jewellery", "adornment", "body part", "covering")
 )
@@ -110,13 +108,15 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
     pair = " ".join([*name.lower().split()[-2:-1], mention.head])
-    if " " in pair and is_a(pair, PLACES) and senses(pair):
+    if " " in pair and supersense(pair) == "noun.location":
         return Use.BACKGROUND  # "a parking lot"
     if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
         return Use.THING  # "a remote control"
     if lexicon.is_in(lexicon.abstract, name):
         compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
         return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
+    if known(name) is None and supersense(mention.head) == "noun.location":
+        return Use.BACKGROUND
     if known(name) is None and is_a(mention.head, SCENERY):
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     abstract = known(name) is None and is_abstract(mention.head)
