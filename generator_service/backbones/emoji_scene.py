@@ -58,9 +58,7 @@ def emoji_scene(prompt: str, plan: Plan | None) -> EmojiScene:
             tracks=tuple(_fit(tracks[identifier], objects[identifier].sprite, len(ids)) for identifier in ids),
             depth_order=tuple(identifier for identifier in plan.depth_order if identifier in cast),
         ),
-        descriptions=tuple(
-            grammar.caption([drawn.told], place, grammar.first) for drawn in objects.values()
-        ),
+        descriptions=tuple(grammar.caption([drawn.told], place, grammar.first) for drawn in objects.values()),
         surroundings=grammar.first(grammar.PLACES[place]),
         objects=tuple(objects.values()),
         background=place,
