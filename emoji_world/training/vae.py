@@ -30,9 +30,9 @@ class VaeRecipe:
     """Train the encoder too; without it all latents stay as they are."""
     whole_from: float = 0.75
     """From then on whole clips, one per process and step; before, crops."""
-    crops: int = 6
+    crops: int = 8
     """Per process and step."""
-    crop_frames: int = 9
+    crop_frames: int = 5
     crop_px: int = 32
     """Small ones: for the same work a network sees more things, and is sharper sooner."""
     learning_rate: float = 1e-2
