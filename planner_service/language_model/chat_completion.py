@@ -69,7 +69,7 @@ def chat_completion(body: bytes) -> ChatCompletion:
 
 def one_object(text: str) -> str:
     """The one JSON object in a text; all of the text where there is none, or more than one."""
-    said = text.rpartition(THOUGHTS_END)[2].strip("\ufeff \t\r\n")
+    said = text.rpartition(THOUGHTS_END)[2]
     if (start := OBJECT_START.search(said)) is None:
         return said
     try:

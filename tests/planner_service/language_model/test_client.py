@@ -154,11 +154,17 @@ def test_a_short_retry_after_is_waited_for(server, connect, reply, replies, scen
     assert second - first >= 1.0
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (429, {"retry-after": "30"}),
+        (503, {"retry-after": "Sun, 29 Nov 2026 12:00:30 GMT", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}),
+    ],
+)
 def test_a_long_retry_after_is_the_callers_to_wait_for_and_nobody_calls_before_it_is_over(
-    server, connect, reply, status
+    server, connect, reply, status, headers
 ):
-    server.replies = [reply(status=status, headers={"retry-after": "30"})]
+    server.replies = [reply(status=status, headers=headers)]
     language_model = connect()
     with pytest.raises(LanguageModelUnavailable, match=f"scripted {status}") as caught:
         language_model.complete(MESSAGES, Scene, 0)

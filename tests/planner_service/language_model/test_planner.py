@@ -91,6 +91,13 @@ def test_the_second_answer_has_one_movement_for_each_instance_and_what_its_label
         assert schema.is_valid(right)
 
 
+def test_a_single_instance_has_nobody_to_move_with_respect_to(server, planner, replies, scene, movements):
+    alone = spoilt(scene, "relations", []) | {"instances": scene["instances"][:1], "depth_order": ["car"]}
+    server.replies = replies(alone, spoilt(movements, "movements", movements["movements"][:1]))
+    plan(planner, REQUEST)
+    assert '"target"' not in json.dumps(server.requests[1]["response_format"])
+
+
 @pytest.mark.parametrize("label", MotionLabel)
 def test_what_the_narrow_schema_allows_is_valid(label):
     """No phase that it lets through is refused afterwards."""
