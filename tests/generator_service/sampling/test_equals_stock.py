@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import CogVideoXPipeline, WanPipeline
 
+from emoji_world.convolutions import split_convolutions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.pipeline import PipelineBackbone
@@ -127,5 +128,6 @@ def test_on_the_packaged_weights(guidance_scale: float) -> None:
     assert isinstance(backbone, CogVideoX)
     pipeline = CogVideoXPipeline.from_pretrained(find_weights(EMOJI_WORLD, None).path, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    split_convolutions(pipeline.vae)  # as the backbone does on a CPU: the same sums in another order
     settings = JobRequest(prompt=PROMPT, seed=11, steps=3, guidance_scale=guidance_scale).settings()
     assert_equal(backbone, pipeline, settings)
