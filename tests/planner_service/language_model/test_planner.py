@@ -192,6 +192,16 @@ def test_a_node_that_is_there_twice_with_two_meanings_is_not_mended(server, plan
     assert len(server.requests) == 3
 
 
+def test_two_things_with_one_id_are_told_apart(server, planner, replies, scene, movements):
+    scene["instances"][1]["node"] |= {"id": "car", "name": "blue car", "label": "rigid"}
+    scene |= {"relations": [], "depth_order": ["car"]}
+    movements["movements"][1]["cues"] |= {"instance": "car_1", "phases": [{"label": "rigid", "direction": "left"}]}
+    server.replies = replies(scene, scene, scene, movements)
+    made = plan(planner, REQUEST)
+    assert [instance.name for instance in made.graph.instances] == ["red car", "blue car"]
+    assert made.depth_order == ("car", "car_1")
+
+
 def test_a_node_that_is_there_twice_alike_is_kept_once(server, planner, replies, scene, movements):
     scene["instances"].append(scene["instances"][0])
     server.replies = replies(scene, scene, scene, movements)
