@@ -34,6 +34,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         description=DESCRIPTION,
         lifespan=wiring(settings),
         responses=problem_responses(InvalidRequest, Unavailable),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
     for router in ROUTERS:
         refusals = problem_responses(Unauthenticated, Forbidden)
@@ -42,7 +43,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
-    app.state.counted = counted if counting_together is None else metrics.of_all(counting_together)
+    app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_taken_back = taken_back_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)

@@ -12,6 +12,7 @@ import httpx
 from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.views import Viewer
+from generator_service.api.watcher import JobWatcher
 from generator_service.jobs.admission import Admission, Limits
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.delivery import Delivery
@@ -70,6 +71,7 @@ class PlannerProbe:
 class Parts:
     store: JobStore
     reader: Reader
+    watcher: JobWatcher
     delivery: Delivery
     idempotency: Idempotency
     admission: Admission
@@ -91,12 +93,14 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     text = connect_serving(settings.redis_url, decode=True)
     raw = connect_serving(settings.redis_url, decode=False)
     asynchronous = connect_async(settings.redis_url)
+    reader = Reader(asynchronous)
     planner = PlannerProbe(settings.planner_url)
     store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
     limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
         store=store,
-        reader=Reader(asynchronous),
+        reader=reader,
+        watcher=JobWatcher(reader),
         delivery=delivery,
         idempotency=Idempotency(text),
         admission=Admission(text, store, delivery, limits),
@@ -137,9 +141,9 @@ async def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-async def _viewer(request: Request) -> Viewer:
+async def viewer_for(request: Request) -> Viewer:
     parts: Parts = request.app.state.parts
     return Viewer(parts.delivery, parts.objects, request)
 
 
-UseViewer = Annotated[Viewer, Depends(_viewer)]
+UseViewer = Annotated[Viewer, Depends(viewer_for)]

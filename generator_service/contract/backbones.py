@@ -1,4 +1,4 @@
-"""The table of checkpoints: what each backbone is, what it can do and what it does unless told otherwise.
+"""The table of checkpoints: each backbone's network, limits and defaults.
 
 A new checkpoint of a known family is one entry here.  A new family is one more file in `backbones/` and its line in
 `backbones/load.py`.
@@ -70,7 +70,7 @@ class BackboneSpec(WireModel):
     """Of the denoising network, as `guidance.layers` counts them."""
     defaults: Defaults
     guidance: GuidanceParameters = GuidanceParameters()
-    """Unless a job says otherwise; the class's own defaults are the paper's."""
+    """Its defaults; the class's own are the paper's."""
 
 
 EMOJI_WORLD = BackboneSpec(
