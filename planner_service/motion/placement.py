@@ -34,6 +34,10 @@ LEAD = 0.12
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEAST_WAY = 0.18
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
+IN_HAND, WAIST = 0.45, 0.5
+"""How far below its top somebody holds something, and how far above the ground the work is, as shares of the height."""
+SMALL_WORK = 0.3
+"""What is no higher than this share of who works at it lies before them, and not on the ground."""
 COLUMNS, ROWS = 13, 9
 SHRINK = 0.88
 ATTEMPTS = 9
@@ -164,6 +168,9 @@ class _Stage:
         ground = GROUND if cues.distance is None else GROUND_AT[cues.distance]
         levels = {Habitat.GROUND: ground - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
+        workers = [self.sizes[other][1] for other, edges in self.edges.items() if (Arrangement.AT, name) in edges]
+        if workers and not self.edges[name] and height < SMALL_WORK * max(workers) and habitat is Habitat.GROUND:
+            y = ground - WAIST * max(workers)
         if cues.distance is not None and habitat is not Habitat.AIR:
             y = ground - height / 2
         if dx:
@@ -238,10 +245,20 @@ class _Stage:
                 begin, _, end = self.ways[target]
                 if not passes((way[0], begin), (way[-1], end)):
                     return None
-        (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
+        (x, y), (preferred_x, preferred_y) = box.center, self._liked(name)
         cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
         cost += sum(self._out_of_reach(name, way))
         return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _liked(self, name: str) -> Vector:
+        """Where it would best be, now that what it is placed by has a place: in the middle of that, or in hand."""
+        x, y = self.preferred[name]
+        parent = self.parents[name]
+        if parent in self.boxes:
+            whole = self.boxes[parent]
+            return whole.center[0] + 0.25 * whole.width, whole.y0 + IN_HAND * whole.height
+        carrying = [t for a, t in self.edges[name] if a in (Arrangement.ON, Arrangement.IN) and t in self.boxes]
+        return (self.boxes[carrying[0]].center[0], y) if carrying else (x, y)
 
     def _seat(self, target: str) -> float:
         """How far below the top of a thing that is on it which sits there."""
