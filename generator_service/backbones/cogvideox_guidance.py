@@ -25,7 +25,7 @@ from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.guidance.regional import Regions, regional_attention
-from generator_service.guidance.report import GuidanceReport, PhaseFacts, RegionReport, phase_reports
+from generator_service.guidance.report import GuidanceReport, PhaseFacts, PhaseReport, RegionReport, phase_reports
 
 if TYPE_CHECKING:
     from generator_service.backbones.cogvideox import CogVideoX, CogVideoXConditioning
@@ -100,12 +100,19 @@ class CogVideoXGuidance:
         self.layout = layout
         self.motion = motion if motion is not None and motion.is_on else None
         self.regional = regional
-        self.memory: Tensor | None = None
+        self.features: Tensor | None = None
+        """Of the step before, where the next one is guided by them."""
         self.facts: list[tuple[PhaseFacts, ...]] = []
         """Of each step that motion guided."""
+        self.phases_before: tuple[PhaseReport, ...] = ()
+        """Of a video that is resumed, whose steps that motion guides are all done."""
 
-    def resume(self, memory: Tensor | None) -> None:
-        self.memory = memory
+    @property
+    def needs_last_step(self) -> bool:
+        return self.features is not None
+
+    def resume(self, report: GuidanceReport | None) -> None:
+        self.phases_before = () if report is None else report.phases
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -123,7 +130,7 @@ class CogVideoXGuidance:
             if self.motion is not None and step in self.motion.steps and step + 1 in self.motion.steps:
                 features = stack.enter_context(captured_features(self.transformer, self._feature_layer(self.motion)))
             yield
-        self.memory = features[-1] if features else None
+        self.features = features[-1] if features else None
 
     def report(self) -> GuidanceReport:
         captions = self.regional.captions if self.regional is not None else ()
@@ -132,13 +139,13 @@ class CogVideoXGuidance:
             steps=max((len(part.steps) for part in parts if part is not None), default=0),
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
-            phases=phase_reports(self.facts),
+            phases=self.phases_before or phase_reports(self.facts),
         )
 
     def _field(self, step: int) -> GuidanceField:
         if self.motion is None or step not in self.motion.steps:
             return GuidanceField.unguided(self.layout.grid)
-        field, facts = guidance_field(self.layout, self.memory, self.motion.parameters)
+        field, facts = guidance_field(self.layout, self.features, self.motion.parameters)
         self.facts.append(facts)
         return field
 

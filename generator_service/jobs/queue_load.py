@@ -2,24 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 
-from generator_service.jobs.delivery import Delivery, queue_of
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from shared.wire import WireModel
 
 FRONT: Final = 20
-"""So many jobs at each queue's front, so many put aside and so many of all submitted first are looked at for the one
-that has waited longest: some at the front were canceled, and some that wait are never let to the front."""
+"""So many jobs at each queue's front, so many delayed and so many of all submitted first are looked at for the one that
+has waited longest: some that wait are never let to the front."""
 
 
 class QueueLoad(WireModel):
     waiting: int
     """Jobs in the queue."""
     put_aside: int
-    """Jobs that go back into it by themselves after a pause: what they need is gone, or their worker let go of them."""
+    """Jobs that are delayed: what they need is gone, or their worker was lost; after a pause they wait again."""
     running: int
     """Jobs that a worker has, the silent workers' included."""
     jobs: int
@@ -28,26 +27,27 @@ class QueueLoad(WireModel):
     """How long the job has waited that has waited longest; null where none waits."""
 
 
-def loads(store: JobStore, delivery: Delivery, now: datetime) -> Mapping[str, QueueLoad]:
+def queue_loads(store: JobStore) -> Mapping[str, QueueLoad]:
     """By queue.  Raises Unavailable."""
-    running = Counter(map(queue_of, store.held()))
-    fronts = delivery.fronts(FRONT)
-    put_aside = store.put_aside(FRONT)
-    looked_at = {job for _, jobs in (*fronts.values(), *put_aside.values()) for job in jobs}
+    running = Counter(map(queue_of, store.running()))
+    fronts = store.fronts(FRONT)
+    now = store.now()
     longest: dict[str, float] = {}
-    for record in store.some(looked_at | set(store.first_queued(FRONT))):
+    for record in store.get_many(
+        {*store.first_queued(FRONT), *(job for front in fronts.values() for job in front.first)}
+    ):
         if record.status is JobStatus.QUEUED:
-            # One that was put aside has been tried meanwhile, and waits as before.
+            # One that waits for a missing part has been tried meanwhile, and waits as before.
             since = record.updated_at if record.waiting_for is None else record.created_at
             waited = (now - since).total_seconds()
             longest[queue_of(record)] = max(waited, longest.get(queue_of(record), 0.0))
     return {
         name: QueueLoad(
-            waiting=waiting,
-            put_aside=aside,
+            waiting=front.waiting,
+            put_aside=front.delayed,
             running=running[name],
-            jobs=waiting + aside + running[name],
+            jobs=front.waiting + front.delayed + running[name],
             oldest_seconds=longest.get(name),
         )
-        for (name, (waiting, _)), (aside, _) in zip(fronts.items(), put_aside.values(), strict=True)
+        for name, front in fronts.items()
     }
