@@ -70,7 +70,9 @@ _WITHDRAW: Final = f"redis.call('ZREM', KEYS[1], ARGV[1]) {_BEGIN_ANEW}"
 _TAKE: Final = f"""
 local turn = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]))
 {_WITHDRAW}
-if turn > tonumber(redis.call('HGET', KEYS[2], 'now') or 0) then redis.call('HSET', KEYS[2], 'now', turn) end
+if turn < math.huge and turn > tonumber(redis.call('HGET', KEYS[2], 'now') or 0) then
+  redis.call('HSET', KEYS[2], 'now', turn)
+end
 redis.call('LPUSH', KEYS[3], redis.call('TIME')[1])
 redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
 """
@@ -84,7 +86,7 @@ def enqueue(pipeline: Pipeline, record: JobRecord) -> None:
 
 def enqueue_first(pipeline: Pipeline, record: JobRecord) -> None:
     """The job is before all others, out of turn."""
-    pipeline.zadd(waiting_key(queue_of(record)), {record.id: "-inf"})
+    pipeline.zadd(waiting_key(queue_of(record)), {record.id: float("-inf")})
 
 
 def take(pipeline: Pipeline, record: JobRecord) -> None:

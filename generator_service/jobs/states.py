@@ -1,14 +1,13 @@
 """The life of a job on one page.
 
     (accepted) ─▶ queued ──start──▶ running ──succeed──▶ succeeded
-                  │ │ ▲              │ │ │
-                  │ │ ├──hand over───┤ │ └───fail──────▶ failed
-                  │ │ ├──release─────┤ │                  ▲ ▲
-                  │ │ ├──retry later─┤ │                  │ │
-                  │ │ └──reclaim─────┘ │                  │ │
-                  │ └──────fail────────│──────────────────┘ │
-                  │                    └─cancel─▶ canceling ─┤
-                  └──cancel────────────────────▶ canceled ◀──┘
+                  │ ▲                │ │ │
+                  │ ├──hand over─────┤ │ └───fail──────▶ failed
+                  │ ├──release───────┤ │                  ▲
+                  │ ├──retry later───┤ │                  │
+                  │ └──reclaim───────┘ └─cancel─▶ canceling
+                  │                                       │
+                  └──cancel────────────────────▶ canceled ◀
 
 `queued` and `running` alternate: a job is queued for planning, runs (stage: planning), is handed over to the queue of
 renders, runs again (sampling, decoding, storing).  A job whose client gave a plan starts in the queue of renders.
@@ -63,7 +62,6 @@ MOVES: Final[Mapping[str, frozenset[tuple[JobStatus, JobStatus]]]] = {
     "succeed": frozenset({(JobStatus.RUNNING, JobStatus.SUCCEEDED)}),
     "fail": frozenset(
         {
-            (JobStatus.QUEUED, JobStatus.FAILED),
             (JobStatus.RUNNING, JobStatus.FAILED),
             (JobStatus.CANCELING, JobStatus.FAILED),
         }

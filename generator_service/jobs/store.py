@@ -5,6 +5,7 @@ allow it.  The same transaction changes the job's place: its turn, its indexes, 
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +28,6 @@ from generator_service.jobs.keyspace import (
     job_key,
     plan_key,
     score,
-    taken_key,
-    turns_key,
     waiting_key,
 )
 from generator_service.jobs.queues import QUEUES, queue_of
@@ -48,15 +47,15 @@ return {status, 1}
 is another's, nor bring a deleted one half back."""
 
 _SKIP: Final = """
-local job, waiting, turns, taken, delayed = unpack(KEYS)
-local id, unreadable, later = unpack(ARGV)
-local queued = redis.call('HGET', job, 'status') == '"queued"'
-if queued and unreadable == '0' then return end
-redis.call('ZREM', waiting, id)
-redis.call('ZREM', delayed, id)
-if queued then redis.call('ZADD', delayed, later, id) end
-if redis.call('EXISTS', waiting) == 0 then redis.call('DEL', turns, taken) end
+local job, waiting = unpack(KEYS)
+local id, unreadable = unpack(ARGV)
+if redis.call('HGET', job, 'status') ~= '"queued"' then
+  redis.call('ZREM', waiting, id)
+elseif unreadable == '1' then
+  redis.call('ZADD', waiting, 'XX', '+inf', id)
+end
 """
+"""One that cannot be read waits behind all others: for a worker of a newer version, which may read it."""
 
 _FORGET_OWNER: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
@@ -64,8 +63,6 @@ if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) 
 
 MOST_RUNNING: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
-QUARANTINE: Final = timedelta(minutes=1)
-"""A queued job whose record cannot be read is passed over for so long: a worker of a newer version may read it."""
 
 _UNFINISHED: Final = tuple(status for status in JobStatus if not status.is_terminal)
 _BEFORE_OTHERS: Final = frozenset({"release", "promote"})
@@ -238,23 +235,24 @@ class JobStore:
 
         while True:
             with redis_errors_as_unavailable():
-                first = cast(list[str], self._redis.zrange(waiting_key(queue), 0, 0))
+                first = cast(list[tuple[str, float]], self._redis.zrange(waiting_key(queue), 0, 0, withscores=True))
+            for job_id, turn in first:
+                try:
+                    return self._move("start", job_id, change)
+                except (Conflict, NotFound) as reason:  # another worker was faster; or nobody can do anything with it
+                    is_unreadable = isinstance(reason, NotFound)
+                    if is_unreadable and turn == math.inf:
+                        return None
+                    self._skip(queue, job_id, is_unreadable=is_unreadable)
             if not first:
                 return None
-            try:
-                return self._move("start", first[0], change)
-            except (Conflict, NotFound) as reason:  # another worker was faster; or nobody can do anything with it
-                self._skip(queue, first[0], reason)
 
-    def _skip(self, queue: str, job_id: str, reason: Conflict | NotFound) -> None:
-        """Out of the way: the turn of a job that is not queued, and for a while that of one that cannot be read."""
-        unreadable = isinstance(reason, Unreadable)
-        if unreadable:
-            log.warning("job_quarantined", job_id=job_id, queue=queue, reason=reason.detail)
-        keys = [job_key(job_id), waiting_key(queue), turns_key(queue), taken_key(queue), delayed_key(queue)]
-        later = score(self.now() + QUARANTINE)
+    def _skip(self, queue: str, job_id: str, *, is_unreadable: bool) -> None:
+        """The job at the front is to keep nobody behind it waiting."""
+        if is_unreadable:
+            log.warning("job_quarantined", job_id=job_id, queue=queue)
         with redis_errors_as_unavailable():
-            self._skip_script(keys=keys, args=[job_id, int(unreadable), later])
+            self._skip_script(keys=[job_key(job_id), waiting_key(queue)], args=[job_id, int(is_unreadable)])
 
     def hand_over(self, job_id: str, plan: Plan, *, worker: str, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
@@ -337,7 +335,7 @@ class JobStore:
         """
 
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
-            if (record.worker, record.attempt) != (seen.worker, seen.attempt):
+            if (record.worker, record.running_since) != (seen.worker, seen.running_since):
                 raise _not_yours(record.id, record.status)
             if record.status is JobStatus.CANCELING:
                 return _ended(JobStatus.CANCELED, now)
@@ -367,20 +365,14 @@ class JobStore:
         """Of the delayed jobs of each queue, promote the first `limit` whose time has come, the oldest first."""
         now = score(self.now())
         with redis_errors_as_unavailable():
-            due = {
-                job_id: queue
-                for queue in QUEUES
-                for job_id in cast(
-                    list[str], self._redis.zrangebyscore(delayed_key(queue), "-inf", now, start=0, num=limit)
-                )
-            }
-        records = {record.id: record for record in self.get_many(due)}
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in QUEUES:
+                pipeline.zrangebyscore(delayed_key(queue), "-inf", now, start=0, num=limit)
+            due = [job_id for job_ids in cast(list[list[str]], pipeline.execute()) for job_id in job_ids]
         promoted = []
-        for job_id in sorted(records, key=lambda job_id: records[job_id].created_at):
+        for record in sorted(self.get_many(due), key=lambda record: record.created_at):
             with suppress(Conflict, NotFound):  # canceled meanwhile
-                promoted.append(self.promote(job_id))
-        for job_id in due.keys() - records.keys():
-            self._skip(due[job_id], job_id, Unreadable(f"the record of job '{job_id}' cannot be read"))
+                promoted.append(self.promote(record.id))
         return tuple(promoted)
 
     def succeed(self, job_id: str, *, worker: str, results: Results, diagnostics: Diagnostics) -> JobRecord:

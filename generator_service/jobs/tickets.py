@@ -4,7 +4,7 @@ A worker that gets one asks the store for the job whose turn it is.  A ticket th
 thread; for one too many there is no job, and the worker returns at once.
 """
 
-from typing import Final
+from typing import Final, cast
 
 import redis
 from rq import Queue
@@ -38,8 +38,11 @@ class Tickets:
 
     def top_up(self, waiting: dict[str, int]) -> None:
         """waiting: by queue, how many jobs wait: there are to be as many tickets, or more."""
-        for name, wanted in waiting.items():
-            with redis_errors_as_unavailable():
-                missing = wanted - self.queue(name).count
-            if missing > 0:
-                self.add(name, missing)
+        with redis_errors_as_unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in waiting:
+                pipeline.llen(self.queue(name).key)
+            counts = cast(list[int], pipeline.execute())
+        for (name, wanted), count in zip(waiting.items(), counts, strict=True):
+            if wanted > count:
+                self.add(name, wanted - count)
