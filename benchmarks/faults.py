@@ -49,13 +49,13 @@ from deploy.parts import started
 from deploy.servers import answers
 from deploy.stack import PLAN_WORKER, RENDER_WORKER, bypass_proxies
 from generator_service.client import Client
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.connection import connect
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
-from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore
 from shared.errors import NotFound, StillSubmitting, Unavailable
 
 STEPS: Final = 25

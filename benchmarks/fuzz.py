@@ -36,17 +36,18 @@ from deploy.parts import Part, Stack, started
 from deploy.servers import LOOPBACK, answers, free_ports, redis_url, valkey
 from deploy.stack import bypass_proxies
 from generator_service.client import Client
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
-from generator_service.jobs.fair_order import waiting_key
-from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.queues import PLAN_QUEUE, render_queue
+from generator_service.jobs.keyspace import waiting_key
+from generator_service.jobs.workers import WorkerRegistry
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
-from generator_service.request import JobRequest
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, PlanningFailed, RenderingFailed
 from shared.plan import Plan
 

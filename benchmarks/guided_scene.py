@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
+from generator_service.contract.guidance import Form, GuidanceParameters
 from generator_service.guidance.attention import guided_attention, plan_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import NO_ANCHOR
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
-from generator_service.guidance.parameters import Form, GuidanceParameters
 from generator_service.guidance.regional import Regions, regional_attention
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, Literal
 
-from generator_service.api.examples import REQUESTS
+from generator_service.api.openapi import REQUESTS
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 
 Json = Any
 Target = Literal["POST /jobs", "POST /plans", "message", "record"]

@@ -33,12 +33,12 @@ import httpx
 from benchmarks.whole_service import GENERATOR, PROMPT, START_SECONDS, Victims, until, whole_service
 from deploy.servers import answers
 from deploy.stack import bypass_proxies
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.settings import Settings
-from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore
 
 REDIS, STORAGE, PLANNER, LANGUAGE_MODEL = PARTS = ("Redis", "storage", "planner", "language model")
 THINKING_SECONDS: Final = 1.0

@@ -26,14 +26,13 @@ from typing import Final
 
 from deploy.signals import stop_requests
 from deploy.stack import bypass_proxies, local_stack
-from generator_service.answers import JobView
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import BACKBONES
 from generator_service.client import Client
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import JobStatus, JobView
+from generator_service.contract.request import JobRequest
 from generator_service.rendering import render
-from generator_service.request import JobRequest
 from generator_service.settings import WorkerSettings
 from shared.plan import Plan
 

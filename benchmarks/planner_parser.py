@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean, median, quantiles
 
 from planner_service import reasoning
-from planner_service.kinematics import MAXIMUM_GROWTH
+from planner_service.motion.kinematics import MAXIMUM_GROWTH
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Request
 from shared.errors import PlanningFailed

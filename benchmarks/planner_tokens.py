@@ -20,8 +20,15 @@ from statistics import median
 
 from tokenizers import Tokenizer
 
-from planner_service.answers import THOUGHT_CHARACTERS, THOUGHTS_CHARACTERS, Movement, Movements, Scene, Seen
-from planner_service.cues import Place, Reading, Size
+from planner_service.language_model.answers import (
+    THOUGHT_CHARACTERS,
+    THOUGHTS_CHARACTERS,
+    Movement,
+    Movements,
+    Scene,
+    Seen,
+)
+from planner_service.motion.cues import Place, Reading, Size
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Request, plan
 from shared.plan import Plan

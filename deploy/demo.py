@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from deploy.stack import LocalStack
-from generator_service.answers import JobView
 from generator_service.client import Client
-from generator_service.jobs.states import JobStatus
-from generator_service.request import JobRequest
+from generator_service.contract.job import JobStatus, JobView
+from generator_service.contract.request import JobRequest
 from generator_service.settings import WorkerSettings
 from shared.errors import validated
 

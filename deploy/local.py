@@ -24,7 +24,7 @@ from deploy.parts import PartError
 from deploy.servers import LOOPBACK, S3_ACCESS_KEY, S3_SECRET_KEY
 from deploy.signals import Stopped, StopRequest, stop_requests
 from deploy.stack import Addresses, LocalStack, bypass_proxies, local_stack
-from generator_service.progress import ProgressDisplay
+from generator_service.cli.progress import ProgressDisplay
 from shared.errors import ServiceError
 
 EXAMPLE_PROMPT: Final = "a red car drives to the right while a tree stands still"

@@ -31,7 +31,7 @@ from deploy.servers import (
     valkey,
 )
 from deploy.signals import StopRequest
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings, WebhookSettings
 from shared.errors import Unavailable
 
@@ -208,7 +208,7 @@ def _beats(url: str, kind: Literal["plan", "render", "webhook"]) -> Callable[[],
     def ready() -> bool:
         with redis.Redis.from_url(url, decode_responses=True) as client:
             try:
-                workers = WorkerRegistry(client, Settings.model_fields["heartbeat_seconds"].default).workers()
+                workers = WorkerRegistry(client, Settings.model_fields["heartbeat_seconds"].default).alive()
             except Unavailable:
                 return False
         return any(worker.kind == kind and worker.started_at >= since for worker in workers)

@@ -14,8 +14,8 @@ from evaluation.ablation import ROWS, run, setting_of
 from evaluation.prompts import Half
 from evaluation.strips import side_by_side
 from evaluation.table import markdown
-from generator_service.backbones.specs import EMOJI_WORLD
-from generator_service.guidance.parameters import GuidanceParameters
+from generator_service.contract.backbones import EMOJI_WORLD
+from generator_service.contract.guidance import GuidanceParameters
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 

@@ -24,10 +24,10 @@ from generator_service.backbones.base import Frames
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_staging import staged
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import BACKBONES
-from generator_service.guidance.parameters import OFF, GuidanceParameters
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.guidance import OFF, GuidanceParameters
+from generator_service.contract.request import JobRequest
 from generator_service.rendering import sample
-from generator_service.request import JobRequest
 from generator_service.sampling.state import ignore
 from generator_service.settings import WorkerSettings
 from planner_service.parser.planner import Parser

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from evaluation.ablation import ROWS, backbone_of, planned_by_parser, rendered
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.emoji_staging import staged
-from generator_service.backbones.specs import EMOJI_WORLD
-from generator_service.storage.preview import INK, PAPER, draw_preview
+from generator_service.contract.backbones import EMOJI_WORLD
+from generator_service.media.preview import INK, PAPER, draw_preview
 
 WIDTH = 480
 """Pixels of one film strip."""

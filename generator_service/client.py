@@ -20,11 +20,10 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from generator_service.answers import BackboneList, BackboneView, Deliveries, JobPage, JobView, WebhookSecret
-from generator_service.jobs.api_keys import ApiKey
-from generator_service.jobs.states import JobStatus
-from generator_service.overview import Overview
-from generator_service.request import JobRequest
+from generator_service.contract.answers import BackboneList, BackboneView, Deliveries, Overview, WebhookSecret
+from generator_service.contract.job import JobPage, JobStatus, JobView
+from generator_service.contract.keys import ApiKey
+from generator_service.contract.request import JobRequest
 from generator_service.settings import BadSettings
 from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, validated
 from shared.plan import Plan
@@ -78,7 +77,7 @@ class Client:
         """A new job, from a request or from a request's fields; with a key, one job however often it is sent.
 
         Raises InvalidRequest; KeyReused where the key came with another request, and Gone where its job is deleted;
-        LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
+        LimitReached, which may say in `retry_after` when to try again.
         """
         if request is None:
             with validated():

@@ -9,16 +9,15 @@ import torch
 
 from generator_service.backbones.base import AnyBackbone, Caption, Frames
 from generator_service.backbones.guidance import UNGUIDED
-from generator_service.guidance.report import GuidanceCost, GuidanceReport
-from generator_service.jobs.record import Diagnostics
-from generator_service.jobs.states import Stage
-from generator_service.request import RenderSettings
+from generator_service.contract.job import Stage
+from generator_service.contract.report import Diagnostics, GuidanceCost, GuidanceReport
+from generator_service.contract.request import RenderSettings
+from generator_service.media.manifest import Manifest
+from generator_service.media.preview import draw_preview
+from generator_service.media.video import encode_mp4
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.meter import StepMeter
 from generator_service.sampling.state import OnStep, StepState, first_state
-from generator_service.storage.manifest import Manifest
-from generator_service.storage.preview import draw_preview
-from generator_service.storage.video import encode_mp4
 from shared.errors import OutOfMemory
 from shared.plan import Plan
 

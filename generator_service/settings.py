@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from generator_service.backbones.specs import DEFAULT_BACKBONE
+from generator_service.contract.backbones import DEFAULT_BACKBONE
 from shared.environment import Environment
 
 

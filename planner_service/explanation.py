@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from planner_service.cues import Reading
+from planner_service.motion.cues import Reading
 from shared.motion_graph import Identifier
 from shared.plan import Plan
 from shared.wire import WireModel

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import uvicorn
 
 from planner_service.api import create_app
-from planner_service.language_model import LanguageModel
+from planner_service.language_model.client import LanguageModel
+from planner_service.language_model.planner import LanguageModelPlanner
 from planner_service.metrics import PlannerMetrics
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Planner
 from planner_service.settings import Settings
-from planner_service.thinking import LanguageModelPlanner
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
 

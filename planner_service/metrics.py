@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from planner_service.completion import Completion
 from planner_service.explanation import Explained
+from planner_service.language_model.completion import Completion
 from planner_service.reasoning import Planner, Rejected
 
 PLAN_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0)

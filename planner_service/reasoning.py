@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
-from planner_service.courses import courses
-from planner_service.cues import Reading
 from planner_service.explanation import Explained, ExplainedPlan
-from planner_service.framing import sampled
-from planner_service.kinematics import TICKS, Course, Path, integrate, unbounded
-from planner_service.layout import Layout
-from planner_service.parts import attached
-from planner_service.placement import place
-from planner_service.rules import violations
+from planner_service.motion.courses import courses
+from planner_service.motion.cues import Reading
+from planner_service.motion.framing import sampled
+from planner_service.motion.kinematics import TICKS, Course, Path, integrate, unbounded
+from planner_service.motion.layout import Layout
+from planner_service.motion.parts import attached
+from planner_service.motion.placement import place
+from planner_service.rules.violations import violations
 from shared.errors import PlanningFailed, Violation
 from shared.motion_graph import MotionLabel
 from shared.plan import Phase, Plan, Track

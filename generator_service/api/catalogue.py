@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from generator_service.answers import BackboneList, BackboneView
-from generator_service.api.wiring import UseParts
-from generator_service.backbones.specs import BACKBONES, DEFAULT_BACKBONE
+from generator_service.api.parts import UseParts
+from generator_service.contract.answers import BackboneList, BackboneView
+from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from shared.plan import Plan
 
 router = APIRouter(tags=["catalogue"])
@@ -16,7 +16,7 @@ router = APIRouter(tags=["catalogue"])
 @router.get("/backbones", summary="The video models")
 def backbones(parts: UseParts) -> BackboneList:
     """Each with what it can do, what it does unless told otherwise, and how many workers hold it right now."""
-    workers = Counter(worker.backbone for worker in parts.workers.workers())
+    workers = Counter(worker.backbone for worker in parts.workers.alive())
     return BackboneList(
         backbones=tuple(
             BackboneView(spec=spec, is_default=spec.name == DEFAULT_BACKBONE, workers=workers[spec.name])

@@ -7,10 +7,10 @@ import anyio
 from fastapi import APIRouter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from generator_service.api.caller import KnownJob
+from generator_service.api.auth import KnownJob
+from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
-from generator_service.api.wiring import UseParts, UseViewer
 from generator_service.jobs.reading import Look, Reader
 from shared.errors import NotFound, Unavailable
 

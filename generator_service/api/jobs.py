@@ -1,30 +1,76 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
-from fastapi import APIRouter, Body, Query, Response
+import structlog
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Query, Request, Response
 
-from generator_service.answers import JobPage, JobView
-from generator_service.api.caller import Caller, KnownJob, UseCaller
-from generator_service.api.examples import REQUESTS
-from generator_service.api.origin import UseOrigin
+from generator_service.api.auth import Caller, KnownJob, UseCaller
+from generator_service.api.openapi import REQUESTS
+from generator_service.api.parts import Parts, UseParts, UseViewer
 from generator_service.api.problems import problem_responses
-from generator_service.api.submission import HEADERS, IdempotencyKey, submitted
-from generator_service.api.wiring import UseParts, UseViewer
-from generator_service.jobs.record import JobId, JobRecord
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import JobRequest, require_affordable
-from generator_service.storage.object_store import JobKeys
-from shared.errors import BodyTooLarge, Conflict, Gone, LimitReached, NotFound, StillSubmitting, Unavailable
+from generator_service.contract.job import JobId, JobPage, JobStatus, JobView, Stage
+from generator_service.contract.request import JobRequest, require_affordable
+from generator_service.jobs.queues import queue_of
+from generator_service.jobs.reading import Look
+from generator_service.jobs.record import JobRecord
+from generator_service.jobs.submission import Created, IdempotencyKey, MadeBefore, Quota, fingerprint
+from generator_service.storage import JobKeys
+from shared.errors import BodyTooLarge, Conflict, Gone, LimitReached, NotFound, Unavailable, Unreadable
+from telemetry.tracing import traceparent
 
 PAGE = 20
 MAXIMUM_PAGE = 100
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+log = structlog.get_logger(__name__)
+
+IdempotencyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]+$",
+        description="Of your own choice, such as a UUID: the same key and the same request (whatever the order and "
+        "spelling of its JSON) make one job within 24 hours, however often they are sent, and are answered with that "
+        "job as it is now; once that job is deleted, with 410: no other one is made.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+
+HEADERS: Final[dict[str, Any]] = {
+    "Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "`true` where this Idempotency-Key had made the job before.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "What the submission rate still allows, as in draft-ietf-httpapi-ratelimit-headers.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": "The submission rate, likewise.", "schema": {"type": "string"}},
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    request_id: str
+    traceparent: str | None
+    """W3C trace context; None where nothing is traced."""
+
+
+async def _origin(request: Request) -> Origin:
+    return Origin(request.state.request_id, traceparent())
+
+
+UseOrigin = Annotated[Origin, Depends(_origin)]
 
 
 @router.post(
@@ -32,16 +78,17 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     status_code=202,
     summary="Submit a job",
     response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, Gone, StillSubmitting, LimitReached) | {202: {"headers": HEADERS}},
+    responses=problem_responses(BodyTooLarge, Gone, LimitReached) | {202: {"headers": HEADERS}},
 )
-def submit(
+async def submit(
     request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
     response: Response,
     parts: UseParts,
     viewer: UseViewer,
     caller: UseCaller,
     origin: UseOrigin,
-    idempotency_key: IdempotencyKey = None,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyHeader = None,
 ) -> JobView:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
@@ -49,17 +96,23 @@ def submit(
     `GET /jobs/{id}/events`.
 
     With an `Idempotency-Key` you may send the same request again without making a second job; with the key of another
-    request it is refused (422), while the first one is being worked on it is to be sent again later (409), and once
-    its job is deleted, by you or because it is old, it makes no other within the 24 hours (410).
+    request it is refused (422), and once its job is deleted, by you or because it is old, it makes no other within the
+    24 hours (410).
 
     Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
     have not ended, or your jobs a second.
     """
     record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
     require_affordable(record.settings, parts.maximum_work)
-    job = submitted(parts, record, request, idempotency_key)
-    response.headers.update({"Location": f"/jobs/{job.record.id}", **job.headers})
-    return viewer.view_at(job.record, job.position)
+    key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(request))
+    answer = await submitted(parts, record, request, key)
+    if isinstance(answer, MadeBefore):
+        response.headers.update({"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"})
+        return await viewer.view_of(await made_before(parts, answer.job_id))
+    log.info("job_accepted", job_id=record.id, owner=record.owner)
+    background.add_task(_add_ticket, parts, queue_of(record))
+    response.headers.update({"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)})
+    return viewer.view_at(record, answer.position)
 
 
 def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
@@ -92,7 +145,8 @@ def listed(
 ) -> JobPage:
     """A page of the caller's jobs, or with the scope `admin` of everybody's; `next` leads to the following one."""
     page = parts.store.list(status=status, owner=caller.sees_jobs_of, after=after, limit=limit)
-    return JobPage(jobs=tuple(viewer.view(record) for record in page.jobs), next=page.next)
+    places = parts.store.positions(page.jobs)
+    return JobPage(jobs=tuple(map(viewer.view_at, page.jobs, places)), next=page.next)
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
@@ -109,10 +163,7 @@ def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
     as it is, so that canceling twice does no harm; one whose video was stored first has `succeeded`.
     """
     record = parts.store.cancel(job.record.id)
-    if record.status is JobStatus.CANCELED:
-        with suppress(Unavailable):  # else the janitor does it
-            parts.delivery.withdraw(record.id)
-    return viewer.view(record)
+    return viewer.view_at(record, position=None)
 
 
 @router.delete(
@@ -125,6 +176,38 @@ def delete(job: KnownJob, parts: UseParts) -> None:
     """
     job_id = job.record.id
     parts.store.delete(job_id)
-    with suppress(Unavailable):  # else the janitor does it
+    with suppress(Unavailable):  # else the cleanup does it
         parts.objects.delete_prefix(JobKeys(job_id).prefix)
         parts.store.forget_objects(job_id)
+
+
+async def submitted(
+    parts: Parts, record: JobRecord, request: JobRequest, key: IdempotencyKey | None
+) -> Created | MadeBefore:
+    """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
+    if request.webhook is not None:  # within the limits alone: it may look up a name, which may take seconds
+        answer = await parts.submissions.submit(record, request.plan, key, dry=True)
+        if isinstance(answer, MadeBefore):
+            return answer
+        await run_sync(parts.webhooks.accept, request.webhook, record.owner)
+    return await parts.submissions.submit(record, request.plan, key)
+
+
+async def made_before(parts: Parts, job_id: str) -> Look:
+    """Raises Gone where the job is deleted."""
+    try:
+        return await parts.reader.look(job_id)
+    except Unreadable as error:  # while a newer version is rolled out; the job goes on, and there is to be no other
+        raise Unavailable(f"the job '{job_id}' of this Idempotency-Key cannot be read here") from error
+    except NotFound:
+        raise Gone(f"the job '{job_id}' of this Idempotency-Key is deleted; give another key") from None
+
+
+def _add_ticket(parts: Parts, queue: str) -> None:
+    with suppress(Unavailable):  # else the recovery thread adds it
+        parts.tickets.add(queue)
+
+
+def _rate_headers(quota: Quota) -> dict[str, str]:
+    policy = {"RateLimit-Policy": f'"submissions";q={quota.limit};w={quota.seconds}'}
+    return policy if quota.left is None else policy | {"RateLimit": f'"submissions";r={quota.left}'}

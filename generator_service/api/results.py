@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 
-from generator_service.api.caller import KnownJob
+from generator_service.api.auth import KnownJob
+from generator_service.api.parts import Parts, UseParts
 from generator_service.api.problems import problem_responses
-from generator_service.api.wiring import Parts, UseParts
 from generator_service.jobs.record import JobRecord, Results
-from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE
 from shared.errors import Conflict, NotFound
 from shared.plan import Plan
 

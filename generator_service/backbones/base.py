@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from generator_service.backbones.adherence import Adherence
 from generator_service.backbones.guidance import Guidance
-from generator_service.backbones.specs import BackboneSpec
-from generator_service.request import RenderSettings
+from generator_service.contract.backbones import BackboneSpec
+from generator_service.contract.report import Adherence
+from generator_service.contract.request import RenderSettings
 from shared.plan import Plan
 
 Frames = NDArray[np.uint8]

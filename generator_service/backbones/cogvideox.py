@@ -19,11 +19,11 @@ from generator_service.backbones.base import Backbone, Caption, Frames, Setup, S
 from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
 from generator_service.backbones.guidance import UNGUIDED, Guidance
-from generator_service.backbones.specs import BackboneSpec
 from generator_service.backbones.weights import find_weights
+from generator_service.contract.backbones import BackboneSpec
+from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
-from generator_service.request import RenderSettings
 from generator_service.settings import WorkerSettings
 from shared.plan import Plan
 

@@ -19,13 +19,14 @@ from generator_service.backbones.cogvideox_attention import (
     borrowed_attention,
     captured_features,
 )
+from generator_service.contract.guidance import GuidanceParameters
+from generator_service.contract.report import GuidanceReport, PhaseReport, RegionReport
 from generator_service.guidance.attention import guided_attention, plan_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout
-from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.guidance.regional import Regions, regional_attention
-from generator_service.guidance.report import GuidanceReport, PhaseFacts, PhaseReport, RegionReport, phase_reports
+from generator_service.guidance.report import PhaseFacts, phase_reports
 
 if TYPE_CHECKING:
     from generator_service.backbones.cogvideox import CogVideoX, CogVideoXConditioning

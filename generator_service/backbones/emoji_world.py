@@ -12,10 +12,10 @@ from emoji_world.adherence import measure_adherence
 from emoji_world.bridge import translate
 from emoji_world.detector import Detector
 from emoji_world.spec import WORLD
-from generator_service.backbones.adherence import Adherence
 from generator_service.backbones.base import Caption, Frames
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_staging import staged
+from generator_service.contract.report import Adherence
 from shared.geometry import Box
 from shared.plan import Plan
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from generator_service.guidance.report import GuidanceReport
+from generator_service.contract.report import GuidanceReport
 
 
 class Guidance(Protocol):

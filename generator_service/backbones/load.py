@@ -5,7 +5,7 @@ from collections.abc import Callable
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_world import EmojiWorld
-from generator_service.backbones.specs import BackboneSpec
+from generator_service.contract.backbones import BackboneSpec
 from generator_service.settings import WorkerSettings
 
 FAMILIES: dict[str, Callable[[BackboneSpec, WorkerSettings], AnyBackbone]] = {

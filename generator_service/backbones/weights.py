@@ -11,7 +11,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
 
-from generator_service.backbones.specs import BackboneSpec
+from generator_service.contract.backbones import BackboneSpec
 from shared.errors import WeightsMissing
 
 PACKAGED = "packaged"

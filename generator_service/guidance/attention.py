@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from generator_service.contract.guidance import Form
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
-from generator_service.guidance.parameters import Form
 from generator_service.guidance.partial_attention import Partial, attend, merge, some_heads_at_a_time
 
 BLOCK_SHARE = 0.2

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from generator_service.contract.guidance import Branch, GuidanceParameters
 from generator_service.guidance.clustering import foreground
 from generator_service.guidance.deformation import deformation_penalty
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
-from generator_service.guidance.parameters import Branch, GuidanceParameters
 from generator_service.guidance.reference import reference_frame, same_places
 from generator_service.guidance.report import PhaseFacts
 from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped

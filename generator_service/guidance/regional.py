@@ -31,9 +31,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from generator_service.contract.guidance import Form
 from generator_service.guidance.attention import AttentionPlan, Unseen, guided_partial, plan_attention
 from generator_service.guidance.field import GuidanceField
-from generator_service.guidance.parameters import Form
 from generator_service.guidance.partial_attention import attend, merge, some_heads_at_a_time
 
 

@@ -8,20 +8,17 @@ A key is `mfv_<id>_<secret>`.  The id is no secret; of the secret, 256 random bi
 one is enough: nobody can go through that many guesses, however fast each is.
 """
 
-import hashlib
 import hmac
-import re
-import secrets
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final, Self, cast
+from typing import Annotated, Final, cast
 
 import redis
 import structlog
 from pydantic import Field, StringConstraints, ValidationError
 
+from generator_service.contract.keys import ApiKey
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from shared.errors import NotFound, Unauthenticated
 from shared.wire import WireModel
@@ -45,35 +42,6 @@ class Scope(StrEnum):
     """Look at jobs of one's own and at their results."""
     ADMIN = "admin"
     """Both, with everybody's jobs."""
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """What a client holds."""
-
-    id: str
-    secret: str = field(repr=False)
-
-    @classmethod
-    def new(cls) -> Self:
-        return cls(secrets.token_hex(6), secrets.token_hex(32))
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises Unauthenticated, without a word of what was given."""
-        match = re.fullmatch(r"mfv_([0-9a-f]{12})_([0-9a-f]{64})", text)
-        if match is None:
-            raise Unauthenticated("the key is not of the form mfv_<id>_<secret>")
-        return cls(*match.groups())
-
-    @property
-    def text(self) -> str:
-        """The only place where the secret is shown."""
-        return f"mfv_{self.id}_{self.secret}"
-
-    @property
-    def hash(self) -> str:
-        return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
 class KeyInfo(WireModel):

@@ -31,7 +31,7 @@ Times are microseconds since 1970 of Redis' own clock where nothing else is said
 from datetime import datetime
 from typing import Final
 
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus
 
 OWNERS: Final = "jobs:owners"
 ENDED: Final = "jobs:ended"

@@ -20,10 +20,10 @@ import redis
 from pydantic import ValidationError
 from redis.client import Pipeline
 
+from generator_service.contract.answers import DeliveryAttempt, Overdue
+from generator_service.contract.request import EventType
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.record import JobRecord
-from generator_service.subscription import EventType
-from shared.wire import WireModel
 
 PAGE: Final = 500
 """Entries looked at at once."""
@@ -49,28 +49,6 @@ else
 end
 return 1
 """
-
-
-class Overdue(WireModel):
-    """Events whose time has come, and which nobody sends right now."""
-
-    events: int
-    oldest_seconds: float | None
-    """How long ago the time of the one came that waits longest; None where none does."""
-
-
-class DeliveryAttempt(WireModel):
-    """One attempt to tell a client of a job's end."""
-
-    at: datetime
-    seconds: float
-    """From the first look at the target's name to the answer, or to giving up."""
-    status: int | None = None
-    """Of the answer; None where there was none."""
-    error: str | None = None
-    """Why it was none that counts; None where the event was taken."""
-    next_attempt_at: datetime | None = None
-    """None where none follows."""
 
 
 @dataclass(frozen=True)

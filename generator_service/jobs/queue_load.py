@@ -4,27 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from generator_service.contract.answers import QueueLoad
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.queues import queue_of
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
-from shared.wire import WireModel
 
 FRONT: Final = 20
 """So many jobs at each queue's front, so many delayed and so many of all submitted first are looked at for the one that
 has waited longest: some that wait are never let to the front."""
-
-
-class QueueLoad(WireModel):
-    waiting: int
-    """Jobs in the queue."""
-    put_aside: int
-    """Jobs that are delayed: what they need is gone, or their worker was lost; after a pause they wait again."""
-    running: int
-    """Jobs that a worker has, the silent workers' included."""
-    jobs: int
-    """All three: how many workers would be busy if there were enough.  This is what to scale on."""
-    oldest_seconds: float | None
-    """How long the job has waited that has waited longest; null where none waits."""
 
 
 def queue_loads(store: JobStore) -> Mapping[str, QueueLoad]:

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from redis.client import Pipeline
 
-from generator_service.backbones.specs import BACKBONES
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import Stage
+from generator_service.contract.request import Priority
 from generator_service.jobs.keyspace import taken_key, turns_key, waiting_key
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
-from generator_service.request import Priority
 
 PLAN_QUEUE: Final = "plan"
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")

@@ -11,12 +11,13 @@ from typing import Final, cast
 
 import redis.asyncio
 
-from generator_service.jobs.api_keys import USED, ApiKey, KeyInfo, key_name, verified
+from generator_service.contract.job import JobStatus
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import USED, KeyInfo, key_name, verified
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import job_key, waiting_key
 from generator_service.jobs.queues import QUEUES, queue_of
 from generator_service.jobs.record import JobRecord, record_of
-from generator_service.jobs.states import JobStatus
 from shared.errors import Unavailable
 
 USE_SECONDS: Final = 60.0

@@ -2,45 +2,17 @@
 
 import json
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from pydantic_core import from_json
 
-from generator_service.backbones.adherence import Adherence
-from generator_service.guidance.report import GuidanceCost, GuidanceReport
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import Metadata, PlannerChoice, Priority, RenderSettings
-from generator_service.subscription import Webhook
-from shared.errors import NotFound, ServiceError, Unreadable
+from generator_service.contract.job import JobError, JobId, JobStatus, Missing, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
+from shared.errors import NotFound, Unreadable
 from shared.plan import Prompt
 from shared.wire import WireModel
-
-JOB_ID: Final = r"^[0-9a-f]{32}$"
-JobId = Annotated[str, StringConstraints(pattern=JOB_ID)]
-
-
-class JobError(WireModel):
-    """Why a job failed."""
-
-    code: str
-    message: str
-    retryable: bool
-
-    @classmethod
-    def of(cls, error: ServiceError) -> "JobError":
-        return cls(code=error.code, message=error.detail, retryable=error.retryable)
-
-
-class Missing(WireModel):
-    """A part of the service that was gone when a job needed it."""
-
-    code: str
-    message: str
-    since: datetime
-    """When the job first found it gone."""
-    seconds: float
-    """For how long the job has done without, in tries and the pauses after them, not in turns in the queue."""
 
 
 class Results(WireModel):
@@ -52,29 +24,6 @@ class Results(WireModel):
     preview: str
     manifest: str
     report: str
-
-
-class Diagnostics(WireModel):
-    """What a person should know about how the video came to be; stored beside it as report.json."""
-
-    caption: str | None = None
-    """The text the backbone was given, where it is not the prompt itself."""
-    notes: tuple[str, ...] = ()
-    """Such as "'puppy' is drawn as 'sheep'"."""
-    seconds: dict[str, float] = Field(
-        default_factory=dict, description="By stage; `measuring` finds what of the plan is seen."
-    )
-    guidance: Annotated[GuidanceReport | None, Field(description="What guidance did; null for a plain video.")] = None
-    cost: Annotated[GuidanceCost | None, Field(description="What guidance cost; null where nothing compares.")] = None
-    adherence: Annotated[
-        tuple[Adherence, ...] | None,
-        Field(description="What of the plan is seen; null for backbones whose things cannot be found."),
-    ] = None
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """For people: the notes, and what of the plan is seen."""
-        return self.notes + tuple(str(its) for its in self.adherence or ())
 
 
 class JobRecord(WireModel):

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.periodic import PeriodicTask
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import BEATS_TO_EXPIRY, WorkerRegistry

@@ -24,27 +24,9 @@ A job that has ended is deleted when somebody asks for it, or when it ended long
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final
 
-
-class JobStatus(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    CANCELING = "canceling"
-    CANCELED = "canceled"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-    @property
-    def is_terminal(self) -> bool:
-        return not self.successors
-
-    @property
-    def successors(self) -> frozenset["JobStatus"]:
-        """The states that may follow this one."""
-        return frozenset(after for move in MOVES.values() for before, after in move if before is self)
-
+from generator_service.contract.job import JobStatus
 
 MOVES: Final[Mapping[str, frozenset[tuple[JobStatus, JobStatus]]]] = {
     "start": frozenset({(JobStatus.QUEUED, JobStatus.RUNNING)}),
@@ -72,10 +54,6 @@ MOVES: Final[Mapping[str, frozenset[tuple[JobStatus, JobStatus]]]] = {
 """Every change of state there is: the method of `JobStore` that makes it, and from which state it leads to which."""
 
 
-class Stage(StrEnum):
-    """What is being done to a job, or what it is queued for; apart from its status."""
-
-    PLANNING = "planning"
-    SAMPLING = "sampling"
-    DECODING = "decoding"
-    STORING = "storing"
+def successors(status: JobStatus) -> frozenset[JobStatus]:
+    """The states that may follow this one."""
+    return frozenset(after for move in MOVES.values() for before, after in move if before is status)

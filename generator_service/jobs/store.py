@@ -17,6 +17,8 @@ import structlog
 from pydantic import ValidationError
 from redis.client import Pipeline
 
+from generator_service.contract.job import JobError, JobStatus, Missing, Stage
+from generator_service.contract.report import Diagnostics
 from generator_service.jobs import outbox, queues
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
@@ -31,8 +33,8 @@ from generator_service.jobs.keyspace import (
     waiting_key,
 )
 from generator_service.jobs.queues import QUEUES, queue_of
-from generator_service.jobs.record import Diagnostics, JobError, JobRecord, Missing, Results, fields_of, record_of
-from generator_service.jobs.states import MOVES, JobStatus, Stage
+from generator_service.jobs.record import JobRecord, Results, fields_of, record_of
+from generator_service.jobs.states import MOVES
 from generator_service.jobs.submission import SUBMIT, submission
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable, Unreadable
 from shared.plan import Plan
@@ -111,6 +113,10 @@ class JobStore:
         seconds, microseconds = client.time()
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
+    def check(self) -> None:
+        """Returns where Redis takes writes."""
+        self.claim_round("check", seconds=0.001)
+
     # reading
 
     def get(self, job_id: str) -> JobRecord:
@@ -172,13 +178,14 @@ class JobStore:
         pages = (self.list(status=status, limit=MOST_RUNNING) for status in (JobStatus.RUNNING, JobStatus.CANCELING))
         return tuple(record for page in pages for record in page.jobs if record.worker is not None)
 
-    def position(self, record: JobRecord) -> int | None:
-        """How many jobs are before it in its queue now; None where it does not wait.  Later ones may yet come before
+    def positions(self, records: Iterable[JobRecord]) -> tuple[int | None, ...]:
+        """How many jobs are before each in its queue now; None where it does not wait.  Later ones may yet come before
         it."""
-        if record.status is not JobStatus.QUEUED:
-            return None
         with redis_errors_as_unavailable():
-            return cast(int | None, self._redis.zrank(waiting_key(queue_of(record)), record.id))
+            pipeline = self._redis.pipeline(transaction=False)
+            for record in records:
+                pipeline.zrank(waiting_key(queue_of(record)), record.id)
+            return tuple(cast(list[int | None], pipeline.execute()))
 
     def fronts(self, depth: int) -> dict[str, QueueFront]:
         """Of each queue: how many jobs wait, how many are delayed, and the ids of the first `depth` of either."""

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import redis.asyncio
 
+from generator_service.contract.job import JobStatus
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
     OWNERS,
@@ -26,8 +28,6 @@ from generator_service.jobs.keyspace import (
 )
 from generator_service.jobs.queues import LUA_ENQUEUE, lines, queue_of, render_queue
 from generator_service.jobs.record import JobRecord, fields_of
-from generator_service.jobs.states import JobStatus
-from generator_service.request import JobRequest
 from shared.errors import Conflict, KeyReused, QueueFull, ServiceError, TooFast, TooManyUnfinished
 from shared.plan import Plan
 

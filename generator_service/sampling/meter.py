@@ -5,7 +5,7 @@ from statistics import median
 
 import torch
 
-from generator_service.guidance.report import GuidanceCost
+from generator_service.contract.report import GuidanceCost
 from generator_service.sampling.state import OnStep, StepState
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from generator_service.backbones.base import AnyBackbone
-from generator_service.guidance.report import GuidanceReport
-from generator_service.request import RenderSettings
+from generator_service.contract.report import GuidanceReport
+from generator_service.contract.request import RenderSettings
 
 
 @dataclass(frozen=True)

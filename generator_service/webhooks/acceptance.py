@@ -6,8 +6,8 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Self
 
+from generator_service.contract.request import Webhook
 from generator_service.settings import WebhookSettings
-from generator_service.subscription import Webhook
 from generator_service.webhooks.signing import Signer
 from generator_service.webhooks.targets import Resolve, Target, TargetPolicy, TargetRefused, resolved
 from shared.errors import InvalidRequest, LimitReached, NotFound, Unavailable, Violation

@@ -10,7 +10,8 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from generator_service.jobs.outbox import DeliveryAttempt, Lease, Outbox
+from generator_service.contract.answers import DeliveryAttempt
+from generator_service.jobs.outbox import Lease, Outbox
 from generator_service.jobs.store import JobStore
 from generator_service.webhooks.event import event_body, event_id
 from generator_service.webhooks.schedule import next_attempt

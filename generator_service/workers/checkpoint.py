@@ -19,13 +19,13 @@ import torch
 from safetensors import SafetensorError
 
 from generator_service.backbones.base import AnyBackbone, Setup
-from generator_service.guidance.report import GuidanceReport
+from generator_service.contract.report import GuidanceReport
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
+from generator_service.media.manifest import installed_versions
 from generator_service.sampling.state import StepState, first_state, resumed_generator
-from generator_service.storage.manifest import installed_versions
-from generator_service.storage.object_store import CHECKPOINT_TYPE, JobKeys, ObjectStore
+from generator_service.storage import CHECKPOINT_TYPE, JobKeys, ObjectStore
 from shared.errors import NotFound, Unavailable
 from shared.plan import Plan
 

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from generator_service.backbones.specs import BACKBONES
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import Stage
 from generator_service.jobs.recovery import reclaimed_counter
-from generator_service.jobs.states import Stage
 from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Outcome
 

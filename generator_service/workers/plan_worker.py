@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
 from generator_service.jobs.queues import PLAN_QUEUE, queue_of
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.recovery import Recovery
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry

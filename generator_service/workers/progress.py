@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from generator_service.jobs.states import Stage
+from generator_service.contract.job import Stage
 
 SPANS: Final[dict[Stage, tuple[float, float]]] = {
     Stage.PLANNING: (0.0, 0.05),

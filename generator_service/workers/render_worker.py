@@ -16,21 +16,22 @@ import torch
 from generator_service import rendering
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import BACKBONES
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect
 from generator_service.jobs.queues import render_queue
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.recovery import Recovery
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.rendering import OnStage, Rendered
-from generator_service.request import RenderSettings
 from generator_service.sampling.state import Cancelled, OnStep, StepState
 from generator_service.settings import BadSettings, Settings
-from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.loop import work_until_stopped, worker_name

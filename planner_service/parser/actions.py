@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner_service.nouns import Kind, known
+from planner_service.motion.nouns import Kind, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.mentions import Mention, Use

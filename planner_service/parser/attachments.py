@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner_service.arrangements import Arrangement
-from planner_service.cues import Goal
+from planner_service.motion.arrangements import Arrangement
+from planner_service.motion.cues import Goal
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before

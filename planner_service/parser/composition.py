@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner_service.arrangements import Arrangement, arrangement_of
-from planner_service.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
 from planner_service.explanation import Explained, Reason
-from planner_service.nouns import Habitat, Kind, noun_of
+from planner_service.motion.arrangements import Arrangement, arrangement_of
+from planner_service.motion.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
+from planner_service.motion.nouns import Habitat, Kind, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from planner_service.cues import Direction, Edge, Goal, Manner, Phase, Pickup, Place, Speed
 from planner_service.explanation import About
-from planner_service.nouns import Kind, known, noun_of
+from planner_service.motion.cues import Direction, Edge, Goal, Manner, Phase, Pickup, Place, Speed
+from planner_service.motion.nouns import Kind, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
 from shared.motion_graph import MotionLabel

@@ -3,7 +3,7 @@
 import re
 from typing import Generic, NamedTuple, TypeVar
 
-from planner_service.cues import MAXIMUM_PATH, Direction, Edge, Place
+from planner_service.motion.cues import MAXIMUM_PATH, Direction, Edge, Place
 
 Value = TypeVar("Value")
 

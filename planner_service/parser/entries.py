@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner_service.cues import Manner
+from planner_service.motion.cues import Manner
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.explanation import Explained
-from planner_service.nouns import Kind, known
+from planner_service.motion.nouns import Kind, known
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import Composition

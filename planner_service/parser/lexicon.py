@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from planner_service.cues import Goal, Manner, Speed
-from planner_service.nouns import singular
+from planner_service.motion.cues import Goal, Manner, Speed
+from planner_service.motion.nouns import singular
 from shared.motion_graph import MotionLabel
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from planner_service.nouns import singular
+from planner_service.motion.nouns import singular
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner_service.arrangements import Arrangement
-from planner_service.cues import Goal
+from planner_service.motion.arrangements import Arrangement
+from planner_service.motion.cues import Goal
 from planner_service.parser.words import Word
 
 LOOK_BACK = 8

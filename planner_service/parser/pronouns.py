@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.nouns import Kind, known
+from planner_service.motion.nouns import Kind, known
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_around, preposition_before

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from planner_service.cues import Place
 from planner_service.explanation import About, Reason
+from planner_service.motion.cues import Place
 from planner_service.parser.cueing import Cued
 from planner_service.parser.directions import Found
 from planner_service.parser.mentions import Mention

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.nouns import Kind, known
+from planner_service.motion.nouns import Kind, known
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import FINITE, Role, Word

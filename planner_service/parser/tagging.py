@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from planner_service.nouns import IRREGULAR_PLURALS, Kind, known
+from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner_service.arrangements import Arrangement
-from planner_service.nouns import Kind, known
+from planner_service.motion.arrangements import Arrangement
+from planner_service.motion.nouns import Kind, known
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from planner_service.nouns import Kind, noun_of
+from planner_service.motion.nouns import Kind, noun_of
+from planner_service.motion.parts import part_of
 from planner_service.parser.actions import Action
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
-from planner_service.parts import part_of
 from shared.motion_graph import MotionLabel
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from planner_service.nouns import IRREGULAR_PLURALS
+from planner_service.motion.nouns import IRREGULAR_PLURALS
 
 if TYPE_CHECKING:
     from spacy.tokens import Token

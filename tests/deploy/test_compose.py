@@ -25,16 +25,16 @@ from pydantic_settings import BaseSettings
 import shared.environment
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.cli_services import require_callers_to_be_known
+from generator_service.cli.services import require_callers_to_be_known
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
-from generator_service.workers.resident import STOP_SECONDS
+from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
-from planner_service.language_model import MAXIMUM_TOKENS
+from planner_service.language_model.client import MAXIMUM_TOKENS
+from planner_service.language_model.planner import COMPLETIONS
 from planner_service.settings import Settings as PlannerSettings
-from planner_service.thinking import COMPLETIONS
 
 OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
 SETTINGS: tuple[type[BaseSettings], ...] = (

@@ -17,14 +17,14 @@ from pydantic import HttpUrl
 from deploy.manifests import Manifest, built, complaints, overlays, pod_templates
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.api.processes import GRACE_SECONDS
-from generator_service.cli_services import require_callers_to_be_known
-from generator_service.jobs.load import QueueLoad
+from generator_service.api.server import GRACE_SECONDS
+from generator_service.cli.services import require_callers_to_be_known
+from generator_service.contract.answers import QueueLoad
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.webhooks.targets import Address, TargetPolicy, TargetRefused
-from generator_service.workers.resident import STOP_SECONDS
+from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.settings import Settings as PlannerSettings

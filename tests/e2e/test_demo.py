@@ -6,8 +6,7 @@ import pytest
 
 from deploy.demo import make_video, request_for
 from deploy.stack import LocalStack
-from generator_service.answers import JobView
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus, JobView
 from shared.plan import Plan
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the start of everything

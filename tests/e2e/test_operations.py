@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.stack import LocalStack
 from generator_service.client import Client
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the start of everything
 

@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 
 from deploy.stack import LocalStack
-from generator_service.answers import JobView
 from generator_service.client import Client
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.contract.job import JobStatus, JobView, Stage
 from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.motion_graph import MotionLabel
 from shared.plan import Plan

@@ -9,8 +9,8 @@ from evaluation.measures import MEASURES
 from evaluation.prompts import held_out_captions
 from evaluation.statistics import Estimate
 from evaluation.table import markdown
-from generator_service.backbones.specs import EMOJI_WORLD
-from generator_service.guidance.parameters import GuidanceParameters
+from generator_service.contract.backbones import EMOJI_WORLD
+from generator_service.contract.guidance import GuidanceParameters
 
 SOME = {name: ROWS[name].model_copy(update={}) for name in (PLAIN, REGIONAL, "all")}
 

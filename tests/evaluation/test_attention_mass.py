@@ -6,11 +6,11 @@ import torch
 from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.attention_mass import AttentionProbe, dense, look, markdown
 from generator_service.backbones.guidance import UNGUIDED
+from generator_service.contract.guidance import GuidanceParameters
+from generator_service.contract.request import JobRequest
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
-from generator_service.guidance.parameters import GuidanceParameters
-from generator_service.request import JobRequest
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 

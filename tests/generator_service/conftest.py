@@ -12,7 +12,8 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from generator_service.jobs.api_keys import ApiKey, KeyInfo
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import KeyInfo
 from generator_service.jobs.connection import connect, connect_async
 from generator_service.jobs.keyspace import waiting_key
 from generator_service.jobs.queues import queue_of

@@ -13,10 +13,10 @@ from PIL import Image
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import EMOJI_WORLD
-from generator_service.jobs.states import Stage
+from generator_service.contract.backbones import EMOJI_WORLD
+from generator_service.contract.job import Stage
+from generator_service.contract.request import JobRequest, RenderSettings
 from generator_service.rendering import Rendered, render
-from generator_service.request import JobRequest, RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
 from generator_service.settings import WorkerSettings

@@ -20,7 +20,8 @@ import shared.environment
 from deploy.parts import started
 from deploy.servers import LOOPBACK, RedisServer, answers, free_ports, valkey
 from generator_service.client import Client
-from generator_service.jobs.api_keys import ApiKey, ApiKeys, Scope
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
 from generator_service.settings import Settings, StorageSettings
 from generator_service.workers.planner_client import PlannerClient

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from planner_service.language_model import LanguageModel
+from planner_service.language_model.client import LanguageModel
 from shared.errors import LanguageModelUnavailable
 
 CONTEXT = 6144

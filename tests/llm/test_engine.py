@@ -9,11 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from planner_service.answers import Movements, Scene, movements_schema
-from planner_service.language_model import BadAnswer
+from planner_service.language_model.answers import Movements, Scene, movements_schema
+from planner_service.language_model.client import BadAnswer
+from planner_service.language_model.planner import Draft, LanguageModelPlanner, text
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Rejected, Request, plan
-from planner_service.thinking import Draft, LanguageModelPlanner, text
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation
 from shared.plan import Plan
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from planner_service.language_model import LanguageModel
+from planner_service.language_model.client import LanguageModel
 from planner_service.parser.planner import Parser
 
 GOOD_SCENE: dict[str, Any] = {

@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from planner_service.api import create_app
-from planner_service.thinking import LanguageModelPlanner
+from planner_service.language_model.planner import LanguageModelPlanner
 from shared.errors import PROBLEM_MEDIA_TYPE
 from shared.plan import Plan
 

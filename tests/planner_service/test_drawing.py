@@ -4,9 +4,9 @@ from itertools import combinations, permutations
 
 import pytest
 
-from planner_service.cues import InstanceCues, Phase, Reading
 from planner_service.drawing.canvas import COLORS, shortened, text_width, wrapped
 from planner_service.drawing.picture import compose, draw_plan
+from planner_service.motion.cues import InstanceCues, Phase, Reading
 from planner_service.reasoning import Request, lay_out, plan
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
 from shared.plan import Plan

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from generator_service.request import JobRequest
+from generator_service.contract.request import JobRequest
 from planner_service.api import create_app
 
 FRAMES = 9

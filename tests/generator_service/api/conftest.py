@@ -18,11 +18,12 @@ import uvicorn
 
 from deploy.servers import LOOPBACK, RedisServer
 from generator_service.api.app import create_app
-from generator_service.api.wiring import Parts
-from generator_service.jobs.heartbeat import WorkerInfo
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.api.parts import Parts
+from generator_service.contract.report import Diagnostics
+from generator_service.jobs.workers import WorkerInfo
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.settings import Settings, StorageSettings
-from generator_service.storage.object_store import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem
 
 Served = Callable[[type[BaseHTTPRequestHandler]], AbstractContextManager[str]]

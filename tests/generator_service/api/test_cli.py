@@ -19,11 +19,9 @@ from typer.testing import CliRunner, Result
 
 from deploy.servers import LOOPBACK, free_ports
 from generator_service.__main__ import app
-from generator_service.answers import JobView
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
-from generator_service.jobs.record import Missing
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.progress import ProgressDisplay, describe, time_left
+from generator_service.cli.progress import ProgressDisplay, describe, time_left
+from generator_service.contract.job import JobStatus, JobView, Missing, Stage
+from generator_service.jobs.queues import PLAN_QUEUE, render_queue
 from shared.errors import OutOfMemory
 
 Run = Callable[..., Result]

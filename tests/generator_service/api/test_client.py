@@ -11,10 +11,9 @@ import pytest
 import shared.errors
 from deploy.servers import LOOPBACK, free_ports
 from generator_service import client as client_module
-from generator_service.answers import JobView
 from generator_service.client import ERRORS, Client
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import JobRequest
+from generator_service.contract.job import JobStatus, JobView, Stage
+from generator_service.contract.request import JobRequest
 from shared.errors import (
     Conflict,
     InvalidRequest,

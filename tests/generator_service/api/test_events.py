@@ -8,10 +8,9 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from generator_service.answers import JobView
 from generator_service.api import events
+from generator_service.contract.job import JobStatus, JobView, Stage
 from generator_service.jobs.reading import Look
-from generator_service.jobs.states import JobStatus, Stage
 from shared.errors import Unavailable
 
 

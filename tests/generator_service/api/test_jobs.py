@@ -7,11 +7,10 @@ from threading import Event, Semaphore
 
 import pytest
 
-from generator_service.answers import JobPage, JobView
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
+from generator_service.contract.job import JobPage, JobStatus, JobView, Stage
+from generator_service.jobs.queues import PLAN_QUEUE, render_queue
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.storage.object_store import JobKeys
+from generator_service.storage import JobKeys
 from shared.errors import NotFound, OutOfMemory, Unavailable
 
 

@@ -15,8 +15,9 @@ from deploy.servers import LOOPBACK, S3_ACCESS_KEY, S3_SECRET_KEY, RedisServer, 
 from generator_service.__main__ import app as command_line
 from generator_service.api.app import create_app
 from generator_service.client import Client
-from generator_service.jobs.api_keys import ApiKey, ApiKeys, Scope
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.settings import Settings, StorageSettings
 from shared.errors import Forbidden, NotFound, Unauthenticated
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from generator_service.api.app import create_app
-from generator_service.request import JobRequest
+from generator_service.contract.request import JobRequest
 from generator_service.settings import Settings, StorageSettings
 
 Schema = dict[str, Any]

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.servers import LOOPBACK, free_ports
-from generator_service.answers import BackboneList
 from generator_service.api.views import seconds_left
-from generator_service.backbones.specs import BACKBONES
-from generator_service.jobs.states import Stage
+from generator_service.contract.answers import BackboneList
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.job import Stage
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import JobKeys
+from generator_service.storage import JobKeys
 from shared.plan import Plan
 
 

@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.servers import LOOPBACK, free_ports
-from generator_service.cli_operations import lines
+from generator_service.cli.overview import lines
 from generator_service.client import Client
-from generator_service.jobs.heartbeat import WorkerInfo
-from generator_service.jobs.states import JobStatus
+from generator_service.contract.job import JobStatus
+from generator_service.jobs.workers import WorkerInfo
 from generator_service.jobs.store import JobStore
 from shared.errors import PlannerUnavailable
 

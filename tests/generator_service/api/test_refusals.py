@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deploy.servers import LOOPBACK, free_ports
-from generator_service.backbones.specs import BACKBONES
-from generator_service.request import JobRequest
+from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.request import JobRequest
 
 JSON = {"Content-Type": "application/json"}
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deploy.servers import RedisServer
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.record import JobRecord
-from generator_service.request import JobRequest
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import JobKeys
+from generator_service.storage import JobKeys
 
 HOSTILE = "../../victim; touch victim $(touch victim) http://127.0.0.1:9/ s3://other/ file:///etc/passwd {0.__class__}"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from generator_service.request import RenderSettings
+from generator_service.contract.request import RenderSettings
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.cogvideox_attention import captured_features
 from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
 from generator_service.backbones.guidance import UNGUIDED, Guidance
-from generator_service.backbones.specs import COGVIDEOX_2B
+from generator_service.contract.backbones import COGVIDEOX_2B
+from generator_service.contract.guidance import GuidanceParameters
+from generator_service.contract.request import RenderSettings
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.parameters import GuidanceParameters
-from generator_service.request import RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import StepState, first_state
 from shared.plan import Plan

@@ -9,7 +9,7 @@ from emoji_world.spec import WORLD
 from generator_service.backbones.emoji_staging import PAIR_EDGE_PX, STRETCH, staged
 from generator_service.backbones.emoji_world import EmojiWorld
 from generator_service.backbones.load import load_backbone
-from generator_service.backbones.specs import EMOJI_WORLD
+from generator_service.contract.backbones import EMOJI_WORLD
 from generator_service.settings import WorkerSettings
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind

@@ -9,8 +9,8 @@ from generator_service import backbones
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import FAMILIES, load_backbone
-from generator_service.backbones.specs import COGVIDEOX_2B, EMOJI_WORLD, BackboneSpec
-from generator_service.request import RenderSettings
+from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD, BackboneSpec
+from generator_service.contract.request import RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings

@@ -9,8 +9,8 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from generator_service.backbones.specs import COGVIDEOX_2B, EMOJI_WORLD
 from generator_service.backbones.weights import checkpoint_dtype, components, find_weights
+from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD
 from shared.errors import WeightsMissing
 
 COMMIT = "1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01"

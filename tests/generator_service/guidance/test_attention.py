@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from generator_service.contract.guidance import Form
 from generator_service.guidance import attention, partial_attention
 from generator_service.guidance.attention import Unseen, guided_attention, guided_partial, plan_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
-from generator_service.guidance.parameters import Form
 from generator_service.guidance.partial_attention import attend, attend_explicitly, merge, some_heads_at_a_time
 
 GRIDS = [Grid(3, 4, 7), Grid(5, 6, 5), Grid(1, 3, 4), Grid(4, 1, 9)]

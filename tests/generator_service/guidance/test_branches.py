@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from generator_service.contract.guidance import GuidanceParameters
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
 from generator_service.guidance.clustering import border_ring, foreground, two_means
 from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import cells_inside, layout_on
-from generator_service.guidance.parameters import GuidanceParameters
 from generator_service.guidance.reference import reference_frame
 from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
 from shared.geometry import Box

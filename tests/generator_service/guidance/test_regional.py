@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from generator_service.contract.guidance import Form
 from generator_service.guidance import attention, partial_attention
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
-from generator_service.guidance.parameters import Form
 from generator_service.guidance.regional import Regions, regional_attention
 
 GRID = Grid(3, 4, 5)

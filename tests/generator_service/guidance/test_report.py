@@ -1,6 +1,7 @@
 """Facts of single steps become one line for each phase."""
 
-from generator_service.guidance.report import PhaseFacts, PhaseReport, phase_reports
+from generator_service.contract.report import PhaseReport
+from generator_service.guidance.report import PhaseFacts, phase_reports
 
 
 def test_facts_are_put_together_phase_by_phase() -> None:

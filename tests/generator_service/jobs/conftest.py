@@ -9,10 +9,10 @@ import redis
 from pydantic import SecretStr
 
 from deploy.servers import free_ports
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.connection import connect
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
-from generator_service.request import RenderSettings
 
 BIRTH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

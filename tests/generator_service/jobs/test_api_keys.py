@@ -10,8 +10,9 @@ import pytest
 import redis
 from pydantic import ValidationError
 
+from generator_service.contract.keys import ApiKey
 from generator_service.jobs import api_keys
-from generator_service.jobs.api_keys import ApiKey, ApiKeys, KeyInfo, Scope
+from generator_service.jobs.api_keys import ApiKeys, KeyInfo, Scope
 from shared.errors import NotFound, Unauthenticated
 
 BOTH = (Scope.SUBMIT, Scope.READ)

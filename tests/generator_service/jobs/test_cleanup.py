@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from generator_service.jobs.cleanup import Cleanup
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
+from generator_service.contract.report import Diagnostics
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from shared.errors import RenderingFailed, StorageUnavailable
 from shared.plan import Plan

@@ -8,12 +8,13 @@ import redis
 from pydantic import SecretStr
 
 from deploy.servers import free_ports
+from generator_service.contract.job import Stage
+from generator_service.contract.keys import ApiKey
 from generator_service.jobs import connection
-from generator_service.jobs.api_keys import ApiKey, ApiKeys, Scope
+from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect_async
 from generator_service.jobs.reading import Look, Reader
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import NotFound, Unauthenticated, Unavailable
 

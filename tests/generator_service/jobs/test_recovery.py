@@ -13,7 +13,7 @@ from generator_service.jobs import recovery as recovery_module
 from generator_service.jobs.queues import PLAN_QUEUE, render_queue
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.recovery import Recovery
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
@@ -96,7 +96,7 @@ def test_a_silent_workers_job_waits_for_another_attempt(
     run(recovery, clock, BEATS_TO_EXPIRY)
     again = store.get(running)
     assert (again.status, again.attempt, again.retry_at) == (JobStatus.QUEUED, 2, None)
-    assert store.position(again) == 0
+    assert store.positions([again]) == (0,)
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 1), (2, 2), (5, 16), (40, 60)])
@@ -111,7 +111,7 @@ def test_the_pause_doubles_with_every_attempt(
     again = store.get(record.id)
     assert again.retry_at is not None
     assert again.retry_at - again.updated_at == timedelta(seconds=seconds)
-    assert store.position(again) is None  # not yet
+    assert store.positions([again]) == (None,)  # not yet
 
 
 def test_attempts_used_up(recovery: Recovery, clock: Clock, store: JobStore, make_record: MakeRecord) -> None:
@@ -349,7 +349,7 @@ def test_it_runs_by_itself_and_outlives_outages(
         with refusing_writes():
             wait_until(lambda: [entry["event"] for entry in logs].count("recovery_interrupted") > 2)
             assert store.get(running).status is JobStatus.RUNNING
-        wait_until(lambda: store.position(store.get(running)) == 0)
+        wait_until(lambda: store.positions([store.get(running)]) == (0,))
     assert not recovery._thread.is_alive()
 
 

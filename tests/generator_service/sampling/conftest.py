@@ -6,8 +6,8 @@ import torch
 
 from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.specs import COGVIDEOX_2B
-from generator_service.request import RenderSettings
+from generator_service.contract.backbones import COGVIDEOX_2B
+from generator_service.contract.request import RenderSettings
 
 
 @pytest.fixture(autouse=True)

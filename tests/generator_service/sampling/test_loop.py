@@ -10,7 +10,7 @@ from torch import Tensor
 
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.guidance import UNGUIDED, Guidance
-from generator_service.request import RenderSettings
+from generator_service.contract.request import RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, OnStep, StepState, first_state, ignore
 

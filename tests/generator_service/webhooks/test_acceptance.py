@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from generator_service.contract.request import Webhook
 from generator_service.settings import WebhookSettings
-from generator_service.subscription import Webhook
 from generator_service.webhooks import acceptance
 from generator_service.webhooks.acceptance import WebhookAcceptance
 from shared.errors import InvalidRequest, LimitReached, NotFound, Unavailable

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import redis
 
+from generator_service.contract.answers import DeliveryAttempt, Overdue
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
 from generator_service.jobs import outbox as outbox_module
-from generator_service.jobs.outbox import DeliveryAttempt, Lease, Outbox, Overdue
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.jobs.outbox import Lease, Outbox
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from shared.errors import OutOfMemory
 

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from generator_service.contract.request import EventType, Webhook
 from generator_service.settings import WebhookSettings
-from generator_service.subscription import EventType, Webhook
 from generator_service.webhooks.targets import TargetPolicy, TargetRefused
 
 PUBLIC = "93.184.216.34"

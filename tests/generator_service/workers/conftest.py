@@ -18,14 +18,14 @@ import pytest
 import redis
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import ObjectStore
+from generator_service.storage import ObjectStore
 from generator_service.workers.attempt import Attempts
 from shared.errors import PROBLEM_MEDIA_TYPE, ServiceError
 from shared.plan import Plan

@@ -10,9 +10,9 @@ import structlog
 from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
-from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.jobs.workers import WorkerInfo, WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers.attempt import Attempts, Outcome, Postponed, Stopped
 from shared.errors import Conflict, OutOfMemory, PlannerUnavailable, PlanningFailed, ServiceError, Unavailable

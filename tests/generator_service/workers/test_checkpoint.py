@@ -12,13 +12,13 @@ import torch
 
 from deploy.servers import free_ports
 from generator_service.backbones.base import AnyBackbone, Setup
+from generator_service.contract.job import Stage
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
 from generator_service.sampling.state import StepState
 from generator_service.settings import StorageSettings
-from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import checkpoint as checkpoint_module
 from generator_service.workers.checkpoint import Checkpoint, fingerprint, packed, unpacked
 from shared.errors import StorageUnavailable

@@ -15,14 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.servers import embedded_valkey, free_ports
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
-from generator_service.storage.object_store import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]

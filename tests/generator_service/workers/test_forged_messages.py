@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import redis
 
-from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.contract.job import Stage
+from generator_service.jobs.queues import PLAN_QUEUE
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.message import PLAN_FUNCTION
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import Stage
 from generator_service.jobs.store import JobStore
 
 RunWorker = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]

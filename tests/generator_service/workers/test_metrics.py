@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.sampling.state import Cancelled
 from generator_service.settings import BadSettings

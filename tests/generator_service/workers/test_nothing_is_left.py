@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import redis
 
-from generator_service.jobs.delivery import QUEUES, Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
+from generator_service.jobs.queues import QUEUES
+from generator_service.jobs.delivery import Delivery
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
-from generator_service.storage.object_store import ObjectStore
+from generator_service.storage import ObjectStore
 from shared.errors import PlanningFailed
 from shared.plan import Plan
 

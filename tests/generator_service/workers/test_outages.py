@@ -28,15 +28,15 @@ from deploy.servers import (
     seaweedfs,
 )
 from generator_service.api.app import create_app
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
 from generator_service.jobs.connection import connect
 from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
 from generator_service.settings import Settings, StorageSettings
-from generator_service.storage.object_store import ObjectStore
+from generator_service.storage import ObjectStore
 from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]

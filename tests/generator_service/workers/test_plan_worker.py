@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers import plan_worker
 from generator_service.workers.attempt import Outcome

@@ -12,13 +12,13 @@ import av
 import pytest
 
 from deploy.servers import S3_SECRET_KEY, free_ports
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.request import RenderSettings
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
 from generator_service.settings import BadSettings, Settings, WorkerSettings
-from generator_service.storage.object_store import ObjectStore
+from generator_service.storage import ObjectStore
 from generator_service.workers.render_worker import render_worker
 from shared.plan import Plan
 

@@ -16,16 +16,17 @@ import torch
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
 from generator_service.backbones.base import AnyBackbone, Setup
-from generator_service.jobs.record import Diagnostics, JobRecord, Results
-from generator_service.jobs.states import JobStatus, Stage
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import RenderSettings
+from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
+from generator_service.media.manifest import Manifest
+from generator_service.media.video import Encoding
 from generator_service.rendering import OnStage, Rendered
-from generator_service.request import RenderSettings
 from generator_service.sampling.state import OnStep, StepState
 from generator_service.settings import StorageSettings
-from generator_service.storage.manifest import Manifest
-from generator_service.storage.object_store import JobKeys, ObjectStore
-from generator_service.storage.video import Encoding
+from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import render_worker
 from generator_service.workers.render_worker import RenderWorker
 from generator_service.workers.spool import Spool

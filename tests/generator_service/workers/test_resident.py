@@ -15,15 +15,16 @@ import redis
 from pydantic import SecretStr
 
 from deploy.servers import embedded_valkey, free_ports
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
+from generator_service.jobs.queues import PLAN_QUEUE
+from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.message import PLAN_FUNCTION
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.states import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.workers import plan_worker, resident
 from generator_service.workers.plan_worker import PlanWorker
-from generator_service.workers.resident import work_until_stopped, worker_name
+from generator_service.workers.loop import work_until_stopped, worker_name
 from shared.errors import PlanningFailed
 
 Submit = Callable[..., JobRecord]

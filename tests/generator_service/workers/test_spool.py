@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from generator_service.jobs.record import Diagnostics, JobRecord
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import RenderSettings
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from generator_service.request import RenderSettings
-from generator_service.storage.manifest import Manifest
-from generator_service.storage.video import Encoding
+from generator_service.media.manifest import Manifest
+from generator_service.media.video import Encoding
 from generator_service.workers.spool import Spool, Spooled
 from shared.errors import Unavailable
 

@@ -1,0 +1,105 @@
+"""Who calls: the owner of what is submitted, and how far the caller's key reaches; and about which job.
+
+Where keys are required, every route but those of `OPEN_ROUTERS` in `app.py` depends on `permission`; a route with
+`KnownJob` among its parameters sees the caller's own jobs alone.
+
+All of them are coroutines, which need no thread; key and job are read in one round trip.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+from uuid import uuid4
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from generator_service.api.parts import Parts
+from generator_service.contract.job import JOB_ID, JobId
+from generator_service.contract.keys import ApiKey
+from generator_service.jobs.api_keys import Scope
+from generator_service.jobs.reading import NOTHING, Found, Look
+from shared.errors import Forbidden, NotFound, Unauthenticated
+
+_READING: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    owner: str
+    """Stays the same while keys are rotated."""
+    scopes: frozenset[Scope] = frozenset()
+
+    @property
+    def sees_jobs_of(self) -> str | None:
+        """Whose jobs there are for this caller; None: everybody's."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+ANYONE: Final = Caller(owner="anyone", scopes=frozenset(Scope))
+"""Where no keys are asked for."""
+
+BEARER: Final = HTTPBearer(
+    scheme_name="key",
+    bearerFormat="mfv_<id>_<secret>",
+    description="Where the service requires keys.  Scope `read` is for GET and `submit` for everything else, with jobs "
+    "of the key's owner; `admin` is for both, with everybody's jobs.",
+    auto_error=False,
+)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    caller: Caller
+    job: Found
+    """What there is of the job in the path."""
+
+
+async def _asked(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> _Asked:
+    """Raises Unauthenticated."""
+    parts: Parts = request.app.state.parts
+    job_id = request.path_params.get("job_id", "")
+    if re.fullmatch(JOB_ID, job_id) is None:
+        job_id = ""
+    if not parts.require_keys:
+        return _Asked(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
+    if given is None:
+        raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
+    key, job = await parts.reader.find_as(ApiKey.parse(given.credentials), job_id)
+    return _Asked(Caller(key.owner, frozenset(key.scopes)), job)
+
+
+_UseAsked = Annotated[_Asked, Depends(_asked)]
+
+
+async def _caller(asked: _UseAsked) -> Caller:
+    return asked.caller
+
+
+UseCaller = Annotated[Caller, Depends(_caller)]
+
+
+async def permission(request: Request, asked: _UseAsked) -> None:
+    """Raises Unauthenticated and Forbidden."""
+    needed = Scope.READ if request.method in _READING else Scope.SUBMIT
+    if not asked.caller.may(needed):
+        raise Forbidden(f"{request.method} needs a key with the scope '{needed}'")
+
+
+_JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
+
+
+async def _known(job_id: _JobPath, asked: _UseAsked) -> Look:
+    """Somebody else's job is answered as one that does not exist."""
+    owner = asked.caller.sees_jobs_of
+    look = asked.job.look()
+    if owner is not None and look.record.owner != owner:
+        raise NotFound(f"there is no job '{job_id}'")
+    return look
+
+
+KnownJob = Annotated[Look, Depends(_known)]
+"""The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""

@@ -1,0 +1,113 @@
+"""`python -m generator_service render`: one video in this process, without queue or services."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from generator_service.cli.errors import files_told, refusals_told
+from generator_service.cli.options import (
+    BackboneName,
+    Frames,
+    FramesPerSecond,
+    Guidance,
+    GuidanceScale,
+    Height,
+    PlanFile,
+    Seed,
+    Steps,
+    Width,
+)
+from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
+from generator_service.contract.job import Stage
+from generator_service.contract.request import JobRequest
+from generator_service.settings import WorkerSettings
+from shared.errors import validated
+from shared.plan import Plan
+
+if TYPE_CHECKING:
+    from generator_service.rendering import Rendered
+    from generator_service.sampling.state import StepState
+
+
+def render_command(
+    out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
+    prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
+    plan: PlanFile = None,
+    backbone: BackboneName = DEFAULT_BACKBONE,
+    seed: Seed = None,
+    guidance: Guidance = None,
+    steps: Steps = None,
+    frames: Frames = None,
+    width: Width = None,
+    height: Height = None,
+    fps: FramesPerSecond = None,
+    guidance_scale: GuidanceScale = None,
+    preview: Annotated[Path | None, typer.Option(help="A film strip to write, as PNG.", dir_okay=False)] = None,
+    manifest: Annotated[Path | None, typer.Option(help="How it was made, to write as JSON.", dir_okay=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="What guidance did, to write as JSON.", dir_okay=False)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … or auto.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")] = None,
+) -> None:
+    """Render a video in this process, guided by a plan if there is one.
+
+    What is left out is the backbone's own default; how it is loaded may also stand in the environment, as for a
+    render worker (GENERATOR_RENDER_…).
+    """
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with refusals_told():
+        with files_told(), validated():
+            request = JobRequest(
+                prompt=prompt,
+                plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
+                backbone=backbone,
+                seed=seed,
+                steps=steps,
+                frames=frames,
+                width=width,
+                height=height,
+                fps=fps,
+                guidance_scale=guidance_scale,
+                guidance=guidance,
+            )
+            options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
+            worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
+        rendered = _render(request, worker, console)
+        for note in rendered.diagnostics.remarks:
+            console.print(note, style="yellow")
+        files = {
+            out: rendered.video,
+            preview: rendered.preview,
+            manifest: rendered.manifest.model_dump_json(indent=2).encode(),
+            report: rendered.diagnostics.model_dump_json(indent=2).encode(),
+        }
+        with files_told():
+            for path, content in files.items():
+                if path is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                    console.print(f"wrote {path}")
+
+
+def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered":
+    settings = request.settings()
+
+    # Here and not above: torch takes seconds to import, and the other commands of this program do without.
+    from generator_service.backbones.load import load_backbone
+    from generator_service.rendering import render
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with console.status(f"loading {settings.backbone}"):
+        backbone = load_backbone(BACKBONES[settings.backbone], worker)
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=settings.steps)
+
+        def on_stage(stage: Stage) -> None:
+            progress.update(bar, description=stage.value)
+
+        def on_step(state: "StepState") -> None:
+            progress.update(bar, completed=state.step)
+
+        return render(backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage)

@@ -1,0 +1,107 @@
+"""The table of checkpoints: what each backbone is, what it can do and what it does unless told otherwise.
+
+A new checkpoint of a known family is one entry here.  A new family is one more file in `backbones/` and its line in
+`backbones/load.py`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from generator_service.contract.guidance import GuidanceParameters
+from shared.wire import WireModel
+
+Positive = Annotated[int, Field(strict=True, ge=1)]
+
+
+class FrameRule(WireModel):
+    """The frame counts a network can do: `minimum`, `minimum + step`, … `maximum`."""
+
+    minimum: Positive
+    maximum: Positive
+    step: Positive
+
+    def allows(self, frames: int) -> bool:
+        return self.minimum <= frames <= self.maximum and (frames - self.minimum) % self.step == 0
+
+    def __str__(self) -> str:
+        if self.minimum == self.maximum:
+            return f"{self.minimum}"
+        return f"{self.minimum} to {self.maximum} in steps of {self.step}"
+
+
+class SizeRule(WireModel):
+    """The widths or heights a network can do, in pixels."""
+
+    minimum: Positive
+    maximum: Positive
+    step: Positive
+
+    def allows(self, size: int) -> bool:
+        return self.minimum <= size <= self.maximum and size % self.step == 0
+
+    def __str__(self) -> str:
+        if self.minimum == self.maximum:
+            return f"{self.minimum}"
+        return f"multiples of {self.step} from {self.minimum} to {self.maximum}"
+
+
+class Defaults(WireModel):
+    frames: Positive
+    width: Positive
+    height: Positive
+    fps: Positive
+    steps: Positive
+    guidance_scale: Annotated[float, Field(ge=1.0)]
+
+
+class BackboneSpec(WireModel):
+    name: str
+    family: Literal["cogvideox", "emoji-world"]
+    summary: str
+    weights: str
+    """A name on the hub, or "packaged" for weights that come with this software."""
+    license: str
+    frames: FrameRule
+    width: SizeRule
+    height: SizeRule
+    maximum_steps: Positive
+    layers: Positive
+    """Of the denoising network, as `guidance.layers` counts them."""
+    defaults: Defaults
+    guidance: GuidanceParameters = GuidanceParameters()
+    """Unless a job says otherwise; the class's own defaults are the paper's."""
+
+
+EMOJI_WORLD = BackboneSpec(
+    name="emoji-world",
+    family="emoji-world",
+    summary="CogVideoX's architecture in small, trained on moving emoji; runs in seconds on a CPU",
+    weights="packaged",
+    license="Apache-2.0; sprites: Noto Color Emoji, OFL-1.1",
+    frames=FrameRule(minimum=9, maximum=9, step=8),
+    width=SizeRule(minimum=96, maximum=96, step=8),
+    height=SizeRule(minimum=64, maximum=64, step=8),
+    maximum_steps=200,
+    layers=6,
+    defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
+    guidance=GuidanceParameters(form="additive", strength=0.3, steps=0.4, regional_steps=0.7),
+)
+
+COGVIDEOX_2B = BackboneSpec(
+    name="cogvideox-2b",
+    family="cogvideox",
+    summary="CogVideoX-2B, the DiT of the paper's experiments",
+    weights="zai-org/CogVideoX-2b",
+    license="Apache-2.0",
+    frames=FrameRule(minimum=9, maximum=49, step=8),
+    width=SizeRule(minimum=720, maximum=720, step=16),
+    height=SizeRule(minimum=480, maximum=480, step=16),
+    maximum_steps=200,
+    layers=30,
+    defaults=Defaults(frames=49, width=720, height=480, fps=8, steps=50, guidance_scale=6.0),
+)
+
+BACKBONES: dict[str, BackboneSpec] = {spec.name: spec for spec in (EMOJI_WORLD, COGVIDEOX_2B)}
+
+DEFAULT_BACKBONE = EMOJI_WORLD.name

@@ -1,0 +1,146 @@
+"""A job as clients see it.
+
+Answers may gain fields: a client should pass over those it does not know.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
+from shared.errors import ServiceError
+from shared.plan import Prompt
+from shared.wire import WireModel
+
+JOB_ID: Final = r"^[0-9a-f]{32}$"
+JobId = Annotated[str, StringConstraints(pattern=JOB_ID)]
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (JobStatus.CANCELED, JobStatus.SUCCEEDED, JobStatus.FAILED)
+
+
+class Stage(StrEnum):
+    """What is being done to a job, or what it is queued for; apart from its status."""
+
+    PLANNING = "planning"
+    SAMPLING = "sampling"
+    DECODING = "decoding"
+    STORING = "storing"
+
+
+class JobError(WireModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, error: ServiceError) -> "JobError":
+        return cls(code=error.code, message=error.detail, retryable=error.retryable)
+
+
+class Missing(WireModel):
+    """A part of the service that was gone when a job needed it."""
+
+    code: str
+    message: str
+    since: datetime
+    """When the job first found it gone."""
+    seconds: float
+    """For how long the job has done without, in tries and the pauses after them, not in turns in the queue."""
+
+
+class ResultUrls(WireModel):
+    """Where a succeeded job's files are; signed anew in every answer, good for a limited time."""
+
+    video: str
+    """MP4: H.264, yuv420p."""
+    plan: str | None
+    """JSON; null for a video rendered without a plan."""
+    preview: str
+    """PNG: a film strip with the plan's boxes."""
+    manifest: str
+    """JSON: what it takes to make the same video again."""
+    report: str
+    """JSON: the job's `diagnostics`."""
+
+
+class Links(WireModel):
+    """Paths under the API's address."""
+
+    self: str
+    events: str
+    cancel: str
+
+    @classmethod
+    def of(cls, job_id: str) -> "Links":
+        path = f"/jobs/{job_id}"
+        return cls(self=path, events=f"{path}/events", cancel=f"{path}/cancel")
+
+
+class JobView(WireModel):
+    id: JobId
+    owner: str
+    """Who submitted it."""
+    request_id: str | None
+    """The `X-Request-Id` of the request that submitted it; every log line about the job has it."""
+    status: JobStatus
+    stage: Stage | None
+    """What runs, or what the job is queued for; null in a terminal state."""
+    progress: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Share of the whole job, 0 to 1; never falls within one attempt."""
+    step: int
+    """Denoising steps done."""
+    attempt: int
+    """One more each time the job was lost with its worker."""
+    retry_at: datetime | None
+    """From when on a queued job waits for its turn again; null where it does, and where it is not queued."""
+    waiting_for: Missing | None
+    """What was gone when the job was last tried; null where nothing was.  It is tried again by itself."""
+    prompt: Prompt
+    planner: PlannerChoice | None
+    """Who is to plan; null where the client gave a plan."""
+    priority: Priority
+    """Among the owner's jobs that wait."""
+    settings: RenderSettings
+    metadata: Metadata
+    webhook: Webhook | None
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    """When a worker first took the job."""
+    running_since: datetime | None
+    """When the worker that runs it now took it."""
+    expected_at: datetime | None
+    """When that worker expects to be done; null where it cannot tell yet."""
+    finished_at: datetime | None
+    worker: str | None
+    """Who runs it now."""
+    error: JobError | None
+    diagnostics: Diagnostics
+    steps: Annotated[int, Field(description="Denoising steps in all.")]
+    queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it waits in a queue.")]
+    seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]
+    urls: Annotated[ResultUrls | None, Field(description="Null until the job has succeeded.")]
+    links: Links
+
+
+class JobPage(WireModel):
+    jobs: tuple[JobView, ...]
+    """Newest first."""
+    next: JobId | None
+    """Give it as `after` to get the page that follows; null on the last one."""

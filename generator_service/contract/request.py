@@ -1,0 +1,201 @@
+"""What a job asks for: the body of `POST /jobs`.
+
+`JobRequest` is what arrives, with holes; `RenderSettings` is the same with every hole filled from the backbone's
+defaults, checked against the backbone's limits: what the workers see.
+"""
+
+import secrets
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, HttpUrl, field_validator, model_validator
+
+from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, Positive
+from generator_service.contract.guidance import OFF, GuidanceParameters, GuidanceWish
+from shared.errors import InvalidRequest, Violation
+from shared.plan import Plan, Prompt
+from shared.wire import WireModel
+
+MAXIMUM_SEED = 2**32 - 1
+MAXIMUM_METADATA_ENTRIES = 16
+MAXIMUM_METADATA_CHARACTERS = 500
+
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAXIMUM_SEED)]
+GuidanceScale = Annotated[float, Field(strict=True, ge=1.0, le=30.0)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=64)],
+        Annotated[str, Field(max_length=MAXIMUM_METADATA_CHARACTERS)],
+    ],
+    Field(max_length=MAXIMUM_METADATA_ENTRIES),
+]
+
+
+PlannerChoice = Literal["auto", "language-model", "parser"]
+Priority = Literal["high", "normal", "low"]
+
+
+class EventType(StrEnum):
+    """The ends of a job; each job comes to one of them, once."""
+
+    SUCCEEDED = "job.succeeded"
+    FAILED = "job.failed"
+    CANCELED = "job.canceled"
+
+
+class Webhook(WireModel):
+    url: Annotated[
+        HttpUrl,
+        Field(description="https, without user or password.", examples=["https://example.com/hooks/videos"]),
+    ]
+    """Where to POST the event."""
+    events: Annotated[
+        tuple[EventType, ...],
+        Field(min_length=1, max_length=len(EventType), description="The ends to be told of; all unless given."),
+    ] = tuple(EventType)
+
+    @field_validator("url")
+    @classmethod
+    def _without_credentials(cls, url: HttpUrl) -> HttpUrl:
+        if url.username is not None or url.password is not None:
+            raise ValueError("no user or password, please: every event is signed")
+        return url
+
+
+class RenderSettings(WireModel):
+    """Everything that decides a video, beside its prompt and plan."""
+
+    backbone: str
+    seed: Seed
+    steps: Positive
+    frames: Positive
+    width: Positive
+    height: Positive
+    fps: Positive
+    guidance_scale: GuidanceScale
+    guidance: GuidanceParameters = OFF
+    """How the plan guides the video."""
+
+
+class JobRequest(WireModel):
+    """The body of `POST /jobs`: a prompt to be planned, or a plan of one's own; the rest has defaults."""
+
+    prompt: Annotated[Prompt | None, Field(examples=["a red car drives to the right while a tree stands still"])] = None
+    plan: Annotated[Plan | None, Field(description="A plan of your own: planning is skipped.")] = None
+    planner: Annotated[PlannerChoice, Field(description="Who plans; ignored when a plan is given.")] = "auto"
+    backbone: Annotated[str, Field(max_length=64, examples=[DEFAULT_BACKBONE])] = DEFAULT_BACKBONE
+    seed: Annotated[Seed | None, Field(description="The same seed gives the same video; random if absent.")] = None
+    steps: Annotated[Positive | None, Field(description="Denoising steps.", examples=[25])] = None
+    frames: Annotated[Positive | None, Field(examples=[9])] = None
+    width: Annotated[Positive | None, Field(description="Pixels.", examples=[96])] = None
+    height: Annotated[Positive | None, Field(description="Pixels.", examples=[64])] = None
+    fps: Annotated[Positive | None, Field(le=60, description="Frames a second of the MP4.", examples=[8])] = None
+    guidance_scale: Annotated[
+        GuidanceScale | None, Field(description="Classifier-free guidance; 1 turns it off.", examples=[3.0])
+    ] = None
+    guidance: Annotated[
+        GuidanceWish | None,
+        Field(
+            description='How the plan guides the video, or "off".  Fields left out, and all of them if this is absent, '
+            "are the backbone's own defaults: see GET /backbones.",
+            examples=[{"branches": ["rcg", "gig"]}, "off"],
+        ),
+    ] = None
+    priority: Annotated[
+        Priority,
+        Field(
+            description="The order among your own jobs that wait.  Owners take turns, however many jobs they have: a "
+            "high job goes by your normal ones, and in the long run they wait the longer for it, not another owner's. "
+            "Jobs that waited before it keep their turns, though: for a while you may have three turns for one of "
+            "another's."
+        ),
+    ] = "normal"
+    metadata: Annotated[Metadata, Field(description="Your own labels, given back with the job.")] = Field(
+        default_factory=dict
+    )
+    webhook: Annotated[
+        Webhook | None,
+        Field(description="Where to be told that the job has ended.", examples=[{"url": "https://example.com/hooks"}]),
+    ] = None
+
+    @model_validator(mode="after")
+    def _prompt_or_plan(self) -> Self:
+        if (self.prompt is None) == (self.plan is None):
+            raise ValueError("give either a prompt or a plan, and not both: a plan carries its own prompt")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The prompt, the plan's own where a plan was given."""
+        if self.plan is not None:
+            return self.plan.prompt
+        assert self.prompt is not None  # noqa: S101  (validated above)
+        return self.prompt
+
+    def settings(self) -> RenderSettings:
+        """Fill in the backbone's defaults and check its limits; a missing seed is drawn at random.
+
+        Raises InvalidRequest, which names every field that the backbone cannot do.
+        """
+        spec = BACKBONES.get(self.backbone)
+        if spec is None:
+            known = ", ".join(BACKBONES)
+            raise _invalid([Violation(field="backbone", message=f"'{self.backbone}' is not known; known: {known}")])
+        defaults = spec.defaults
+        frames = self.frames or (self.plan.frames if self.plan is not None else defaults.frames)
+        settings = RenderSettings(
+            backbone=spec.name,
+            seed=secrets.randbelow(MAXIMUM_SEED + 1) if self.seed is None else self.seed,
+            steps=self.steps or defaults.steps,
+            frames=frames,
+            width=self.width or defaults.width,
+            height=self.height or defaults.height,
+            fps=self.fps or defaults.fps,
+            guidance_scale=self.guidance_scale or defaults.guidance_scale,
+            guidance=spec.guidance if self.guidance is None else self.guidance.over(spec.guidance),
+        )
+        violations = [*_beyond(spec, settings), *_beyond_layers(spec, settings)]
+        if self.plan is not None and self.plan.frames != frames:
+            violations.append(
+                Violation(field="plan.tracks", message=f"the plan has {self.plan.frames} frames, the video {frames}")
+            )
+        if violations:
+            raise _invalid(violations)
+        return settings
+
+
+def require_affordable(settings: RenderSettings, maximum_work: int) -> None:
+    """Raises InvalidRequest for a video that would keep a GPU busy too long: frames x pixels x steps over the limit."""
+    pixels = settings.width * settings.height
+    if (work := settings.frames * pixels * settings.steps) > maximum_work:
+        most = maximum_work // (settings.frames * pixels)
+        message = (
+            f"{settings.frames} frames of {settings.width}x{settings.height} pixels in {settings.steps} steps are "
+            f"{work:,} pixel steps, and {maximum_work:,} are allowed: at most {most} steps"
+        )
+        raise _invalid([Violation(field="steps", message=message)])
+
+
+def _beyond(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
+    found = []
+    for name, rule in (("frames", spec.frames), ("width", spec.width), ("height", spec.height)):
+        value: int = getattr(settings, name)
+        if not rule.allows(value):
+            found.append(Violation(field=name, message=f"{spec.name} can do {rule}, not {value}"))
+    if settings.steps > spec.maximum_steps:
+        found.append(Violation(field="steps", message=f"at most {spec.maximum_steps}, not {settings.steps}"))
+    return found
+
+
+def _beyond_layers(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
+    guidance = settings.guidance
+    asked = {"layers": max(guidance.layers or (0,)), "feature_layer": guidance.feature_layer or 0}
+    return [
+        Violation(field=f"guidance.{name}", message=f"{spec.name} has layers 0 to {spec.layers - 1}, not {layer}")
+        for name, layer in asked.items()
+        if layer >= spec.layers
+    ]
+
+
+def _invalid(violations: list[Violation]) -> InvalidRequest:
+    return InvalidRequest("; ".join(f"{v.field}: {v.message}" for v in violations), violations)

@@ -1,0 +1,254 @@
+"""From cues to boxes: Eqs. (1), (5) and (6) of Sec. 3.2.  Pure.
+
+A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame.  Time is counted in ticks,
+`TICKS` a clip, whatever the number of frames: a layout is the path sampled at its frames (`sampled`), so any number of
+frames shows the same path.  Velocities are fractions of the frame a tick.
+
+The velocity is continuous where legs join: each leg begins and ends at a velocity that both sides can have
+(`joined`), rest included, unless the next one is sudden or the instance is absent on one side.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from planner_service.motion.framing import fitted
+from shared.geometry import Box
+from shared.motion_graph import MotionLabel
+from shared.plan import MAXIMUM_FRAMES
+
+Vector = tuple[float, float]
+
+TICKS = MAXIMUM_FRAMES - 1
+"""Of a clip: a tick is a frame of the longest layout."""
+ACTION_WEIGHT = 0.5
+"""lambda of Eq. (5): how much of velocity and acceleration the action cue decides, and not the window."""
+WINDOW = TICKS // 24
+"""K of Eq. (5), the sliding window, in ticks, at most a sixth of the leg: shorter than its ramps."""
+RAMP = TICKS // 12
+"""How many ticks a change of velocity takes, at most a third of its leg."""
+MAXIMUM_SPEED = 4.0
+"""The fastest that anything ever travels, fractions of the frame a clip."""
+MAXIMUM_GROWTH = 1.5
+"""The largest ratio of a side in one frame to the same side in the next."""
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """Displacement of each boundary from the resting box at a moment of a leg.
+
+    `time` in [0, 1] of the leg; left and right in shares of the resting width, top and bottom of its height.
+    """
+
+    time: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class Leg:
+    """`ticks` ticks of one label."""
+
+    label: MotionLabel
+    ticks: int
+    travel: Vector = (0.0, 0.0)
+    """The centre's displacement over the leg, fractions of the frame."""
+    pickup: float = 0.0
+    """Final minus initial speed over mean speed, in [-2, 2]: 0 is steady, 2 starts from rest."""
+    scale: float = 1.0
+    """Size at the end over size at the start, the same for both sides."""
+    keyframes: tuple[Keyframe, ...] = ()
+    sudden: bool = False
+    """The window forgets the leg before, so that the velocity may change at once."""
+    absent: bool = False
+    """The instance is not there, so that nobody sees how its velocity changes."""
+
+
+@dataclass(frozen=True)
+class Course:
+    start: Box
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A course integrated: a box for each tick, the first included."""
+
+    boxes: tuple[Box, ...]
+    resting: tuple[Box, ...]
+    """The same without deformation."""
+
+
+def integrate(course: Course) -> Path:
+    """The course's path, its boxes inside the frame."""
+    path = unbounded(course)
+    return Path(fitted(path.boxes), path.resting)
+
+
+def unbounded(course: Course) -> Path:
+    """The course's path by Eqs. (1), (5) and (6), wherever it leads."""
+    boxes, resting = [course.start], [course.start]
+    moves: list[Vector] = []
+    for leg, (begin, end) in zip(course.legs, joined(course.legs), strict=True):
+        if begin is None:
+            moves = []
+        box = resting[-1]
+        match leg.label:
+            case MotionLabel.MOTIONLESS:
+                resting += motionless(box, leg.ticks)
+                boxes += motionless(boxes[-1], leg.ticks)
+            case MotionLabel.RIGID:
+                resting += rigid(box, leg, begin, end, moves)
+                boxes += resting[-leg.ticks :]
+            case MotionLabel.NON_RIGID:
+                resting += drifting(box, leg, begin, end)
+                boxes += non_rigid(boxes[-1], leg, resting[-leg.ticks - 1 :])
+        moves += [_move(a, b) for a, b in pairwise(resting[-leg.ticks - 1 :])]
+    return Path(tuple(boxes), tuple(resting))
+
+
+def joined(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
+    """The velocity at which each leg begins and ends; None where it need not be anybody else's.
+
+    Where two legs join it is, along each axis, the slower of the two if both go the same way, and else zero: so no leg
+    swings back or beyond its end.
+    """
+    joints: list[Vector | None] = [None]
+    for a, b in pairwise(legs):
+        free = b.sudden or a.absent or b.absent
+        slower = [_slower(p * (1 + a.pickup / 2) / a.ticks, q * (1 - b.pickup / 2) / b.ticks) for p, q in _axes(a, b)]
+        joints.append(None if free else (slower[0], slower[1]))
+    return list(pairwise([*joints, None]))
+
+
+def motionless(box: Box, ticks: int) -> list[Box]:
+    """Eq. (1): `B_t = B_1` for all t."""
+    return [box] * ticks
+
+
+def rigid(
+    box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None, before: Sequence[Vector] = ()
+) -> list[Box]:
+    """Eq. (5): `B_t = B_{t-1} + v_t + a_t / 2`.
+
+    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before`
+    holds those of the legs before).  The size follows the scale cue alone.
+
+    The window rounds the cue's corners, and so may come out short or far.  Moves are linear in the cue's travel, so one
+    travel can be asked for with which they add up to the leg's own: a leg ends where its cue says.
+    """
+    axes = []
+    window = max(2, min(WINDOW, leg.ticks // 6))
+    for axis in (0, 1):
+        first, last = _along(begin, axis), _along(end, axis)
+        travel, past = leg.travel[axis], [move[axis] for move in before[-window:]]
+        moves = predicted(action_cue(travel, leg, first, last), past, window)
+        unit = action_cue(1.0, leg, None if first is None else 0.0, None if last is None else 0.0)
+        response = predicted(unit, [0.0] * len(past), window)
+        asked = (travel - sum(moves)) / sum(response)
+        axes.append([move + asked * more for move, more in zip(moves, response, strict=True)])
+    boxes = [box]
+    for move in zip(*axes, strict=True):
+        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.ticks)))
+    return boxes[1:]
+
+
+def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], length: int) -> list[float]:
+    """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and a window of `length` moves.
+
+    `a_window` is the change from move to move over the window, `v_window` its mean carried on by `a_window` from the
+    window's middle to now.  What a window is too short to say it says as the cue does.
+    """
+    moves = list(before[-length:])
+    total, begun = sum(moves), len(moves)
+    for v_cue, a_cue in cue:
+        held = min(len(moves), length)
+        a_window = (moves[-1] - moves[-held]) / (held - 1) if held > 1 else a_cue
+        v_window = total / held + a_window * held / 2 if held else v_cue
+        v = (1 - ACTION_WEIGHT) * v_window + ACTION_WEIGHT * v_cue
+        a = (1 - ACTION_WEIGHT) * a_window + ACTION_WEIGHT * a_cue
+        moves.append(v + a / 2)
+        total += moves[-1] - (moves[-length - 1] if held == length else 0.0)
+    return moves[begun:]
+
+
+def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) -> list[tuple[float, float]]:
+    """Velocity at the beginning of each tick, and acceleration during it, along one axis: they add up to the travel.
+
+    From `begin` to the leg's own speed in `RAMP` ticks, on with its pickup, and to `end` in as many.
+    """
+    ramp = min(RAMP, leg.ticks // 3)
+    first, last = (0 if begin is None else ramp), (0 if end is None else ramp)
+    slow, fast = 1 - leg.pickup / 2, 1 + leg.pickup / 2
+    before, after = begin or 0.0, end or 0.0
+    steady = leg.ticks - first - last
+    speed = (travel - (first * before + last * after) / 2) / (steady + (first * slow + last * fast) / 2)
+
+    def velocity(tick: int) -> float:
+        if tick < first:
+            return before + (speed * slow - before) * tick / first
+        if tick > leg.ticks - last:
+            return after + (speed * fast - after) * (leg.ticks - tick) / last
+        return speed * (slow + (fast - slow) * (tick - first) / steady)
+
+    velocities = [velocity(tick) for tick in range(leg.ticks + 1)]
+    return [(v, following - v) for v, following in pairwise(velocities)]
+
+
+def drifting(box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> list[Box]:
+    """Where a non-rigid instance would be if it did not deform: the action cue's own movement and scale."""
+    boxes = [box]
+    axes = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
+    for (vx, ax), (vy, ay) in zip(*axes, strict=True):
+        boxes.append(boxes[-1].moved(vx + ax / 2, vy + ay / 2).scaled(leg.scale ** (1 / leg.ticks)))
+    return boxes[1:]
+
+
+def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
+    """Eq. (6): `B_t = B_{t-1} + Delta_t`, one displacement for each boundary: left, top, right, bottom.
+
+    `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`,
+    from before the leg's first tick on).
+    """
+    boxes = [box]
+    before = (0.0, 0.0, 0.0, 0.0)
+    for tick, (was, now) in enumerate(pairwise(resting), start=1):
+        after = displacement(leg.keyframes, tick / leg.ticks, now)
+        delta = [new - old + q - p for p, q, old, new in zip(was, now, before, after, strict=True)]
+        boxes.append(Box(*(side + change for side, change in zip(boxes[-1], delta, strict=True))))
+        before = after
+    return boxes[1:]
+
+
+def displacement(keyframes: Sequence[Keyframe], time: float, resting: Box) -> tuple[float, float, float, float]:
+    """The boundaries' displacement at `time` in [0, 1], fractions of the frame; cosine between keyframes."""
+    for a, b in pairwise(keyframes):
+        if a.time <= time <= b.time and a.time < b.time:
+            share = (1 - math.cos(math.pi * (time - a.time) / (b.time - a.time))) / 2
+            return (
+                (a.left + (b.left - a.left) * share) * resting.width,
+                (a.top + (b.top - a.top) * share) * resting.height,
+                (a.right + (b.right - a.right) * share) * resting.width,
+                (a.bottom + (b.bottom - a.bottom) * share) * resting.height,
+            )
+    return (0.0, 0.0, 0.0, 0.0)
+
+
+def _along(velocity: Vector | None, axis: int) -> float | None:
+    return None if velocity is None else velocity[axis]
+
+
+def _slower(a: float, b: float) -> float:
+    """Of two velocities along an axis; zero where they are opposed."""
+    return 0.0 if a * b <= 0 else min(a, b, key=abs)
+
+
+def _axes(a: Leg, b: Leg) -> list[tuple[float, float]]:
+    return list(zip(a.travel, b.travel, strict=True))
+
+
+def _move(a: Box, b: Box) -> Vector:
+    return b.center[0] - a.center[0], b.center[1] - a.center[1]

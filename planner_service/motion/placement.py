@@ -1,0 +1,372 @@
+"""Where everything is in the first frame.
+
+One instance after another, what others refer to first, takes the best of a grid of places: those where its relations
+hold and its travel stays inside the frame, preferred by where such a thing usually is, and by how little it covers of
+what is already placed.  Where they crowd, everything is tried smaller.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+
+from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
+from planner_service.motion.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
+from planner_service.motion.cues import Goal, Reading
+from planner_service.motion.kinematics import Vector
+from planner_service.motion.nouns import Habitat, noun_of
+from planner_service.motion.parts import UNKNOWN
+from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
+from shared.geometry import Box
+from shared.motion_graph import RelationKind
+
+GROUND = 0.88
+"""Where things stand, a fraction of the frame's height from the top."""
+AIR = 0.28
+WATER = 0.62
+PARTING = 0.4
+"""How much nearer to the middle than others those begin that move away from something, or pass each other."""
+LEAD = 0.12
+"""How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
+PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
+LEAST_WAY = 0.18
+"""How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
+COLUMNS, ROWS = 13, 9
+SHRINK = 0.88
+ATTEMPTS = 9
+TRIES = 4
+"""How many sizes are tried to make room, the largest first."""
+CROWDED = 0.2
+SHRINK_COST = 0.1
+"""How much room a smaller size must make to be worth it."""
+CLEARANCE = 1.15
+"""By how much the distance that a relation asks for exceeds the one it forbids: deforming boxes may breathe."""
+
+COVERED_BEHIND = 0.6
+"""How much of what is behind something may be covered in the first frame."""
+STEP_BACK = 0.02
+"""How much higher in the picture what is behind something stands at least, a fraction of the frame."""
+OVERLAP_COST = 0.5
+"""What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
+twice (x) and `LEVEL_COST` times (y) their square."""
+LEVEL_COST = 12
+
+OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
+"""Arrangements in which the two may well cover one another."""
+
+
+def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
+    """The first box of each instance.  `frame_aspect`: the frame's width over its height, in pixels."""
+    sizes = sizes_of(reading, _edges(reading), frame_aspect)
+    sizes_are_ours = all(cues.size is None for cues in reading.cues)
+    best: _Stage | None = None
+    placed = 0
+    for attempt in range(ATTEMPTS):
+        stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
+        if not stage.fill(insist=attempt < ATTEMPTS - 1):
+            continue
+        if best is None or stage.crowding + SHRINK_COST < best.crowding:
+            best = stage
+        placed += 1
+        if best.crowding < CROWDED or placed == TRIES or not sizes_are_ours:
+            break
+    assert best is not None  # noqa: S101  # the last attempt places everything
+    return {name: best.boxes[name] for name in best.cues}
+
+
+class _Stage:
+    """One attempt at placing all instances at given sizes."""
+
+    def __init__(self, reading: Reading, sizes: Sizes, seed: int) -> None:
+        self.cues = {cues.instance: cues for cues in reading.cues}
+        self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
+        self.names = {instance.id: instance.name for instance in reading.graph.instances}
+        self.edges = _edges(reading)
+        self.hangs = hanging(reading)
+        self.passed = _passed(reading)
+        self.leads = _leads(reading)
+        self.carriers = carriers_of(reading)
+        self.sizes = sizes
+        self.seed = seed
+        self.reach = reaches(reading, sizes)
+        self.columns = self._spread()
+        self.preferred = {name: self._preference(name) for name in self.cues}
+        self.travels = {name: net_travel(self.cues[name], self.reach[name]) for name in self.cues}
+        self.boxes: dict[str, Box] = {}
+        self.ways: dict[str, list[Box]] = {}
+        self.crowding = 0.0
+        """How much instances cover one another without need: shares of the smaller one, the most of three moments; and
+        how far they are from their level."""
+
+    def fill(self, *, insist: bool) -> bool:
+        """Place all; False where one finds no place and `insist` asks for one."""
+        for name in self._order():
+            if (hung := self._hung(name)) is not None:
+                self.boxes[name], self.ways[name] = hung, self._way(name, hung)
+                continue
+            candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
+            if not candidates and insist:
+                return False
+            fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
+            self.boxes[name] = min(candidates)[1] if candidates else fallback
+            way = self._way(name, self.boxes[name])
+            self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            if not self.edges[name]:
+                self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
+            self.ways[name] = way
+        return True
+
+    def _hung(self, name: str) -> Box | None:
+        """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
+        part, parent = self.hangs.get(name), self.parents[name]
+        if part is None or parent not in self.boxes:
+            return None
+        whole = self.boxes[parent]
+        return Box.around(whole.x0 + part.x * whole.width, whole.y0 + part.y * whole.height, *self.sizes[name])
+
+    def _order(self) -> list[str]:
+        """What others are placed by comes first."""
+        ordered: list[str] = []
+
+        def visit(name: str, visiting: tuple[str, ...]) -> None:
+            if name in ordered or name in visiting:
+                return
+            needed = [target for _, target in self.edges[name]] + self.passed[name]
+            needed += [phase.target for phase in self.cues[name].phases if phase.target is not None]
+            parent = self.parents[name]
+            for other in [*needed, *([parent] if parent else [])]:
+                visit(other, (*visiting, name))
+            ordered.append(name)
+
+        for name in self.cues:
+            visit(name, ())
+        return ordered
+
+    def _spread(self) -> dict[str, float]:
+        """A column for each instance that no relation places, in the order of the prompt."""
+        free = [name for name in self.cues if not self.edges[name] and self.parents[name] is None]
+        columns = {name: (index + 0.5) / len(free) for index, name in enumerate(free)}
+        return {name: columns.get(name, 0.5) for name in self.cues}
+
+    def _preference(self, name: str) -> Vector:
+        """Where the centre would be, were there nothing else."""
+        cues = self.cues[name]
+        height = self.sizes[name][1]
+        dx, dy = net_travel(cues, self.reach[name])
+        habitat = noun_of(self.names[name]).habitat
+        levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
+        x, y = self.columns[name], levels[habitat]
+        if dx:
+            x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
+        if dy:
+            y = 0.5 - dy / 2
+        goals = {phase.goal for phase in cues.phases}
+        is_passed = any(
+            phase.goal is Goal.PAST and phase.target == name for other in self.cues.values() for phase in other.phases
+        )
+        if Goal.AWAY_FROM in goals or (Goal.PAST in goals and is_passed):
+            x = 0.5 + (x - 0.5) * PARTING
+        elif is_passed:
+            x = 0.5
+        if cues.place is not None:
+            place_x, place_y = PLACES[cues.place]
+            x, y = (x if dx else place_x), (y if dy else place_y)
+        shift_x, shift_y = self._room_for_others(name)
+        jitter = (_noise(name, self.seed) - 0.5) * 0.04
+        return x + shift_x + jitter, y + shift_y
+
+    def _room_for_others(self, name: str) -> Vector:
+        """Shifted away from where another instance will be placed by it."""
+        shifts = {
+            Arrangement.LEFT_OF: (0.15, 0.0),
+            Arrangement.RIGHT_OF: (-0.15, 0.0),
+            Arrangement.ABOVE: (0.0, 0.15),
+            Arrangement.ON: (0.0, 0.15),
+            Arrangement.BELOW: (0.0, -0.25),
+        }
+        asked = {arrangement for edges in self.edges.values() for arrangement, target in edges if target == name}
+        x = sum(shifts[arrangement][0] for arrangement in sorted(asked) if arrangement in shifts)
+        y = sum(shifts[arrangement][1] for arrangement in sorted(asked) if arrangement in shifts)
+        return x, y
+
+    def _candidates(self, name: str) -> Iterator[Box]:
+        size = self.sizes[name]
+        low_x, high_x = MARGIN + size[0] / 2, 1 - MARGIN - size[0] / 2
+        low_y, high_y = MARGIN + size[1] / 2, 1 - MARGIN - size[1] / 2
+        x, y = self.preferred[name]
+        centers = [(min(max(x, low_x), high_x), min(max(y, low_y), high_y))]
+        for column in range(COLUMNS):
+            for row in range(ROWS):
+                centers.append(
+                    (
+                        low_x + (high_x - low_x) * column / (COLUMNS - 1),
+                        low_y + (high_y - low_y) * row / (ROWS - 1),
+                    )
+                )
+        for arrangement, target in self.edges[name]:
+            if target in self.boxes:
+                centers += _spots(arrangement, size, self.boxes[target])
+        parent = self.parents[name]
+        if parent is not None and parent in self.boxes:
+            whole = self.boxes[parent]
+            places = [(UNKNOWN.x, UNKNOWN.y), *PLACES.values()]
+            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in places]
+        for center in centers:
+            yield Box.around(*center, *size)
+
+    def _cost(self, name: str, box: Box) -> float | None:
+        """None where the box may not be: a relation does not hold, the way leads out of the frame, or it is there."""
+        way = self._way(name, box)
+        if not all(_is_inside(stop) for stop in way) or self._is_there(name, box):
+            return None
+        for arrangement, target in self.edges[name]:
+            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
+                return None
+        for target in self.passed[name]:
+            if target in self.ways:
+                begin, _, end = self.ways[target]
+                if not passes((way[0], begin), (way[-1], end)):
+                    return None
+        (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
+        cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
+        return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
+        """For each other that it should not cover: how much of the smaller one it does, at each of three moments."""
+        arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
+        for other, others_way in self.ways.items():
+            if other not in arranged and other != self.parents[name]:
+                yield [a.overlap(b) / min(a.area, b.area) for a, b in zip(way, others_way, strict=True)]
+
+    def _way(self, name: str, box: Box) -> list[Box]:
+        """The box at the beginning, in the middle and at the end of the clip."""
+        if self.carriers.get(name) in self.ways:
+            begin, _, end = self.ways[self.carriers[name]]
+        else:
+            begin, end = box, box.moved(*self.travels[name])
+            for goal, target in self._goals(name):
+                end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
+        dx, dy = end.center[0] - begin.center[0], end.center[1] - begin.center[1]
+        return [box, box.moved(dx / 2, dy / 2), box.moved(dx, dy)]
+
+    def _is_there(self, name: str, box: Box) -> bool:
+        """Whether it has hardly any way to go to its goal."""
+        gone = box.moved(*self.travels[name])
+        return any(
+            math.dist(gone.center, goal_center(goal, gone, target)) < LEAST_WAY for goal, target in self._goals(name)
+        )
+
+    def _goals(self, name: str) -> Iterator[tuple[Goal, Box]]:
+        """Where its movements end, and with respect to what; how far it gets away depends on the room there is."""
+        for phase in self.cues[name].phases:
+            if phase.goal is None or phase.goal is Goal.AWAY_FROM:
+                continue
+            if phase.target in self.boxes and name not in self.carriers:
+                yield phase.goal, self.boxes[phase.target]
+
+
+def _edges(reading: Reading) -> dict[str, list[Edge]]:
+    """The spatial relations of each instance to others; of two that refer to one another only the first's."""
+    edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
+    for relation in reading.graph.relations:
+        arrangement = arrangement_of(relation.phrase, relation.kind)
+        attached = is_attachment(reading.graph, relation)
+        if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
+            edges[relation.source].append((arrangement, relation.target))
+    return edges
+
+
+def _passed(reading: Reading) -> dict[str, list[str]]:
+    """What each instance passes, of those that travel."""
+    passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
+    travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
+    for relation in reading.graph.relations:
+        if arrangement_of(relation.phrase, relation.kind) is Arrangement.PAST and travels[relation.source]:
+            passed[relation.source].append(relation.target)
+    return passed
+
+
+def _leads(reading: Reading) -> dict[str, float]:
+    """How much farther on its way than others what is chased prefers to begin; less than zero for what chases it."""
+    leads: dict[str, float] = {}
+    for relation in reading.graph.relations:
+        if relation.kind is RelationKind.DYNAMIC and PURSUIT.search(relation.phrase.lower()):
+            leads |= {relation.source: -LEAD, relation.target: LEAD}
+    return leads
+
+
+def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:
+    """Centres at which a box of that size is just so arranged with respect to the target."""
+    width, height = size
+    x, y = target.center
+    level = target.y1 - height / 2
+    beside = (width + target.width) / 2 + 0.02
+    stacked = (height + target.height) / 2
+    match arrangement:
+        case Arrangement.LEFT_OF:
+            return [(x - beside, level), (x - beside, y), (x - beside - 0.08, y)]
+        case Arrangement.RIGHT_OF:
+            return [(x + beside, level), (x + beside, y), (x + beside + 0.08, y)]
+        case Arrangement.NEXT_TO:
+            return [(x + side * (beside + more), level) for side in (-1, 1) for more in (0.0, 0.08)]
+        case Arrangement.ABOVE:
+            return [(x + shift * target.width, y - stacked - 0.03) for shift in (-0.3, 0.0, 0.3)]
+        case Arrangement.ON:
+            return [(x + shift * target.width, y - stacked + 0.02) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+        case Arrangement.BELOW:
+            overlap = 0.3 * height
+            return [(x, y + stacked + 0.01), (x, y + stacked - overlap)]
+        case Arrangement.IN:
+            return [
+                (x + u * target.width, y + v * target.height) for u in (-0.25, 0.0, 0.25) for v in (-0.25, 0.0, 0.25)
+            ]
+        case Arrangement.BEHIND | Arrangement.IN_FRONT_OF:
+            nearer = 0.04 if arrangement is Arrangement.IN_FRONT_OF else -0.04
+            return [(x + side * 0.6 * beside, level + nearer) for side in (-1, 1)]
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
+            return []
+
+
+def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
+    """`arrangements.holds` with room to spare."""
+    (ax, ay), (bx, by) = a.center, b.center
+    dx, dy = ax - bx, ay - by
+    beside = 0.45 * (a.width + b.width)
+    match arrangement:
+        case Arrangement.LEFT_OF:
+            return -dx > max(CLEARANCE * abs(dy) + 0.02, beside)
+        case Arrangement.RIGHT_OF:
+            return dx > max(CLEARANCE * abs(dy) + 0.02, beside)
+        case Arrangement.ABOVE:
+            return -dy > CLEARANCE * abs(dx) + 0.02 and a.y1 <= b.y0 + 0.02
+        case Arrangement.ON:
+            return -dy > CLEARANCE * abs(dx) + 0.02 and b.y0 - 0.02 <= a.y1 <= b.y0 + 0.05
+        case Arrangement.BELOW:
+            return dy > CLEARANCE * abs(dx) + 0.02 and a.y0 >= b.y1 - 0.35 * a.height
+        case Arrangement.IN:
+            return a.overlap(b) > 0.95 * a.area
+        case Arrangement.NEXT_TO:
+            return gap(a, b) <= 0.12 and abs(dx) > beside
+        case Arrangement.BEHIND:
+            shown = a.overlap(b) < COVERED_BEHIND * a.area
+            return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK
+        case Arrangement.IN_FRONT_OF:
+            shown = a.overlap(b) < COVERED_BEHIND * b.area
+            return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
+            return True
+
+
+def _is_inside(box: Box) -> bool:
+    return box.x0 >= 0.005 and box.y0 >= 0.005 and box.x1 <= 0.995 and box.y1 <= 0.995
+
+
+def _inside(box: Box) -> Box:
+    dx = max(0.0, -box.x0) - max(0.0, box.x1 - 1)
+    dy = max(0.0, -box.y0) - max(0.0, box.y1 - 1)
+    return box.moved(dx, dy)
+
+
+def _noise(name: str, seed: int) -> float:
+    """In [0, 1): the same for the same name and seed, everywhere."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4]) / 2**32

@@ -1,0 +1,90 @@
+"""A service that cannot start says why in one line, whoever reads it: a person, or a container's log."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.servers import LOOPBACK, answers, free_ports
+from generator_service.cli.services import require_callers_to_be_known
+from generator_service.settings import BadSettings
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value", "code", "reason"),
+    [
+        ("plan-worker", "GENERATOR_REDIS_URL", f"redis://:hunter2@{LOOPBACK}:{free_ports(1)[0]}/0", 1, "not answer"),
+        ("render-worker", "GENERATOR_RENDER_BACKBONE", "sora", 2, "'sora' but expected one of: emoji-world"),
+        ("render-worker", "GENERATOR_RENDER_WEIGHTS", "no/such/folder", 1, "weights are not on this machine"),
+        ("serve", "GENERATOR_STORAGE_URL", "gs://videos", 2, "'gs://videos' but expected s3://bucket"),
+        ("serve", "GENERATOR_REDIS_URL", "http://nowhere", 2, "Redis URL must be"),
+    ],
+)
+def test_a_service_that_cannot_start_says_why(
+    command: str, variable: str, value: str, code: int, reason: str, tmp_path: Path
+) -> None:
+    environment = {"GENERATOR_STORAGE_URL": f"file://{tmp_path}"} | {variable: value}
+    ended = subprocess.run(
+        [sys.executable, "-m", "generator_service", command],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == code
+    *log, told = ended.stderr.splitlines()
+    assert reason in told
+    assert len(log) <= 1  # what it was about to do
+    assert "hunter2" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "", "api.internal", "127.0.0.1.example.org"])  # noqa: S104
+def test_beyond_loopback_the_api_listens_only_where_keys_are_required(host: str) -> None:
+    with pytest.raises(BadSettings, match="GENERATOR_REQUIRE_KEYS=true"):
+        require_callers_to_be_known(host, keys_required=False)
+    require_callers_to_be_known(host, keys_required=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
+def test_on_loopback_it_asks_for_none(host: str) -> None:
+    require_callers_to_be_known(host, keys_required=False)
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_an_api_that_would_be_open_to_a_network_does_not_start(by: str) -> None:
+    arguments, environment = (["--host", "0.0.0.0"], {}) if by == "option" else ([], {"GENERATOR_HOST": "0.0.0.0"})  # noqa: S104
+    ended = subprocess.run(
+        [sys.executable, "-m", "generator_service", "serve", *arguments],
+        env=os.environ | {"GENERATOR_STORAGE_URL": "memory://"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 2
+    (told,) = ended.stderr.splitlines()
+    assert "GENERATOR_REQUIRE_KEYS=true" in told
+
+
+def test_with_keys_required_it_listens_and_answers_strangers_with_401(
+    redis_url: str, wait_until: Callable[..., None]
+) -> None:
+    (port,) = free_ports(1)
+    environment = {
+        "GENERATOR_STORAGE_URL": "memory://",
+        "GENERATOR_REDIS_URL": redis_url,
+        "GENERATOR_HOST": "0.0.0.0",  # noqa: S104
+        "GENERATOR_PORT": str(port),
+        "GENERATOR_REQUIRE_KEYS": "true",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "generator_service", "serve"], env=os.environ | environment)
+    try:
+        wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/health"), 100)
+        assert httpx.get(f"http://{LOOPBACK}:{port}/jobs", trust_env=False).status_code == 401
+    finally:
+        process.terminate()
+        process.wait(20)

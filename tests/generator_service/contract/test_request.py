@@ -1,0 +1,167 @@
+"""What a job may ask for, and how a wish that cannot be met is answered."""
+
+import pytest
+from pydantic import ValidationError
+
+from generator_service.contract.backbones import BACKBONES, EMOJI_WORLD, FrameRule, SizeRule
+from generator_service.contract.request import MAXIMUM_SEED, JobRequest
+from shared.errors import InvalidRequest, violations_of
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import MAXIMUM_PROMPT_CHARACTERS, Phase, Plan, Track
+
+
+def still_tree(frames: int) -> Plan:
+    tree = Instance(id="tree", name="tree", description="a tree", label=MotionLabel.MOTIONLESS)
+    phase = Phase(label=MotionLabel.MOTIONLESS, start=0, end=frames - 1)
+    return Plan.model_validate(
+        {
+            "prompt": "a tree",
+            "graph": MotionGraph(instances=(tree,)),
+            "background": "a meadow",
+            "tracks": (Track(instance="tree", phases=(phase,), boxes=((0.1, 0.2, 0.4, 0.8),) * frames),),
+            "depth_order": ("tree",),
+        }
+    )
+
+
+def refused_fields(request: JobRequest) -> set[str]:
+    with pytest.raises(InvalidRequest) as refusal:
+        request.settings()
+    return {violation.field for violation in refusal.value.violations}
+
+
+def test_holes_are_filled_with_the_backbones_defaults() -> None:
+    settings = JobRequest(prompt="a tree", seed=7).settings()
+    assert settings.model_dump() == {
+        "backbone": "emoji-world",
+        "seed": 7,
+        **EMOJI_WORLD.defaults.model_dump(),
+        "guidance": EMOJI_WORLD.guidance.model_dump(),
+    }
+
+
+def test_guidance_is_the_backbones_own_but_for_what_is_given() -> None:
+    given = JobRequest.model_validate({"prompt": "a tree", "guidance": {"strength": 0.7, "branches": ["gig"]}})
+    expected = EMOJI_WORLD.guidance.model_copy(update={"strength": 0.7, "branches": ("gig",)})
+    assert given.settings().guidance == expected
+    assert JobRequest(prompt="a tree", guidance={}).settings().guidance == EMOJI_WORLD.guidance
+    again = JobRequest.model_validate_json(given.model_dump_json(exclude_unset=True))  # as the client sends it
+    assert again.settings().guidance == expected
+
+
+def test_guidance_can_be_off() -> None:
+    off = JobRequest.model_validate({"prompt": "a tree", "guidance": "off"}).settings().guidance
+    assert off.is_off
+    assert not EMOJI_WORLD.guidance.is_off
+    assert off.model_copy(update={"regional": True, "regional_steps": 0.2}).is_off is False
+    assert off.model_copy(update={"strength": 0.1, "branches": ()}).is_off
+
+
+@pytest.mark.parametrize(
+    ("guidance", "field"),
+    [
+        ({"strength": -0.1}, "guidance.strength"),
+        ({"strength": 6}, "guidance.strength"),
+        ({"branches": ["rcg", "rcg"]}, "guidance.branches"),
+        ({"branches": ["abc"]}, "guidance.branches.0"),
+        ({"steps": 1.5}, "guidance.steps"),
+        ({"stepps": 0.5}, "guidance.stepps"),
+        ({"strength": "0.3"}, "guidance.strength"),
+        ({"layers": [True]}, "guidance.layers.0"),
+        ({"regional": 1}, "guidance.regional"),
+        ("on", "guidance"),
+        (3, "guidance"),
+    ],
+)
+def test_bad_guidance_is_refused_by_its_field(guidance: object, field: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        JobRequest.model_validate({"prompt": "a tree", "guidance": guidance})
+    assert [violation.field for violation in violations_of(refusal.value)] == [field]
+
+
+@pytest.mark.parametrize("field", ["seed", "steps", "frames", "width", "height", "fps", "guidance_scale"])
+@pytest.mark.parametrize("value", ["8", True])
+def test_a_number_is_a_number(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        JobRequest.model_validate({"prompt": "a tree", field: value})
+    assert [violation.field for violation in violations_of(refusal.value)] == [field]
+
+
+def test_layers_that_the_network_lacks_are_named() -> None:
+    request = JobRequest.model_validate({"prompt": "a tree", "guidance": {"layers": [0, 6], "feature_layer": 7}})
+    assert refused_fields(request) == {"guidance.layers", "guidance.feature_layer"}
+    with pytest.raises(InvalidRequest, match="emoji-world has layers 0 to 5, not 6"):
+        request.settings()
+
+
+def test_a_missing_seed_is_drawn_and_kept() -> None:
+    seeds = {JobRequest(prompt="a tree").settings().seed for _ in range(8)}
+    assert len(seeds) > 1
+    assert all(0 <= seed <= MAXIMUM_SEED for seed in seeds)
+
+
+def test_every_field_that_the_backbone_cannot_do_is_named_with_its_limit() -> None:
+    request = JobRequest(prompt="a tree", frames=10, width=65, height=40, steps=201)
+    assert refused_fields(request) == {"frames", "width", "height", "steps"}
+    with pytest.raises(InvalidRequest, match="emoji-world can do 9, not 10"):
+        request.settings()
+
+
+def test_an_unknown_backbone_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="'sora' is not known; known: emoji-world, cogvideox-2b"):
+        JobRequest(prompt="a tree", backbone="sora").settings()
+
+
+@pytest.mark.parametrize("both", [{}, {"prompt": "a tree", "plan": still_tree(9)}])
+def test_exactly_one_of_prompt_and_plan_is_given(both: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="either a prompt or a plan"):
+        JobRequest.model_validate(both)
+
+
+def test_a_plan_brings_its_prompt_and_its_frame_count() -> None:
+    request = JobRequest(plan=still_tree(17), backbone="cogvideox-2b")
+    assert request.text == "a tree"
+    assert request.settings().frames == 17
+
+
+def test_a_plan_of_another_length_than_the_video_is_refused() -> None:
+    assert refused_fields(JobRequest(plan=still_tree(17), backbone="cogvideox-2b", frames=25)) == {"plan.tracks"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", "   "),
+        ("prompt", "x" * (MAXIMUM_PROMPT_CHARACTERS + 1)),
+        ("seed", -1),
+        ("seed", MAXIMUM_SEED + 1),
+        ("steps", 0),
+        ("fps", 61),
+        ("guidance_scale", 0.5),
+        ("guidance_scale", float("nan")),
+        ("metadata", {"key": "x" * 501}),
+        ("metadata", {str(number): "" for number in range(17)}),
+        ("planner", "gpt"),
+        ("colour", "red"),
+    ],
+)
+def test_values_beyond_their_limits_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        JobRequest.model_validate({"prompt": "a tree", field: value})
+    assert refusal.value.errors()[0]["loc"][0] == field
+
+
+def test_every_backbone_can_do_its_own_defaults() -> None:
+    for name in BACKBONES:
+        JobRequest(prompt="a tree", backbone=name).settings()
+
+
+def test_frame_rule_counts_from_its_minimum() -> None:
+    rule = FrameRule(minimum=9, maximum=25, step=8)
+    assert [frames for frames in range(40) if rule.allows(frames)] == [9, 17, 25]
+
+
+def test_size_rule_allows_multiples_within_its_bounds() -> None:
+    rule = SizeRule(minimum=32, maximum=64, step=16)
+    assert [size for size in range(100) if rule.allows(size)] == [32, 48, 64]

@@ -1,0 +1,40 @@
+"""What a graph leaves out, against hand-made graphs."""
+
+import pytest
+
+from planner_service.language_model.completeness import missing, said
+from shared.motion_graph import Instance, MotionLabel
+
+
+def named(*names: str) -> list[Instance]:
+    return [
+        Instance(id=f"i{number}", name=name, description=name, label=MotionLabel.RIGID)
+        for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "lost"),
+    [
+        (["red car", "tree"], ["car", "tree"], []),
+        (["car"], ["red car", "tree"], ["tree"]),
+        (["dog"], ["dog", "dog", "dog"], ["dog", "dog"]),
+        (["dogs"], ["dog"], []),
+        (["truck"], ["bird in a tree"], ["bird in a tree"]),
+        (["car"], ["quux"], []),  # a noun the table does not have may be no thing
+    ],
+)
+def test_instances_without_a_counterpart(seen, expected, lost):
+    assert [instance.name for instance in missing(named(*seen), named(*expected))] == lost
+
+
+def test_an_id_counts_as_a_name():
+    (cyclist,) = named("cyclist in yellow")
+    man = cyclist.model_copy(update={"id": "man_2"})
+    assert missing([man], named("man")) == ()
+
+
+def test_one_message_for_each_noun():
+    dogs, cat = said(named("big dog", "small dog", "cat"))
+    assert dogs.startswith("the prompt speaks of 'dog', of which 2 more")
+    assert cat.startswith("the prompt speaks of 'cat', of which 1 more")
