@@ -74,8 +74,8 @@ def unpack(data: bytes, about: dict[str, Any], first: StepState) -> StepState:
         latents, memory, generator = tensors["latents"], tensors.get("memory"), tensors["generator"]
         if facts != about:
             raise ValueError(f"Got a checkpoint of {facts} but expected one of {about}")
-        if not (type(step) is int and 0 < step < first.steps):
-            raise ValueError(f"Got step {step!r} but expected one between 0 and {first.steps}")
+        if not (type(step) is int and 0 < step <= first.steps):
+            raise ValueError(f"Got step {step!r} but expected 1 to {first.steps}")
         if latents.dtype != first.latents.dtype:
             raise ValueError(f"Got latents in {latents.dtype} but expected {first.latents.dtype}")
         for tensor in (latents, memory):

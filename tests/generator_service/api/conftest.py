@@ -20,8 +20,8 @@ from deploy.servers import LOOPBACK, RedisServer
 from generator_service.api.app import create_app
 from generator_service.api.parts import Parts
 from generator_service.contract.report import Diagnostics
-from generator_service.jobs.workers import WorkerInfo
 from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.workers import WorkerInfo
 from generator_service.settings import Settings, StorageSettings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem

@@ -10,8 +10,8 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.cli.overview import lines
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
-from generator_service.jobs.workers import WorkerInfo
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerInfo
 from shared.errors import PlannerUnavailable
 
 

@@ -12,12 +12,12 @@ from threading import Barrier
 
 import httpx
 import pytest
+from generator_service.jobs.idempotency import Idempotency
 
 from deploy.servers import LOOPBACK, answers, free_ports
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
 from generator_service.contract.request import JobRequest
-from generator_service.jobs.idempotency import Idempotency
 from shared.errors import KeyReused, QueueFull, Unavailable
 
 CAT, DOG = {"prompt": "a yellow cat", "seed": 7}, {"prompt": "a brown dog"}

@@ -10,11 +10,11 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from generator_service.contract.job import JobStatus
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
-from generator_service.contract.job import JobStatus
 from generator_service.jobs.store import JobStore
 from shared.errors import Conflict, NotFound, Unreadable
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from generator_service.jobs.cleanup import Cleanup
 from generator_service.contract.report import Diagnostics
+from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from shared.errors import RenderingFailed, StorageUnavailable

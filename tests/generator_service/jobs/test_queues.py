@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from generator_service.contract.request import Priority
 from generator_service.jobs import queues
 from generator_service.jobs.queues import PLAN_QUEUE, REMEMBERED
 from generator_service.jobs.record import JobRecord
-from generator_service.contract.request import Priority
 
 
 class Order:

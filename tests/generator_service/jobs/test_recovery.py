@@ -9,11 +9,11 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs import recovery as recovery_module
 from generator_service.jobs.queues import PLAN_QUEUE, render_queue
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.recovery import Recovery
-from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry

@@ -11,11 +11,10 @@ import pytest
 import redis
 from redis.connection import Connection
 
-from generator_service.jobs.queues import queue_of
+from generator_service.contract.job import JobStatus, Missing, Stage
 from generator_service.contract.report import Diagnostics
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.record import JobRecord, Results
-from generator_service.contract.job import Missing
-from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from shared.errors import (
     Conflict,

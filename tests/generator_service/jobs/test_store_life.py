@@ -13,18 +13,18 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.report import Diagnostics
+from generator_service.contract.request import Priority
 from generator_service.jobs import recovery as recovery_module
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.queues import PLAN_QUEUE, queue_of, render_queue
-from generator_service.contract.report import Diagnostics
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.states import MOVES
-from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import BEATS_TO_EXPIRY, WorkerInfo, WorkerRegistry
-from generator_service.contract.request import Priority
 from generator_service.settings import StorageSettings
 from generator_service.storage import JobKeys, ObjectStore
 from shared.errors import Conflict, NotFound, RenderingFailed

@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from redis.asyncio.connection import Connection
 
 from deploy.servers import free_ports
+from generator_service.contract.job import Stage
+from generator_service.contract.request import JobRequest
 from generator_service.jobs.connection import connect_async
 from generator_service.jobs.record import JobRecord
-from generator_service.contract.job import Stage
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.submission import (
     KEPT_SECONDS,
@@ -25,7 +26,6 @@ from generator_service.jobs.submission import (
     Submissions,
     fingerprint,
 )
-from generator_service.contract.request import JobRequest
 from shared.errors import Conflict, KeyReused, QueueFull, TooFast, TooManyUnfinished, Unavailable
 from shared.plan import Plan
 

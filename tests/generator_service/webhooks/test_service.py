@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 from generator_service.api.app import create_app
 from generator_service.contract.answers import Deliveries
 from generator_service.contract.job import JobView
-from generator_service.jobs.workers import WorkerRegistry
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings, StorageSettings, WebhookSettings
 
 ENVIRONMENT = {
