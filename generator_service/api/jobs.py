@@ -185,12 +185,14 @@ async def submitted(
     parts: Parts, record: JobRecord, request: JobRequest, key: IdempotencyKey | None
 ) -> Created | MadeBefore:
     """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
-    if request.webhook is not None:  # within the limits alone: it may look up a name, which may take seconds
-        answer = await parts.submissions.submit(record, request.plan, key, dry=True)
-        if isinstance(answer, MadeBefore):
-            return answer
-        await run_sync(parts.webhooks.accept, request.webhook, record.owner)
-    return await parts.submissions.submit(record, request.plan, key)
+    if request.webhook is None:
+        return await parts.submissions.submit(record, request.plan, key)
+    admitted = await parts.submissions.admit(record, key)
+    if isinstance(admitted, MadeBefore):
+        return admitted
+    # Within the limits alone: it may look up a name, which may take seconds.
+    await run_sync(parts.webhooks.accept, request.webhook, record.owner)
+    return await parts.submissions.submit(record, request.plan, key, admitted)
 
 
 async def made_before(parts: Parts, job_id: str) -> Look:

@@ -41,7 +41,7 @@ SUBMIT: Final = (
     + """
 local its, plan = cjson.decode(ARGV[1]), ARGV[2]
 local job, plan_key, owners, waiting, turns = unpack(KEYS, 1, 5)
-local idempotency, rate, full = KEYS[its.idempotency], KEYS[its.rate], nil
+local idempotency, rate = KEYS[its.idempotency], KEYS[its.rate]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 
@@ -67,14 +67,16 @@ if rate then
   local count = 0
   for _, unfinished in ipairs(its.unfinished_keys) do count = count + redis.call('ZCARD', KEYS[unfinished]) end
   if count >= its.unfinished then return {'unfinished', count, pace(KEYS[its.queues[#its.queues].taken])} end
-  local each = 1000 / its.per_second
-  full = math.max(now, tonumber(redis.call('GET', rate) or 0)) + each
-  its.left = math.floor((its.burst * each - (full - now)) / each + 1e-6)
-  if its.left < 0 then return {'rate', math.ceil(full - now - its.burst * each)} end
+  if not its.left then
+    local each = 1000 / its.per_second
+    local full = math.max(now, tonumber(redis.call('GET', rate) or 0)) + each
+    its.left = math.floor((its.burst * each - (full - now)) / each + 1e-6)
+    if its.left < 0 then return {'rate', math.ceil(full - now - its.burst * each)} end
+    redis.call('SET', rate, string.format('%.3f', full), 'PX', math.ceil(full - now))
+  end
 end
-if its.dry then return {'admitted'} end
+if its.admit then return {'admitted', its.left} end
 
-if full then redis.call('SET', rate, string.format('%.3f', full), 'PX', math.ceil(full - now)) end
 if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', its.fingerprint, 'job', its.id)
   redis.call('EXPIRE', idempotency, its.kept)
@@ -141,25 +143,41 @@ class Submissions:
         self._submit = client.register_script(SUBMIT)
         self._limits = limits
 
-    async def submit(
-        self, record: JobRecord, plan: Plan | None, key: IdempotencyKey | None = None, *, dry: bool = False
-    ) -> Created | MadeBefore:
-        """Raises QueueFull, TooManyUnfinished and TooFast, which say after how many seconds another try makes sense;
-        KeyReused where the key belongs to another request.
-
-        dry: only to know whether it would be refused; nothing changes.
+    async def admit(self, record: JobRecord, key: IdempotencyKey | None = None) -> Quota | MadeBefore:
+        """Whether the job would be taken, for those who have more to find out before they submit it: it counts for the
+        owner's rate from now on.  Raises what `submit` raises.
         """
-        keys, arguments = submission(record, plan, key, self._limits, dry=dry)
-        with redis_errors_as_unavailable():
-            verdict, *facts = await self._submit(keys=keys, args=arguments)
+        keys, arguments = submission(record, None, key, self._limits, admit=True)
+        verdict, facts = await self._run(keys, arguments)
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
-            case "created" | "admitted", _:
-                position, left = (*facts, None, None)[:2]
-                limits = self._limits
-                return Created(position, Quota(limits.burst, math.ceil(limits.burst / limits.rate), left))
+            case "admitted", [int(left)]:
+                return self._quota(left)
         raise self._refusal(record, verdict, facts)
+
+    async def submit(
+        self, record: JobRecord, plan: Plan | None, key: IdempotencyKey | None = None, admitted: Quota | None = None
+    ) -> Created | MadeBefore:
+        """Raises QueueFull, TooManyUnfinished and TooFast, which say after how many seconds another try makes sense;
+        KeyReused where the key belongs to another request.
+        """
+        keys, arguments = submission(record, plan, key, self._limits, left=None if admitted is None else admitted.left)
+        verdict, facts = await self._run(keys, arguments)
+        match verdict, facts:
+            case "made", [str(job_id)]:
+                return MadeBefore(job_id)
+            case "created", [position, *left]:
+                return Created(position, self._quota(left[0] if left else None))
+        raise self._refusal(record, verdict, facts)
+
+    async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
+        with redis_errors_as_unavailable():
+            verdict, *facts = await self._submit(keys=keys, args=arguments)
+        return verdict, facts
+
+    def _quota(self, left: int | None) -> Quota:
+        return Quota(self._limits.burst, math.ceil(self._limits.burst / self._limits.rate), left)
 
     def _refusal(self, record: JobRecord, verdict: str, facts: list[Any]) -> ServiceError:
         limits = self._limits
@@ -187,9 +205,10 @@ def submission(
     key: IdempotencyKey | None = None,
     limits: Limits | None = None,
     *,
-    dry: bool = False,
+    admit: bool = False,
+    left: int | None = None,
 ) -> tuple[list[str], list[str]]:
-    """The keys and arguments of `SUBMIT`."""
+    """The keys and arguments of `SUBMIT`.  admit: and no more.  left: of the owner's quota, where it was admitted."""
     queue, status, owner = queue_of(record), record.status, record.owner
     keys = [job_key(record.id), plan_key(record.id), OWNERS, waiting_key(queue), turns_key(queue)]
     keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
@@ -204,11 +223,12 @@ def submission(
         "owner": owner,
         "created_at": fields["created_at"],
         "score": str(score(record.created_at)),
-        "dry": dry,
+        "admit": admit,
         "idempotency": 0,
         "kept": KEPT_SECONDS,
         "rate": 0,
         **lines(record),
+        **({} if left is None else {"left": left}),
     }
     if key is not None:
         hashed = hashlib.sha256(key.text.encode()).hexdigest()

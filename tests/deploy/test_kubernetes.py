@@ -380,15 +380,6 @@ def test_valkey_runs_the_script_and_the_users_of_compose(manifests: list[Manifes
     assert set(pings) == {theirs["healthcheck"]["test"][-1].replace("$$", "$")}
 
 
-def test_finished_videos_outlive_the_container(manifests: list[Manifest]) -> None:
-    pod = named(manifests, "Deployment", "render-worker")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    spool = settings_of(container, manifests)["GENERATOR_RENDER_SPOOL"]
-    (name,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == spool)
-    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == name)
-    assert "medium" not in volume["emptyDir"]
-
-
 def test_keda_asks_for_numbers_that_the_api_answers(every_overlay: dict[str, list[Manifest]]) -> None:
     manifests = every_overlay["autoscaled"]
     backbone = next(its["data"] for its in manifests if its["metadata"]["name"].startswith("generator-settings"))

@@ -1,8 +1,9 @@
 """Who is let in, and which job a key makes, in the real Valkey, whose clock it goes by."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 import redis
@@ -32,6 +33,8 @@ from shared.plan import Plan
 MakeRecord = Callable[..., JobRecord]
 Start = Callable[..., JobRecord]
 
+T = TypeVar("T")
+
 SLOW = 0.001
 """Jobs a second: no test takes so long that one more is let in."""
 CAT, DOG = IdempotencyKey("k", "cat"), IdempotencyKey("k", "dog")
@@ -42,26 +45,29 @@ class Gate:
     url: str
     limits: Limits
 
-    def submit(
-        self, record: JobRecord, plan: Plan | None = None, key: IdempotencyKey | None = None, *, dry: bool = False
-    ) -> Created | MadeBefore:
-        (answer,) = self.submit_at_once([record], plan, key, dry=dry)
-        return answer
+    def _run(self, call: Callable[[Submissions], Awaitable[T]]) -> T:
+        async def run() -> T:
+            async with connect_async(SecretStr(self.url)) as client:
+                return await call(Submissions(client, self.limits))
 
-    def submit_at_once(
+        return asyncio.run(run())
+
+    def submit(
         self,
-        records: list[JobRecord],
+        record: JobRecord,
         plan: Plan | None = None,
         key: IdempotencyKey | None = None,
-        *,
-        dry: bool = False,
-    ) -> list[Created | MadeBefore]:
-        async def answers() -> list[Created | MadeBefore]:
-            async with connect_async(SecretStr(self.url)) as client:
-                submissions = Submissions(client, self.limits)
-                return await asyncio.gather(*(submissions.submit(record, plan, key, dry=dry) for record in records))
+        admitted: Quota | None = None,
+    ) -> Created | MadeBefore:
+        return self._run(lambda submissions: submissions.submit(record, plan, key, admitted))
 
-        return asyncio.run(answers())
+    def submit_at_once(self, records: list[JobRecord], key: IdempotencyKey | None = None) -> list[Created | MadeBefore]:
+        return self._run(
+            lambda submissions: asyncio.gather(*(submissions.submit(record, None, key) for record in records))
+        )
+
+    def admit(self, record: JobRecord, key: IdempotencyKey | None = None) -> Quota | MadeBefore:
+        return self._run(lambda submissions: submissions.admit(record, key))
 
 
 MakeGate = Callable[..., Gate]
@@ -204,18 +210,27 @@ def test_an_owner_may_burst_and_then_goes_by_the_rate(gate: MakeGate, make_recor
     assert left(slow.submit(make_record(owner="bob"))) == 2
 
 
-def test_what_is_refused_or_dry_changes_nothing(
-    gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis
-) -> None:
+def test_what_is_refused_changes_nothing(gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis) -> None:
     slow = gate(rate=SLOW, burst=1)
-    slow.submit(make_record(), key=CAT, dry=True)
-    assert text_client.keys("*") == []
     slow.submit(make_record())
     before = {key: text_client.dump(key) for key in text_client.keys("*")}
-    for dry in (False, True):
+    for refused in (slow.submit, slow.admit):
         with pytest.raises(TooFast):
-            slow.submit(make_record(), key=CAT, dry=dry)
+            refused(make_record(), key=CAT)
     assert {key: text_client.dump(key) for key in text_client.keys("*")} == before
+
+
+def test_who_is_admitted_first_counts_once_and_leaves_nothing_but_that(
+    gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis
+) -> None:
+    slow = gate(rate=SLOW, burst=2)
+    admitted = slow.admit(make_record(), CAT)
+    assert isinstance(admitted, Quota)
+    assert (admitted.left, text_client.keys("*")) == (1, ["rate:anyone"])
+    assert left(slow.submit(make_record(), None, CAT, admitted)) == 1
+    assert left(slow.submit(make_record())) == 0
+    with pytest.raises(QueueFull):
+        gate(queued=2).submit(make_record(), None, None, admitted)
 
 
 def test_time_gives_the_burst_back(gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis) -> None:
@@ -238,8 +253,8 @@ def test_the_first_makes_the_job_and_the_others_get_it(
 ) -> None:
     first = make_record()
     assert place(gate(burst=1, rate=SLOW).submit(first, key=CAT)) == 0
-    for dry in (False, True):  # whatever the limits
-        assert gate(burst=1, rate=SLOW).submit(make_record(), key=CAT, dry=dry) == MadeBefore(first.id)
+    for ask in (gate(burst=1, rate=SLOW).submit, gate(burst=1, rate=SLOW).admit):  # whatever the limits
+        assert ask(make_record(), key=CAT) == MadeBefore(first.id)
     assert [record.id for record in store.list(limit=9).jobs] == [first.id]
 
 
