@@ -2,12 +2,12 @@
 
     (accepted) ─▶ queued ──start──▶ running ──succeed──▶ succeeded
                   │ ▲                │ │ │
-                  │ ├──hand over─────┤ │ └───fail──────▶ failed
-                  │ ├──release───────┤ │                  ▲
-                  │ ├──retry later───┤ │                  │
-                  │ └──reclaim───────┘ └─cancel─▶ canceling
-                  │                                       │
-                  └──cancel────────────────────▶ canceled ◀
+                  │ ├──hand over─────┤ │ └───fail, reclaim──▶ failed
+                  │ ├──release───────┤ │                        ▲
+                  │ ├──retry later───┤ └──cancel──▶ canceling ──┘ fail
+                  │ └──reclaim───────┘                  │
+                  │                                     │ confirm cancel, reclaim
+                  └──cancel──▶ canceled ◀───────────────┘
 
 `queued` and `running` alternate: a job is queued for planning, runs (stage: planning), is handed over to the queue of
 renders, runs again (sampling, decoding, storing).  A job whose client gave a plan starts in the queue of renders.
