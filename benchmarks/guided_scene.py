@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
 from generator_service.contract.guidance import Form, GuidanceParameters
-from generator_service.guidance.attention import guided_attention, plan_attention
+from generator_service.guidance.attention import group_rows, guided_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import NO_ANCHOR
 from generator_service.guidance.grid import Grid
@@ -126,11 +126,11 @@ class Case:
         if kind == "FlexAttention":
             return self._flex(form)
         if kind == "guided":
-            plan = plan_attention(self.field, BETA, text=self.size.text, form=form, device=self.device)
-            return partial(guided_attention, plan=plan)
+            groups = group_rows(self.field, BETA, text=self.size.text, form=form, device=self.device)
+            return partial(guided_attention, groups=groups)
         regions = Regions.of(self.inside, self.wholes, self.size.text, self.device)
-        plan = regions.plan(self.field, BETA, form)
-        return partial(regional_attention, regions=regions, plan=plan, base_ratio=PARAMETERS.base_ratio)
+        groups = regions.group_rows(self.field, BETA, form)
+        return partial(regional_attention, regions=regions, groups=groups, base_ratio=PARAMETERS.base_ratio)
 
     def _naive(self, form: str) -> Method:
         """With G at hand."""

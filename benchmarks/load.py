@@ -3,15 +3,18 @@
     python benchmarks/load.py                       Valkey and the API alone, so that every job keeps waiting
     python benchmarks/load.py --with-workers        the whole local stack, which plans and renders meanwhile
 
-Requests are sent at a fixed rate by h2load (Debian's nghttp2-client, Homebrew's nghttp2), over connections that stay
-open and begin one after the other, so that they come evenly spread.  A time is measured from the first byte sent to
-the last one received.  Keys are required, and every request gives one.
+First the API's answers are compared with the bare ones of `bare_routes.py`, by the time of a core that each takes.
+
+Then requests are sent at a fixed rate by h2load (Debian's nghttp2-client, Homebrew's nghttp2), over connections that
+stay open and begin one after the other, so that they come evenly spread.  A time is measured from the first byte sent
+to the last one received.  Keys are required, and every request gives one.
 """
 
 import argparse
 import json
 import math
 import os
+import re
 import selectors
 import shutil
 import socket
@@ -20,10 +23,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import httpx
@@ -42,6 +47,14 @@ CONNECTIONS: Final = {"POST": 40, "GET": 100}
 FILLING: Final = 300
 """Jobs a second, before the measurement."""
 PAGE: Final = 100
+ROUNDS: Final = 3
+"""The comparison is a median of so many, of all servers by turns."""
+COMPARED_CONNECTIONS: Final = 16
+BARE: Final = {
+    "bare FastAPI on h11": ("fastapi", "h11"),
+    "bare FastAPI": ("fastapi", "httptools"),
+    "bare Starlette": ("starlette", "httptools"),
+}
 START_SECONDS: Final = 120.0
 BODY: Final = {"prompt": "a red car drives to the right while a tree stands still", "planner": "parser"}
 UNLIMITED: Final = {
@@ -61,16 +74,12 @@ class Service:
     api: int
     """The process ids."""
     valkey: int
+    bare: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The servers to compare with: address and process id."""
 
     @property
     def authorization(self) -> str:
         return f"Bearer {self.key}"
-
-    def api_seconds(self) -> float:
-        """Of a core, so far."""
-        api = psutil.Process(self.api)
-        times = [process.cpu_times() for process in (api, *api.children(recursive=True))]
-        return sum(each.user + each.system for each in times)
 
     def memory(self) -> dict[str, float]:
         """Resident, in MiB; the API with all its processes."""
@@ -79,9 +88,16 @@ class Service:
         return {"API": sum(resident) / 2**20, "Valkey": psutil.Process(self.valkey).memory_info().rss / 2**20}
 
 
+def core_seconds(process_id: int) -> float:
+    """Of a process and its children, so far."""
+    parent = psutil.Process(process_id)
+    times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[Service]:
-    api_port, redis_port = free_ports(2)
+    api_port, redis_port, *bare_ports = free_ports(2 + len(BARE))
     url = f"http://{LOOPBACK}:{api_port}"
     environment = {
         "GENERATOR_PORT": str(api_port),
@@ -90,8 +106,21 @@ def alone(folder: Path) -> Iterator[Service]:
     }
     command = [sys.executable, "-m", "generator_service", "serve"]
     api = Part(GENERATOR_API, command, lambda: answers(f"{url}/health"), environment, start_seconds=START_SECONDS)
-    with started([valkey(folder / "valkey", redis_port), api], folder / "logs") as stack:
-        yield Service(url, new_key(redis_url(redis_port)), stack.pid(GENERATOR_API), stack.pid(VALKEY))
+    urls = {name: f"http://{LOOPBACK}:{port}" for name, port in zip(BARE, bare_ports, strict=True)}
+    script = str(Path(__file__).with_name("bare_routes.py"))
+    bare = [
+        Part(
+            name,
+            [sys.executable, script, *kind, urls[name].rpartition(":")[2], redis_url(redis_port)],
+            partial(answers, f"{urls[name]}/health"),
+            start_seconds=START_SECONDS,
+        )
+        for name, kind in BARE.items()
+    ]
+    with started([valkey(folder / "valkey", redis_port), api, *bare], folder / "logs") as stack:
+        addresses = {name: (urls[name], stack.pid(name)) for name in BARE}
+        key = new_key(redis_url(redis_port))
+        yield Service(url, key, stack.pid(GENERATOR_API), stack.pid(VALKEY), addresses)
 
 
 @contextmanager
@@ -194,19 +223,60 @@ def known_jobs(service: Service, count: int) -> list[str]:
     return jobs[:count]
 
 
-def measure(service: Service, folder: Path, queued: int, streams: int, posts: int, gets: int, seconds: int) -> None:
+def compare(service: Service, folder: Path, jobs: Sequence[str], requests: int) -> None:
+    """What a request costs the server's core, beside the same of the bare routes."""
+    servers = {"the API": (service.url, service.api), **service.bare}
+    used: dict[tuple[str, str], list[float]] = {}
+    for _ in range(ROUNDS):
+        for method in ("GET", "POST"):
+            for name, (url, process_id) in servers.items():
+                urls = [f"{url}/jobs/{job}" for job in jobs] if method == "GET" else [f"{url}/jobs"]
+                before = core_seconds(process_id)
+                errors = send(folder, service, urls, requests, None if method == "GET" else BODY)
+                if errors:
+                    raise RuntimeError(f"{errors} requests to {name} failed")
+                used.setdefault((method, name), []).append((core_seconds(process_id) - before) / requests * 1000)
+    say(table_row("core time of a request", *servers, *(f"the API / {name}" for name in service.bare)))
+    say(table_row(*["---"] * (1 + len(servers) + len(service.bare))))
+    for method in ("GET", "POST"):
+        each = {name: median(used[method, name]) for name in servers}
+        own = each["the API"]
+        ratios = (f"{own / each[name]:.2f} ×" for name in service.bare)
+        say(table_row(method, *(f"{milliseconds:.2f} ms" for milliseconds in each.values()), *ratios))
+    say("")
+
+
+def send(folder: Path, service: Service, urls: Sequence[str], requests: int, body: object = None) -> int:
+    """As fast as they are answered; how many were answered with an error."""
+    inputs, data = folder / "compare.urls", folder / "compare.json"
+    inputs.write_text("\n".join(urls))
+    data.write_text(json.dumps(body))
+    command = [
+        "h2load", "--h1", f"--clients={COMPARED_CONNECTIONS}", f"--requests={requests}", f"--input-file={inputs}",
+        "--max-concurrent-streams=1", f"--header=authorization: {service.authorization}",
+    ]  # fmt: skip
+    if body is not None:
+        command += [f"--data={data}", "--header=content-type: application/json"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  (our own)
+    return requests - int(re.findall(r"status codes: (\d+) 2xx", told)[0])
+
+
+def measure(service: Service, folder: Path, given: argparse.Namespace) -> None:
+    queued, streams, posts, gets, seconds = given.queued, given.streams, given.posts, given.gets, given.seconds
     before = service.memory()
     fill = load(folder, "fill", service, [f"{service.url}/jobs"], min(queued, FILLING), queued, BODY)
     fill.row()
     filled = service.memory()
     jobs = known_jobs(service, queued)
+    if service.bare:
+        compare(service, folder, jobs, given.compared)
     urls = [f"{service.url}/jobs/{job}" for job in jobs]
     busy = os.getloadavg()[0]
     say(f"{len(jobs)} jobs, {streams} event streams, {seconds} s on {os.cpu_count()} cores; load average {busy:.1f}\n")
     say(table_row("request", "rate", "p50", "p99", "longest", "errors"))
     say(table_row(*["---"] * 6))
     with followers(service, jobs[:: max(1, len(jobs) // streams)][:streams]) as received:
-        begin, used = time.monotonic(), service.api_seconds()
+        begin, used = time.monotonic(), core_seconds(service.api)
         loads = [load(folder, "get", service, urls, gets, gets * seconds)]
         if posts:
             loads.append(load(folder, "post", service, [f"{service.url}/jobs"], posts, posts * seconds, BODY))
@@ -214,7 +284,7 @@ def measure(service: Service, folder: Path, queued: int, streams: int, posts: in
             say(one.row())
         if not received[0]:
             raise RuntimeError("the event streams are silent")
-        used, took = service.api_seconds() - used, time.monotonic() - begin
+        used, took = core_seconds(service.api) - used, time.monotonic() - begin
     each = used / ((gets + posts) * seconds)
     say(f"\nThe API used {used / took:.2f} cores, {each * 1000:.2f} ms for each request.")
     after = service.memory()
@@ -240,6 +310,7 @@ def main() -> None:
     parser.add_argument("--posts", type=int, default=200, help="a second")
     parser.add_argument("--gets", type=int, default=1000, help="a second")
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--compared", type=int, default=3000, help="requests of each kind to each server, three times")
     parser.add_argument("--processes", type=int, default=2, help="of the API")
     parser.add_argument("--with-workers", action="store_true", help="plan and render meanwhile")
     given = parser.parse_args()
@@ -250,7 +321,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (whole if given.with_workers else alone)(folder) as service:
-            measure(service, folder, given.queued, given.streams, given.posts, given.gets, given.seconds)
+            measure(service, folder, given)
 
 
 if __name__ == "__main__":

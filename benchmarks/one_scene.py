@@ -1,4 +1,4 @@
-"""A language model for faults and outages: an OpenAI-compatible server that knows one scene, whatever it is asked.
+"""A language model for faults and outages: an OpenAI-compatible server that knows one scene, and that it is ready.
 
 python -m benchmarks.one_scene PORT [SECONDS]     it thinks so long about each answer
 """
@@ -39,6 +39,7 @@ MOVEMENTS: Final = {
         {"why": "it stands", "cues": {"instance": "tree", "place": "right", "phases": [{"label": "motionless"}]}},
     ],
 }
+READY: Final = {"state": "ready"}
 
 
 class OneScene(BaseHTTPRequestHandler):
@@ -50,7 +51,7 @@ class OneScene(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         time.sleep(self.seconds)
-        content = MOVEMENTS if "movements" in json.dumps(asked.get("response_format")) else SCENE
+        content = {"ready": READY, "movements": MOVEMENTS}.get(asked["response_format"]["json_schema"]["name"], SCENE)
         message = {"role": "assistant", "content": json.dumps(content)}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
         self._answer({"object": "chat.completion", "choices": choices})

@@ -1,4 +1,4 @@
-"""Six plain scenes, told apart by colour and horizon."""
+"""Plain scenes, told apart by colour and horizon."""
 
 from functools import cache
 
@@ -30,6 +30,12 @@ def background_image(spec: WorldSpec, background: Background) -> Tensor:
             below[:] = _gradient(len(below), spec.width, (40, 105, 175), (20, 70, 140))
         case "sand":
             below[:] = _gradient(len(below), spec.width, (232, 205, 145), (215, 180, 115))
+        case "snow":
+            image[:] = _gradient(spec.height, spec.width, (150, 170, 200), (185, 200, 220))
+            below[:] = _gradient(len(below), spec.width, (222, 232, 245), (205, 218, 238))
+        case "room":
+            image[:] = _gradient(spec.height, spec.width, (226, 208, 186), (216, 196, 172))
+            image[round(spec.height * 0.68) :] = (146, 108, 78)
         case "road":
             below[:] = (120, 175, 95)
             image[round(spec.height * 0.55) :] = (98, 98, 104)

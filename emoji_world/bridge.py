@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from emoji_world import grammar
+from emoji_world.grammar import Told
 from emoji_world.lexicon import (
     CLAUSE_ENDS,
     COLOURS,
@@ -53,6 +54,10 @@ class Drawn(NamedTuple):
     sprite: str
     motion: Motion
 
+    @property
+    def told(self) -> Told:
+        return Told(self.sprite, self.motion)
+
 
 @dataclass(frozen=True)
 class Translation:
@@ -63,8 +68,7 @@ class Translation:
 
     @property
     def caption(self) -> str:
-        pairs = [(drawn.sprite, drawn.motion) for drawn in self.objects]
-        return grammar.caption(pairs, self.background, grammar.first)
+        return grammar.caption([drawn.told for drawn in self.objects], self.background, grammar.first)
 
 
 @dataclass

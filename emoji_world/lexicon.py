@@ -54,9 +54,9 @@ SYNONYMS: dict[str, str] = _by_word(
         "whale": "orca",
         "dolphin": "porpoise seal",
         "crab": "lobster shrimp octopus",
-        "man": "woman person boy girl child kid people lady guy human pedestrian runner walker jogger cyclist chef "
+        "man": "person boy child kid people guy human pedestrian runner walker jogger cyclist chef "
         "baby toddler soldier policeman farmer surfer skater astronaut",
-        "dancer": "ballerina",
+        "woman": "dancer ballerina lady girl mother grandmother",
         "robot": "android machine droid",
         "tree": "oak pine fir birch bush shrub willow maple spruce",
         "flower": "sunflower rose tulip daisy plant",
@@ -93,7 +93,7 @@ KIND_STAND_INS: dict[Kind, tuple[str, ...]] = {
     "flyer": ("bird", "airplane", "ball"),
     "animal": ("cat", "sheep", "pig", "dog", "horse"),
     "swimmer": ("bird", "fish", "whale"),
-    "person": ("robot", "man", "dancer", "cat"),
+    "person": ("man", "woman", "robot", "cat"),
     "plant": ("tree", "flower"),
     "thing": ("ball", "leaf"),
 }

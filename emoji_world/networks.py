@@ -24,7 +24,6 @@ from emoji_world.spec import WorldSpec
 WEIGHTS = Path(__file__).with_name("weights")
 SPATIAL_FACTOR = 4
 """Pixels per latent cell, per axis: two of the VAE's three blocks downsample."""
-TEMPORAL_FACTOR = 4
 POSITIONS = "patch_embed.pos_embedding"
 
 
@@ -32,6 +31,8 @@ POSITIONS = "patch_embed.pos_embedding"
 class NetworkSpec:
     vae_channels: tuple[int, int, int] = (16, 32, 64)
     latent_channels: int = 8
+    temporal_factor: int = 4
+    """Frames per latent frame, but for the first, which stands alone."""
     width: int = 128
     layers: int = 6
     heads: int = 4
@@ -39,11 +40,6 @@ class NetworkSpec:
     text_width: int = 128
     text_layers: int = 2
     text_length: int = 24
-
-
-def latent_frames(frames: int) -> int:
-    """The first frame stands alone, then one latent frame for each TEMPORAL_FACTOR frames."""
-    return (frames - 1) // TEMPORAL_FACTOR + 1
 
 
 def make_vae(spec: NetworkSpec, world: WorldSpec) -> AutoencoderKLCogVideoX:
@@ -55,7 +51,7 @@ def make_vae(spec: NetworkSpec, world: WorldSpec) -> AutoencoderKLCogVideoX:
         latent_channels=spec.latent_channels,
         layers_per_block=1,
         norm_num_groups=4,
-        temporal_compression_ratio=TEMPORAL_FACTOR,
+        temporal_compression_ratio=spec.temporal_factor,
         sample_height=world.height,
         sample_width=world.width,
         scaling_factor=1.0,
@@ -87,7 +83,7 @@ def make_transformer(spec: NetworkSpec, world: WorldSpec) -> CogVideoXTransforme
         sample_height=world.height // SPATIAL_FACTOR,
         sample_frames=world.frames,
         patch_size=spec.patch,
-        temporal_compression_ratio=TEMPORAL_FACTOR,
+        temporal_compression_ratio=spec.temporal_factor,
         max_text_seq_length=spec.text_length,
         spatial_interpolation_scale=1.0,
         temporal_interpolation_scale=1.0,

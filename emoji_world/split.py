@@ -8,7 +8,7 @@ Each axis is put in the order of a hash, and a triple is held out where its thre
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from emoji_world.spec import MOTIONS, Background, Motion, WorldSpec
+from emoji_world.spec import Background, Motion, WorldSpec
 
 
 def _rank(value: str, among: Iterable[str]) -> int:
@@ -16,5 +16,5 @@ def _rank(value: str, among: Iterable[str]) -> int:
 
 
 def is_held_out(spec: WorldSpec, sprite: str, motion: Motion, background: Background) -> bool:
-    ranks = _rank(sprite, spec.sprites) + _rank(motion, MOTIONS) + _rank(background, spec.backgrounds)
+    ranks = _rank(sprite, spec.sprites) + _rank(motion, spec.motions) + _rank(background, spec.backgrounds)
     return ranks % spec.held_out == 0

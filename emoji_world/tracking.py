@@ -4,8 +4,10 @@ The measures take boxes [..., frames, 4], x0, y0, x1, y1 as fractions of the fra
 [...].  An axis counts in its own edge: half the width to the right is as far as half the height down.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ sprite in a hundred exceeded it."""
 
 @dataclass(frozen=True)
 class Track:
-    """One expected sprite.  scores: [frames]; boxes: [frames, 4], fractions, the best guess where it is not seen.
+    """One expected thing.  scores: [frames]; boxes: [frames, 4], fractions, the best guess where it is not seen.
 
     present: over the clip, above the threshold and not beaten in its place by another sprite."""
 
@@ -33,24 +35,54 @@ class Track:
 
 
 def track(detector: Detector, video: Tensor, sprites: Sequence[str]) -> list[Track]:
-    """video: [frames, 3, height, width] in 0..1 -> one track for each sprite, in their order."""
-    return track_found(detector.detect(video[None]), video[None], [sprites], detector.world)[0]
+    """video: [frames, 3, height, width] in 0..1 -> one track for each sprite, in their order; some may be the same."""
+    return track_found(detector.detect(video[None], most_alike([sprites])), video[None], [sprites], detector.world)[0]
+
+
+def most_alike(sprites: Sequence[Sequence[str]]) -> int:
+    """How many of a kind any clip has."""
+    return max((count for names in sprites for count in Counter(names).values()), default=1)
 
 
 def track_found(
     found: Detections, videos: Tensor, sprites: Sequence[Sequence[str]], world: WorldSpec
 ) -> list[list[Track]]:
     """The same for many clips whose detections are known.  videos: [clip, frames, 3, height, width]."""
-    present = found.distinct() > THRESHOLD
-    clips = [clip for clip, names in enumerate(sprites) for _ in names]
-    names = [name for each in sprites for name in each]
-    indices = [world.sprites.index(name) for name in names]
-    boxes, scores = found.boxes[clips, :, indices], found.scores[clips, :, indices]
-    shapes = fit_shapes(videos[clips], names, boxes, world)
-    tracks: list[list[Track]] = [[] for _ in sprites]
-    for k, (clip, name) in enumerate(zip(clips, names, strict=True)):
-        tracks[clip].append(Track(name, bool(present[clip, indices[k]]), scores[k], boxes[k], shapes[k]))
-    return tracks
+    unbeaten = ~found.distinct().isinf()
+    clips, names, boxes, scores = [], [], [], []
+    for clip, asked in enumerate(sprites):
+        for name, count in Counter(asked).items():
+            index = world.sprites.index(name)
+            some = found.scores[clip, :, index, :count], found.boxes[clip, :, index, :count]
+            for scores_of_one, boxes_of_one in _follow(*some):
+                clips.append(clip)
+                names.append(name)
+                scores.append(scores_of_one)
+                boxes.append(boxes_of_one)
+    shapes = fit_shapes(videos[clips], names, torch.stack(boxes), world) if clips else []
+    by_name: list[dict[str, list[Track]]] = [{} for _ in sprites]
+    for clip, name, its_scores, its_boxes, shape in zip(clips, names, scores, boxes, shapes, strict=True):
+        seen = bool(unbeaten[clip, world.sprites.index(name)]) and float(its_scores.mean()) > THRESHOLD
+        by_name[clip].setdefault(name, []).append(Track(name, seen, its_scores, its_boxes, shape))
+    return [[tracks[name].pop(0) for name in asked] for asked, tracks in zip(sprites, by_name, strict=True)]
+
+
+def _follow(scores: Tensor, boxes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Things of one kind, found one by one in each frame, from frame to frame: each goes on where it was nearest.
+
+    scores: [frame, place], boxes: [frame, place, 4] -> scores [frame] (0 where it is not found) and boxes [frame, 4] of
+    each."""
+    count = scores.shape[1]
+    orders = [list(range(count))]
+    middles = centres(boxes)
+    for frame in range(1, len(scores)):
+        before, here = middles[frame - 1, orders[-1]], middles[frame]
+        choices = [list(order) for order in permutations(range(count))]
+        ways = [float(_length(here[choice] - before).sum()) for choice in choices]
+        orders.append(choices[ways.index(min(ways))])
+    rows = torch.arange(len(scores))
+    for order in torch.tensor(orders).unbind(1):
+        yield scores[rows, order].clamp(min=0), boxes[rows, order]
 
 
 def box_overlaps(boxes: Tensor, planned: Tensor) -> Tensor:

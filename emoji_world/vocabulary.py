@@ -18,6 +18,12 @@ class Sprite:
     kind: Kind
     colour: str
     facing: Facing = "left"
+    plural: str = ""
+    """Where it is not the name and an s."""
+
+    @property
+    def many(self) -> str:
+        return self.plural or f"{self.name}s"
 
 
 SPRITES: dict[str, Sprite] = {
@@ -26,7 +32,7 @@ SPRITES: dict[str, Sprite] = {
         Sprite("car", "🚗", "vehicle", "red"),
         Sprite("taxi", "🚕", "vehicle", "yellow"),
         Sprite("truck", "🚚", "vehicle", "orange"),
-        Sprite("bus", "🚌", "vehicle", "blue"),
+        Sprite("bus", "🚌", "vehicle", "blue", plural="buses"),
         Sprite("ambulance", "🚑", "vehicle", "white"),
         Sprite("tractor", "🚜", "vehicle", "green"),
         Sprite("train", "🚂", "vehicle", "black"),
@@ -44,7 +50,7 @@ SPRITES: dict[str, Sprite] = {
         Sprite("horse", "🐎", "animal", "brown"),
         Sprite("cow", "🐄", "animal", "white"),
         Sprite("pig", "🐖", "animal", "pink"),
-        Sprite("sheep", "🐑", "animal", "white"),
+        Sprite("sheep", "🐑", "animal", "white", plural="sheep"),
         Sprite("elephant", "🐘", "animal", "gray"),
         Sprite("tiger", "🐅", "animal", "orange"),
         Sprite("rabbit", "🐇", "animal", "gray"),
@@ -57,21 +63,21 @@ SPRITES: dict[str, Sprite] = {
         Sprite("bird", "🐦", "flyer", "blue"),
         Sprite("duck", "🦆", "flyer", "brown"),
         Sprite("eagle", "🦅", "flyer", "brown"),
-        Sprite("butterfly", "🦋", "flyer", "orange", "front"),
+        Sprite("butterfly", "🦋", "flyer", "orange", "front", plural="butterflies"),
         Sprite("bee", "🐝", "flyer", "yellow"),
-        Sprite("fish", "🐟", "swimmer", "blue"),
+        Sprite("fish", "🐟", "swimmer", "blue", plural="fish"),
         Sprite("shark", "🦈", "swimmer", "gray"),
         Sprite("whale", "🐋", "swimmer", "blue"),
         Sprite("dolphin", "🐬", "swimmer", "blue"),
         Sprite("crab", "🦀", "swimmer", "red", "front"),
-        Sprite("man", "🚶", "person", "blue"),
-        Sprite("dancer", "💃", "person", "red", "front"),
+        Sprite("man", "🚶", "person", "blue", plural="men"),
+        Sprite("woman", "💃", "person", "red", "front", "women"),
         Sprite("robot", "🤖", "person", "gray", "front"),
         Sprite("snowman", "⛄", "plant", "white", "front"),
         Sprite("tree", "🌳", "plant", "green", "front"),
         Sprite("palm", "🌴", "plant", "green", "front"),
         Sprite("flower", "🌻", "plant", "yellow", "front"),
-        Sprite("leaf", "🍁", "thing", "orange", "front"),
+        Sprite("leaf", "🍁", "thing", "orange", "front", plural="leaves"),
         Sprite("house", "🏠", "plant", "brown", "front"),
         Sprite("flag", "🚩", "plant", "red", "front"),
         Sprite("ball", "🏀", "thing", "orange", "front"),

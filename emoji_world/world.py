@@ -13,9 +13,12 @@ from emoji_world.backgrounds import background_image
 from emoji_world.scene import Placed, Scene, draw_scene
 from emoji_world.spec import Motion, WorldSpec
 from emoji_world.sprites import texture
+from emoji_world.vocabulary import SPRITES
 
 VISIBLE = 0.3
 """An object's box is tight around its pixels of at least this opacity."""
+WAVES = 0.75
+"""Of a fluttering object's wave, between root and free end."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,61 @@ def tight_boxes(mask: Tensor) -> Tensor:
 
 def _layer(spec: WorldSpec, placed: Placed, frames: list[int]) -> Tensor:
     """The object alone: [frames, 4, height, width], premultiplied."""
-    half_x, half_y = placed.half
-    centre_x, centre_y = torch.from_numpy(placed.centres(spec.frames)).float()[frames, :, None, None].unbind(1)
-    phase = 2 * torch.pi * torch.tensor(frames) / (spec.frames - 1)
+    halves = torch.from_numpy(placed.halves(spec.frames)).float()[frames]
+    centres = torch.from_numpy(placed.centres(spec.frames)).float()[frames]
+    progress = torch.from_numpy(placed.progress(spec.frames)).float()[frames]
+    half_x, half_y = halves[:, :, None, None].unbind(1)
+    centre_x, centre_y = centres[:, :, None, None].unbind(1)
     u = (torch.arange(spec.width) + 0.5 - centre_x) / half_x
     v = (torch.arange(spec.height)[:, None] + 0.5 - centre_y) / half_y
     u, v = torch.broadcast_tensors(u, v)  # sprite coordinates, -1..1 inside its box
-    if placed.motion == "sway":  # leans right, then left, rooted at the bottom
-        u = u + spec.sway * torch.sin(phase)[:, None, None] * (v - 1) / 2
-    if placed.motion == "squash":  # down and up again, rooted at the bottom
-        pressed = spec.squash * (1 - torch.cos(phase)[:, None, None]) / 2
-        u, v = u / (1 + pressed / 3), (v - 1) / (1 - pressed) + 1
+    u, v = _deform(spec, placed, u, v, 2 * torch.pi * progress[:, None, None])
     if placed.mirrored:
         u = -u
-    image = _resized(placed.sprite, round(2 * half_y), round(2 * half_x))
     grid = torch.stack([u, v], dim=-1)
-    return grid_sample(image.expand(len(frames), -1, -1, -1), grid, padding_mode="zeros", align_corners=False)
+    sizes = [(round(2 * y), round(2 * x)) for x, y in halves.tolist()]
+    if len(set(sizes)) == 1:
+        images = _resized(placed.sprite, *sizes[0]).expand(len(frames), -1, -1, -1)
+        return grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    layers = [
+        grid_sample(_resized(placed.sprite, *size), grid[k : k + 1], padding_mode="zeros", align_corners=False)
+        for k, size in enumerate(sizes)
+    ]
+    return torch.cat(layers)
+
+
+def _deform(spec: WorldSpec, placed: Placed, u: Tensor, v: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in the undeformed sprite the point (u, v) of the deformed one lies; phase: 0 to 2π while it moves."""
+    match placed.motion:
+        case "sway":  # leans right, then left, rooted at the bottom
+            return u + spec.sway * torch.sin(phase) * (v - 1) / 2, v
+        case "squash":  # down and up again, rooted at the bottom
+            pressed = spec.squash * (1 - torch.cos(phase)) / 2
+            return u / (1 + pressed / 3), (v - 1) / (1 - pressed) + 1
+        case "flutter" if waves_downward(placed.sprite):
+            return u + wave(spec, v, phase), v
+        case "flutter":
+            return u, v + wave(spec, u, phase)
+        case _:
+            return u, v
+
+
+def waves_downward(sprite: str) -> bool:
+    """A skirt's wave runs down from the top; a flag's, and every other thing's, from the pole on the left."""
+    return SPRITES[sprite].kind == "person"
+
+
+def wave(spec: WorldSpec, along: Tensor, phase: Tensor) -> Tensor:
+    """The shift across at `along` (-1 at the root, 1 at the free end): two periods in the time of one sway."""
+    return spec.flutter * (along + 1) / 2 * torch.sin(2 * phase - torch.pi * WAVES * (along + 1)) * _eased(phase)
+
+
+def _eased(phase: Tensor) -> Tensor:
+    """0 at rest, before and after the motion; 1 in most of its time."""
+    return (4 * torch.sin(phase / 2).abs()).clamp(max=1)
 
 
 @lru_cache(maxsize=4096)
 def _resized(sprite: str, height: int, width: int) -> Tensor:
+    """[1, 4, height, width]."""
     return interpolate(texture(sprite)[None], size=(height, width), mode="bilinear", antialias=True)

@@ -22,7 +22,7 @@ from evaluation.prompts import Half, held_out_captions
 from evaluation.statistics import Estimate, Table, estimate, paired_difference
 from generator_service.backbones.base import Frames
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.emoji_staging import staged
+from generator_service.backbones.emoji_scene import emoji_scene
 from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.guidance import OFF, GuidanceParameters
@@ -157,7 +157,7 @@ def _missing(setting: Setting, done: Done) -> list[_Clips]:
 def _measured(backbone_name: str, clips: _Clips) -> Done:
     backbone = backbone_of(backbone_name)
     planned = planned_by_parser(clips.caption)
-    scene = staged(planned)
+    scene = emoji_scene(planned.prompt, planned)
     measured: Done = {}
     for name, parameters in clips.rows:
         if name == CEILING:

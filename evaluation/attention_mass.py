@@ -20,13 +20,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.cogvideox_attention import ConditionalProcessor, borrowed_attention, captured_features
 from generator_service.contract.guidance import Branch, GuidanceParameters
 from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
+from generator_service.guidance.protocols import Network
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
@@ -49,12 +49,10 @@ Table = dict[tuple[Branch, int], list[Moved]]
 class AttentionProbe:
     """A `Guidance` that only looks."""
 
-    transformer: object
+    network: Network
     layout: TokenLayout
     parameters: GuidanceParameters
     steps: range
-    halves: int
-    text: int
     table: Table = field(default_factory=lambda: defaultdict(list))
     features: Tensor | None = None
     """Of the step before."""
@@ -72,15 +70,12 @@ class AttentionProbe:
     @contextmanager
     def around_prediction(self, step: int) -> Iterator[None]:
         with ExitStack() as stack:
-            layers = len(self.transformer.transformer_blocks)  # type: ignore[attr-defined]
+            layers = self.network.layers
             if step in self.steps:
                 fields = self._fields()
-                processors = {
-                    layer: ConditionalProcessor(partial(self._look, layer, fields), halves=self.halves, text=self.text)
-                    for layer in range(layers)
-                }
-                stack.enter_context(borrowed_attention(self.transformer, processors))
-            features = stack.enter_context(captured_features(self.transformer, layers // 2))
+                looks = {layer: partial(self._look, layer, fields) for layer in range(layers)}
+                stack.enter_context(self.network.borrow_attention(looks))
+            features = stack.enter_context(self.network.capture_features(layers // 2))
             yield
         self.features = features[-1]
 
@@ -92,12 +87,13 @@ class AttentionProbe:
         return {branch: dense(guidance_field(self.layout, self.features, its)[0]) for branch, its in alone.items()}
 
     def _look(self, layer: int, fields: dict[Branch, Tensor], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        logits = (query @ key.transpose(2, 3) / query.shape[3] ** 0.5)[0, :, self.text :]  # [head, N, text + N]
+        text = query.shape[2] - self.layout.grid.tokens
+        logits = (query @ key.transpose(2, 3) / query.shape[3] ** 0.5)[0, :, text:]  # [head, N, text + N]
         for branch, guidance in fields.items():
             rows = (guidance > 0).any(1)
             if not rows.any():
                 continue
-            change = torch.nn.functional.pad(self.parameters.strength * guidance[rows], (self.text, 0))
+            change = torch.nn.functional.pad(self.parameters.strength * guidance[rows], (text, 0))
             named, s = change > 0, logits[:, rows]
 
             def mass(changed: Tensor, named: Tensor = named) -> float:
@@ -130,18 +126,13 @@ def look(backbone_name: str, half: Half, prompts: int) -> Table:
 
 
 def _look_at(backbone: CogVideoX, caption: str) -> Table:
-    plan = backbone.staged(planned_by_parser(caption))
+    plan = planned_by_parser(caption)
     settings = JobRequest(plan=plan, seed=0, backbone=backbone.spec.name).settings()
-    conditioning = backbone.prepare(backbone.caption(caption, plan).text, settings)
+    scene = backbone.scene(caption, plan)
+    conditioning = backbone.prepare(scene.caption, settings)
     guidance = settings.guidance
-    probe = AttentionProbe(
-        backbone.transformer,
-        layout_on(backbone.grid(settings), plan),
-        guidance,
-        range(round(guidance.steps * settings.steps)),
-        halves=conditioning.text.shape[0],
-        text=backbone.text_tokens,
-    )
+    layout = layout_on(backbone.grid(settings), scene.plan or plan)
+    probe = AttentionProbe(backbone, layout, guidance, range(round(guidance.steps * settings.steps)))
     denoise(backbone, conditioning, first_state(backbone, settings), probe, ignore)
     return probe.table
 

@@ -17,7 +17,7 @@ from emoji_world.spec import NON_RIGID, STEP, WORLD
 from emoji_world.world import render
 from evaluation.temporal import dynamic_degree, flicker
 from generator_service.backbones.base import Frames
-from generator_service.backbones.emoji_staging import Staged
+from generator_service.backbones.emoji_scene import EmojiScene
 
 PLACED = 0.5
 """The least mean IoU, over things and frames, of a clip that is right."""
@@ -49,13 +49,13 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def measure(frames: Frames, scene: Staged, detector: Detector) -> Measures:
+def measure(frames: Frames, scene: EmojiScene, detector: Detector) -> Measures:
     """frames: [frame, height, width, 3], RGB, 0 to 255, in the size of the emoji world."""
     video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     motions = [drawn.motion for drawn in scene.objects]
-    planned = torch.tensor([track.boxes for track in scene.plan.tracks])
+    planned = torch.tensor([track.boxes for track in scene.tracks])
     found = measure_adherence(detector, video, [drawn.sprite for drawn in scene.objects], planned, motions)
-    each = list(zip(motions, found, scene.plan.tracks, strict=True))
+    each = list(zip(motions, found, scene.tracks, strict=True))
     correlations = [its.velocity_correlation for motion, its, _ in each if motion in STEP]
     mean_iou = _mean(its.mean_iou for its in found)
     return {
@@ -74,17 +74,17 @@ def measure(frames: Frames, scene: Staged, detector: Detector) -> Measures:
     }
 
 
-def truth(scene: Staged) -> Tensor:
+def truth(scene: EmojiScene) -> Tensor:
     """[frame, 3, height, width], uint8: the sprites drawn where the plan has them, on straight ways."""
     frame = torch.tensor([WORLD.width, WORLD.height])
     placed = []
-    for drawn, track in zip(scene.objects, scene.plan.tracks, strict=True):
+    for drawn, track in zip(scene.objects, scene.tracks, strict=True):
         first, last = torch.tensor(track.boxes[0]), torch.tensor(track.boxes[-1])
         start, end = ((box[:2] + box[2:]) / 2 * frame for box in (first, last))
         half = (first[2:] - first[:2]) / 2 * frame
         way = end - start if drawn.motion in STEP else torch.zeros(2)
         placed.append(Placed(drawn.sprite, drawn.motion, _xy(half), _xy(start), _xy(way)))
-    return render(WORLD, Scene(tuple(placed), scene.translation.background, scene.translation.caption)).video
+    return render(WORLD, Scene(tuple(placed), scene.background, scene.caption)).video
 
 
 def _xy(values: Tensor) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Prompts of the ablation: captions that the emoji world was never trained on, planned by the parser.
 
-Even ones are to choose defaults on, odd ones to report on.
+Even ones are to choose defaults on, odd ones to report on; none comes twice.
 """
 
 from typing import Literal
@@ -16,9 +16,10 @@ Half = Literal["tune", "report"]
 
 def held_out_captions(half: Half, count: int) -> list[str]:
     """One object and two objects in turn; in every caption one combination at least was never trained on."""
-    first = 0 if half == "tune" else 1
-    captions = []
-    for index in range(count):
-        rng = np.random.default_rng([SEED, first + 2 * index])
-        captions.append(draw_scene(WORLD, rng, 1 + index % 2, held_out=True).caption)
-    return captions
+    drawn: dict[str, None] = {}  # in order, none twice
+    attempt = 0
+    while len(drawn) < 2 * count:
+        rng = np.random.default_rng([SEED, attempt])
+        drawn.setdefault(draw_scene(WORLD, rng, 1 + len(drawn) // 2 % 2, held_out=True).caption)
+        attempt += 1
+    return list(drawn)[0 if half == "tune" else 1 :: 2]

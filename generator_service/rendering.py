@@ -1,4 +1,4 @@
-"""One video, top to bottom: caption, sample, decode, encode.  The render worker and the command line both call this."""
+"""One video, top to bottom: scene, sample, decode, encode.  The render worker and the command line both call this."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from generator_service.backbones.base import AnyBackbone, Caption, Frames
-from generator_service.backbones.guidance import UNGUIDED
+from generator_service.backbones.base import AnyBackbone, Frames, Scene
 from generator_service.contract.job import Stage
 from generator_service.contract.report import Diagnostics, GuidanceCost, GuidanceReport
 from generator_service.contract.request import RenderSettings
@@ -28,8 +27,7 @@ OnStage = Callable[[Stage], None]
 @dataclass(frozen=True)
 class Sampled:
     frames: Frames
-    caption: Caption
-    staged: Plan | None
+    scene: Scene
     guidance: GuidanceReport | None
     cost: GuidanceCost | None
     seconds: dict[str, float]
@@ -59,18 +57,18 @@ def render(
 ) -> Rendered:
     """`sample`, and what a user is given of it: files, and what of the plan is seen.  Raises OutOfMemory."""
     sampled = sample(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
-    frames, caption, staged, seconds = sampled.frames, sampled.caption, sampled.staged, dict(sampled.seconds)
+    frames, scene, seconds = sampled.frames, sampled.scene, dict(sampled.seconds)
     with _timed("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
-        preview = draw_preview(frames, prompt, staged)
+        preview = draw_preview(frames, prompt, scene.plan)
     adherence = None
-    if staged is not None:
+    if scene.plan is not None:
         with _reproducible(), _memory_errors_as_ours(settings), _timed("measuring", seconds):
-            adherence = backbone.adherence(frames, staged)
+            adherence = backbone.adherence(frames, scene)
     setup = backbone.setup
     manifest = Manifest(
         prompt=prompt,
-        caption=caption.text,
+        caption=scene.caption,
         plan_hash=None if plan is None else plan.content_hash,
         settings=settings,
         weights_revision=setup.weights_revision,
@@ -81,8 +79,8 @@ def render(
         seconds=seconds,
     )
     diagnostics = Diagnostics(
-        caption=caption.text if caption.text != prompt else None,
-        notes=caption.notes,
+        caption=scene.caption if scene.caption != prompt else None,
+        notes=scene.notes,
         seconds=seconds,
         guidance=sampled.guidance,
         cost=sampled.cost,
@@ -111,10 +109,9 @@ def sample(
     with _reproducible(), _memory_errors_as_ours(settings):
         on_stage(Stage.SAMPLING)
         with _timed("sampling", seconds):
-            caption = backbone.caption(prompt, plan)
-            staged = None if plan is None else backbone.staged(plan)
-            conditioning = backbone.prepare(caption.text, settings)
-            guidance = UNGUIDED if staged is None else backbone.guidance(staged, conditioning, settings)
+            scene = backbone.scene(prompt, plan)
+            conditioning = backbone.prepare(scene.caption, settings)
+            guidance = backbone.guidance(scene, settings)
             meter = StepMeter(backbone.device)
             state = start or first_state(backbone, settings)
             latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
@@ -123,7 +120,7 @@ def sample(
             frames = backbone.decode(latents, settings)
     report = guidance.report()
     cost = None if report is None else meter.cost(report.steps)
-    return Sampled(frames, caption, staged, report, cost, seconds)
+    return Sampled(frames, scene, report, cost, seconds)
 
 
 @contextmanager

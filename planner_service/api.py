@@ -105,7 +105,11 @@ def create_app(
         responses={
             401: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "No token"},
             413: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Too large"},
-            503: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Unavailable"},
+            503: {
+                "model": Problem,
+                "content": {PROBLEM_MEDIA_TYPE: {}},
+                "description": "Unavailable; with Retry-After where it is known when to try again",
+            },
         },
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
     )
@@ -186,9 +190,12 @@ def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Plan
 
 
 def _problem_response(request: Request, error: ServiceError) -> JSONResponse:
-    return _answer(
-        request, error.problem, {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
-    )
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return _answer(request, error.problem, headers)
 
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -7,14 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emoji_world.networks import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from emoji_world.networks import SPATIAL_FACTOR
 from emoji_world.spec import WorldSpec
 from emoji_world.world import Clip, make_clip
 
-PAIR_SHARE = 0.3
-"""Share of clips with two objects, unless asked otherwise."""
-EMPTY_SHARE = 0.06
-"""Share of clips that show a place and nothing in it: what is around the things of a video can be described alone."""
+COUNT_SHARES = (0.06, 0.34, 0.4, 0.2)
+"""Shares of clips with no object (what is around the things of a video can be described alone), one, two and three."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +28,50 @@ def noise_source(*seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
 
 
-def training_clip(spec: WorldSpec, seed: Sequence[int], *, still: bool = False, pair_share: float = PAIR_SHARE) -> Clip:
-    """Clip of this seed from the training split; `still` keeps one random frame."""
-    rng = np.random.default_rng([*seed, 1])
-    drawn = rng.random()
-    objects = 0 if drawn > 1 - EMPTY_SHARE else 1 + int(drawn < pair_share)
-    frame = int(rng.integers(spec.frames))
-    return make_clip(spec, [*seed, 2], objects, frames=[frame] if still else None)
+def training_clip(
+    spec: WorldSpec,
+    seed: Sequence[int],
+    shares: Sequence[float] = COUNT_SHARES,
+    frames: Sequence[int] | None = None,
+) -> Clip:
+    """Clip of this seed from the training split; shares: of clips with no object, one, two …; `frames` renders only
+    some of its frames."""
+    objects = np.random.default_rng([*seed, 1]).choice(len(shares), p=shares)
+    return make_clip(spec, [*seed, 2], int(objects), frames=frames)
 
 
-def pixel_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]], *, still: bool, pair_share: float) -> Batch:
-    clips = [training_clip(spec, seed, still=still, pair_share=pair_share) for seed in seeds]
-    inside = torch.stack([sprite_map(spec, clip, spec.height, spec.width) > 0 for clip in clips]).float()
-    return Batch(to_signed(torch.stack([clip.video for clip in clips])), inside[:, None])
+def whole_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]]) -> Batch:
+    """Whole clips."""
+    clips = [training_clip(spec, seed) for seed in seeds]
+    return _batch([(clip.video, _inside(spec, clip)) for clip in clips])
+
+
+def crop_batch(spec: WorldSpec, seeds: Sequence[Sequence[int]], frames: int, size: int) -> Batch:
+    """Of each clip `frames` frames in a row and a square of `size` px around one of its objects there, or anywhere."""
+    parts = []
+    for seed in seeds:
+        rng = np.random.default_rng([*seed, 3])
+        first = int(rng.integers(spec.frames - frames + 1))
+        clip = training_clip(spec, seed, frames=range(first, first + frames))
+        centre = rng.uniform(0, 1, 2)
+        if clip.tracks:
+            box = clip.tracks[int(rng.integers(len(clip.tracks)))].boxes[frames // 2].numpy()
+            centre = (box[:2] + box[2:]) / 2
+        corner = centre * (spec.width, spec.height) - size / 2 + rng.uniform(-size / 6, size / 6, 2)
+        left, top = np.clip(corner.round().astype(int), 0, (spec.width - size, spec.height - size))
+        window = (..., slice(top, top + size), slice(left, left + size))
+        parts.append((clip.video[window], _inside(spec, clip)[window]))
+    return _batch(parts)
+
+
+def _inside(spec: WorldSpec, clip: Clip) -> Tensor:
+    """[frames, 1, height, width], 1 in any box."""
+    return (sprite_map(spec, clip, spec.height, spec.width) > 0).float()[:, None]
+
+
+def _batch(parts: Sequence[tuple[Tensor, Tensor]]) -> Batch:
+    videos, inside = zip(*parts, strict=True)
+    return Batch(to_signed(torch.stack(videos)), torch.stack(inside).transpose(1, 2))
 
 
 def to_signed(videos: Tensor) -> Tensor:
@@ -61,8 +90,8 @@ def sprite_map(spec: WorldSpec, clip: Clip, rows: int, columns: int) -> Tensor:
     return sprites
 
 
-def latent_sprite_map(spec: WorldSpec, clip: Clip) -> Tensor:
+def latent_sprite_map(spec: WorldSpec, clip: Clip, temporal_factor: int) -> Tensor:
     """[latent frames, latent rows, latent columns], int8: of all frames that a latent frame stands for."""
     sprites = sprite_map(spec, clip, spec.height // SPATIAL_FACTOR, spec.width // SPATIAL_FACTOR)
-    groups = [sprites[:1], *sprites[1:].split(TEMPORAL_FACTOR)]
+    groups = [sprites[:1], *sprites[1:].split(temporal_factor)]
     return torch.stack([group.amax(0) for group in groups])

@@ -1,8 +1,9 @@
 """Stage 2: clips are drawn and encoded once, in numbered shards, so that the transformer never waits for the VAE."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,22 +18,50 @@ from emoji_world.training.data import latent_sprite_map, to_signed, training_cli
 from emoji_world.training.loop import write_atomically
 from emoji_world.training.trainee import barrier, rank
 
-SHARD = 64
+SHARD = 256
 """Clips per file."""
-ENCODED_AT_ONCE = 16
-REPORT_SECONDS = 10
+ENCODED_AT_ONCE = 8
+REPORT_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Latents:
+class Shard:
     """latents: [clip, latent frames, channels, rows, columns] bfloat16, as the pipeline denoises them;
     tokens: [clip, text length]; sprites: [clip, latent frames, rows, columns], whose box touches a cell (`sprite_map`);
-    alone: [clip] bool, one object."""
+    counts: [clip], objects."""
 
     latents: Tensor
     tokens: Tensor
     sprites: Tensor
-    alone: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Shards that stay on disk: only what is picked is read.  All but the last hold as many clips."""
+
+    shards: Sequence[Shard]
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """[clip], objects."""
+        return torch.cat([shard.counts for shard in self.shards])
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of a clip."""
+        return self.shards[0].latents.shape[1]
+
+    def pick(self, clips: Tensor, frames: int) -> Shard:
+        """These clips, the first `frames` latent frames of each."""
+        size = len(self.shards[0].counts)
+        chosen = [(self.shards[clip // size], clip % size) for clip in clips.tolist()]
+        return Shard(
+            latents=torch.stack([shard.latents[k, :frames] for shard, k in chosen]),
+            tokens=torch.stack([shard.tokens[k] for shard, k in chosen]),
+            sprites=torch.stack([shard.sprites[k, :frames] for shard, k in chosen]),
+            counts=self.counts[clips],
+        )
 
 
 def cache_latents(
@@ -43,51 +72,46 @@ def cache_latents(
     world: WorldSpec,
     device: str,
     seed: int,
-    pair_share: float,
     report: Callable[[str], None],
 ) -> Latents:
-    """Write the shards that are missing, shared out over the processes, and read them all."""
+    """Write the shards that are missing, shared out over the processes, and open them all."""
     files = [folder / f"{index:05d}.pt" for index in range(-(-clips // SHARD))]
     processes = dist.get_world_size() if dist.is_initialized() else 1
     vae = vae.to(device).eval()
     reported = time.monotonic()
     for index in range(rank(), len(files), processes):
         if not files[index].exists():
-            write_atomically(
-                _shard(index, min(SHARD, clips - index * SHARD), vae, tokenizer, world, device, seed, pair_share),
-                files[index],
-            )
+            count = min(SHARD, clips - index * SHARD)
+            write_atomically(vars(_encode(index, count, vae, tokenizer, world, device, seed)), files[index])
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
             report(f"{min((index + 1) * SHARD, clips)} of {clips} clips")
     barrier()
-    shards = [torch.load(file, weights_only=True) for file in files]
-    return Latents(**{key: torch.cat([shard[key] for shard in shards])[:clips] for key in shards[0]})
+    return Latents([Shard(**torch.load(file, weights_only=True, mmap=True)) for file in files])
 
 
 @torch.no_grad()
-def _shard(
+def _encode(
     index: int,
-    clips_wanted: int,
+    count: int,
     vae: AutoencoderKLCogVideoX,
     tokenizer: T5Tokenizer,
     world: WorldSpec,
     device: str,
     seed: int,
-    pair_share: float,
-) -> dict[str, Tensor]:
-    clips = [training_clip(world, (seed, 3, index, k), pair_share=pair_share) for k in range(clips_wanted)]
+) -> Shard:
+    clips = [training_clip(world, (seed, 3, index, k)) for k in range(count)]
     latents = []
     for part in to_signed(torch.stack([clip.video for clip in clips])).split(ENCODED_AT_ONCE):
         with mixed_precision(device):
             mode = vae.encode(part.to(device)).latent_dist.mode()
         latents.append((mode.float() * vae.config.scaling_factor).transpose(1, 2).to("cpu", torch.bfloat16))
-    return {
-        "latents": torch.cat(latents),
-        "tokens": tokenize(tokenizer, [clip.scene.caption for clip in clips]).short(),
-        "sprites": torch.stack([latent_sprite_map(world, clip) for clip in clips]),
-        "alone": torch.tensor([len(clip.tracks) == 1 for clip in clips]),
-    }
+    return Shard(
+        latents=torch.cat(latents),
+        tokens=tokenize(tokenizer, [clip.scene.caption for clip in clips]).short(),
+        sprites=torch.stack([latent_sprite_map(world, clip, vae.config.temporal_compression_ratio) for clip in clips]),
+        counts=torch.tensor([len(clip.tracks) for clip in clips]),
+    )
 
 
 def tokenize(tokenizer: T5Tokenizer, captions: list[str]) -> Tensor:

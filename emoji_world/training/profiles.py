@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from emoji_world.networks import WEIGHTS, NetworkSpec
-from emoji_world.spec import WORLD, WorldSpec
-from emoji_world.training.data import PAIR_SHARE
+from emoji_world.networks import NetworkSpec
+from emoji_world.spec import SECOND_WORLD, WorldSpec
 from emoji_world.training.loop import Budget, Cadence
 from emoji_world.training.transformer import TransformerRecipe
 from emoji_world.training.vae import VaeRecipe
@@ -18,40 +17,29 @@ class Profile:
     cached_clips: int
     transformer: TransformerRecipe
     device: Literal["cpu", "cuda"] = "cpu"
-    world: WorldSpec = WORLD
-    networks: NetworkSpec = field(default_factory=NetworkSpec)
+    world: WorldSpec = SECOND_WORLD
+    networks: NetworkSpec = field(
+        default_factory=lambda: NetworkSpec(latent_channels=16, temporal_factor=2, text_length=40)
+    )
     cadence: Cadence = field(default_factory=Cadence)
     seed: int = 0
-    pair_share: float = PAIR_SHARE
-    """Share of cached clips with two objects."""
     start: Path | None = None
-    """A pipeline folder to go on from, of any frame size: its VAE's encoder stays, everything else is trained on."""
+    """A pipeline folder to go on from, of any frame size."""
 
 
 PROFILES: dict[str, Profile] = {
     "cpu": Profile(
-        vae=VaeRecipe(Budget(35)),
-        cached_clips=18_432,
-        transformer=TransformerRecipe(Budget(65)),
-        cadence=Cadence(checkpoint=240, report=20),
-    ),
-    "cpu-further": Profile(
-        vae=VaeRecipe(Budget(20), stills_until=0, learning_rate=5e-4, hold=0.2),
-        cached_clips=18_432,
-        transformer=TransformerRecipe(
-            Budget(70), stills_until=0, alone_until=0, learning_rate=2e-3, hold=0.4, recognition_until=0.6
-        ),
+        vae=VaeRecipe(Budget(110)),
+        cached_clips=65_536,
+        transformer=TransformerRecipe(Budget(1200)),
         cadence=Cadence(checkpoint=300, report=30),
-        seed=3,
-        pair_share=0.6,
-        start=WEIGHTS,
     ),
     "gpu": Profile(
-        vae=VaeRecipe(Budget(8), clip_batch=32, still_batch=192),
+        vae=VaeRecipe(Budget(8), crops=128),
         cached_clips=204_800,
         transformer=TransformerRecipe(Budget(16), batch=256),
         device="cuda",
-        networks=NetworkSpec(width=256, heads=8),
+        networks=NetworkSpec(latent_channels=16, temporal_factor=2, text_length=40, width=256, heads=8),
         cadence=Cadence(checkpoint=60, report=10),
     ),
 }

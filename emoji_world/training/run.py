@@ -29,7 +29,6 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
         profile.world,
         profile.device,
         profile.seed,
-        profile.pair_share,
         lambda line: report(f"cache        {line}"),
     )
     training = TransformerTraining(
@@ -57,7 +56,7 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
 
 
 def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCogVideoX:
-    """The trained autoencoder, its latents whitened; or the one to go on from, its decoder trained on."""
+    """The trained autoencoder, its latents whitened."""
     finished = folder / "vae"
     if not finished.exists():
         start = None if profile.start is None else profile.start / "vae"
@@ -72,7 +71,7 @@ def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCo
             cadence=profile.cadence,
         )
         if rank() == 0:
-            if start is None:
+            if profile.vae.encoder:
                 whiten_on(training.trainee.average, profile.world, profile.seed)
             partial = folder / "vae.partial"
             training.trainee.average.save_pretrained(partial)

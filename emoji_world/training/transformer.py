@@ -81,7 +81,7 @@ class TransformerTraining:
         torch.manual_seed(seed)
         transformer = make_transformer(networks, world)
         text_encoder = make_text_encoder(networks, len(tokenizer))
-        if start is not None:
+        if start is not None and (start / "transformer").exists():
             start_from(transformer, start)
             text_encoder = T5EncoderModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
         head = nn.Linear(networks.width, 1 + len(world.sprites))
@@ -93,17 +93,17 @@ class TransformerTraining:
         transformer.transformer_blocks[networks.layers // 2 - 1].register_forward_hook(
             lambda block, given, result: self._halfway.append(result[0])
         )
-        self._all = torch.arange(len(data.alone))
-        self._alone = data.alone.nonzero().flatten()
+        self._all = torch.arange(len(data.counts))
+        self._alone = (data.counts <= 1).nonzero().flatten()
         self._patch = networks.patch
         self._no_caption = tokenize(tokenizer, [""])[0].to(device)
         self._signal = make_scheduler().alphas_cumprod.float().to(device)  # ā_t
         self._rotary = {
             frames: tuple(part.to(device) for part in rotary_embedding(transformer, frames))
-            for frames in (1, data.latents.shape[1])
+            for frames in (1, data.frames)
         }
         rngs = [np.random.default_rng([seed, 7, k]) for k in range(8)]
-        self._judged = [draw_scene(world, rng, 1 + k % 2, held_out=True).caption for k, rng in enumerate(rngs)]
+        self._judged = [draw_scene(world, rng, 1 + k % 3, held_out=True).caption for k, rng in enumerate(rngs)]
 
     def step(self, step: int, progress: float) -> float:
         recipe = self.recipe
@@ -112,7 +112,7 @@ class TransformerTraining:
         count = 3 * recipe.batch if still else recipe.batch
         among = self._alone if progress < recipe.alone_until else self._all
         chosen = among[torch.randint(len(among), (count,), generator=random)]
-        frames = 1 if still else self.data.latents.shape[1]
+        frames = 1 if still else self.data.frames
         loss, recognition = self._losses(chosen, frames, random)
         rate = warm_cosine(step, progress, warm_up=60, hold=recipe.hold)
         share = recipe.recognition * max(0.0, 1 - progress / recipe.recognition_until)
@@ -123,10 +123,10 @@ class TransformerTraining:
     def _losses(self, chosen: Tensor, frames: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Of the velocity, and of the head that names the sprites."""
         device, count = self.device, len(chosen)
-        clean = self.data.latents[chosen, :frames].float().to(device)
-        sprites = self.data.sprites[chosen, :frames].to(device)
+        picked = self.data.pick(chosen, frames)
+        clean, sprites = picked.latents.float().to(device), picked.sprites.to(device)
         weight = 1 + (self.recipe.box_weight - 1) * (sprites > 0)[:, :, None].float()
-        tokens = self.data.tokens[chosen].long().to(device)
+        tokens = picked.tokens.long().to(device)
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
         tokens = torch.where(dropped[:, None], self._no_caption, tokens)
         spread = (torch.arange(count) + torch.rand(count, generator=random)) / count  # stratified

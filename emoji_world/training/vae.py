@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder.  Still frames first, then whole clips; boxes weigh more than background.
+"""Stage 1: the autoencoder.  Crops around things first, then whole clips; boxes weigh more than background.
 
 loss = w |d| + 2 w d² + ½ w |∇d| + 3·10⁻⁴ KL        d = decoded - video, w = 4 inside boxes, 1 outside, mean 1
 """
@@ -8,14 +8,17 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from torch import Tensor
+from torch import Tensor, nn
 
+from emoji_world.convolutions import split_convolutions
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import NetworkSpec, make_vae
-from emoji_world.precision import mixed_precision
+from emoji_world.precision import mixed_precision, multiplies_bfloat16
+from emoji_world.reconstruction import box_errors, reconstruct, summarize
 from emoji_world.spec import WorldSpec
-from emoji_world.training.data import Batch, noise_source, pixel_batch, to_signed, training_clip
+from emoji_world.training.data import Batch, crop_batch, noise_source, to_signed, training_clip, whole_batch
 from emoji_world.training.loop import Budget
+from emoji_world.training.muon import Muon
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
 from emoji_world.whitening import whiten
 
@@ -23,14 +26,17 @@ from emoji_world.whitening import whiten
 @dataclass(frozen=True)
 class VaeRecipe:
     budget: Budget
-    clip_batch: int = 1
-    still_batch: int = 6
-    stills_until: float = 0.15
-    """First part of the training, on still frames alone."""
-    still_share: float = 0.12
-    """Share of still batches afterwards."""
-    pair_share: float = 0.5
-    learning_rate: float = 2e-3
+    encoder: bool = True
+    """Train the encoder too; without it all latents stay as they are."""
+    whole_from: float = 0.75
+    """From then on whole clips, one per process and step; before, crops."""
+    crops: int = 8
+    """Per process and step."""
+    crop_frames: int = 5
+    crop_px: int = 32
+    """Small ones: for the same work a network sees more things, and is sharper sooner."""
+    learning_rate: float = 1e-2
+    """Of the convolutions (Muon); everything else has a tenth of it (AdamW)."""
     hold: float = 0.4
     box_weight: float = 4.0
     kl_weight: float = 3e-4
@@ -47,23 +53,24 @@ class VaeTraining:
         seed: int,
         start: Path | None = None,
     ) -> None:
-        """start: a VAE's folder, whose decoder is trained on; its encoder stays, and so do all latents."""
+        """start: the folder of a VAE to go on from."""
         self.world, self.recipe, self.device, self.seed = world, recipe, device, seed
         torch.manual_seed(seed)
         vae = make_vae(networks, world) if start is None else load_vae(start)
-        vae.to(device).encoder.requires_grad_(start is None)
-        trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
-        adam = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0, fused=True)
-        self.trainee = Trainee(vae, [adam])
-        self._judged = pixel_batch(world, [(seed, 9, k) for k in range(12)], still=False, pair_share=0.5)
+        vae.to(device).encoder.requires_grad_(recipe.encoder)
+        self.trainee = Trainee(vae, _optimizers(vae, recipe.learning_rate))
+        if device == "cpu" and not multiplies_bfloat16(device):
+            split_convolutions(vae)  # after the averaged copy, which keeps the stock ones
+        self._judged = [training_clip(world, (seed, 9, k)) for k in range(24)]
 
     def step(self, step: int, progress: float) -> float:
         recipe = self.recipe
         random = noise_source(self.seed, 4, step, rank())
-        still = progress < recipe.stills_until or torch.rand((), generator=random).item() < recipe.still_share
-        count = recipe.still_batch if still else recipe.clip_batch
-        seeds = [(self.seed, 1, step, rank(), k) for k in range(count)]
-        batch = pixel_batch(self.world, seeds, still=still, pair_share=recipe.pair_share)
+        if progress < recipe.whole_from:
+            seeds = [(self.seed, 1, step, rank(), k) for k in range(recipe.crops)]
+            batch = crop_batch(self.world, seeds, recipe.crop_frames, recipe.crop_px)
+        else:
+            batch = whole_batch(self.world, [(self.seed, 1, step, rank())])
         loss = self._loss(batch, random)
         rate = warm_cosine(step, progress, warm_up=50, hold=recipe.hold)
         self.trainee.update(loss, learning_rate=rate, decay=recipe.decay)
@@ -89,30 +96,31 @@ class VaeTraining:
 
     @torch.no_grad()
     def preview(self, strip: Path) -> str:
-        """Peak signal-to-noise ratios of the averaged weights, in dB, and a strip of reconstructions."""
-        videos, inside = self._judged.videos, self._judged.inside
-        decoded = reconstruct(self.trainee.average, videos.to(self.device)).cpu()
-        error = ((decoded - videos) / 2) ** 2
-        whole = -10 * error.mean((1, 2, 3, 4)).log10().mean()
-        boxes = (
-            -10 * ((error * inside).sum((1, 2, 3, 4)) / (3 * inside.sum((1, 2, 3, 4)))).log10().nanmean()
-        )  # some show nothing
+        """Peak signal-to-noise ratios in boxes, of the averaged weights, and a strip of reconstructions."""
+        videos = to_signed(torch.stack([clip.video for clip in self._judged]))
+        decoded = torch.cat([reconstruct(self.trainee.average, part.to(self.device)).cpu() for part in videos.split(1)])
         pairs = torch.stack([videos, decoded], dim=1).flatten(0, 1).transpose(1, 2) / 2 + 0.5
-        film_strip(pairs, ["", "reconstruction"] * len(videos)).save(strip)
-        return f"PSNR {whole:.2f} dB, in boxes {boxes:.2f} dB"
+        film_strip(pairs[:24], ["", "reconstruction"] * 12).save(strip)
+        return summarize(box_errors(self._judged, decoded))
+
+
+def _optimizers(vae: AutoencoderKLCogVideoX, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions between the layers, AdamW for what reads or writes pixels and for the rest."""
+    convolutions: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in vae.named_parameters():
+        if parameter.requires_grad:
+            inner = parameter.ndim >= 4 and not name.startswith(("encoder.conv_in", "decoder.conv_out"))
+            (convolutions if inner else others).append(parameter)
+    return [
+        Muon(convolutions, lr=learning_rate, weight_decay=0),
+        torch.optim.AdamW(others, lr=learning_rate / 10, betas=(0.9, 0.98), weight_decay=0, fused=True),
+    ]
 
 
 def load_vae(folder: Path) -> AutoencoderKLCogVideoX:
     vae: AutoencoderKLCogVideoX = AutoencoderKLCogVideoX.from_pretrained(folder, dtype=torch.float32)
     return vae
-
-
-@torch.no_grad()
-def reconstruct(vae: AutoencoderKLCogVideoX, videos: Tensor) -> Tensor:
-    """[clip, 3, frames, height, width] in -1..1, through the latent and back."""
-    with mixed_precision(videos.device.type):
-        decoded: Tensor = vae.decode(vae.encode(videos).latent_dist.mode()).sample
-    return decoded.float().clamp(-1, 1)
 
 
 @torch.no_grad()

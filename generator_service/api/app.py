@@ -34,6 +34,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         description=DESCRIPTION,
         lifespan=wiring(settings),
         responses=problem_responses(InvalidRequest, Unavailable),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
     for router in ROUTERS:
         refusals = problem_responses(Unauthenticated, Forbidden)

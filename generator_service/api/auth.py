@@ -19,7 +19,7 @@ from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import Scope
 from generator_service.jobs.reading import NOTHING, Found, Look
-from shared.errors import Forbidden, NotFound, Unauthenticated
+from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
 _READING: Final = frozenset({"GET", "HEAD"})
 
@@ -92,7 +92,7 @@ async def permission(request: Request, asked: _UseAsked) -> None:
 _JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
 
 
-async def _known(job_id: _JobPath, asked: _UseAsked) -> Look:
+async def job_in_path(job_id: _JobPath, asked: _UseAsked) -> Look:
     """Somebody else's job is answered as one that does not exist."""
     owner = asked.caller.sees_jobs_of
     look = asked.job.look()
@@ -101,5 +101,22 @@ async def _known(job_id: _JobPath, asked: _UseAsked) -> Look:
     return look
 
 
-KnownJob = Annotated[Look, Depends(_known)]
+KnownJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
+
+
+async def known_job(request: Request) -> Look:
+    """The same job as `KnownJob`, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and NotFound."""
+    asked = await _permitted(request)
+    job_id = request.path_params["job_id"]
+    if not asked.job.job_id:
+        raise InvalidRequest(
+            "job_id: 32 hexadecimal digits", [Violation(field="job_id", message=f"must match {JOB_ID}")]
+        )
+    return await job_in_path(job_id, asked)
+
+
+async def _permitted(request: Request) -> _Asked:
+    asked = await _asked(request, await BEARER(request))
+    await permission(request, asked)
+    return asked

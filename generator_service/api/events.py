@@ -1,6 +1,7 @@
 """A job's life as server-sent events."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -11,10 +12,9 @@ from generator_service.api.auth import KnownJob
 from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
-from generator_service.jobs.reading import Look, Reader
-from shared.errors import NotFound, Unavailable
+from generator_service.api.watcher import JobWatcher
+from shared.errors import NotFound
 
-POLL_SECONDS: Final = 0.25
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
 """A client that takes nothing for so long is given up."""
@@ -54,7 +54,7 @@ async def events(job: KnownJob, parts: UseParts, viewer: UseViewer) -> EventSour
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
     stopping = anyio.Event()
     return EventSourceResponse(
-        _changes(job.record.id, parts.reader, viewer, stopping),
+        _events(job.record.id, parts.watcher, viewer, stopping),
         ping=KEEP_ALIVE_SECONDS,
         send_timeout=SEND_SECONDS,
         shutdown_event=stopping,
@@ -62,23 +62,10 @@ async def events(job: KnownJob, parts: UseParts, viewer: UseViewer) -> EventSour
     )
 
 
-async def _changes(
-    job_id: str, reader: Reader, viewer: Viewer, stopping: anyio.Event
+async def _events(
+    job_id: str, watcher: JobWatcher, viewer: Viewer, stopping: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
-    """Lives through an outage of Redis; ends early where the job is deleted, or the API stops."""
-    sent: Look | None = None
-    while not stopping.is_set():
-        try:
-            look = await reader.look(job_id)
-            if look != sent:
-                view = await viewer.view_of(look)
-                yield ServerSentEvent(view.model_dump_json(), event="job")
-                sent = look
-            if look.record.status.is_terminal:
-                return
-        except NotFound:
-            return
-        except Unavailable:
-            pass  # the client is kept waiting, as the job is
-        with anyio.move_on_after(POLL_SECONDS):
-            await stopping.wait()
+    async with aclosing(watcher.follow(job_id, stopping)) as looks:
+        async for look in looks:
+            view = await viewer.view_of(look)
+            yield ServerSentEvent(view.model_dump_json(), event="job")

@@ -10,9 +10,10 @@ import structlog
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Query, Request, Response
 
-from generator_service.api.auth import Caller, KnownJob, UseCaller
+from generator_service.api.auth import Caller, KnownJob, UseCaller, job_in_path, known_job
+from generator_service.api.direct import DirectRoute
 from generator_service.api.openapi import REQUESTS
-from generator_service.api.parts import Parts, UseParts, UseViewer
+from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
 from generator_service.api.problems import problem_responses
 from generator_service.contract.job import JobId, JobPage, JobStatus, JobView, Stage
 from generator_service.contract.request import JobRequest, require_affordable
@@ -149,10 +150,23 @@ def listed(
     return JobPage(jobs=tuple(map(viewer.view_at, page.jobs, places)), next=page.next)
 
 
-@router.get("/{job_id}", summary="Look at a job", responses=problem_responses(NotFound))
-async def look(job: KnownJob, viewer: UseViewer) -> JobView:
+async def look(request: Request) -> Response:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    return await viewer.view_of(job)
+    job = await known_job(request)
+    view = await (await viewer_for(request)).view_of(job)
+    return Response(view.model_dump_json(), media_type="application/json")
+
+
+router.add_api_route(
+    "/{job_id}",
+    look,
+    methods=["GET"],
+    summary="Look at a job",
+    response_model=JobView,
+    responses=problem_responses(NotFound),
+    dependencies=[Depends(job_in_path)],
+    route_class_override=DirectRoute,
+)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))

@@ -12,6 +12,7 @@ import httpx
 from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.views import Viewer
+from generator_service.api.watcher import JobWatcher
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.outbox import Outbox
@@ -69,6 +70,7 @@ class PlannerProbe:
 class Parts:
     store: JobStore
     reader: Reader
+    watcher: JobWatcher
     submissions: Submissions
     tickets: Tickets
     objects: ObjectStore
@@ -89,11 +91,13 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     text = connect_serving(settings.redis_url, decode=True)
     raw = connect_serving(settings.redis_url, decode=False)
     asynchronous = connect_async(settings.redis_url)
+    reader = Reader(asynchronous)
     planner = PlannerProbe(settings.planner_url)
     limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
         store=JobStore(text),
-        reader=Reader(asynchronous),
+        reader=reader,
+        watcher=JobWatcher(reader),
         submissions=Submissions(asynchronous, limits),
         tickets=Tickets(raw),
         objects=ObjectStore.open(settings.storage),
@@ -129,9 +133,9 @@ async def _parts(request: Request) -> Parts:
 UseParts = Annotated[Parts, Depends(_parts)]
 
 
-async def _viewer(request: Request) -> Viewer:
+async def viewer_for(request: Request) -> Viewer:
     parts: Parts = request.app.state.parts
     return Viewer(parts.objects, request)
 
 
-UseViewer = Annotated[Viewer, Depends(_viewer)]
+UseViewer = Annotated[Viewer, Depends(viewer_for)]

@@ -10,6 +10,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from generator_service.api.app import create_app
 from generator_service.settings import Settings
@@ -20,6 +21,39 @@ COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client finds it, as it is imported: the folder in which several processes count together."""
 GRACE_SECONDS: Final = 10
 """How long answers that have begun may take once the API has been asked to stop."""
+
+
+START_SECONDS: Final = 60
+"""A process that does not answer its parent for so long is replaced; on a busy machine its imports take a while."""
+MAXIMUM_HEAD_BYTES: Final = 64 * 1024
+"""Of one request: its line and headers, and whatever else is not its body."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's faster parser, which by itself takes headers and trailers of any size into memory."""
+
+    _head_bytes = 0
+    """Received of the present request, its body left out."""
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAXIMUM_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+
+    def on_headers_complete(self) -> None:
+        """Raises ValueError, which is answered with 400, where they came in one piece."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAXIMUM_HEAD_BYTES:
+            raise ValueError("the headers are too large")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -33,10 +67,11 @@ def serve(settings: Settings, host: str, port: int) -> None:
             workers=settings.processes,
             host=host,
             port=port,
-            http="h11",  # httptools would take headers of any size into memory
+            http=HttpProtocol,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_worker_healthcheck=START_SECONDS,
         )
 
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from generator_service.backbones.guidance import Guidance
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
 from generator_service.contract.request import RenderSettings
-from shared.plan import Plan
+from generator_service.guidance.protocols import Guidance
+from shared.plan import Plan, Track
 
 Frames = NDArray[np.uint8]
 """[frame, height, width, 3], RGB, 0 to 255."""
@@ -39,13 +39,24 @@ class Setup:
     vae_tiling: bool
 
 
-@dataclass(frozen=True)
-class Caption:
-    """The text that a backbone is given for a prompt."""
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A prompt, and its plan if there is one, as a backbone can draw them: worked out once for each video."""
 
-    text: str
+    caption: str
+    """The text that the network is given."""
     notes: tuple[str, ...] = ()
     """What a person should know about the difference: "'puppy' is drawn as 'sheep'"."""
+    plan: Plan | None = None
+    """What guides the video, and what it is measured against; it may have fewer instances than the given plan."""
+    descriptions: tuple[str, ...] = ()
+    """What each instance's box is to show, in the plan's order."""
+    surroundings: str = ""
+    """What is to be seen around the boxes."""
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        return () if self.plan is None else self.plan.tracks
 
 
 class Solver(ABC):
@@ -71,13 +82,12 @@ class Backbone(ABC, Generic[C]):
     setup: Setup
     device: torch.device
 
-    def caption(self, prompt: str, plan: Plan | None = None) -> Caption:
-        """The text that this backbone understands for the prompt, whose plan may be known."""
-        return Caption(prompt)
-
-    def staged(self, plan: Plan) -> Plan:
-        """The plan as this backbone can draw it: what guides the video, and what the video is held against."""
-        return plan
+    def scene(self, prompt: str, plan: Plan | None) -> Scene:
+        """Prompt and plan in this backbone's terms; as they are, unless it knows better."""
+        if plan is None:
+            return Scene(caption=prompt)
+        descriptions = tuple(instance.description for instance in plan.graph.instances)
+        return Scene(caption=prompt, plan=plan, descriptions=descriptions, surroundings=plan.background)
 
     @abstractmethod
     def prepare(self, caption: str, settings: RenderSettings) -> C:
@@ -98,17 +108,14 @@ class Backbone(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def guidance(self, plan: Plan, conditioning: C, settings: RenderSettings) -> Guidance:
-        """What `settings.guidance` asks for, for one video.  plan: as from `staged`."""
+    def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
+        """What `settings.guidance` asks for, for one video; none where the scene has no plan."""
 
     @abstractmethod
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames: ...
 
-    def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...] | None:
-        """What of the plan is seen in the video; None where this backbone's things cannot be found.
-
-        plan: as from `staged`.
-        """
+    def adherence(self, frames: Frames, scene: Scene) -> tuple[Adherence, ...] | None:
+        """What of the scene's plan is seen in the video; None without a plan, or where there is no detector."""
         return None
 
 

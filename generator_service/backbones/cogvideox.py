@@ -4,9 +4,9 @@ The stock diffusers pipeline holds the parts (T5, transformer, VAE, scheduler); 
 does what `CogVideoXPipeline.__call__` does with its defaults, in the same order, so that the bits are the same.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -15,15 +15,16 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Generator, Tensor
 from transformers.utils import logging as transformers_logging
 
-from generator_service.backbones.base import Backbone, Caption, Frames, Setup, Solver
-from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
+from generator_service.backbones.base import Backbone, Frames, Scene, Setup, Solver
+from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
-from generator_service.backbones.guidance import UNGUIDED, Guidance
 from generator_service.backbones.weights import find_weights
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
+from generator_service.guidance.protocols import UNGUIDED, Attend, Guidance
+from generator_service.guidance.video import VideoGuidance
 from generator_service.settings import WorkerSettings
 from shared.plan import Plan
 
@@ -73,20 +74,15 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         )
         return cls(spec, pipeline, device, setup)
 
-    @property
-    def text_tokens(self) -> int:
-        """How many tokens of text the transformer was built for."""
-        length: int = self.transformer.config.max_text_seq_length
-        return length
-
-    def caption(self, prompt: str, plan: Plan | None = None) -> Caption:
-        """The prompt itself; a note says what of it is too long to be read."""
+    def scene(self, prompt: str, plan: Plan | None) -> Scene:
+        """As they are; a note says what of the prompt is too long to be read."""
+        scene = super().scene(prompt, plan)
         tokenizer = self.pipeline.tokenizer
         tokens = tokenizer(prompt).input_ids
         if len(tokens) <= self.text_tokens:
-            return Caption(prompt)
+            return scene
         unread = tokenizer.decode(tokens[self.text_tokens - 1 : -1])
-        return Caption(prompt, (f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
+        return replace(scene, notes=(f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
 
     @torch.no_grad()
     def prepare(self, caption: str, settings: RenderSettings) -> CogVideoXConditioning:
@@ -132,29 +128,11 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
         unconditional, conditional = prediction.chunk(2)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
-    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
-        """What each instance's box is to show, in the plan's order, and what is around them."""
-        return tuple(instance.description for instance in plan.graph.instances), plan.background
-
-    def guidance(self, plan: Plan, conditioning: CogVideoXConditioning, settings: RenderSettings) -> Guidance:
-        parameters = settings.guidance
-        if parameters.is_off:
+    def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
+        if scene.plan is None or settings.guidance.is_off:
             return UNGUIDED
-        layout = layout_on(self.grid(settings), plan)
-        regional_steps = range(round(parameters.regional_steps * settings.steps)) if parameters.regional else range(0)
-        regional = None
-        if regional_steps:
-            captions, around = self.region_captions(plan)
-            regional = RegionalPrompting.encode(
-                self,
-                layout,
-                captions,
-                around,
-                base_ratio=parameters.base_ratio,
-                steps=regional_steps,
-            )
-        motion = MotionGuidance(parameters, range(round(parameters.steps * settings.steps)))
-        return CogVideoXGuidance(self, conditioning, layout, motion=motion, regional=regional)
+        layout = layout_on(self.grid(settings), scene.plan)
+        return VideoGuidance.of(self, layout, scene.descriptions, scene.surroundings, settings.guidance, settings.steps)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:
@@ -180,6 +158,39 @@ class CogVideoX(Backbone[CogVideoXConditioning]):
             columns=settings.width // cell,
             compression=self.pipeline.vae_scale_factor_temporal * patch_in_time,
         )
+
+    # a `Network`: what guidance needs of the transformer
+
+    @property
+    def layers(self) -> int:
+        return len(self.transformer.transformer_blocks)
+
+    @property
+    def text_tokens(self) -> int:
+        length: int = self.transformer.config.max_text_seq_length
+        return length
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        encoded, _ = self.pipeline.encode_prompt(
+            list(texts),
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.text_tokens,
+            device=self.device,
+        )
+        embeddings: Tensor = encoded
+        return embeddings
+
+    @contextmanager
+    def borrow_attention(self, attends: Mapping[int, Attend], texts: Tensor | None = None) -> Iterator[None]:
+        with ExitStack() as stack:
+            if attends:
+                stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens))
+            if texts is not None:
+                stack.enter_context(append_text(self.transformer, texts))
+            yield
+
+    def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
+        return capture_features(self.transformer, layer)
 
     def _padding(self, frames: int) -> int:
         """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""

@@ -4,7 +4,7 @@ With classifier-free guidance the batch is [unconditional ; conditional]: only t
 may be longer, by descriptions of regions that the unconditional half never sees.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,17 +14,15 @@ from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 from torch.nn import functional
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Query, key and value of the joint sequence [text ; video], [batch, head, token, channel] each -> the same."""
+from generator_service.guidance.protocols import Attend
 
 
 class ConditionalProcessor:
     """`CogVideoXAttnProcessor2_0`, with another attention in the conditional half."""
 
-    def __init__(self, attend: Attend, *, halves: int, text: int) -> None:
-        """halves: 2 with classifier-free guidance, otherwise 1.  text: how many text tokens both halves see."""
+    def __init__(self, attend: Attend, *, text: int) -> None:
+        """text: how many text tokens both halves see."""
         self.attend = attend
-        self.halves = halves
         self.text = text
 
     def __call__(
@@ -46,7 +44,7 @@ class ConditionalProcessor:
         if image_rotary_emb is not None:  # positions of the video; text has none
             query[:, :, texts:] = apply_rotary_emb(query[:, :, texts:], image_rotary_emb)
             key[:, :, texts:] = apply_rotary_emb(key[:, :, texts:], image_rotary_emb)
-        halves = list(zip(*(tensor.chunk(self.halves) for tensor in (query, key, value)), strict=True))
+        halves = list(zip(*(tensor.split(1) for tensor in (query, key, value)), strict=True))
         outputs = [*(self._stock(half, texts) for half in halves[:-1]), self.attend(*halves[-1])]
         output = attn.to_out[0](torch.cat(outputs).transpose(1, 2).flatten(2))
         output = attn.to_out[1](output)
@@ -62,17 +60,20 @@ class ConditionalProcessor:
 
 
 @contextmanager
-def borrowed_attention(transformer: Any, processors: dict[int, ConditionalProcessor]) -> Iterator[None]:
-    """Inside, these layers have these processors.  Raises TypeError and ValueError where the network is not stock."""
+def borrow_attention(transformer: Any, attends: Mapping[int, Attend], *, text: int) -> Iterator[None]:
+    """Inside, these layers attend as given; text: how many text tokens both halves see.
+
+    Raises TypeError and ValueError where the network is not stock.
+    """
     if getattr(transformer, "_parallel_config", None) is not None:
         raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
     original = dict(transformer.attn_processors)
     replaced = dict(original)
-    for layer, processor in processors.items():
+    for layer, attend in attends.items():
         name = f"transformer_blocks.{layer}.attn1.processor"
         if type(original[name]) is not CogVideoXAttnProcessor2_0:
             raise TypeError(f"Got a {type(original[name]).__name__} but expected a CogVideoXAttnProcessor2_0")
-        replaced[name] = processor
+        replaced[name] = ConditionalProcessor(attend, text=text)
     transformer.set_attn_processor(replaced)
     try:
         yield
@@ -81,7 +82,7 @@ def borrowed_attention(transformer: Any, processors: dict[int, ConditionalProces
 
 
 @contextmanager
-def appended_text(transformer: Any, text: Tensor) -> Iterator[None]:
+def append_text(transformer: Any, text: Tensor) -> Iterator[None]:
     """Inside, these embeddings, [1, token, channel], follow the prompt's: [prompt ; text ; video].
 
     The position embeddings of CogVideoX-2B are one table for prompt and video.  Those of text are 0, so the table stays
@@ -115,7 +116,7 @@ def appended_text(transformer: Any, text: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def captured_features(transformer: Any, layer: int) -> Iterator[Sequence[Tensor]]:
+def capture_features(transformer: Any, layer: int) -> Iterator[Sequence[Tensor]]:
     """One for each prediction inside: the video tokens behind this layer, of the conditional half, [N, D], float32."""
     captured: list[Tensor] = []
 

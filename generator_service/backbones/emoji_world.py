@@ -7,42 +7,31 @@ from functools import cached_property
 
 import torch
 
-from emoji_world import grammar
 from emoji_world.adherence import measure_adherence
-from emoji_world.bridge import translate
 from emoji_world.detector import Detector
 from emoji_world.spec import WORLD
-from generator_service.backbones.base import Caption, Frames
+from generator_service.backbones.base import Frames, Scene
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.emoji_staging import staged
+from generator_service.backbones.emoji_scene import EmojiScene, emoji_scene
 from generator_service.contract.report import Adherence
 from shared.geometry import Box
 from shared.plan import Plan
 
 
 class EmojiWorld(CogVideoX):
-    def caption(self, prompt: str, plan: Plan | None = None) -> Caption:
-        translation = translate(prompt) if plan is None else staged(plan).translation
-        notes = [f"'{word}' is drawn as '{drawn_as}'" for word, drawn_as in translation.substitutions]
-        if translation.ignored:
-            notes.append("not drawn: " + ", ".join(f"'{word}'" for word in translation.ignored))
-        return Caption(translation.caption, tuple(notes))
+    def scene(self, prompt: str, plan: Plan | None) -> EmojiScene:
+        return emoji_scene(prompt, plan)
 
-    def staged(self, plan: Plan) -> Plan:
-        return staged(plan).plan
-
-    def region_captions(self, plan: Plan) -> tuple[tuple[str, ...], str]:
-        scene = staged(plan)
-        place = scene.translation.background
-        each = (grammar.caption([(drawn.sprite, drawn.motion)], place, grammar.first) for drawn in scene.objects)
-        return tuple(each), grammar.first(grammar.PLACES[place])
-
-    def adherence(self, frames: Frames, plan: Plan) -> tuple[Adherence, ...]:
+    def adherence(self, frames: Frames, scene: Scene) -> tuple[Adherence, ...] | None:
+        if scene.plan is None:
+            return None
+        if not isinstance(scene, EmojiScene):
+            raise TypeError("Got another backbone's scene but expected an EmojiScene")
         video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-        planned = torch.tensor([track.boxes for track in plan.tracks])
-        objects = staged(plan).objects
-        motions = [drawn.motion for drawn in objects]
-        found = measure_adherence(self._detector, video, [drawn.sprite for drawn in objects], planned, motions)
+        planned = torch.tensor([track.boxes for track in scene.tracks])
+        motions = [drawn.motion for drawn in scene.objects]
+        sprites = [drawn.sprite for drawn in scene.objects]
+        found = measure_adherence(self._detector, video, sprites, planned, motions)
         return tuple(
             Adherence(
                 instance=track.instance,
@@ -52,7 +41,7 @@ class EmojiWorld(CogVideoX):
                 centre_error=round(its.centre_error, 3),
                 boxes=tuple(Box(*(round(edge, 4) for edge in box)) for box in its.boxes),
             )
-            for track, its in zip(plan.tracks, found, strict=True)
+            for track, its in zip(scene.tracks, found, strict=True)
         )
 
     @cached_property

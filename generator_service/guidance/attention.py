@@ -14,8 +14,8 @@ those of the guided instances, at few keys, those of the same instance.  So each
   r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
 
 All other rows are one more group, over all keys.  Where rows do not see some of the keys (`regional`), every group is
-of rows that see the same ones.  Which token is where does not depend on q, k and v: it is planned once per denoising
-step, for all layers.
+of rows that see the same ones.  Which token is where does not depend on q, k and v: the groups are made once per
+denoising step, for all layers.
 """
 
 import math
@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from generator_service.contract.guidance import Form
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
-from generator_service.guidance.partial_attention import Partial, attend, merge, some_heads_at_a_time
+from generator_service.guidance.partial_attention import Partial, attend, merge, split_heads
 
 BLOCK_SHARE = 0.2
 """An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
@@ -41,8 +41,8 @@ KEYS_AT_A_TIME = 2**12
 """How many of the keys outside an instance are copied at a time."""
 
 
-class Unseen(NamedTuple):
-    """Some tokens of the video, and tokens of the video that they do not see.  Text sees all."""
+class MaskedKeys(NamedTuple):
+    """Rows of the video and keys of the video that they do not attend to.  Text attends to all."""
 
     rows: Tensor
     """[row]."""
@@ -149,32 +149,29 @@ class _Group:
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
-@dataclass(frozen=True)
-class AttentionPlan:
-    """What a field asks of the attention, as indices into the joint sequence; every row is in one group."""
-
-    groups: tuple[_Group, ...]
+RowGroups = tuple[_Group, ...]
+"""What a field asks of the attention, as indices into the joint sequence; every row is in one group."""
 
 
-def plan_attention(
+def group_rows(
     field: GuidanceField,
     strength: float,
     *,
     text: int,
     form: Form = "multiplicative",
-    unseen: Sequence[Unseen] = (),
+    masked: Sequence[MaskedKeys] = (),
     device: torch.device | str = "cpu",
-) -> AttentionPlan | None:
+) -> RowGroups | None:
     """None where nothing is guided, β = 0 or G = 0, and all is seen.
 
-    strength: β.  text: how many tokens of text stand before the video's.  unseen: no row twice.  device: where the
+    strength: β.  text: how many tokens of text stand before the video's.  masked: no row twice.  device: where the
     attention is computed.
     """
     instance = field.instance.to(device)
     weight = strength * field.weight.to(device)
     guided = (weight != 0).any(dim=1) & (instance != 0)
     anchored = (field.anchor.to(device) != NO_ANCHOR) & (strength * field.anchor_weight.to(device) != 0)
-    if not (guided | anchored).any() and not unseen:
+    if not (guided | anchored).any() and not masked:
         return None
     anchor, anchor_weight = field.anchor.to(device), strength * field.anchor_weight.to(device)
     tokens = field.grid.tokens
@@ -207,55 +204,55 @@ def plan_attention(
             its = rows[own & (instance[rows] == identity)]
             outside = seen.clone()
             outside[text:][instance == identity] = False
-            groups.append(_Group(its + text, _some_at_a_time(outside), within(identity, its), anchors(its)))
+            groups.append(_Group(its + text, _split_keys(outside), within(identity, its), anchors(its)))
         return rows[~own]
 
     rest = torch.ones(tokens, dtype=torch.bool, device=device)
     every = torch.ones(text + tokens, dtype=torch.bool, device=device)
-    for some, keys in unseen:
+    for some, keys in masked:
         rest[some] = False
         seen = every.clone()
         seen[keys + text] = False
         rows = add_guided(some, seen)
         if len(rows) > 0:
-            groups.append(_Group(rows + text, _some_at_a_time(seen), None, anchors(rows)))
+            groups.append(_Group(rows + text, _split_keys(seen), None, anchors(rows)))
     rows = add_guided(rest.nonzero()[:, 0], every)
     if text + len(rows) > 0:
         before = torch.arange(text, device=device)
         groups.append(_Group(torch.cat([before, rows + text]), None, None, anchors(torch.cat([before * 0 - 1, rows]))))
-    return AttentionPlan(tuple(groups))
+    return tuple(groups)
 
 
-def _some_at_a_time(chosen: Tensor) -> tuple[Tensor, ...]:
+def _split_keys(chosen: Tensor) -> tuple[Tensor, ...]:
     parts: tuple[Tensor, ...] = chosen.nonzero()[:, 0].split(KEYS_AT_A_TIME)
     return parts
 
 
-def guided_partial(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Partial:
+def guided_partial(query: Tensor, key: Tensor, value: Tensor, groups: RowGroups | None) -> Partial:
     """Guided attention with its LSE, for a merge with other keys; each [batch, head, token, channel]."""
-    if plan is None:
+    if groups is None:
         return attend(query, key, value)
     output = torch.empty_like(query)
-    return Partial(output, _attend_by_groups(query, key, value, plan, output))
+    return Partial(output, _attend_by_groups(query, key, value, groups, output))
 
 
-def guided_attention(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan | None) -> Tensor:
+def guided_attention(query: Tensor, key: Tensor, value: Tensor, groups: RowGroups | None) -> Tensor:
     """[batch, head, text + N, channel] each -> the same, of the query's type.
 
-    Without a plan it is torch's own attention, to the bit.
+    Without groups it is torch's own attention, to the bit.
     """
-    if plan is None:
+    if groups is None:
         return functional.scaled_dot_product_attention(query, key, value)
     output = torch.empty_like(query)
-    for heads in some_heads_at_a_time(query):
-        _attend_by_groups(query[:, heads], key[:, heads], value[:, heads], plan, output[:, heads])
+    for heads in split_heads(query):
+        _attend_by_groups(query[:, heads], key[:, heads], value[:, heads], groups, output[:, heads])
     return output
 
 
-def _attend_by_groups(query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, output: Tensor) -> Tensor:
+def _attend_by_groups(query: Tensor, key: Tensor, value: Tensor, groups: RowGroups, output: Tensor) -> Tensor:
     """Fills the output, and returns the LSE."""
     lse = torch.empty(query.shape[:3], device=query.device)
-    for group in plan.groups:
+    for group in groups:
         partial = group.attend(query.index_select(2, group.rows), key, value)
         output.index_copy_(2, group.rows, partial.output.to(output.dtype))
         lse.index_copy_(2, group.rows, partial.lse)

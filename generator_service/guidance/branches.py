@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import Branch, GuidanceParameters
-from generator_service.guidance.clustering import foreground
+from generator_service.guidance.clustering import segment_foreground
 from generator_service.guidance.deformation import deformation_penalty
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
-from generator_service.guidance.reference import reference_frame, same_places
+from generator_service.guidance.reference import match_cells, reference_frame
 from generator_service.guidance.report import PhaseFacts
-from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
+from generator_service.guidance.rigidity import displacement_penalty, shape_template, warp_template
 from shared.motion_graph import MotionLabel
 
 LARGE_AREA = 0.1
@@ -93,14 +93,14 @@ def _reference(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePar
     if phase.features is None:
         chosen = len(phase.frames) // 2
     else:
-        places = (same_places(phase.boxes, phase.inside, 0, index) for index in frames)
+        places = (match_cells(phase.boxes, phase.inside, 0, index) for index in frames)
         tokens = zip(phase.features.flatten(1, 2), places, strict=True)
         chosen = reference_frame(torch.stack([features[its] for features, its in tokens]))
     frame = int(phase.frames[chosen])
     for index in frames:
         owned = phase.owned[index][phase.inside[index]]
         positions = phase.inside[index].flatten().nonzero()[owned, 0]
-        anchors = same_places(phase.boxes, phase.inside, index, chosen)[owned]
+        anchors = match_cells(phase.boxes, phase.inside, index, chosen)[owned]
         draft.anchor[phase.frames[index], positions] = frame * grid.rows * grid.columns + anchors
         draft.anchor_weight[phase.frames[index], positions] = phase.strength
     return PhaseFacts(name, "rcg", int(phase.owned.sum()), reference_frame=frame)
@@ -109,9 +109,9 @@ def _reference(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePar
 def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
     mask, whole_box = phase.inside, False
     if phase.features is not None:
-        masks = torch.stack([foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
+        masks = torch.stack([segment_foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
         template = shape_template(masks, phase.boxes, parameters.template_threshold)
-        mask, whole_box = warped(template.mask, phase.boxes, phase.inside), template.is_whole_box
+        mask, whole_box = warp_template(template.mask, phase.boxes, phase.inside), template.is_whole_box
     centers = (phase.boxes[:, :2] + phase.boxes[:, 2:]) / 2
     penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
     mask = mask & phase.owned
@@ -124,7 +124,7 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
     if phase.features is None:
         penalty = 2.0 * mask[..., None].expand(*mask.shape, len(mask))
     else:
-        mask = torch.stack([foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
+        mask = torch.stack([segment_foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
         penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
     mask = mask & phase.owned
     _put(phase, draft, mask, penalty.flatten(1, 2))

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, pad
 ITERATIONS = 10
 
 
-def foreground(features: Tensor, inside: Tensor) -> Tensor:
+def segment_foreground(features: Tensor, inside: Tensor) -> Tensor:
     """features: [rows, columns, D]; inside: [rows, columns], bool, one box -> its foreground, [rows, columns], bool.
 
     The whole box where it has no interior, is alike all over, or its clusters touch the border alike.

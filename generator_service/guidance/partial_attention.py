@@ -66,7 +66,7 @@ def merge(one: Partial, other: Partial) -> Partial:
     return Partial(output.addcmul_(other.output.float(), (other.lse - lse).exp()[..., None]), lse)
 
 
-def some_heads_at_a_time(query: Tensor) -> list[slice]:
+def split_heads(query: Tensor) -> list[slice]:
     """Slices of the heads: what is copied and held in between is then of few of them."""
     parts = round(query.numel() / HEADS_ELEMENTS.get(query.device.type, HEADS_ELEMENTS["cpu"]))
     heads = torch.arange(query.shape[1]).chunk(max(1, parts))

@@ -21,7 +21,7 @@ def reference_frame(features: Tensor) -> int:
     return int((1 - similarity).sum(1).argmin())
 
 
-def same_places(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
+def match_cells(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:
     """Where the tokens of the box of frame `source` are in that of `target`: [token], cells counted row by row.
 
     boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool, the box.

@@ -32,9 +32,9 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import Form
-from generator_service.guidance.attention import AttentionPlan, Unseen, guided_partial, plan_attention
+from generator_service.guidance.attention import MaskedKeys, RowGroups, group_rows, guided_partial
 from generator_service.guidance.field import GuidanceField
-from generator_service.guidance.partial_attention import attend, merge, some_heads_at_a_time
+from generator_service.guidance.partial_attention import attend, merge, split_heads
 
 
 class Group(NamedTuple):
@@ -44,7 +44,7 @@ class Group(NamedTuple):
     """[n], of the video."""
     texts: Tensor
     """[m], the text tokens of their regions, of the joint sequence."""
-    unseen: Tensor
+    masked: Tensor
     """[k], of the video: from a box, the tokens of other things' boxes."""
 
 
@@ -77,10 +77,10 @@ class Regions:
             groups.append(Group(rows, texts, others.nonzero()[:, 0]))
         return cls(text, tuple(region.nonzero()[:, 0] for region in membership), tuple(groups))
 
-    def plan(self, field: GuidanceField, strength: float, form: Form) -> AttentionPlan | None:
+    def group_rows(self, field: GuidanceField, strength: float, form: Form) -> RowGroups | None:
         """From video to video, within `regional`, where the regions are."""
-        unseen = [Unseen(group.rows, group.unseen) for group in self.groups if len(group.unseen) > 0]
-        return plan_attention(field, strength, text=0, form=form, unseen=unseen, device=self.tokens[0].device)
+        masked = [MaskedKeys(group.rows, group.masked) for group in self.groups if len(group.masked) > 0]
+        return group_rows(field, strength, text=0, form=form, masked=masked, device=self.tokens[0].device)
 
     @property
     def texts(self) -> int:
@@ -89,13 +89,13 @@ class Regions:
 
 
 def regional_attention(
-    query: Tensor, key: Tensor, value: Tensor, regions: Regions, plan: AttentionPlan | None, base_ratio: float
+    query: Tensor, key: Tensor, value: Tensor, regions: Regions, groups: RowGroups | None, base_ratio: float
 ) -> Tensor:
-    """[batch, head, texts + N, channel] each -> the same.  plan: from `regions.plan`."""
+    """[batch, head, texts + N, channel] each -> the same.  groups: from `regions.group_rows`."""
     output = torch.empty_like(query)
-    for heads in some_heads_at_a_time(query):
+    for heads in split_heads(query):
         some = (query[:, heads], key[:, heads], value[:, heads])
-        _attend_by_regions(*some, regions, plan, base_ratio, output[:, heads])
+        _attend_by_regions(*some, regions, groups, base_ratio, output[:, heads])
     return output
 
 
@@ -104,7 +104,7 @@ def _attend_by_regions(
     key: Tensor,
     value: Tensor,
     regions: Regions,
-    plan: AttentionPlan | None,
+    groups: RowGroups | None,
     base_ratio: float,
     output: Tensor,
 ) -> None:
@@ -124,13 +124,13 @@ def _attend_by_regions(
         inside = attend(q, k_video.index_select(2, tokens), v_video.index_select(2, tokens))
         output[:, :, start : start + text] = merge(attend(q, k, v), inside).output
 
-    seen = guided_partial(q_video, k_video, v_video, plan)
-    for rows, texts, unseen in regions.groups:
+    seen = guided_partial(q_video, k_video, v_video, groups)
+    for rows, texts, masked in regions.groups:
         q, its_seen = q_video.index_select(2, rows), seen.at(rows)
         result = merge(its_seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
         if base_ratio > 0:
             base = merge(its_seen, attend(q, k_base, v_base))
-            if len(unseen) > 0:
-                base = merge(base, attend(q, k_video.index_select(2, unseen), v_video.index_select(2, unseen)))
+            if len(masked) > 0:
+                base = merge(base, attend(q, k_video.index_select(2, masked), v_video.index_select(2, masked)))
             result = base_ratio * base.output + (1 - base_ratio) * result
         output.index_copy_(2, rows + regions.texts, result.to(output.dtype))

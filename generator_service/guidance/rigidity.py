@@ -43,7 +43,7 @@ def shape_template(masks: Tensor, boxes: Tensor, threshold: float) -> Template:
     return Template(template, is_whole_box=False)
 
 
-def warped(template: Tensor, boxes: Tensor, inside: Tensor) -> Tensor:
+def warp_template(template: Tensor, boxes: Tensor, inside: Tensor) -> Tensor:
     """M of Eq. 11: the template in each frame's box.  boxes: [frame, 4]; inside, result: [frame, rows, columns]."""
     _, rows, columns = inside.shape
     x = (torch.arange(columns, device=inside.device) + 0.5) / columns

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from generator_service.backbones.base import Backbone
-from generator_service.backbones.guidance import Guidance
+from generator_service.guidance.protocols import Guidance
 from generator_service.sampling.state import OnStep, StepState, resumed_generator
 from shared.errors import RenderingFailed
 

@@ -21,6 +21,8 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
+MAXIMUM_BYTES: Final = 2 * 1024 * 1024
+"""Of an answer; the largest plan there can be has half of that."""
 LOOK_SECONDS: Final = 0.5
 """While the planner thinks, it is asked so often whether the plan is still wanted."""
 
@@ -40,7 +42,7 @@ class PlannerGone(Exception):
 
 class PlannerClient:
     def __init__(self, url: str, timeout: float, token: SecretStr | None = None) -> None:
-        """timeout: seconds that one plan may take.  token: the planner's, where it asks for one."""
+        """timeout: seconds that one plan may take, to its last byte.  token: the planner's, where it asks for one."""
         self._url = url
         self._timeout = timeout
         self._token = token
@@ -50,8 +52,8 @@ class PlannerClient:
         """Asks once.
 
         `while_thinking` is called every `LOOK_SECONDS`; whatever it raises breaks the connection off, and is raised.
-        Else raises PlannerGone, what the planner answered (PlanningFailed and InvalidRequest with their violations), or
-        PlannerUnavailable where the plan took too long.
+        Else raises PlannerGone, whose reason may say in `retry_after` when to ask again, what the planner answered
+        (PlanningFailed and InvalidRequest with their violations), or PlannerUnavailable where the plan took too long.
         """
         settings = record.settings
         order = {
@@ -64,13 +66,13 @@ class PlannerClient:
         }
         try:
             return asyncio.run(self._answer(order, record.request_id, while_thinking))
-        except httpx.ReadTimeout as error:
+        except TimeoutError as error:
             raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
         except (PlannerUnavailable, LanguageModelUnavailable) as reason:
             raise PlannerGone(reason) from reason
 
     async def _answer(self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]) -> Plan:
-        limits = httpx.Timeout(self._timeout, connect=CONNECT_SECONDS)
+        limits = httpx.Timeout(None, connect=CONNECT_SECONDS)
         headers = {} if request_id is None else {HEADER: request_id}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
@@ -90,15 +92,18 @@ class PlannerClient:
 
     async def _ask(self, http: httpx.AsyncClient, order: dict[str, Any]) -> Plan:
         try:
-            response = await http.post("/plans", json=order)
-        except httpx.ReadTimeout:
-            raise
+            async with asyncio.timeout(self._timeout), http.stream("POST", "/plans", json=order) as response:
+                body = bytearray()
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > MAXIMUM_BYTES:
+                        raise PlanningFailed(f"the planner answered with more than {MAXIMUM_BYTES} bytes")
         except httpx.TransportError as error:
             raise PlannerUnavailable("the planner does not answer") from error
         if not response.is_success:
-            raise _error(response)
+            raise _error(response, bytes(body))
         try:
-            plan = Plan.model_validate_json(response.content)
+            plan = Plan.model_validate_json(bytes(body))
         except ValidationError as error:
             raise PlanningFailed("the planner answered with something that is no valid plan") from error
         if plan.frames != order["frames"]:
@@ -106,15 +111,17 @@ class PlannerClient:
         return plan
 
 
-def _error(response: httpx.Response) -> ServiceError:
+def _error(response: httpx.Response, body: bytes) -> ServiceError:
+    wait = response.headers.get("Retry-After", "")
+    retry_after = int(wait) if wait.isdecimal() and len(wait) < 10 else None
     try:
-        problem = Problem.model_validate_json(response.content)
+        problem = Problem.model_validate_json(body)
     except ValidationError:
         problem = None
     if problem is not None and problem.code in _ERRORS:
-        return _ERRORS[problem.code](problem.detail, problem.violations)
+        return _ERRORS[problem.code](problem.detail, problem.violations, retry_after)
     if response.status_code == 401:  # one of the two has been given another token, and the other not yet
         return PlannerUnavailable("the planner refuses this worker's token")
     if response.status_code in (429, 502, 503, 504):
-        return PlannerUnavailable("the planner is not ready")
+        return PlannerUnavailable("the planner is not ready", retry_after=retry_after)
     return PlanningFailed(f"the planner answered with status {response.status_code}")

@@ -18,6 +18,7 @@ from shared.motion_graph import (
     Identifier,
     Instance,
     MotionGraph,
+    MotionLabel,
     Phrase,
     Relation,
 )
@@ -29,6 +30,11 @@ THOUGHT_CHARACTERS = 60
 Thoughts = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHTS_CHARACTERS)]
 Thought = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=THOUGHT_CHARACTERS)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=THOUGHT_CHARACTERS)]
+
+STILL_KEYS = ("until", "absent", "sudden")
+MOVING_KEYS = ("until", "enters", "sudden", "speed", "pickup", "scale")
+TRAVEL_KEYS: tuple[tuple[str, ...], ...] = ((), ("direction",), ("target", "goal"), ("path",), ("leaves",))
+"""Of a phase, beside its label: what it can have at rest, while it moves, and one of the last for how it travels."""
 
 IDENTIFIER_PATTERN = TypeAdapter(Identifier).json_schema()["pattern"]
 
@@ -79,11 +85,62 @@ class Movements(WireModel):
     movements: Annotated[tuple[Movement, ...], Field(min_length=1, max_length=MAXIMUM_INSTANCES)]
 
 
-def movements_schema(ids: Sequence[str]) -> dict[str, Any]:
-    """The schema of the cues of these instances: every identifier in it can only be one of theirs."""
-    schema: dict[str, Any] = _with_identifiers(Movements.model_json_schema(), list(ids))
-    schema["properties"]["movements"] |= {"minItems": len(ids), "maxItems": len(ids)}
+def movements_schema(graph: MotionGraph) -> dict[str, Any]:
+    """The schema of the movements of these instances: one for each, in the graph's order, each phase with the label
+    that the graph gives the instance, or motionless, and with what that label allows.
+
+    Each instance has its place in `prefixItems`; there is no `items` beside it, which llama.cpp would take instead.
+    """
+    schema: dict[str, Any] = _with_identifiers(Movements.model_json_schema(), list(graph.ids))
+    definitions = schema["$defs"]
+    phase, cues, movement = (definitions.pop(name) for name in ("Phase", "InstanceCues", "Movement"))
+    for label in dict.fromkeys(instance.label for instance in graph.instances):
+        definitions[_phase_of(label)] = {"anyOf": list(_phases(label, phase, len(graph.ids)))}
+    schema["properties"]["movements"] = {
+        "type": "array",
+        "prefixItems": [
+            _having(movement, cues=_having(cues, instance={"const": instance.id}, phases=_phases_of(cues, instance)))
+            for instance in graph.instances
+        ],
+        "minItems": len(graph.ids),
+        "maxItems": len(graph.ids),
+    }
     return schema
+
+
+def _phase_of(label: MotionLabel) -> str:
+    return f"Phase_{label.value}"
+
+
+def _phases_of(cues: dict[str, Any], instance: Instance) -> dict[str, Any]:
+    return {**cues["properties"]["phases"], "items": {"$ref": f"#/$defs/{_phase_of(instance.label)}"}}
+
+
+def _phases(label: MotionLabel, phase: dict[str, Any], instances: int) -> Iterator[dict[str, Any]]:
+    """What a phase of an instance with that label can be: at rest, or moving in one of the ways there are."""
+    yield _with_keys(phase, MotionLabel.MOTIONLESS, STILL_KEYS)
+    if label is MotionLabel.MOTIONLESS:
+        return
+    deforming = ("manner",) if label is MotionLabel.NON_RIGID else ()
+    for way in TRAVEL_KEYS:
+        if "target" not in way or instances > 1:
+            yield _with_keys(phase, label, (*MOVING_KEYS, *deforming), way)
+
+
+def _with_keys(
+    phase: dict[str, Any], label: MotionLabel, optional: Sequence[str], required: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A phase with that label and these keys alone, in the order in which they are always written."""
+    allowed = ("label", *optional, *required)
+    properties = {name: said for name, said in phase["properties"].items() if name in allowed}
+    properties["label"] = {"const": label.value}
+    for name in required:
+        properties[name] = properties[name].get("anyOf", [properties[name]])[0]  # not null
+    return phase | {"properties": properties, "required": ["label", *required]}
+
+
+def _having(schema: dict[str, Any], **properties: dict[str, Any]) -> dict[str, Any]:
+    return schema | {"properties": schema["properties"] | properties}
 
 
 def _with_identifiers(schema: Any, ids: list[str]) -> Any:

@@ -14,7 +14,11 @@ from collections.abc import Callable
 
 
 class CircuitOpen(Exception):
-    """The call was refused."""
+    """The call was refused; for so many seconds the next ones will be."""
+
+    def __init__(self, said: str, seconds: float) -> None:
+        super().__init__(said)
+        self.seconds = seconds
 
 
 class Circuit:
@@ -32,7 +36,8 @@ class Circuit:
             return
         now = self._clock()
         if now < self._closed_again_at:
-            raise CircuitOpen(f"{self._failures} failures in a row, next attempt within {self._rest:g} s")
+            rest = self._closed_again_at - now
+            raise CircuitOpen(f"{self._failures} failures in a row, next attempt within {self._rest:g} s", rest)
         self._closed_again_at = now + self._rest  # half-open: this call goes through, the next ones wait for it
 
     def succeeded(self) -> None:

@@ -3,25 +3,11 @@
 Structured output goes by `response_format` with a JSON schema, which vLLM and llama.cpp honour; the answer is
 checked all the same, for it can be cut off, and can say what a schema cannot forbid.
 
-    what happens                                    what is raised                                  again?  a failure?
-    no connection                                   LanguageModelUnavailable "cannot be reached"    yes     yes
-    the connection breaks                           LanguageModelUnavailable "cannot be reached"    no      yes
-    no whole answer in time, however it dribbles    LanguageModelUnavailable "in time"              no      yes
-    429                                             LanguageModelUnavailable, the server's words    yes     no
-    502, 503                                        LanguageModelUnavailable, the server's words    yes     yes
-    other 5xx, 3xx                                  LanguageModelUnavailable, the server's words    no      yes
-    401, 403, 404 (wrong key, wrong model)          LanguageModelUnavailable, the server's words    no      no
-    other 4xx (prompt too long, bad schema)         PlanningFailed, the server's words              no      no
-    a body that is no completion                    LanguageModelUnavailable "no completion"        no      yes
-    too many failures in a row                      LanguageModelUnavailable "left alone"           no      no
-    cut off at the token limit, not JSON,
-    not the schema                                  BadAnswer, with the violations                  no      no
-
-"Again?": asked again at once, only where the server has not begun to work.  "A failure?": counts for the circuit
-breaker.  A BadAnswer is worth a repair, which the planner asks for.
+What can go wrong is in `failures`; a BadAnswer is worth a repair, which the planner asks for.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -31,22 +17,41 @@ import anyio
 import httpx
 from anyio.from_thread import start_blocking_portal
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from planner_service.language_model.chat_completion import (
+    QUOTED_CHARACTERS,
+    ChatCompletion,
+    NoCompletion,
+    Refusal,
+    chat_completion,
+    one_object,
+)
 from planner_service.language_model.circuit import Circuit, CircuitOpen
 from planner_service.language_model.completion import Completion, Outcome
+from planner_service.language_model.failures import LeftAlone, Status, is_failure, is_worth_a_retry, named_error
+from planner_service.language_model.readiness import Readiness
+from planner_service.language_model.retry_after import Pause, retry_after
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation, violations_of
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS = 5.0
 MAXIMUM_TOKENS = 4096
-RETRIED_STATUSES = frozenset((429, 502, 503))
-MISCONFIGURED_STATUSES = frozenset((401, 403, 404))
+MAXIMUM_BYTES = 1024 * 1024
+"""Of a server's answer, thoughts included."""
 ATTEMPTS = 3
 FAILURES = 5
 """So many in a row, and the server is left alone for `REST_SECONDS`."""
 REST_SECONDS = 20.0
-QUOTED_CHARACTERS = 300
+LONGEST_WAIT_SECONDS = 5.0
+"""A Retry-After that is longer is the caller's to wait for."""
+PATIENCE_SECONDS = 600.0
+"""A server that wants to be left alone for longer is asked again all the same."""
+READY_SECONDS = 10.0
+"""The longest that it may take to be told whether the server is ready."""
+FRESH_SECONDS = 10.0
+"""For so long a server that took a schema counts as ready, and one that did not as not."""
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -63,6 +68,16 @@ class BadAnswer(Exception):
         super().__init__("; ".join(violation.message for violation in violations))
         self.text = text
         self.violations = tuple(violations)
+
+
+class Ready(BaseModel):
+    """What readiness is asked for: something that no model answers of its own accord."""
+
+    state: Literal["ready"]
+
+
+class TakesNoSchema(LanguageModelUnavailable):
+    """The server refuses `response_format`, or ignores it."""
 
 
 class LanguageModel:
@@ -83,16 +98,21 @@ class LanguageModel:
         connections: int = 8,
         retry_seconds: float = 0.5,
         circuit: Circuit | None = None,
+        fresh_seconds: float = FRESH_SECONDS,
         on_completion: Callable[[Completion], None] = lambda _: None,
     ) -> None:
         """`seconds`: the longest one completion may take, waiting for one of the `connections` and retries included;
-        `tokens`: the longest it may be; `retry_seconds`: the wait before the first retry; `on_completion` hears how
-        each one went."""
+        `tokens`: the longest it may be; `retry_seconds`: the wait before the first retry; `fresh_seconds`: for how long
+        readiness is not asked for again; `on_completion` hears how each one went."""
         self.model = model
         self._tokens = tokens
         self._seconds = seconds
+        self._ready_seconds = min(READY_SECONDS, seconds)
         self._retry_seconds = retry_seconds
+        self._longest_wait = min(LONGEST_WAIT_SECONDS, seconds / ATTEMPTS)
         self._circuit = circuit or Circuit(FAILURES, REST_SECONDS)
+        self._pause = Pause(PATIENCE_SECONDS)
+        self._readiness = Readiness(self._require_schemas, fresh_seconds)
         self._on_completion = on_completion
         self._stack = ExitStack()
         self._portal = self._stack.enter_context(start_blocking_portal())
@@ -109,12 +129,40 @@ class LanguageModel:
         self._stack.close()
 
     def complete(
-        self, messages: Sequence[Message], answer: type[Schema], seed: int, schema: dict[str, Any] | None = None
+        self,
+        messages: Sequence[Message],
+        answer: type[Schema],
+        seed: int,
+        schema: dict[str, Any] | None = None,
+        derive: Callable[[Any], Any] = lambda written: written,
     ) -> Schema:
-        """The model's answer, at temperature 0; `schema` may be narrower than the answer's own.
+        """The model's answer, at temperature 0; `schema` may be narrower than the answer's own, and `derive` fills in,
+        in the JSON as it was written, what follows from the rest.
 
         Raises BadAnswer, LanguageModelUnavailable or PlanningFailed.
         """
+        try:
+            made = self._answer(messages, answer, seed, schema, derive, seconds=self._seconds)
+        except (BadAnswer, PlanningFailed):
+            self._blame_the_server()
+            raise
+        self._readiness.seen()
+        return made
+
+    def check(self) -> None:
+        """Raises LanguageModelUnavailable unless the server completes a few tokens as a schema says; asks seldom."""
+        self._readiness.check()
+
+    def _answer(
+        self,
+        messages: Sequence[Message],
+        answer: type[Schema],
+        seed: int,
+        schema: dict[str, Any] | None = None,
+        derive: Callable[[Any], Any] = lambda written: written,
+        *,
+        seconds: float,
+    ) -> Schema:
         body = {
             "model": self.model,
             "messages": list(messages),
@@ -126,105 +174,88 @@ class LanguageModel:
                 "json_schema": {"name": answer.__name__.lower(), "schema": schema or answer.model_json_schema()},
             },
         }
-        text, finish_reason = self._portal.call(self._completion, body)
-        if finish_reason == "length":
+        completion = self._portal.call(self._completion, body, seconds)
+        if completion.finish_reason == "length":
             reason = Violation(field="", message=f"the answer was cut off at {self._tokens} tokens: be shorter")
             raise BadAnswer("", [reason])
+        text = one_object(completion.text)
         try:
-            return answer.model_validate_json(text)
+            return answer.model_validate_json(json.dumps(derive(from_json(text))))
         except ValidationError as error:
             raise BadAnswer(text, violations_of(error)) from error
+        except ValueError as error:
+            raise BadAnswer(text, [Violation(field="", message=f"Invalid JSON: {error}")]) from error
 
-    def check(self) -> None:
-        """Raises LanguageModelUnavailable unless the server completes a few tokens."""
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": "Say yes."}],
-            "temperature": 0,
-            "max_tokens": 4,
-        }
+    def _require_schemas(self) -> None:
+        """Raises TakesNoSchema; LanguageModelUnavailable where it cannot be told."""
         try:
-            self._portal.call(self._completion, body)
-        except PlanningFailed as error:
-            raise LanguageModelUnavailable(error.detail) from error
+            self._answer([{"role": "user", "content": "Say hello."}], Ready, 0, seconds=self._ready_seconds)
+        except BadAnswer as bad:
+            if not bad.text:
+                raise LanguageModelUnavailable(f"the language model is not ready: {bad}") from bad
+            quoted = bad.text[:QUOTED_CHARACTERS]
+            raise TakesNoSchema(f"the language model's server ignores response_format: {quoted!r}") from bad
+        except PlanningFailed as failed:
+            raise TakesNoSchema(failed.detail) from failed
 
-    async def _completion(self, body: dict[str, Any]) -> tuple[str, str]:
-        """The first choice's text and the reason for its end; the circuit hears how it went."""
+    def _blame_the_server(self) -> None:
+        """Raises TakesNoSchema where no prompt would do."""
+        try:
+            self._readiness.check()
+        except TakesNoSchema:
+            raise
+        except LanguageModelUnavailable:
+            return
+
+    async def _completion(self, body: dict[str, Any], seconds: float) -> ChatCompletion:
+        """The first choice; the circuit hears how it went."""
         try:
             self._circuit.enter()
         except CircuitOpen as error:
-            raise LanguageModelUnavailable(f"the language model is left alone: {error}") from error
+            raise LanguageModelUnavailable(
+                f"the language model is left alone: {error}", retry_after=math.ceil(error.seconds)
+            ) from error
         begin = time.perf_counter()
         try:
-            with anyio.fail_after(self._seconds):
-                response = await self._post(body)
-                answer = _answer(response)
-        except (TimeoutError, httpx.HTTPError, _NoCompletion) as error:
-            if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
-                self._circuit.succeeded()  # it is there, and says what it wants
-            else:
-                self._circuit.failed()
-            named = _named(error)
+            with anyio.fail_after(seconds):
+                completion = await self._post(body)
+        except (TimeoutError, httpx.HTTPError, Status, LeftAlone, NoCompletion, Refusal) as error:
+            match is_failure(error):
+                case True:
+                    self._circuit.failed()
+                case False:
+                    self._circuit.succeeded()  # it is there, and says what it wants
+            named = named_error(error)
             outcome: Outcome = "unavailable" if isinstance(named, LanguageModelUnavailable) else "refused"
             self._on_completion(Completion(outcome, time.perf_counter() - begin))
             raise named from error
         self._circuit.succeeded()
-        self._on_completion(Completion("answered", time.perf_counter() - begin, *_tokens(response)))
-        return answer
+        took = time.perf_counter() - begin
+        self._on_completion(Completion("answered", took, completion.prompt_tokens, completion.completion_tokens))
+        return completion
 
-    async def _post(self, body: dict[str, Any]) -> httpx.Response:
+    async def _post(self, body: dict[str, Any]) -> ChatCompletion:
         retrying = AsyncRetrying(
-            retry=retry_if_exception(_is_worth_a_retry),
+            retry=retry_if_exception(lambda error: is_worth_a_retry(error, self._longest_wait)),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential_jitter(multiplier=self._retry_seconds, max=5.0, jitter=self._retry_seconds),
             reraise=True,
         )
         return await retrying(self._post_once, body)
 
-    async def _post_once(self, body: dict[str, Any]) -> httpx.Response:
-        response = await self._client.post("chat/completions", json=body)
-        response.raise_for_status()
-        return response
-
-
-class _NoCompletion(Exception):
-    """The body is not what an OpenAI-compatible server answers."""
-
-
-def _answer(response: httpx.Response) -> tuple[str, str]:
-    try:
-        choice = response.json()["choices"][0]
-        return str(choice["message"]["content"]), str(choice.get("finish_reason"))
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _NoCompletion from error
-
-
-def _tokens(response: httpx.Response) -> tuple[int, int]:
-    """Of prompt and answer; 0 where the server does not say, or says nonsense."""
-    usage = response.json().get("usage")
-    if not isinstance(usage, dict):
-        return 0, 0
-    counts = [usage.get(f"{kind}_tokens") for kind in ("prompt", "completion")]
-    prompt, completion = (count if isinstance(count, int) and count >= 0 else 0 for count in counts)
-    return prompt, completion
-
-
-def _is_worth_a_retry(error: BaseException) -> bool:
-    """Only where the server has not begun to work, or asks to be asked again."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in RETRIED_STATUSES
-    return isinstance(error, httpx.ConnectError)
-
-
-def _named(error: Exception) -> LanguageModelUnavailable | PlanningFailed:
-    match error:
-        case httpx.HTTPStatusError(response=response):
-            said = f"the language model's server answered {response.status_code}: {response.text[:QUOTED_CHARACTERS]}"
-            ours = response.is_client_error and response.status_code not in RETRIED_STATUSES | MISCONFIGURED_STATUSES
-            return PlanningFailed(said) if ours else LanguageModelUnavailable(said)
-        case TimeoutError() | httpx.TimeoutException():
-            return LanguageModelUnavailable("the language model did not answer in time")
-        case _NoCompletion() | httpx.DecodingError():
-            return LanguageModelUnavailable("the language model's server answered with no completion")
-        case _:
-            return LanguageModelUnavailable(f"the language model cannot be reached: {error}")
+    async def _post_once(self, body: dict[str, Any]) -> ChatCompletion:
+        while (remaining := self._pause.remaining) > 0.0:
+            if remaining > self._longest_wait:
+                raise LeftAlone(remaining)
+            await anyio.sleep(remaining)
+        async with self._client.stream("POST", "chat/completions", json=body) as response:
+            content = bytearray()
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > MAXIMUM_BYTES:
+                    raise NoCompletion(f"answered with no completion, but more than {MAXIMUM_BYTES} bytes")
+        if response.is_success:
+            return chat_completion(bytes(content))
+        if response.status_code in (429, 503) and (seconds := retry_after(response.headers)) is not None:
+            self._pause.ask(seconds)
+        raise Status(response.status_code, content.decode(errors="replace"), self._pause.remaining)

@@ -20,7 +20,8 @@ from planner_service.language_model.answers import (
     scene_violations,
 )
 from planner_service.language_model.client import BadAnswer, LanguageModel, Message
-from planner_service.language_model.completeness import missing, said
+from planner_service.language_model.completeness import certain, missing, said
+from planner_service.language_model.derivation import with_derived
 from planner_service.language_model.repair import mended_movements, mended_scene
 from planner_service.reasoning import ATTEMPTS, Planner, Rejected
 from shared.errors import PlanningFailed, Violation, violations_of
@@ -82,7 +83,7 @@ class LanguageModelPlanner:
             scene = self._language_model.complete(messages, Scene, seed)
         except BadAnswer as bad:
             raise Rejected(Draft(bad.text), bad.violations) from bad
-        lost = missing(scene.nodes, self._expected(prompt, seed))
+        lost = missing(scene.nodes, certain(self._expected(prompt, seed), prompt))
         if last:
             scene, lost = mended_scene(scene, lost), ()
         unsaid = tuple(Violation(field="instances", message=message) for message in said(lost))
@@ -94,7 +95,9 @@ class LanguageModelPlanner:
         graph = scene.graph.model_dump_json(exclude_defaults=True)
         messages = self._messages("movements.md", f"{prompt}\n\n{graph}", rejected)
         try:
-            movements = self._language_model.complete(messages, Movements, seed, movements_schema(scene.graph.ids))
+            movements = self._language_model.complete(
+                messages, Movements, seed, movements_schema(scene.graph), lambda said: with_derived(said, scene.graph)
+            )
         except BadAnswer as bad:
             raise Rejected(Draft(bad.text, scene), bad.violations) from bad
         if last:
@@ -114,7 +117,7 @@ class LanguageModelPlanner:
             if answer := _answer(rejected.answer):
                 messages.append({"role": "assistant", "content": answer})
             reasons = "\n".join(f"- {reason.field}: {reason.message}" for reason in rejected.reasons)
-            messages.append({"role": "user", "content": self._texts["repair.md"].replace("{reasons}", reasons)})
+            messages.append({"role": "user", "content": self._texts["repair.md"].format(asked=asked, reasons=reasons)})
         return messages
 
     def _expected(self, prompt: str, seed: int) -> tuple[Instance, ...]:

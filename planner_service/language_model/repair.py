@@ -6,13 +6,13 @@
     an order that repeats, invents or leaves out ids     those it has right, then the rest in the graph's order
     an order that contradicts "behind", "in front of"    the farther one waits for the nearer one
     an instance that only the parser has seen            is added as the parser describes it
-    no movement for what is motionless                   it stays where it is
+    no movement for what is motionless, or nothing else  it stays where it is
     a movement of what is no instance                    is left out
 
 Everything else stays as it is, and wrong.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from planner_service.language_model.answers import Movement, Movements, Scene, Seen
 from planner_service.motion.arrangements import depths
@@ -20,6 +20,7 @@ from planner_service.motion.cues import InstanceCues, Phase
 from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel, Relation
 
 BY_RULE = "repaired by rule"
+AT_REST = (Phase(label=MotionLabel.MOTIONLESS),)
 
 
 def mended_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
@@ -48,11 +49,21 @@ def mended_movements(movements: Movements, scene: Scene) -> Movements:
         for index, movement in enumerate(movements.movements)
         if movement.cues.instance in ids and movement.cues not in given[:index]
     ]
-    for node in scene.nodes:
-        if node.label is MotionLabel.MOTIONLESS and node.id not in (movement.cues.instance for movement in kept):
-            still = InstanceCues(instance=node.id, phases=(Phase(label=MotionLabel.MOTIONLESS),))
-            kept.append(Movement(why=f"{BY_RULE}: it is motionless", cues=still))
+    still = {node.id for node in scene.nodes if node.label is MotionLabel.MOTIONLESS}
+    kept = [_at_rest(movement.cues) if _only_moves(movement, still) else movement for movement in kept]
+    cued = {movement.cues.instance for movement in kept}
+    kept += [_at_rest(InstanceCues(instance=name, phases=AT_REST)) for name in ids if name in still - cued]
     return movements.model_copy(update={"movements": tuple(kept)})
+
+
+def _only_moves(movement: Movement, still: Collection[str]) -> bool:
+    """Of what is motionless."""
+    labels = {phase.label for phase in movement.cues.phases}
+    return movement.cues.instance in still and MotionLabel.MOTIONLESS not in labels
+
+
+def _at_rest(cues: InstanceCues) -> Movement:
+    return Movement(why=f"{BY_RULE}: it is motionless", cues=cues.model_copy(update={"phases": AT_REST}))
 
 
 def _farther_later(relations: Sequence[Relation], order: Sequence[str]) -> Iterator[str]:

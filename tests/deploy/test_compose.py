@@ -32,8 +32,9 @@ from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
-from planner_service.language_model.client import MAXIMUM_TOKENS
+from planner_service.language_model.client import MAXIMUM_TOKENS, READY_SECONDS
 from planner_service.language_model.planner import COMPLETIONS
+from planner_service.reasoning import ATTEMPTS
 from planner_service.settings import Settings as PlannerSettings
 
 OURS = ("planner", "generator-api", "plan-worker", "render-worker", "webhook-worker")
@@ -282,7 +283,8 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     assert planner.token == generator.planner_token is not None
     assert (planner.host, generator.host) == ("0.0.0.0", "0.0.0.0")  # noqa: S104
     assert services["generator-api"]["ports"][0].endswith(f":{generator.port}")
-    assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds
+    checks = ATTEMPTS * READY_SECONDS  # after each answer that is none, whether the server is to blame
+    assert generator.planner_timeout > COMPLETIONS * planner.language_model_seconds + checks
 
 
 @pytest.mark.usefixtures("environment")

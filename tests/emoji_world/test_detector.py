@@ -11,9 +11,10 @@ from torch.nn.functional import avg_pool2d
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detections, Detector, nearest_background
 from emoji_world.evaluation import Judgement, direction, judge
+from emoji_world.grammar import Told
 from emoji_world.scene import Scene, draw_scene, place
-from emoji_world.spec import WORLD, Motion
-from emoji_world.tracking import THRESHOLD, box_overlaps
+from emoji_world.spec import SECOND_WORLD, WORLD, Motion
+from emoji_world.tracking import THRESHOLD, box_overlaps, track
 from emoji_world.world import render
 
 
@@ -31,7 +32,7 @@ def judged(videos: Tensor, asked: list[Scene]) -> Judgement:
 
 
 def scene_of(sprite: str, motion: Motion) -> Scene:
-    return Scene(place(WORLD, np.random.default_rng(3), [(sprite, motion)]), "grass", "")
+    return Scene(place(WORLD, np.random.default_rng(3), [Told(sprite, motion)]), "grass", "")
 
 
 @pytest.mark.parametrize("sprite", WORLD.sprites)
@@ -43,7 +44,41 @@ def test_a_sprite_is_found_where_it_is_and_no_other_is(sprite: str) -> None:
     assert scores.argmax() == index
     assert scores[index] > 0.7
     assert scores.sort(descending=True).values[1] < scores[index] - 0.1
-    assert (box_overlaps(found.boxes[0, :, index], clip.tracks[0].boxes[[0, 8]]) > 0.7).all()
+    assert (box_overlaps(found.boxes[0, :, index, 0], clip.tracks[0].boxes[[0, 8]]) > 0.7).all()
+
+
+def test_two_of_a_kind_are_both_found_and_each_is_followed() -> None:
+    told = [Told("bird", "right"), Told("bird", "up"), Told("car", "still")]
+    placed = place(SECOND_WORLD, np.random.default_rng(5), told)
+    clip = render(SECOND_WORLD, Scene(placed, "road", ""))
+    tracks = track(Detector(SECOND_WORLD), clip.video.float() / 255, ["bird", "car", "bird"])
+    assert [each.sprite for each in tracks] == ["bird", "car", "bird"]
+    assert all(each.present for each in tracks)
+    true = [each.boxes for each in clip.tracks]
+    overlaps = [[float(box_overlaps(each.boxes, boxes).min()) for boxes in true] for each in tracks]
+    assert max(overlaps[0][0], overlaps[0][1]) > 0.6
+    assert overlaps[1][2] > 0.6
+    assert overlaps[2][1 if overlaps[0][0] > 0.6 else 0] > 0.6
+
+
+@pytest.mark.parametrize("size", SECOND_WORLD.size_px)
+def test_small_and_large_things_are_found(size: float) -> None:
+    world = replace(SECOND_WORLD, size_px=(size, size))
+    for sprite in ("dog", "house"):
+        clip = render(world, Scene(place(world, np.random.default_rng(1), [Told(sprite, "left")]), "grass", ""))
+        found = track(Detector(world), clip.video.float() / 255, [sprite])[0]
+        assert found.present
+        assert box_overlaps(found.boxes, clip.tracks[0].boxes).mean() > 0.75
+
+
+@pytest.mark.parametrize("motion", SECOND_WORLD.motions)
+def test_a_true_clip_shows_its_motion_and_no_other(motion: Motion) -> None:
+    scene = Scene(place(SECOND_WORLD, np.random.default_rng(2), [Told("flag", motion)]), "snow", "")
+    video = render(SECOND_WORLD, scene).video[None].float() / 255
+    judgement = judge(video, Detector(SECOND_WORLD).detect(video), [scene], SECOND_WORLD)
+    asked = [getattr(judgement, name) for name in ("sprite", "direction", "scaling", "stays", "deforms", "keeps_shape")]
+    assert sum(rate.of for rate in asked) >= 2
+    assert all(rate.hits == rate.of for rate in asked), judgement
 
 
 def test_nothing_is_found_in_empty_frames() -> None:
@@ -62,7 +97,7 @@ def test_nothing_is_found_in_noise_nor_in_plain_frames() -> None:
 def test_of_a_blurred_object_the_whole_is_found_and_not_a_part() -> None:
     clip = render(WORLD, scene_of("pig", "left"))
     blurred = avg_pool2d(clip.video.float() / 255, 5, stride=1, padding=2, count_include_pad=False)
-    boxes = Detector(WORLD).detect(blurred[None]).boxes[0, :, WORLD.sprites.index("pig")]
+    boxes = Detector(WORLD).detect(blurred[None]).boxes[0, :, WORLD.sprites.index("pig"), 0]
     assert box_overlaps(boxes, clip.tracks[0].boxes).min() > 0.7
 
 
@@ -76,7 +111,7 @@ def test_a_clip_is_found_alone_as_among_others() -> None:
 
 def test_of_two_sprites_in_one_place_the_better_keeps_it() -> None:
     box, apart = [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
-    found = Detections(torch.tensor([[[0.9, 0.6, 0.7]]]), torch.tensor([[[box, box, apart]]]))
+    found = Detections(torch.tensor([[[[0.9], [0.6], [0.7]]]]), torch.tensor([[[[box], [box], [apart]]]]))
     assert found.distinct().tolist() == [[pytest.approx(0.9), -torch.inf, pytest.approx(0.7)]]
 
 

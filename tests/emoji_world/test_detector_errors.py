@@ -7,6 +7,7 @@ import torch
 
 from emoji_world.detector import Detector
 from emoji_world.detector_errors import MEANS, RATES, Observations, detector_errors, markdown, observe
+from emoji_world.grammar import Told
 from emoji_world.networks import WEIGHTS
 from emoji_world.scene import place
 from emoji_world.spec import WORLD, Motion
@@ -32,7 +33,7 @@ def test_true_clips_as_drawn_show_hardly_an_error() -> None:
 
 def test_errors_are_counted_where_every_label_is_wrong() -> None:
     def mislabelled(true: tuple[str, Motion], told: tuple[str, Motion]) -> Clip:
-        clip = render(WORLD, Scene(place(WORLD, np.random.default_rng(3), [true]), "grass", ""))
+        clip = render(WORLD, Scene(place(WORLD, np.random.default_rng(3), [Told(*true)]), "grass", ""))
         track = replace(clip.tracks[0], sprite=told[0], motion=told[1])
         return replace(clip, tracks=(track,), scene=replace(clip.scene, background="night"))
 

@@ -9,7 +9,7 @@ from emoji_world import evaluation
 from emoji_world.estimates import Rate
 from emoji_world.evaluation import Evaluation, Judgement, as_json, evaluate, held_out_scene, markdown, results
 from emoji_world.networks import WEIGHTS
-from emoji_world.spec import MOTIONS, WORLD
+from emoji_world.spec import WORLD
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.Mo
 def test_scenes_of_one_object_take_every_motion_in_its_turn() -> None:
     scenes = [held_out_scene(WORLD, index) for index in range(21)]
     assert [len(scene.objects) for scene in scenes] == [1, 1, 2] * 7
-    assert [scene.objects[0].motion for scene in scenes if len(scene.objects) == 1] == [*MOTIONS, *MOTIONS]
+    assert [scene.objects[0].motion for scene in scenes if len(scene.objects) == 1] == [*WORLD.motions, *WORLD.motions]
 
 
 def test_tables_show_rate_interval_and_count() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from emoji_world.backgrounds import background_image
 from emoji_world.detector import Detector
+from emoji_world.grammar import Told
 from emoji_world.scene import Scene, place
 from emoji_world.shape import fit_shapes
 from emoji_world.spec import WORLD, Motion
@@ -26,7 +27,7 @@ from emoji_world.world import render
 
 
 def scene_of(*pairs: tuple[str, Motion]) -> Scene:
-    return Scene(place(WORLD, np.random.default_rng(3), list(pairs)), "grass", "")
+    return Scene(place(WORLD, np.random.default_rng(3), [Told(*pair) for pair in pairs]), "grass", "")
 
 
 @pytest.mark.parametrize("mirrored_by", ["left", "right"])

@@ -20,10 +20,17 @@ from emoji_world.networks import (
     rotary_embedding,
     start_from,
 )
-from emoji_world.spec import WORLD
+from emoji_world.spec import SECOND_WORLD, WORLD
 from emoji_world.training.attention import MatmulAttention
-from emoji_world.training.data import latent_sprite_map, sprite_map, training_clip
-from emoji_world.training.latents import Latents
+from emoji_world.training.data import (
+    crop_batch,
+    latent_sprite_map,
+    sprite_map,
+    to_signed,
+    training_clip,
+    whole_batch,
+)
+from emoji_world.training.latents import Latents, Shard
 from emoji_world.training.loop import Budget, Cadence, run_stage
 from emoji_world.training.profiles import Profile
 from emoji_world.training.run import train
@@ -33,33 +40,36 @@ from emoji_world.training.vae import VaeRecipe, VaeTraining
 from emoji_world.whitening import whiten
 
 THUMBNAILS = replace(
-    WORLD, height=16, width=24, single_px=(8, 10), pair_px=(6, 8), travel_px=(3, 5), sprites=("car", "tree", "pig")
+    WORLD, height=16, width=24, size_px=(6, 9), travel_px=(3, 5), overlap=0.25, sprites=("car", "tree", "pig")
 )
 SMALL = NetworkSpec(vae_channels=(4, 8, 8), latent_channels=4, width=32, layers=2, heads=2, text_width=32)
 SELDOM = Cadence(checkpoint=1e9, report=1e9)
 
 
 def vae_training() -> VaeTraining:
-    recipe = VaeRecipe(Budget(6, "steps"), still_batch=2, stills_until=0.4)
+    recipe = VaeRecipe(Budget(6, "steps"), crop_frames=9, crop_px=8, whole_from=0.5)
     return VaeTraining(THUMBNAILS, SMALL, recipe, "cpu", seed=3)
 
 
 def transformer_training() -> TransformerTraining:
     random = torch.Generator().manual_seed(0)
-    data = Latents(
-        latents=torch.randn(8, 3, 4, 4, 6, generator=random).bfloat16(),
-        tokens=torch.randint(3, 50, (8, SMALL.text_length), generator=random).short(),
-        sprites=torch.randint(0, 4, (8, 3, 4, 6), generator=random).to(torch.int8),
-        alone=torch.arange(8) % 2 == 0,
-    )
+    shards = [
+        Shard(
+            latents=torch.randn(clips, 3, 4, 4, 6, generator=random).bfloat16(),
+            tokens=torch.randint(3, 50, (clips, SMALL.text_length), generator=random).short(),
+            sprites=torch.randint(0, 4, (clips, 3, 4, 6), generator=random).to(torch.int8),
+            counts=torch.arange(clips) % 3,
+        )
+        for clips in (5, 3)
+    ]
     recipe = TransformerRecipe(Budget(6, "steps"), batch=2, stills_until=0.2)
     return TransformerTraining(
-        data, make_vae(SMALL, THUMBNAILS), make_tokenizer(SMALL), THUMBNAILS, SMALL, recipe, "cpu", seed=3
+        Latents(shards), make_vae(SMALL, THUMBNAILS), make_tokenizer(SMALL), THUMBNAILS, SMALL, recipe, "cpu", seed=3
     )
 
 
 def test_a_few_clips_show_a_place_and_nothing_in_it() -> None:
-    clips = [training_clip(WORLD, (7, k), pair_share=0.6) for k in range(300)]
+    clips = [training_clip(WORLD, (7, k), (0.06, 0.34, 0.6)) for k in range(300)]
     empty = [clip for clip in clips if not clip.tracks]
     assert 5 <= len(empty) <= 40  # 6 % of 300 are 18
     places = {place for wordings in PLACES.values() for place in wordings}
@@ -69,6 +79,31 @@ def test_a_few_clips_show_a_place_and_nothing_in_it() -> None:
         assert torch.equal(clip.video, (nothing * 255).round().to(torch.uint8).expand_as(clip.video))
     pairs = sum(len(clip.tracks) == 2 for clip in clips)
     assert 150 <= pairs <= 210  # 60 %
+
+
+def test_crops_show_things_and_where_they_are() -> None:
+    batch = crop_batch(SECOND_WORLD, [(1, k) for k in range(40)], frames=9, size=48)
+    assert batch.videos.shape == (40, 3, 9, 48, 48)
+    assert batch.inside.shape == (40, 1, 9, 48, 48)
+    shares = batch.inside.mean((1, 2, 3, 4))
+    assert (shares == 0).float().mean() <= 0.2  # places without anything
+    assert shares.mean() > 1.5 * whole_batch(SECOND_WORLD, [(1, k) for k in range(40)]).inside.mean()
+    whole, part = training_clip(SECOND_WORLD, (1, 0)), batch.videos[0]
+    windows = (
+        to_signed(whole.video[None])[0].unfold(1, 9, 1).unfold(2, 48, 1).unfold(3, 48, 1)
+    )  # [3, t, y, x, 9, 48, 48]
+    assert (windows.permute(1, 2, 3, 0, 4, 5, 6) == part).flatten(3).all(3).any()
+
+
+def test_picked_clips_are_those_of_their_numbers() -> None:
+    def shard(first: int, clips: int) -> Shard:
+        numbers = torch.arange(first, first + clips)
+        latents = numbers.view(-1, 1, 1, 1, 1).expand(-1, 3, 4, 4, 6)
+        return Shard(latents, numbers[:, None], latents[:, :, 0], numbers)
+
+    picked = Latents([shard(0, 4), shard(4, 4), shard(8, 1)]).pick(torch.tensor([8, 3, 4]), frames=2)
+    assert picked.latents.shape == (3, 2, 4, 4, 6)
+    assert picked.latents[:, 0, 0, 0, 0].tolist() == picked.tokens[:, 0].tolist() == picked.counts.tolist() == [8, 3, 4]
 
 
 def run(training: VaeTraining | TransformerTraining, checkpoint: Path, stop_after: int | None = None) -> dict[str, Any]:
@@ -100,7 +135,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(make: Any, tmp_path: 
 
 def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_path: Path) -> None:
     profile = Profile(
-        vae=VaeRecipe(Budget(2, "steps"), still_batch=1),
+        vae=VaeRecipe(Budget(2, "steps"), crop_frames=9, crop_px=8),
         cached_clips=5,
         transformer=TransformerRecipe(Budget(2, "steps"), batch=2),
         world=THUMBNAILS,
@@ -118,7 +153,7 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     further = replace(
         profile,
         start=folder,
-        vae=replace(profile.vae, learning_rate=0.0),
+        vae=replace(profile.vae, learning_rate=0.0, encoder=False),
         transformer=replace(profile.transformer, learning_rate=0.0),
     )
     again = train(further, tmp_path / "further", lines.append)
@@ -130,9 +165,9 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     assert not any("_name_or_path" in file.read_text(encoding="utf-8") for file in again.rglob("*.json"))
 
 
-def test_going_on_trains_the_decoder_and_leaves_the_encoder(tmp_path: Path) -> None:
+def test_going_on_without_the_encoder_leaves_it(tmp_path: Path) -> None:
     make_vae(SMALL, THUMBNAILS).save_pretrained(tmp_path / "vae")
-    recipe = VaeRecipe(Budget(2, "steps"), still_batch=1)
+    recipe = VaeRecipe(Budget(2, "steps"), encoder=False, crop_frames=9, crop_px=8)
     training = VaeTraining(THUMBNAILS, SMALL, recipe, "cpu", seed=3, start=tmp_path / "vae")
     before = {name: tensor.clone() for name, tensor in training.trainee.average.state_dict().items()}
     after = run(training, tmp_path / "vae.pt")["average"]
@@ -206,7 +241,7 @@ def test_written_out_attention_is_the_stock_attention() -> None:
 def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:
     for seed in range(10):
         clip = training_clip(WORLD, (seed,))
-        pixels, cells = sprite_map(WORLD, clip, WORLD.height, WORLD.width), latent_sprite_map(WORLD, clip)
+        pixels, cells = sprite_map(WORLD, clip, WORLD.height, WORLD.width), latent_sprite_map(WORLD, clip, 4)
         assert cells.shape == (3, 16, 24)
         coarse = torch.nn.functional.max_pool2d(pixels.float(), 4).to(torch.int8)
         assert torch.equal(cells[0], coarse[0])

@@ -1,27 +1,29 @@
 """Clips: the same for the same seed, boxes tight, motions as labelled, combinations held out for real."""
 
 from collections import Counter
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 import torch
 
 from emoji_world import grammar
-from emoji_world.networks import NetworkSpec, make_tokenizer
+from emoji_world.grammar import Told
+from emoji_world.networks import make_tokenizer
 from emoji_world.scene import draw_scene, place
-from emoji_world.spec import BACKGROUNDS, MOTIONS, STEP, WORLD, Motion
+from emoji_world.spec import SECOND_WORLD, STEP, WORLD, Motion, Timing, WorldSpec
 from emoji_world.split import is_held_out
 from emoji_world.sprites import COLUMNS, TILE, _atlas, texture
+from emoji_world.training.profiles import PROFILES
 from emoji_world.vocabulary import SPRITES
 from emoji_world.world import Clip, Scene, make_clip, render, tight_boxes
 
 PIXELS = torch.tensor([WORLD.width, WORLD.height, WORLD.width, WORLD.height])
 
 
-def clip_of(*pairs: tuple[str, Motion], seed: int = 0) -> Clip:
-    placed = place(WORLD, np.random.default_rng(seed), pairs)
-    return render(WORLD, Scene(placed, "night", ""))
+def clip_of(*pairs: tuple[str, Motion], seed: int = 0, world: WorldSpec = WORLD, timing: Timing = "throughout") -> Clip:
+    placed = place(world, np.random.default_rng(seed), [Told(*pair, timing) for pair in pairs])
+    return render(world, Scene(placed, "night", ""))
 
 
 def test_the_same_seed_gives_the_same_clip_and_another_seed_another() -> None:
@@ -66,11 +68,10 @@ def test_a_motionless_object_does_not_change_a_single_pixel() -> None:
 
 @pytest.mark.parametrize("motion", list(STEP))
 def test_a_rigid_object_goes_where_its_label_says_and_keeps_its_size(motion: Motion) -> None:
-    boxes = clip_of(("robot", motion)).tracks[0].boxes * PIXELS
-    x, y = ((boxes[-1, :2] + boxes[-1, 2:] - boxes[0, :2] - boxes[0, 2:]) / 2).tolist()
-    across, along = (y, x * STEP[motion][0]) if STEP[motion][0] else (x, y * STEP[motion][1])
-    assert along > 9
-    assert abs(across) <= 1
+    boxes = clip_of(("robot", motion), world=SECOND_WORLD).tracks[0].boxes * PIXELS
+    way = (boxes[-1, :2] + boxes[-1, 2:] - boxes[0, :2] - boxes[0, 2:]) / 2
+    for moved, step in zip(way.tolist(), STEP[motion], strict=True):
+        assert moved * step > 9 if step else abs(moved) <= 1
     assert torch.allclose(boxes[0, 2:] - boxes[0, :2], boxes[-1, 2:] - boxes[-1, :2], atol=2.01)  # an edge may fade
 
 
@@ -90,6 +91,72 @@ def test_squashing_lowers_an_object_on_its_foot_and_swaying_leans_it() -> None:
     assert sway[6, 0] < sway[0, 0] - 3  # leans left
 
 
+@pytest.mark.parametrize(("motion", "grows"), [("approach", True), ("recede", False)])
+def test_what_comes_closer_grows_in_its_place_and_what_goes_away_shrinks(motion: Motion, grows: bool) -> None:
+    boxes = clip_of(("truck", motion), world=SECOND_WORLD).tracks[0].boxes * PIXELS
+    widths, heights = (boxes[:, 2:] - boxes[:, :2]).unbind(1)
+    small, large = (0, -1) if grows else (-1, 0)
+    for edges in (widths, heights):
+        assert 1.5 <= edges[large] / edges[small] <= 2.6
+        assert edges.max() == edges[large]
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert (middles - middles[0]).abs().max() <= 1.5
+
+
+@pytest.mark.parametrize(("timing", "rest", "motion"), [("starts", slice(0, 9), -1), ("stops", slice(8, 17), 0)])
+def test_an_object_may_rest_in_one_half_of_the_clip(timing: Timing, rest: slice, motion: int) -> None:
+    for kind in ("left", "flutter"):
+        video = clip_of(("flag", kind), world=SECOND_WORLD, timing=timing).video  # type: ignore[arg-type]
+        assert (video[rest] == video[8]).all()
+        moving = video[9:16] if timing == "starts" else video[1:8]
+        assert all((frame != video[8]).any() for frame in moving)
+
+
+def test_a_flag_flutters_at_its_free_end_and_a_skirt_below() -> None:
+    flag, woman = (clip_of((name, "flutter"), world=SECOND_WORLD).video.float() for name in ("flag", "woman"))
+    for video, free, axis in ((flag, 1, 1), (woman, 1, 0)):
+        changed = video.std(0).sum(0)  # [row, column]
+        along = changed.sum(axis=1 - axis)
+        inside = along.nonzero().flatten()
+        middle = (inside[0] + inside[-1]) // 2
+        assert along[middle:].sum() > 2 * along[:middle].sum(), free
+
+
+def test_two_dogs_are_told_as_two_and_another_does_something_else() -> None:
+    dog, other = Told("dog", "left"), Told("dog", "sway", "stops")
+    assert grammar.caption([dog, dog], "road", grammar.first) == "two brown dogs are walking to the left on the road"
+    assert grammar.caption([Told("bus", "still"), Told("bus", "still")], "road", grammar.first).startswith(
+        "two blue buses"
+    )
+    assert (
+        grammar.caption([dog, other], "snow", grammar.first)
+        == "a brown dog is walking to the left while another brown dog is swaying then standing still in the snow"
+    )
+    assert (
+        grammar.caption([Told("airplane", "recede", "starts", "big")], "sky", grammar.first)
+        == "a big gray airplane is standing still then flying away in the sky"
+    )
+
+
+def test_size_words_are_true_and_objects_overlap_a_little_at_most() -> None:
+    called: Counter[str] = Counter()
+    for seed in range(120):
+        clip = make_clip(SECOND_WORLD, (seed,), 1 + seed % 3)
+        words = clip.scene.caption.split()
+        edges = [2 * max(placed.half) for placed in clip.scene.objects]
+        if {"small", "tiny"} & set(words):
+            called["small"] += 1
+            assert min(edges) <= 20
+        if {"big", "large"} & set(words):
+            called["big"] += 1
+            assert max(edges) >= 33
+        for one, other in combinations(clip.tracks, 2):
+            low, high = torch.maximum(one.boxes, other.boxes)[:, :2], torch.minimum(one.boxes, other.boxes)[:, 2:]
+            areas = [(track.boxes[:, 2:] - track.boxes[:, :2]).prod(1) for track in (one, other)]
+            assert ((high - low).clamp(min=0).prod(1) <= 0.35 * torch.minimum(*areas)).all(), seed  # and rounding
+    assert min(called.values()) >= 5
+
+
 def test_rigid_objects_stay_inside() -> None:
     for seed in range(100):
         for placed in make_clip(WORLD, (seed,), 1 + seed % 2).scene.objects:
@@ -107,9 +174,10 @@ def test_objects_stay_apart() -> None:
 
 
 def test_the_split_is_disjoint_and_its_margins_are_balanced() -> None:
-    held = [triple for triple in product(WORLD.sprites, MOTIONS, BACKGROUNDS) if is_held_out(WORLD, *triple)]
+    triples = product(WORLD.sprites, WORLD.motions, WORLD.backgrounds)
+    held = [triple for triple in triples if is_held_out(WORLD, *triple)]
     assert len(held) == 42  # of 8 · 7 · 6
-    for axis, values, least, most in ((0, WORLD.sprites, 5, 6), (1, MOTIONS, 6, 6), (2, BACKGROUNDS, 7, 7)):
+    for axis, values, least, most in ((0, WORLD.sprites, 5, 6), (1, WORLD.motions, 6, 6), (2, WORLD.backgrounds, 7, 7)):
         counts = Counter(triple[axis] for triple in held)
         assert set(counts) == set(values)
         assert least <= min(counts.values()) <= max(counts.values()) <= most
@@ -127,14 +195,15 @@ def test_scenes_come_from_the_side_of_the_split_that_was_asked_for(objects: int)
 def test_motions_are_drawn_uniformly() -> None:
     rng = np.random.default_rng(0)
     counts = Counter(draw_scene(WORLD, rng, 1, held_out=False).objects[0].motion for _ in range(700))
-    assert all(70 <= counts[motion] <= 130 for motion in MOTIONS), counts
+    assert all(70 <= counts[motion] <= 130 for motion in WORLD.motions), counts
 
 
 def test_the_tokenizer_knows_every_word_of_every_caption() -> None:
-    spec = NetworkSpec()
+    spec = PROFILES["cpu"].networks
     tokenizer = make_tokenizer(spec)
-    captions = [draw_scene(WORLD, np.random.default_rng(k), 1 + k % 2, held_out=False).caption for k in range(300)]
-    captions += [grammar.caption([(sprite, "left")], "sea", grammar.first) for sprite in SPRITES]
+    rngs = [np.random.default_rng(k) for k in range(300)]
+    captions = [draw_scene(SECOND_WORLD, rng, 1 + k % 3, held_out=False).caption for k, rng in enumerate(rngs)]
+    captions += [grammar.caption([Told(sprite, "left")], "sea", grammar.first) for sprite in SPRITES]
     for caption in captions:
         tokens = tokenizer(caption).input_ids
         assert len(tokens) == len(caption.split()) + 1 <= spec.text_length, caption  # a token a word, and the end

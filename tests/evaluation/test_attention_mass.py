@@ -1,16 +1,18 @@
 """The probe looks and changes nothing; what it says can be done by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.attention_mass import AttentionProbe, dense, look, markdown
-from generator_service.backbones.guidance import UNGUIDED
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
+from generator_service.guidance.protocols import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
@@ -32,7 +34,8 @@ def test_the_dense_field_by_hand() -> None:
 
 def test_the_mass_by_hand() -> None:
     """One head; a row of logits 0 and ln 3, of which the second is guided: 3/4 of the attention is on it."""
-    probe = AttentionProbe(None, None, GuidanceParameters(strength=1.0), range(1), halves=1, text=0)  # type: ignore[arg-type]
+    layout = SimpleNamespace(grid=Grid(frames=2, rows=1, columns=1))
+    probe = AttentionProbe(None, layout, GuidanceParameters(strength=1.0), range(1))  # type: ignore[arg-type]
     query, key = torch.tensor([[[[1.0], [0.0]]]]), torch.tensor([[[[0.0], [torch.tensor(3.0).log()]]]])
     probe._look(4, {"gig": torch.tensor([[0.0, 1.0], [0.0, 0.0]])}, query, key, key)
     (moved,) = probe.table["gig", 4]
@@ -44,17 +47,11 @@ def test_the_mass_by_hand() -> None:
 
 def test_looking_changes_nothing() -> None:
     backbone = backbone_of("emoji-world")
-    plan = backbone.staged(planned_by_parser(CAPTION))
+    plan = planned_by_parser(CAPTION)
     settings = JobRequest(plan=plan, seed=0, steps=3).settings()
     conditioning = backbone.prepare(CAPTION, settings)
-    probe = AttentionProbe(
-        backbone.transformer,
-        layout_on(backbone.grid(settings), plan),
-        GuidanceParameters(),
-        range(2),
-        halves=2,
-        text=backbone.text_tokens,
-    )
+    layout = layout_on(backbone.grid(settings), plan)
+    probe = AttentionProbe(backbone, layout, GuidanceParameters(), range(2))
     start = first_state(backbone, settings)
     seen = denoise(backbone, conditioning, start, probe, ignore)
     assert torch.equal(seen, denoise(backbone, conditioning, start, UNGUIDED, ignore))

@@ -11,7 +11,7 @@ from emoji_world.detector import Detector
 from emoji_world.spec import WORLD
 from evaluation.ablation import planned_by_parser
 from evaluation.measures import MEASURES, Measures, measure, truth
-from generator_service.backbones.emoji_staging import Staged, staged
+from generator_service.backbones.emoji_scene import EmojiScene, emoji_scene
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,12 @@ def detector() -> Detector:
     return Detector(WORLD)
 
 
-def scene_of(caption: str) -> Staged:
-    return staged(planned_by_parser(caption))
+def scene_of(caption: str) -> EmojiScene:
+    plan = planned_by_parser(caption)
+    return emoji_scene(plan.prompt, plan)
 
 
-def measures_of(shown: Staged, asked: Staged, detector: Detector) -> Measures:
+def measures_of(shown: EmojiScene, asked: EmojiScene, detector: Detector) -> Measures:
     return measure(truth(shown).permute(0, 2, 3, 1).numpy(), asked, detector)
 
 
@@ -57,7 +58,7 @@ def test_another_video_measures_badly(detector: Detector) -> None:
 
 def test_what_is_found_elsewhere_is_not_right(detector: Detector) -> None:
     shown = scene_of("a red car is standing still on the road")
-    (track,) = shown.plan.tracks
+    (track,) = shown.tracks
     away = track.model_copy(update={"boxes": tuple(box.moved(-box.x0, -box.y0) for box in track.boxes)})
     asked = replace(shown, plan=shown.plan.model_copy(update={"tracks": (away,)}))
     measures = measures_of(shown, asked, detector)

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from generator_service.backbones.base import AnyBackbone
-from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import EMOJI_WORLD
 from generator_service.contract.job import Stage
 from generator_service.contract.request import JobRequest, RenderSettings
+from generator_service.guidance.protocols import UNGUIDED
 from generator_service.rendering import Rendered, render
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
@@ -95,7 +95,7 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
         return render(backbone, plan.prompt, plan, request.settings(), on_step=ignore, on_stage=lambda stage: None)
 
     plain = with_guidance("off")
-    conditioning = backbone.prepare(backbone.caption(plan.prompt).text, plain.manifest.settings)
+    conditioning = backbone.prepare(backbone.scene(plan.prompt, None).caption, plain.manifest.settings)
     start = first_state(backbone, plain.manifest.settings)
     stock = backbone.decode(denoise(backbone, conditioning, start, UNGUIDED, ignore), plain.manifest.settings)
     assert np.array_equal(plain.frames, stock)

@@ -15,12 +15,18 @@ from planner_service.language_model.planner import Draft, LanguageModelPlanner, 
 from planner_service.parser.planner import Parser
 from planner_service.reasoning import Rejected, Request, plan
 from shared.errors import LanguageModelUnavailable, PlanningFailed, Violation
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Plan
 
 pytestmark = pytest.mark.timeout(600)
 
 PROMPT = "a red car drives past a tree"
-GRAPH = '{"instances": [{"id": "car", "label": "rigid"}, {"id": "tree", "label": "motionless"}]}'
+GRAPH = MotionGraph(
+    instances=(
+        Instance(id="car", name="red car", description="a red car", label=MotionLabel.RIGID),
+        Instance(id="tree", name="tree", description="a tree", label=MotionLabel.MOTIONLESS),
+    )
+)
 
 
 def asked(instructions, content):
@@ -61,13 +67,12 @@ def test_a_scene_is_of_the_schema(connect):
     assert [list(seen)[:2] for seen in answer["instances"]] == [["words", "why"]] * len(answer["instances"])
 
 
-def test_movements_name_the_ids_they_were_given_and_no_others(connect):
-    schema = movements_schema(("car", "tree"))
-    answer = json.loads(whole(connect(), asked("movements.md", f"{PROMPT}\n\n{GRAPH}"), Movements, schema))
+def test_movements_are_one_for_each_instance_with_what_its_label_allows(connect):
+    schema = movements_schema(GRAPH)
+    graph = GRAPH.model_dump_json(exclude_defaults=True)
+    answer = json.loads(whole(connect(), asked("movements.md", f"{PROMPT}\n\n{graph}"), Movements, schema))
     Draft202012Validator(schema).validate(answer)
-    cued = [movement["cues"]["instance"] for movement in answer["movements"]]
-    assert len(cued) == 2
-    assert set(cued) <= {"car", "tree"}
+    assert [movement["cues"]["instance"] for movement in answer["movements"]] == ["car", "tree"]
 
 
 def test_an_answer_that_is_cut_off_says_so(connect):
@@ -109,8 +114,8 @@ def test_a_prompt_that_is_too_long_is_refused(connect):
         connect().complete(asked("scene.md", "a car and " * 20_000), Scene, 0)
 
 
-def test_a_schema_that_is_none_is_refused(connect):
-    with pytest.raises(PlanningFailed, match="400"):
+def test_a_schema_that_is_none_is_refused_and_that_is_no_matter_of_the_prompt(connect):
+    with pytest.raises(LanguageModelUnavailable, match="400"):
         connect().complete(asked("scene.md", PROMPT), Scene, 0, {"type": "nonsense"})
 
 

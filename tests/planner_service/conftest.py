@@ -4,7 +4,7 @@ import copy
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -48,9 +48,12 @@ GOOD_MOVEMENTS: dict[str, Any] = {
 class Reply:
     """What the scripted server does with one request."""
 
-    content: str = ""
+    content: Any = ""
     finish_reason: str = "stop"
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: Mapping[str, Any] = field(default_factory=dict)
+    """What else the message has."""
     body: bytes | None = None
     """The raw body, in place of a completion."""
     delay: float = 0.0
@@ -64,25 +67,36 @@ class Reply:
             return self.body
         if self.status != 200:
             return json.dumps({"error": {"message": f"scripted {self.status}"}}).encode()
-        message = {"role": "assistant", "content": self.content}
+        message = {"role": "assistant", "content": self.content, **self.message}
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         return json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
 
 
 @dataclass
 class ScriptedServer:
-    """Answers with its replies in order, the last one again and again, and remembers what it was asked."""
+    """Answers with its replies in order, the last one again and again, and remembers what it was asked.
+
+    Asked whether it is ready it says so, as it is scripted for that, and this is remembered apart.
+    """
 
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+    """When, by the monotonic clock."""
+    ready: Reply = field(default_factory=lambda: Reply('{"state": "ready"}'))
+    checks: list[dict[str, Any]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self, request: dict[str, Any]) -> Reply:
         with self.arrived:
+            if request["response_format"]["json_schema"]["name"] == "ready":
+                self.checks.append(request)
+                return self.ready
             self.requests.append(request)
+            self.moments.append(time.monotonic())
             self.arrived.notify_all()
             return self.replies[min(len(self.requests), len(self.replies)) - 1]
 
@@ -106,7 +120,9 @@ def server(served: Any) -> Iterator[ScriptedServer]:
             if reply.delay:
                 script.released.wait(reply.delay)
             payload = reply.payload()
-            head = f"HTTP/1.1 {reply.status} Scripted\r\ncontent-length: {len(payload)}\r\n\r\n".encode()
+            headers = {"content-length": str(len(payload)), **reply.headers}
+            lines = [f"HTTP/1.1 {reply.status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
+            head = "\r\n".join([*lines, "", ""]).encode()
             if reply.breaks_off:
                 payload = payload[: len(payload) // 2]
                 self.close_connection = True

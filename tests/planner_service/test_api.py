@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from planner_service.api import create_app
+from planner_service.language_model.circuit import Circuit
 from planner_service.language_model.planner import LanguageModelPlanner
 from shared.errors import PROBLEM_MEDIA_TYPE
 from shared.plan import Plan
@@ -179,12 +180,12 @@ def test_a_plan_that_failed_is_not_tried_on_the_parser(parser, server, connect, 
 
 
 def test_health_readiness_and_metrics(parser, server, connect, reply):
-    planners = {"language-model": LanguageModelPlanner(connect()), "parser": parser}
+    planners = {"language-model": LanguageModelPlanner(connect(fresh_seconds=0.0)), "parser": parser}
     with TestClient(create_app(planners, 65536)) as client:
         assert client.get("/health").status_code == 200
-        server.replies = [reply("yes")]
         assert client.get("/ready").status_code == 200
         server.replies = [reply(status=500)]
+        server.ready = reply("Hello!")
         down = client.get("/ready")
         assert (down.status_code, down.json()["code"]) == (503, "language_model_unavailable")
         assert client.get("/health").status_code == 200
@@ -194,6 +195,22 @@ def test_health_readiness_and_metrics(parser, server, connect, reply):
     assert 'planner_plans_total{outcome="planned",planner="parser"} 1.0' in metrics
     assert 'planner_plans_total{outcome="language_model_unavailable",planner="language-model"} 1.0' in metrics
     assert 'planner_plan_seconds_count{planner="parser"} 1.0' in metrics
+
+
+def test_a_caller_hears_when_to_try_again(parser, server, connect, reply):
+    server.replies = [reply(status=429, headers={"retry-after": "40"})]
+    with TestClient(create_app({"language-model": LanguageModelPlanner(connect())}, 65536)) as client:
+        for answer in (client.post("/plans", json={"prompt": PROMPT}), client.get("/ready")):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "40")
+    assert len(server.requests) == 1
+
+
+def test_a_caller_hears_when_the_circuit_closes(parser, server, connect, reply):
+    server.replies = [reply(status=500)]
+    language_model = connect(circuit=Circuit(threshold=1, rest=20.0))
+    with TestClient(create_app({"language-model": LanguageModelPlanner(language_model)}, 65536)) as client:
+        answers = [client.post("/plans", json={"prompt": PROMPT}) for _ in range(2)]
+    assert [answer.headers.get("retry-after") for answer in answers] == [None, "20"]
 
 
 def test_a_surprise_is_a_problem_without_its_innards():

@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -128,3 +130,26 @@ def test_the_stream_is_not_to_be_cached(api, headers):
     answer = api.http.get(f"/jobs/{job}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_however_many_streams_follow_a_job_redis_is_asked_for_it_once(api, monkeypatch):
+    job, other = api.submit(), api.submit()
+    look = api.parts.reader.look
+    asked: Counter[str] = Counter()
+
+    async def count(job_id: str) -> Look:
+        asked[job_id] += 1
+        return await look(job_id)
+
+    monkeypatch.setattr(api.parts.reader, "look", count)
+    with ThreadPoolExecutor(7) as pool:
+        streams = [pool.submit(lambda: [view.status for view in follow(api, job)]) for _ in range(6)]
+        alone = pool.submit(lambda: list(follow(api, other)))
+        while asked[other] < 6:
+            time.sleep(0.02)
+        assert asked[job] <= 2 * asked[other]  # as often as the one that is followed once, and not six times
+        api.parts.store.cancel(other)
+        api.parts.store.cancel(job)
+        assert [stream.result(10)[-1] for stream in streams] == [JobStatus.CANCELED] * 6
+        assert alone.result(10)
+    assert api.parts.watcher._watches == {}

@@ -1,17 +1,22 @@
-"""Several API processes behind one port."""
+"""Several API processes behind one port, and what their HTTP parser takes."""
 
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from deploy.servers import LOOPBACK, answers, free_ports
+from generator_service.api.server import MAXIMUM_HEAD_BYTES
 
 START_SECONDS = 90.0
 
@@ -108,3 +113,48 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def exchange(api: Any, *parts: bytes) -> bytes:
+    """Sends these one after the other while no answer comes, and gives what comes back within a second."""
+    address = httpx.URL(api.url)
+    with socket.create_connection((address.host, address.port)) as connection:
+        connection.settimeout(1.0)
+        answer = b""
+        for part in parts:
+            connection.sendall(part)
+            if select.select([connection], [], [], 0.01)[0]:
+                break
+        with suppress(OSError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return answer
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: test\r\n"
+CHUNKED = b"POST /jobs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [HEAD + b"X: " + b"a" * MAXIMUM_HEAD_BYTES + b"\r\n\r\n"],
+        [HEAD + b"X: ", *[b"a" * 8192] * 40],  # never ends
+        [HEAD, *[b"X: " + b"a" * 1000 + b"\r\n"] * 100],
+        [b"GET /", *[b"a" * 8192] * 40],
+        [CHUNKED + b"2\r\n{}\r\n0\r\n", *[b"X: " + b"a" * 1000 + b"\r\n"] * 100],  # trailers
+        [CHUNKED + b"2;x=", *[b"a" * 8192] * 40],
+    ],
+    ids=["one piece", "one header", "many headers", "path", "trailers", "chunk extension"],
+)
+def test_headers_of_any_size_are_not_taken_into_memory(api: Any, parts: list[bytes]) -> None:
+    assert exchange(api, *parts).startswith(b"HTTP/1.1 400 ")
+
+
+def test_large_headers_and_large_bodies_of_several_requests_are_taken(api: Any) -> None:
+    """The size of the head is of each request by itself, without its body."""
+    once = HEAD + b"X: " + b"a" * (MAXIMUM_HEAD_BYTES // 2) + b"\r\n\r\n"
+    assert exchange(api, once * 3).count(b"HTTP/1.1 200 OK") == 3
+    body = b"{" + b" " * (4 * MAXIMUM_HEAD_BYTES)
+    head = b"POST /jobs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    assert exchange(api, head % len(body) + body + HEAD + b"\r\n").count(b"HTTP/1.1 ") == 2

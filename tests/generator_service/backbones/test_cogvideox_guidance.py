@@ -10,13 +10,12 @@ from torch import Tensor
 
 from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.cogvideox_attention import captured_features
-from generator_service.backbones.cogvideox_guidance import CogVideoXGuidance, MotionGuidance, RegionalPrompting
-from generator_service.backbones.guidance import UNGUIDED, Guidance
 from generator_service.contract.backbones import COGVIDEOX_2B
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.layout import TokenLayout, layout_on
+from generator_service.guidance.protocols import UNGUIDED, Guidance
+from generator_service.guidance.video import MotionGuidance, RegionalPrompting, VideoGuidance
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import StepState, first_state
 from shared.plan import Plan
@@ -63,7 +62,7 @@ def sampled(
     """The states after each step."""
     conditioning = backbone.prepare("a car and a tree", settings)
     states = [first_state(backbone, settings)]
-    guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
+    guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
     denoise(backbone, conditioning, states[0], guidance, states.append)
     return states
 
@@ -88,7 +87,7 @@ def test_a_resumed_run_is_the_undisturbed_one(backbone: CogVideoX, settings: Ren
     assert [state.is_resumable for state in states[1:]] == [False, False, True, True]  # after the last guided step
     for state in states[3:]:
         conditioning = backbone.prepare("a car and a tree", settings)
-        guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
+        guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
         resumed = denoise(backbone, conditioning, state, guidance, lambda state: None)
         assert torch.equal(resumed, states[-1].latents)
 
@@ -100,13 +99,7 @@ def test_the_transformer_leaves_as_it_came_even_when_it_fails(
     transformer = backbone.transformer
     before = dict(transformer.attn_processors)
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in transformer.modules()]
-    guidance = CogVideoXGuidance(
-        backbone,
-        backbone.prepare("a car and a tree", settings),
-        layout,
-        motion=motion_of(),
-        regional=regional_of(backbone, layout),
-    )
+    guidance = VideoGuidance(backbone, layout, motion=motion_of(), regional=regional_of(backbone, layout))
 
     def fail() -> None:
         with guidance.around_prediction(0):
@@ -125,9 +118,7 @@ def test_outside_the_guided_steps_nothing_is_borrowed(
     layout = layout_on(backbone.grid(settings), plan)
     transformer = backbone.transformer
     before = dict(transformer.attn_processors)
-    guidance = CogVideoXGuidance(
-        backbone, backbone.prepare("a car", settings), layout, motion=motion_of(steps=range(1, 2), layers=(1,))
-    )
+    guidance = VideoGuidance(backbone, layout, motion=motion_of(steps=range(1, 2), layers=(1,)))
     changed = []
     for step in range(STEPS):
         with guidance.around_prediction(step):
@@ -155,9 +146,7 @@ def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings:
         return both[0], both[1]
 
     stock = halves()
-    guidance = CogVideoXGuidance(
-        backbone, conditioning, layout, motion=motion_of(), regional=regional_of(backbone, layout)
-    )
+    guidance = VideoGuidance(backbone, layout, motion=motion_of(), regional=regional_of(backbone, layout))
     with guidance.around_prediction(0):
         guided = halves()
     assert torch.equal(guided[0], stock[0])
@@ -175,8 +164,8 @@ def test_with_regions_too_motion_guides_its_own_layers_only(
     @torch.no_grad()
     def behind(layer: int, motion: MotionGuidance | None) -> Tensor:
         regional = regional_of(backbone, layout)
-        guidance = CogVideoXGuidance(backbone, conditioning, layout, motion=motion, regional=regional)
-        with guidance.around_prediction(0), captured_features(backbone.transformer, layer) as captured:
+        guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
+        with guidance.around_prediction(0), backbone.capture_features(layer) as captured:
             backbone.predict(state.latents, timestep, conditioning)
         return captured[0]
 
@@ -192,7 +181,7 @@ def test_features_are_those_of_the_conditional_half(backbone: CogVideoX, setting
 
     @torch.no_grad()
     def features(text: Tensor) -> Tensor:
-        with captured_features(backbone.transformer, 0) as captured:
+        with backbone.capture_features(0) as captured:
             backbone.predict(state.latents, timestep, replace(conditioning, text=text))
         return captured[0]
 
@@ -206,7 +195,7 @@ def test_a_network_that_is_split_or_not_stock_is_refused(
     backbone: CogVideoX, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    guidance = CogVideoXGuidance(backbone, backbone.prepare("a car", settings), layout, motion=motion_of())
+    guidance = VideoGuidance(backbone, layout, motion=motion_of())
     monkeypatch.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
     with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
         pass
@@ -221,11 +210,12 @@ def test_the_grid_of_a_video(backbone: CogVideoX, settings: RenderSettings) -> N
 def test_a_jobs_parameters_become_what_guides_it(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
     def guidance(**parameters: Any) -> Guidance:
         asked = settings.model_copy(update={"guidance": GuidanceParameters(**parameters)})
-        return backbone.guidance(plan, backbone.prepare("a car and a tree", asked), asked)
+        return backbone.guidance(backbone.scene(plan.prompt, plan), asked)
 
-    assert backbone.guidance(plan, backbone.prepare("a car", settings), settings) is UNGUIDED
+    assert backbone.guidance(backbone.scene(plan.prompt, plan), settings) is UNGUIDED
+    assert backbone.guidance(backbone.scene(plan.prompt, None), settings) is UNGUIDED
     both = guidance(strength=2.0, steps=0.5, regional_steps=0.75)  # of 4 steps
-    assert isinstance(both, CogVideoXGuidance)
+    assert isinstance(both, VideoGuidance)
     assert (both.motion.steps, both.regional.steps) == (range(2), range(3))
     assert both.regional.captions == (("car", "a red car"), ("tree", "a green tree"), (None, "a street"))
     for off in ({"strength": 0.0}, {"steps": 0.1}, {"branches": ()}):
@@ -237,7 +227,7 @@ def test_a_jobs_parameters_become_what_guides_it(backbone: CogVideoX, settings: 
 def test_the_report_tells_what_was_done(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
     asked = settings.model_copy(update={"guidance": GuidanceParameters(strength=2.0, steps=0.75, regional_steps=0.5)})
     conditioning = backbone.prepare("a car and a tree", asked)
-    guidance = backbone.guidance(plan, conditioning, asked)
+    guidance = backbone.guidance(backbone.scene(plan.prompt, plan), asked)
     denoise(backbone, conditioning, first_state(backbone, asked), guidance, lambda state: None)
     report = guidance.report()
     assert report is not None

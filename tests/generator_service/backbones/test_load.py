@@ -7,17 +7,16 @@ import torch
 
 from generator_service import backbones
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import FAMILIES, load_backbone
 from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD, BackboneSpec
 from generator_service.contract.request import RenderSettings
+from generator_service.guidance.protocols import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed
 
-COMMON = {"__init__", "adherence", "base", "cogvideox_attention", "cogvideox_guidance", "device", "emoji_staging"}
-COMMON |= {"guidance", "load", "specs", "weights"}
+COMMON = {"__init__", "base", "cogvideox_attention", "device", "emoji_scene", "load", "weights"}
 """What is no family."""
 
 
@@ -100,14 +99,14 @@ def test_half_precision_gives_nearly_the_same_video(checkpoint: Path, settings: 
 
 def test_a_prompt_too_long_to_be_read_is_noted(checkpoint: Path) -> None:
     backbone = load(checkpoint)
-    assert backbone.caption("a red car").notes == ()
-    caption = backbone.caption("a red car drives to the right")
-    assert caption.text == "a red car drives to the right"
-    assert caption.notes == ("only 24 tokens are read; unread: 'e right'",)
+    assert backbone.scene("a red car", None).notes == ()
+    scene = backbone.scene("a red car drives to the right", None)
+    assert scene.caption == "a red car drives to the right"
+    assert scene.notes == ("only 24 tokens are read; unread: 'e right'",)
 
 
 def test_the_emoji_world_says_what_it_draws_instead() -> None:
     backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
-    caption = backbone.caption("A red car drives to the right past a submarine")
-    assert "car" in caption.text
-    assert any("'submarine' is drawn as" in note for note in caption.notes)
+    scene = backbone.scene("A red car drives to the right past a submarine", None)
+    assert "car" in scene.caption
+    assert any("'submarine' is drawn as" in note for note in scene.notes)

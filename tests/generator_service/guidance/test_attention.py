@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from generator_service.contract.guidance import Form
 from generator_service.guidance import attention, partial_attention
-from generator_service.guidance.attention import Unseen, guided_attention, guided_partial, plan_attention
+from generator_service.guidance.attention import MaskedKeys, group_rows, guided_attention, guided_partial
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
-from generator_service.guidance.partial_attention import attend, attend_explicitly, merge, some_heads_at_a_time
+from generator_service.guidance.partial_attention import attend, attend_explicitly, merge, split_heads
 
 GRIDS = [Grid(3, 4, 7), Grid(5, 6, 5), Grid(1, 3, 4), Grid(4, 1, 9)]
 FORMS = get_args(Form)
@@ -93,7 +93,7 @@ def test_equals_the_dense_form(grid: Grid, form: Form, text: int) -> None:
         field = random_field(grid, seed)
         q, k, v = random_qkv(text + grid.tokens, seed)
         exact = slow(q, k, v, dense(field), 0.4, form, text)
-        fast = guided_attention(q, k, v, plan_attention(field, 0.4, text=text, form=form))
+        fast = guided_attention(q, k, v, group_rows(field, 0.4, text=text, form=form))
         assert fast.dtype == torch.float32
         assert relative_error(fast, exact) < 5e-6
         assert relative_error(guided_attention(q, k, v, None), exact) > 1e-2  # the field does change something
@@ -108,7 +108,7 @@ def test_an_instance_that_fills_the_grid(form: Form, text: int) -> None:
     field = random_field(grid, 0)
     whole = GuidanceField(grid, torch.ones_like(field.instance), field.weight + 1, field.anchor, field.anchor_weight)
     q, k, v = random_qkv(text + grid.tokens)
-    fast = guided_attention(q, k, v, plan_attention(whole, 0.15, text=text, form=form))
+    fast = guided_attention(q, k, v, group_rows(whole, 0.15, text=text, form=form))
     assert relative_error(fast, slow(q, k, v, dense(whole), 0.15, form, text)) < 2e-6
 
 
@@ -123,7 +123,7 @@ def test_one_anchored_row_by_hand(form: Form) -> None:
     field.anchor[2], field.anchor_weight[2] = 1, 2.0
     q, k, v = torch.ones(1, 1, 3, 1), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 4.0])
     fast = guided_attention(
-        q, k[None, None, :, None], v[None, None, :, None], plan_attention(field, 0.5, text=0, form=form)
+        q, k[None, None, :, None], v[None, None, :, None], group_rows(field, 0.5, text=0, form=form)
     )
     anchor = 4 if form == "multiplicative" else 3
     e = math.exp
@@ -145,7 +145,7 @@ def test_one_guided_row_by_hand(form: Form) -> None:
     field.instance[[0, 2, 3]] = 7
     field.weight[0] = torch.tensor([1.0, 2.0])
     ones, v = torch.ones(1, 1, 5, 1), torch.tensor([16.0, 1.0, 2.0, 4.0, 8.0])
-    fast = guided_attention(ones, ones, v[None, None, :, None], plan_attention(field, 0.5, text=1, form=form))
+    fast = guided_attention(ones, ones, v[None, None, :, None], group_rows(field, 0.5, text=1, form=form))
     e = math.exp
     guided = (e(1) * (16 + 2) + e(1.5) * 1 + e(2) * (4 + 8)) / (2 * e(1) + e(1.5) + 2 * e(2))
     plain = (16 + 1 + 2 + 4 + 8) / 5
@@ -158,13 +158,13 @@ def test_the_largest_strength_and_large_logits_do_not_overflow(form: Form) -> No
     field = random_field(grid, 0)
     q, k, v = random_qkv(grid.tokens)
     q = 5 * q
-    fast = guided_attention(q, k, v, plan_attention(field, 5.0, text=0, form=form))
+    fast = guided_attention(q, k, v, group_rows(field, 5.0, text=0, form=form))
     assert relative_error(fast, slow(q, k, v, dense(field), 5.0, form, 0)) < 1e-4  # logits of some hundreds, in float32
 
 
 def test_every_head_is_in_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": 200})
-    shares = {heads: some_heads_at_a_time(torch.zeros(1, heads, 10, 10)) for heads in (1, 2, 3, 7)}
+    shares = {heads: split_heads(torch.zeros(1, heads, 10, 10)) for heads in (1, 2, 3, 7)}
     assert shares == {
         1: [slice(0, 1)],
         2: [slice(0, 2)],
@@ -178,16 +178,16 @@ def test_the_paths_are_chosen_by_size() -> None:
     instance = torch.zeros(grid.tokens, dtype=torch.long)
     instance[:20], instance[20:41] = 1, 2
     field = GuidanceField(grid, instance, torch.ones(100, 2), torch.full((100,), NO_ANCHOR), torch.zeros(100))
-    plan = plan_attention(field, 0.1, text=0)
-    assert plan is not None
-    assert [type(group.inside).__name__ for group in plan.groups] == ["_Block", "_ByFrame", "NoneType"]
-    assert torch.cat([group.rows for group in plan.groups]).sort().values.tolist() == list(range(100))
+    groups = group_rows(field, 0.1, text=0)
+    assert groups is not None
+    assert [type(group.inside).__name__ for group in groups] == ["_Block", "_ByFrame", "NoneType"]
+    assert torch.cat([group.rows for group in groups]).sort().values.tolist() == list(range(100))
 
 
 def test_no_strength_is_torchs_own_attention_to_the_bit() -> None:
     grid = GRIDS[0]
-    assert plan_attention(random_field(grid, 0), 0.0, text=4) is None
-    assert plan_attention(GuidanceField.unguided(grid), 0.15, text=4) is None
+    assert group_rows(random_field(grid, 0), 0.0, text=4) is None
+    assert group_rows(GuidanceField.unguided(grid), 0.15, text=4) is None
     q, k, v = random_qkv(4 + grid.tokens)
     assert torch.equal(guided_attention(q, k, v, None), functional.scaled_dot_product_attention(q, k, v))
 
@@ -196,7 +196,7 @@ def test_rows_that_nothing_guides_are_untouched() -> None:
     grid = GRIDS[1]
     field = random_field(grid, 3)
     q, k, v = random_qkv(4 + grid.tokens)
-    change = guided_attention(q, k, v, plan_attention(field, 0.5, text=4)) - guided_attention(q, k, v, None)
+    change = guided_attention(q, k, v, group_rows(field, 0.5, text=4)) - guided_attention(q, k, v, None)
     rows = functional.pad((dense(field) != 0).any(dim=1), (4, 0))
     assert change[:, :, ~rows].abs().max() < 1e-6
     assert (change[:, :, rows].abs().amax(dim=(0, 1, 3)) > 1e-4).all()
@@ -211,17 +211,17 @@ def test_what_some_rows_do_not_see(form: Form) -> None:
     rows = torch.arange(0, grid.tokens, 3)
     anchors = set(field.anchor[rows].tolist())
     keys = torch.tensor([key for key in range(grid.tokens) if field.instance[key] in (0, 4) and key not in anchors])
-    unseen = [Unseen(rows[:5], keys[::2]), Unseen(rows[5:], keys)]
+    masked = [MaskedKeys(rows[:5], keys[::2]), MaskedKeys(rows[5:], keys)]
     mask = torch.zeros(text + grid.tokens, text + grid.tokens, dtype=torch.bool)
-    for some, its in unseen:
+    for some, its in masked:
         mask[text + some[:, None], text + its] = True
     q, k, v = (tensor.double() for tensor in random_qkv(text + grid.tokens))
     G = functional.pad(dense(field), (text, 0, text, 0)).double()
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
     logits = logits * (1 + 0.4 * G) if form == "multiplicative" else logits + 0.4 * G
     exact = logits.masked_fill(mask, -torch.inf).softmax(dim=-1) @ v
-    plan = plan_attention(field, 0.4, text=text, form=form, unseen=unseen)
-    fast = guided_attention(q.float(), k.float(), v.float(), plan)
+    groups = group_rows(field, 0.4, text=text, form=form, masked=masked)
+    fast = guided_attention(q.float(), k.float(), v.float(), groups)
     assert relative_error(fast, exact) < 5e-6
 
 
@@ -232,7 +232,7 @@ def test_bfloat16_is_as_exact_as_plain_attention_in_bfloat16(form: Form) -> None
     field = random_field(grid, 1)
     q, k, v = (tensor.bfloat16() for tensor in random_qkv(6 + grid.tokens))
     plain = relative_error(attend(q, k, v).output, slow(q, k, v, dense(GuidanceField.unguided(grid)), 0.0, form, 6))
-    fast = guided_attention(q, k, v, plan_attention(field, 0.15, text=6, form=form))
+    fast = guided_attention(q, k, v, group_rows(field, 0.15, text=6, form=form))
     assert fast.dtype == torch.bfloat16
     assert relative_error(fast, slow(q, k, v, dense(field), 0.15, form, 6)) < 1.5 * plain + 2**-9
 
@@ -260,6 +260,6 @@ def test_the_lse_is_that_of_the_guided_logits() -> None:
     grid = GRIDS[0]
     field = random_field(grid, 2)
     q, k, v = random_qkv(grid.tokens + 1)
-    video = guided_partial(q[:, :, 1:], k[:, :, 1:], v[:, :, 1:], plan_attention(field, 0.3, text=0))
+    video = guided_partial(q[:, :, 1:], k[:, :, 1:], v[:, :, 1:], group_rows(field, 0.3, text=0))
     merged = merge(video, attend(q[:, :, 1:], k[:, :, :1], v[:, :, :1])).output
     assert relative_error(merged, slow(q, k, v, dense(field), 0.3, "multiplicative", 1)[:, :, 1:]) < 2e-6

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.clustering import border_ring, foreground, two_means
+from generator_service.guidance.clustering import border_ring, segment_foreground, two_means
 from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import cells_inside, layout_on
 from generator_service.guidance.reference import reference_frame
-from generator_service.guidance.rigidity import displacement_penalty, shape_template, warped
+from generator_service.guidance.rigidity import displacement_penalty, shape_template, warp_template
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
@@ -141,9 +141,9 @@ def test_the_foreground_is_what_leaves_the_border_alone() -> None:
     thing[4, 3] = True  # touches the border once
     features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
     features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(foreground(features, inside), thing)
+    assert torch.equal(segment_foreground(features, inside), thing)
     lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(foreground(features * lengths, inside), thing)
+    assert torch.equal(segment_foreground(features * lengths, inside), thing)
 
 
 def test_two_means_by_hand() -> None:
@@ -155,7 +155,7 @@ def test_two_means_by_hand() -> None:
 def test_alike_all_over_the_whole_box_is_foreground() -> None:
     inside = torch.zeros(6, 8, dtype=torch.bool)
     inside[1:5, 1:7] = True
-    assert torch.equal(foreground(torch.ones(6, 8, 3), inside), inside)
+    assert torch.equal(segment_foreground(torch.ones(6, 8, 3), inside), inside)
 
 
 def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> None:
@@ -171,8 +171,8 @@ def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> N
     half = shape_template(masks[:2], boxes[:2], threshold=0.5)
     assert cells(half.mask) == [[1, 1], [1, 2], [2, 1], [2, 2], [3, 1]]  # in one of two: half is enough
     masks[1, 4, 3] = False
-    assert torch.equal(warped(template.mask, boxes, inside), masks)
-    assert torch.equal(warped(torch.ones(4, 4, dtype=torch.bool), boxes, inside), inside)
+    assert torch.equal(warp_template(template.mask, boxes, inside), masks)
+    assert torch.equal(warp_template(torch.ones(4, 4, dtype=torch.bool), boxes, inside), inside)
 
 
 def test_a_template_is_as_fine_as_the_largest_box() -> None:
@@ -184,7 +184,7 @@ def test_a_template_is_as_fine_as_the_largest_box() -> None:
     assert mask.shape == (6, 4)
     assert mask[:, 2:].all()
     assert not mask[:, :2].any()
-    assert torch.equal(warped(mask, boxes, cells_inside(GRID, boxes[None])[0, :2]), masks)
+    assert torch.equal(warp_template(mask, boxes, cells_inside(GRID, boxes[None])[0, :2]), masks)
 
 
 def test_a_template_of_next_to_nothing_gives_way_to_the_whole_box() -> None:
@@ -344,7 +344,7 @@ def test_phases_guide_their_own_frames_alone(
     layout = layout_on(GRID, plan)
     field, facts = guidance_field(layout, features.flatten(0, 1) if with_features else None, GuidanceParameters())
     if with_features and phases is REST_THEN_DEFORM:
-        thing = foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
+        thing = segment_foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
         assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
     G = dense(field)
     frame = torch.arange(GRID.tokens) // 48

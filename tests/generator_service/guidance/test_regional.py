@@ -26,7 +26,7 @@ MEMBERSHIP = torch.cat([INSIDE, ~INSIDE.any(dim=0)[None]])
 """The boxes, and what is around them."""
 WHOLES = ("car", "tree", "bird", "dog")
 REGIONS = Regions.of(INSIDE, WHOLES, TEXT)
-UNGUIDED = REGIONS.plan(GuidanceField.unguided(GRID), 0.0, "multiplicative")
+UNGUIDED = REGIONS.group_rows(GuidanceField.unguided(GRID), 0.0, "multiplicative")
 
 
 @pytest.fixture(autouse=True)
@@ -106,11 +106,11 @@ def test_equals_two_masked_attentions(
     monkeypatch.setattr(attention, "BLOCK_SHARE", block_share)
     monkeypatch.setattr(attention, "KEYS_AT_A_TIME", 7)
     monkeypatch.setattr(partial_attention, "HEADS_ELEMENTS", {"cpu": elements})  # one head or all at a time
-    plan = REGIONS.plan(field(), strength, form)
+    groups = REGIONS.group_rows(field(), strength, form)
     for seed in range(3):
         q, k, v = qkv(seed)
         exact = slow(q, k, v, base_ratio, strength, form)
-        fast = regional_attention(q, k, v, REGIONS, plan, base_ratio)
+        fast = regional_attention(q, k, v, REGIONS, groups, base_ratio)
         assert (fast - exact).abs().max() / exact.abs().max() < 2e-6
 
 
@@ -118,7 +118,7 @@ def test_parts_of_a_thing_see_each_other() -> None:
     wholes = ("car", "tree", "bird", "car")
     regions = Regions.of(INSIDE, wholes, TEXT)
     q, k, v = qkv()
-    fast = regional_attention(q, k, v, regions, regions.plan(field(), 0.3, "additive"), 0.1)
+    fast = regional_attention(q, k, v, regions, regions.group_rows(field(), 0.3, "additive"), 0.1)
     torch.testing.assert_close(fast, slow(q, k, v, 0.1, 0.3, "additive", wholes).float(), rtol=0, atol=1e-5)
     assert not torch.allclose(fast, slow(q, k, v, 0.1, 0.3, "additive").float(), rtol=0, atol=1e-2)
 
@@ -166,6 +166,6 @@ def test_a_base_ratio_of_one_is_attention_without_descriptions() -> None:
 
 def test_in_bfloat16() -> None:
     q, k, v = (tensor.bfloat16() for tensor in qkv())
-    fast = regional_attention(q, k, v, REGIONS, REGIONS.plan(field(), 0.3, "multiplicative"), 0.3)
+    fast = regional_attention(q, k, v, REGIONS, REGIONS.group_rows(field(), 0.3, "multiplicative"), 0.3)
     assert fast.dtype == torch.bfloat16
     assert (fast - slow(q, k, v, 0.3, 0.3)).abs().max() < 0.03

@@ -10,11 +10,11 @@ import torch
 from diffusers import CogVideoXPipeline
 
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.guidance import UNGUIDED
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.weights import find_weights
 from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD
 from generator_service.contract.request import JobRequest, RenderSettings
+from generator_service.guidance.protocols import UNGUIDED
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings

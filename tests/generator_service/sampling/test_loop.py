@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.backbones.guidance import UNGUIDED, Guidance
 from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
+from generator_service.guidance.protocols import UNGUIDED, Guidance
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, OnStep, StepState, first_state, ignore
 from shared.errors import RenderingFailed

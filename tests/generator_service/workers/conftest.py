@@ -6,7 +6,8 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -110,6 +111,9 @@ class Answer:
     status: int
     body: bytes
     media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dribble: float = 0.0
+    """Seconds between one byte and the next."""
 
     @classmethod
     def plan(cls, plan: Plan) -> "Answer":
@@ -151,9 +155,14 @@ def serving_plans(planner: FakePlanner) -> type[BaseHTTPRequestHandler]:
                 self.send_response(answer.status)
                 self.send_header("content-type", answer.media_type)
                 self.send_header("content-length", str(len(answer.body)))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(answer.body)
-            except BrokenPipeError:
+                pieces = [bytes((byte,)) for byte in answer.body] if answer.dribble else [answer.body]
+                for piece in pieces:
+                    self.wfile.write(piece)
+                    time.sleep(answer.dribble)
+            except (BrokenPipeError, ConnectionResetError):
                 pass  # it did not wait
 
         def log_message(self, *_: object) -> None:
@@ -182,6 +191,7 @@ _CODE = {
 from generator_service.settings import Settings
 from generator_service.workers.plan_worker import plan_worker
 import sys
+import time
 with plan_worker(Settings()) as work:
     work()
 assert "torch" not in sys.modules

@@ -2,14 +2,16 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deploy.servers import free_ports
 from generator_service.jobs.record import JobRecord
-from generator_service.workers.planner_client import PlannerClient, PlannerGone
+from generator_service.workers.planner_client import MAXIMUM_BYTES, PlannerClient, PlannerGone
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
@@ -95,6 +97,32 @@ def test_a_plan_that_takes_too_long_is_not_asked_for_twice(planner: Any, submit:
         ask(planner, submit(), timeout=0.3)
     given_up.set()
     assert len(planner.orders) == 1
+
+
+def test_a_plan_that_dribbles_takes_too_long_though_every_byte_comes_in_time(
+    planner: Any, answer: Any, submit: Submit, plan: Plan
+) -> None:
+    planner.answers = [replace(answer.plan(plan), dribble=0.1)]
+    began = time.monotonic()
+    with pytest.raises(PlannerUnavailable, match=r"within 0\.5 seconds"):
+        ask(planner, submit(), timeout=0.5)
+    assert time.monotonic() - began < 5
+
+
+def test_an_answer_without_end_is_not_read_to_it(planner: Any, answer: Any, submit: Submit) -> None:
+    planner.answers = [answer(200, b" " * (MAXIMUM_BYTES + 1))]
+    with pytest.raises(PlanningFailed, match=f"more than {MAXIMUM_BYTES} bytes"):
+        ask(planner, submit())
+
+
+@pytest.mark.parametrize(("said", "heard"), [("40", 40), ("soon", None), ("9" * 5000, None)])
+def test_the_planner_says_when_to_ask_again(
+    said: str, heard: int | None, planner: Any, answer: Any, submit: Submit
+) -> None:
+    planner.answers = [replace(answer.problem(LanguageModelUnavailable("busy")), headers={"Retry-After": said})]
+    with pytest.raises(PlannerGone) as caught:
+        ask(planner, submit())
+    assert caught.value.reason.retry_after == heard
 
 
 def test_an_error_of_its_own_stays_with_the_planner(planner: Any, answer: Any, submit: Submit) -> None:

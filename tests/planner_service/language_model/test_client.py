@@ -1,6 +1,7 @@
 """The client of an OpenAI-compatible server, against one that behaves well and badly, over real sockets."""
 
 import json
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 
 from planner_service.language_model.answers import Scene
 from planner_service.language_model.circuit import Circuit
-from planner_service.language_model.client import ATTEMPTS, BadAnswer
+from planner_service.language_model.client import ATTEMPTS, MAXIMUM_BYTES, PATIENCE_SECONDS, BadAnswer
 from shared.errors import LanguageModelUnavailable, PlanningFailed
 
 MESSAGES = [{"role": "user", "content": "plan"}]
@@ -48,6 +49,138 @@ def test_an_answer_that_is_not_the_schema(server, connect, reply, content, reaso
         connect().complete(MESSAGES, Scene, 0)
     assert caught.value.text == content
     assert caught.value.violations
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "```json\nOBJECT\n```",
+        "Here is the plan for {car}:\n\n```\nOBJECT\n```\nIs that as you like it?",
+        '<think>A car. Perhaps {"background": 1}?</think>\nOBJECT',
+        "A car and a tree.</think>OBJECT",
+        "\ufeffOBJECT",
+        "Sure! OBJECT I hope this helps.",
+    ],
+)
+def test_the_one_object_of_an_answer_counts(server, connect, reply, scene, wrapped):
+    server.replies = [reply(wrapped.replace("OBJECT", json.dumps(scene)))]
+    assert connect().complete(MESSAGES, Scene, 0).model_dump() == Scene.model_validate(scene).model_dump()
+
+
+@pytest.mark.parametrize("said", ["OBJECT OBJECT", 'So: {"thoughts": "A car", and: OBJECT'])
+def test_of_two_objects_or_a_broken_one_none_counts(server, connect, reply, scene, said):
+    server.replies = [reply(said.replace("OBJECT", json.dumps(scene)))]
+    with pytest.raises(BadAnswer, match="Invalid JSON"):
+        connect().complete(MESSAGES, Scene, 0)
+
+
+def test_text_parts_are_joined(server, connect, reply, scene):
+    written = json.dumps(scene)
+    parts = [
+        {"type": "thinking", "thinking": "hm"},
+        *({"type": "text", "text": text} for text in (written[:50], written[50:])),
+    ]
+    server.replies = [reply(parts)]
+    assert connect().complete(MESSAGES, Scene, 0).background == "a road"
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (
+            {"message": {"reasoning_content": "{}"}},
+            "no content; finish_reason stop, but reasoning_content; is a reasoning",
+        ),
+        (
+            {"message": {"tool_calls": [{"id": "x"}]}, "finish_reason": "tool_calls"},
+            "no content; finish_reason tool_calls",
+        ),
+        ({"finish_reason": "length"}, "no content; finish_reason length"),
+        ({"content": "  "}, "no content; finish_reason stop"),
+        ({"content": [{"type": "image_url"}]}, "no content; finish_reason stop"),
+    ],
+)
+def test_an_answer_without_content_is_named(server, connect, reply, bad, said):
+    server.replies = [reply(**{"content": None, **bad})]
+    with pytest.raises(LanguageModelUnavailable, match=said):
+        connect().complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"content": None, "message": {"refusal": "I cannot draw this."}}, "refuses: I cannot draw this."),
+        ({"content": "", "finish_reason": "content_filter"}, "refuses: finish_reason content_filter"),
+    ],
+)
+def test_a_refusal_fails_the_planning(server, connect, reply, bad, said):
+    server.replies = [reply(**bad)]
+    with pytest.raises(PlanningFailed, match=said):
+        connect().complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"finish_reason": "error", "content": "{"}, "finish_reason error"),
+        ({"body": b'{"error": {"message": "out of memory", "code": 500}}'}, "out of memory"),
+        ({"body": b'{"object": "error", "message": "busy"}'}, "busy"),
+    ],
+)
+def test_an_error_that_comes_as_200_is_worth_another_try(server, connect, reply, replies, scene, bad, said):
+    server.replies = [reply(**bad), *replies(scene)]
+    language_model = connect()
+    assert language_model.complete(MESSAGES, Scene, 0).background == "a road"
+    assert len(server.requests) == 2
+    server.replies = [reply(**bad)]
+    with pytest.raises(LanguageModelUnavailable, match=said):
+        language_model.complete(MESSAGES, Scene, 0)
+    assert len(server.requests) == 2 + ATTEMPTS
+
+
+def test_an_answer_without_end_is_not_read_to_it(server, connect, reply):
+    server.replies = [reply("x" * 2 * MAXIMUM_BYTES)]
+    with pytest.raises(LanguageModelUnavailable, match=f"more than {MAXIMUM_BYTES} bytes"):
+        connect().complete(MESSAGES, Scene, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_short_retry_after_is_waited_for(server, connect, reply, replies, scene, status):
+    server.replies = [reply(status=status, headers={"retry-after": "1"}), *replies(scene)]
+    assert connect().complete(MESSAGES, Scene, 0).background == "a road"
+    first, second = server.moments
+    assert second - first >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (429, {"retry-after": "30"}),
+        (503, {"retry-after": "Sun, 29 Nov 2026 12:00:30 GMT", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}),
+    ],
+)
+def test_a_long_retry_after_is_the_callers_to_wait_for_and_nobody_calls_before_it_is_over(
+    server, connect, reply, status, headers
+):
+    server.replies = [reply(status=status, headers=headers)]
+    language_model = connect()
+    with pytest.raises(LanguageModelUnavailable, match=f"scripted {status}") as caught:
+        language_model.complete(MESSAGES, Scene, 0)
+    assert caught.value.retry_after == 30
+    for ask in (lambda: language_model.complete(MESSAGES, Scene, 0), language_model.check):
+        with pytest.raises(LanguageModelUnavailable, match="left alone: it asks for another 30 s") as caught:
+            ask()
+        assert caught.value.retry_after == 30
+    assert (len(server.requests), len(server.checks)) == (1, 0)
+
+
+def test_a_retry_after_longer_than_patience_is_cut(server, connect, reply):
+    server.replies = [reply(status=429, headers={"retry-after": "86400"})]
+    with pytest.raises(LanguageModelUnavailable) as caught:
+        connect().complete(MESSAGES, Scene, 0)
+    assert caught.value.retry_after == PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
@@ -184,15 +317,82 @@ def test_a_server_that_answers_for_itself_is_not_left_alone(server, connect, rep
     assert len(server.requests) == 4 * (ATTEMPTS if fine == {"status": 429} else 1)
 
 
-def test_ready_means_a_completion(server, connect, reply):
+def test_ready_means_that_a_schema_is_obeyed(server, connect):
+    connect().check()
+    (asked,) = server.checks
+    assert asked["response_format"]["json_schema"]["schema"]["properties"]["state"]["const"] == "ready"
+    assert "json" not in json.dumps(asked["messages"]).lower()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"content": "Hello! How can I help?"}, "ignores response_format: 'Hello! How can I help?'"),
+        ({"content": '{"greeting": "hello"}'}, "ignores response_format"),
+        ({"status": 400}, "scripted 400"),
+        ({"status": 404}, "scripted 404"),
+        ({"status": 500}, "scripted 500"),
+        ({"content": '{"state": "ready"}', "finish_reason": "length"}, "not ready: the answer was cut off"),
+        ({"content": None, "message": {"reasoning_content": "hm"}}, "is a reasoning parser"),
+    ],
+)
+def test_not_ready(server, connect, reply, bad, said):
+    server.ready = reply(**bad)
+    with pytest.raises(LanguageModelUnavailable, match=re.escape(said)):
+        connect().check()
+
+
+def test_readiness_is_asked_for_now_and_then_by_one_at_a_time(server, connect, reply):
+    server.ready = reply(status=500)
     language_model = connect()
-    server.replies = [reply("yes", finish_reason="length")]
+    with ThreadPoolExecutor(4) as pool:
+        checks = [pool.submit(language_model.check) for _ in range(8)]
+    assert {type(check.exception()) for check in checks} == {LanguageModelUnavailable}
+    assert len(server.checks) == 1
+
+
+def test_a_plan_shows_that_it_is_ready(server, connect, replies, scene):
+    server.replies = replies(scene)
+    language_model = connect()
+    language_model.complete(MESSAGES, Scene, 0)
     language_model.check()
-    assert server.requests[0]["max_tokens"] < 10
-    for bad in (404, 400, 500):
-        server.replies = [reply(status=bad)]
-        with pytest.raises(LanguageModelUnavailable):
-            language_model.check()
+    assert server.checks == []
+
+
+def test_while_one_asks_whether_it_is_ready_others_hear_what_it_was(server, connect, reply, stopwatch):
+    language_model = connect(fresh_seconds=0.0, seconds=30.0)
+    language_model.check()
+    server.ready = reply('{"state": "ready"}', delay=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(language_model.check)
+        while len(server.checks) < 2:
+            pass
+        language_model.check()
+        assert not asking.done()
+        server.released.set()
+    assert stopwatch() < 10
+
+
+@pytest.mark.parametrize("refused", [{"status": 400}, {"status": 422}])
+def test_a_server_that_takes_no_schema_is_not_blamed_on_the_prompt(server, connect, reply, refused):
+    server.replies = [reply(**refused)]
+    server.ready = reply(**refused)
+    with pytest.raises(LanguageModelUnavailable, match=f"scripted {refused['status']}"):
+        connect().complete(MESSAGES, Scene, 0)
+
+
+def test_nor_is_one_that_says_so(server, connect, reply):
+    server.replies = [reply(status=400, body=b'{"error": "response_format is not supported"}')]
+    with pytest.raises(LanguageModelUnavailable, match="response_format is not supported"):
+        connect().complete(MESSAGES, Scene, 0)
+    assert server.checks == []
+
+
+def test_nor_is_one_that_ignores_it(server, connect, reply):
+    server.replies = [reply("Sure! The car drives to the right.")]
+    server.ready = reply("Hello!")
+    with pytest.raises(LanguageModelUnavailable, match="ignores response_format: 'Hello!'"):
+        connect().complete(MESSAGES, Scene, 0)
 
 
 def test_closing_ends_the_thread(connect):

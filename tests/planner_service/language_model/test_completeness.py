@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner_service.language_model.completeness import missing, said
+from planner_service.language_model.completeness import certain, missing, said
 from shared.motion_graph import Instance, MotionLabel
 
 
@@ -26,6 +26,26 @@ def named(*names: str) -> list[Instance]:
 )
 def test_instances_without_a_counterpart(seen, expected, lost):
     assert [instance.name for instance in missing(named(*seen), named(*expected))] == lost
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected", "kept"),
+    [
+        ("dogs run", ["dog", "dog"], ["dog"]),  # how many is anybody's guess
+        ("Three small brown dogs run after a cat", ["dog", "dog", "dog", "cat"], ["dog", "dog", "dog", "cat"]),
+        ("2 hot air balloons over houses", ["balloon", "balloon", "house", "house"], ["balloon", "balloon", "house"]),
+        ("both cars", ["car", "car"], ["car", "car"]),
+        ("a crowd of people at noon", ["person"] * 5, ["person"]),
+        ("seven birds above boats", ["bird", "boat", "boat"], ["bird", "boat"]),
+    ],
+)
+def test_only_what_is_certain_is_expected(prompt, expected, kept):
+    assert [instance.name for instance in certain(named(*expected), prompt)] == kept
+
+
+def test_a_part_may_be_left_out():
+    girl, skirt = named("girl", "skirt")
+    assert certain([girl, skirt.model_copy(update={"parent": girl.id})], "a girl in a skirt") == (girl,)
 
 
 def test_an_id_counts_as_a_name():

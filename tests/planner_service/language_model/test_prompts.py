@@ -13,21 +13,21 @@ from planner_service.motion import cues
 from shared.motion_graph import Instance, MotionLabel, Relation
 
 
-def shown(name: str) -> str:
-    (example,) = re.findall(r"```json\n(.+?)\n```", text(name), re.DOTALL)
-    return str(example)
+def shown(name: str) -> list[str]:
+    return re.findall(r"```json\n(.+?)\n```", text(name), re.DOTALL)
 
 
 def test_the_examples_are_valid_and_belong_together():
-    scene = Scene.model_validate_json(shown("scene.md"))
+    scene = Scene.model_validate_json(shown("scene.md")[0])
     assert scene_violations(scene) == ()
-    assert reading_of(scene, Movements.model_validate_json(shown("movements.md"))).graph == scene.graph
+    assert reading_of(scene, Movements.model_validate_json(shown("movements.md")[0])).graph == scene.graph
 
 
 @pytest.mark.parametrize("name", ["scene.md", "movements.md"])
 def test_the_examples_are_as_brief_as_can_be(name):
-    answer = (Scene if name == "scene.md" else Movements).model_validate_json(shown(name))
-    assert answer.model_dump_json(exclude_defaults=True) == shown(name)
+    for example in shown(name):
+        answer = (Scene if name == "scene.md" else Movements).model_validate_json(example)
+        assert answer.model_dump_json(exclude_defaults=True) == example
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_the_version_changes_with_every_text(monkeypatch, changed):
     assert prompts_version() != before
 
 
-def test_the_repair_has_a_place_for_the_reasons():
-    assert text("repair.md").count("{reasons}") == 1
+def test_the_repair_has_a_place_for_the_reasons_and_for_what_was_asked():
+    assert text("repair.md").format(reasons="{asked}", asked="{reasons}").endswith("{reasons}\n")

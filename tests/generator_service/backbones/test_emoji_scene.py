@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
+from emoji_world import grammar
 from emoji_world.spec import WORLD
-from generator_service.backbones.emoji_staging import PAIR_EDGE_PX, STRETCH, staged
-from generator_service.backbones.emoji_world import EmojiWorld
-from generator_service.backbones.load import load_backbone
-from generator_service.contract.backbones import EMOJI_WORLD
-from generator_service.settings import WorkerSettings
+from generator_service.backbones.emoji_scene import PAIR_EDGE_PX, STRETCH, EmojiScene, emoji_scene
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
 from shared.plan import Phase, Plan, Track
@@ -39,6 +36,10 @@ def plan_of(prompt: str, *things: tuple[str, MotionLabel, Sequence[Box]], **chan
     )
 
 
+def scene_of(plan: Plan) -> EmojiScene:
+    return emoji_scene(plan.prompt, plan)
+
+
 def still(x: float = 0.5, y: float = 0.5, width: float = 0.1, height: float = 0.1) -> tuple[Box, ...]:
     return (Box.around(x, y, width, height),) * FRAMES
 
@@ -59,21 +60,21 @@ def test_each_object_of_the_caption_gets_the_instance_of_its_name() -> None:
             Relation(source="a", target="b", kind=RelationKind.SPATIAL, phrase="next to"),
         ),
     )
-    scene = staged(plan)
+    scene = scene_of(plan)
     assert scene.plan.graph.ids == ("a", "c")  # two at most, what the world has before what it has a stand-in for
     assert [drawn.sprite for drawn in scene.objects] == ["tree", "car"]
     assert scene.plan.depth_order == ("a", "c")
     assert [relation.target for relation in scene.plan.graph.relations] == ["c"]
-    assert scene.translation.ignored == ("big", "two", "puppy")
+    assert scene.notes == ("not drawn: 'big', 'two', 'puppy'",)
 
 
 def test_a_thing_that_the_world_has_no_word_for_is_the_one_that_stands_in() -> None:
-    scene = staged(plan_of("a teapot", ("teapot", MotionLabel.MOTIONLESS, still())))
+    scene = scene_of(plan_of("a teapot", ("teapot", MotionLabel.MOTIONLESS, still())))
     assert [(drawn.noun, drawn.sprite) for drawn in scene.objects] == [("ball", "ball")]
 
 
 def test_something_is_always_drawn() -> None:
-    scene = staged(plan_of("a car", ("zebra", MotionLabel.MOTIONLESS, still())))
+    scene = scene_of(plan_of("a car", ("zebra", MotionLabel.MOTIONLESS, still())))
     assert scene.plan.graph.ids == ("a",)
     assert scene.objects[0].sprite == "car"
 
@@ -90,9 +91,9 @@ def test_something_is_always_drawn() -> None:
     ],
 )
 def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[Box], motion: str) -> None:
-    scene = staged(plan_of("a sheep", ("sheep", label, boxes)))
+    scene = scene_of(plan_of("a sheep", ("sheep", label, boxes)))
     assert scene.objects[0].motion == motion
-    assert scene.translation.objects == scene.objects
+    assert scene.caption == grammar.caption([grammar.Told("sheep", motion)], scene.background, grammar.first)
 
 
 def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None:
@@ -103,7 +104,7 @@ def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None
         ("a sheep", wider, "sway"),
         ("a sheep", taller, "squash"),
     ):
-        assert staged(plan_of(prompt, ("sheep", MotionLabel.NON_RIGID, boxes))).objects[0].motion == motion
+        assert scene_of(plan_of(prompt, ("sheep", MotionLabel.NON_RIGID, boxes))).objects[0].motion == motion
 
 
 def edges(box: Box) -> float:
@@ -111,24 +112,24 @@ def edges(box: Box) -> float:
 
 
 def test_sizes_become_the_worlds_own() -> None:
-    small = staged(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).plan.tracks[0].boxes
-    assert [edges(box) for box in small] == pytest.approx([WORLD.single_px[0]] * FRAMES)
-    large = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).plan.tracks[0].boxes
-    assert edges(large[0]) == pytest.approx(WORLD.single_px[1])
+    small = scene_of(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).tracks[0].boxes
+    assert [edges(box) for box in small] == pytest.approx([WORLD.size_px[0]] * FRAMES)
+    large = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).tracks[0].boxes
+    assert edges(large[0]) == pytest.approx(WORLD.size_px[1])
     pair = plan_of("a car and a pig", *((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
-    assert {round(edges(track.boxes[0]), 6) for track in staged(pair).plan.tracks} == {PAIR_EDGE_PX[0]}
+    assert {round(edges(track.boxes[0]), 6) for track in scene_of(pair).tracks} == {PAIR_EDGE_PX[0]}
 
 
 def test_centres_stay_where_they_are_planned_as_far_as_the_frame_allows() -> None:
-    middle = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.5, 0.4)))).plan.tracks[0].boxes[0]
+    middle = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.5, 0.4)))).tracks[0].boxes[0]
     assert middle.center == pytest.approx((0.5, 0.4))
-    corner = staged(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).plan.tracks[0].boxes[0]
+    corner = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).tracks[0].boxes[0]
     assert (corner.x1, corner.y0) == (1.0, 0.0)
 
 
 def test_only_what_deforms_changes_its_size_and_not_beyond_what_the_world_does() -> None:
     boxes = tuple(Box.around(0.5, 0.5, 0.2, height) for height in (0.2,) * 8 + (0.4,))  # mean 0.2222
-    deformed = staged(plan_of("a sheep", ("sheep", MotionLabel.NON_RIGID, boxes))).plan.tracks[0].boxes
+    deformed = scene_of(plan_of("a sheep", ("sheep", MotionLabel.NON_RIGID, boxes))).tracks[0].boxes
     assert deformed[8].height / deformed[0].height == pytest.approx(STRETCH[1] / 0.9)
     assert deformed[8].width == pytest.approx(deformed[0].width)
 
@@ -141,33 +142,22 @@ def test_a_part_whose_whole_is_not_drawn_moves_by_itself() -> None:
         ("car", MotionLabel.MOTIONLESS, moving(0.3, 0.0)),
         parents={"c": "b"},
     )
-    scene = staged(plan)
+    scene = scene_of(plan)
     assert scene.plan.graph.ids == ("a", "c")
     assert scene.plan.graph["c"].parent is None
-    assert scene.plan.tracks[1].phases[0].label is MotionLabel.RIGID
-
-
-def test_a_staged_plan_is_staged() -> None:
-    plan = plan_of(
-        "a car drives past a tree",
-        ("car", MotionLabel.RIGID, moving(0.3, 0)),
-        ("tree", MotionLabel.MOTIONLESS, still(0.8)),
-    )
-    once = staged(plan)
-    twice = staged(once.plan)
-    assert twice.objects == once.objects
-    for one, other in zip(once.plan.tracks, twice.plan.tracks, strict=True):
-        assert [value for box in one.boxes for value in box] == pytest.approx([v for box in other.boxes for v in box])
+    assert scene.tracks[1].phases[0].label is MotionLabel.RIGID
 
 
 def test_a_box_reads_of_its_own_thing_and_what_is_around_them_of_the_place() -> None:
-    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
-    assert isinstance(backbone, EmojiWorld)
     car = ("car", MotionLabel.MOTIONLESS, still(0.2))
-    assert backbone.region_captions(plan_of("a car on the road", car)) == (
-        ("a red car is standing still on the road",),
-        "on the road",
-    )
-    pair = plan_of("a car and a pig on the road", car, ("pig", MotionLabel.MOTIONLESS, still(0.8)))
-    captions = ("a red car is standing still on the road", "a pink pig is standing still on the road")
-    assert backbone.region_captions(pair) == (captions, "on the road")
+    alone = scene_of(plan_of("a car on the road", car))
+    assert alone.descriptions == ("a red car is standing still on the road",)
+    assert alone.surroundings == "on the road"
+    pair = scene_of(plan_of("a car and a pig on the road", car, ("pig", MotionLabel.MOTIONLESS, still(0.8))))
+    assert pair.descriptions == ("a red car is standing still on the road", "a pink pig is standing still on the road")
+
+
+def test_without_a_plan_there_is_a_caption_and_nothing_to_guide() -> None:
+    scene = emoji_scene("a puppy on the road", None)
+    assert scene.caption == "a yellow cat is standing still on the road"
+    assert (scene.plan, scene.tracks, scene.descriptions) == (None, (), ())

@@ -1,4 +1,5 @@
-"""A plan as the emoji world can draw it: at most two things, of different kinds, in the sizes that it has learned.
+"""Prompt and plan as the emoji world can draw them: at most two things, of different kinds, in the sizes that it has
+learned.
 
 Where things are and how they move stays as planned; sizes become the world's, and the caption says the plan's motions.
 """
@@ -8,9 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
 
+from emoji_world import grammar
 from emoji_world.bridge import Drawn, Translation, noun_of, translate
-from emoji_world.spec import NON_RIGID, STEP, WORLD, Motion
+from emoji_world.spec import NON_RIGID, STEP, WORLD, Background, Motion
 from emoji_world.sprites import texture
+from generator_service.backbones.base import Scene
 from shared.geometry import Box
 from shared.motion_graph import MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
@@ -18,24 +21,23 @@ from shared.plan import Phase, Plan, Track
 LEAST_WAY_PX = 4.0
 """A centre that ends nearer to its start has not moved, as far as a caption is concerned."""
 PAIR_EDGE_PX = (27.0, 36.0)
-"""Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.pair_px`."""
+"""Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.size_px`."""
 STRETCH = (0.6, 1.35)
 """Sides of a deforming box, as shares of the sprite's own: what the world's deformations reach."""
 
 
-@dataclass(frozen=True)
-class Staged:
-    plan: Plan
-    """Of the instances that are drawn."""
-    objects: tuple[Drawn, ...]
-    """What each of them is drawn as, in the plan's order."""
-    translation: Translation
-    """Of the prompt, with the plan's motions."""
+@dataclass(frozen=True, kw_only=True)
+class EmojiScene(Scene):
+    objects: tuple[Drawn, ...] = ()
+    """What each instance of the plan is drawn as, in its order."""
+    background: Background
 
 
-def staged(plan: Plan) -> Staged:
-    """A staged plan is staged as it is."""
-    translation = translate(plan.prompt)
+def emoji_scene(prompt: str, plan: Plan | None) -> EmojiScene:
+    """The plan has the drawn instances alone, in their sizes."""
+    translation = translate(prompt if plan is None else plan.prompt)
+    if plan is None:
+        return EmojiScene(caption=translation.caption, notes=_notes(translation), background=translation.background)
     cast = _cast(plan, translation.objects)
     ids = tuple(identifier for identifier in plan.graph.ids if identifier in cast)
     tracks = {track.instance: track for track in plan.tracks}
@@ -44,19 +46,30 @@ def staged(plan: Plan) -> Staged:
         for identifier in ids
     }
     by_sprite = {drawn.sprite: drawn for drawn in objects.values()}
-    return Staged(
+    told = replace(translation, objects=tuple(by_sprite.get(drawn.sprite, drawn) for drawn in translation.objects))
+    place = translation.background
+    return EmojiScene(
+        caption=told.caption,
+        notes=_notes(translation),
         plan=Plan(
             prompt=plan.prompt,
             graph=_graph_of(plan.graph, ids),
             background=plan.background,
-            tracks=tuple(_fitted(tracks[identifier], objects[identifier].sprite, len(ids)) for identifier in ids),
+            tracks=tuple(_fit(tracks[identifier], objects[identifier].sprite, len(ids)) for identifier in ids),
             depth_order=tuple(identifier for identifier in plan.depth_order if identifier in cast),
         ),
+        descriptions=tuple(grammar.caption([drawn.told], place, grammar.first) for drawn in objects.values()),
+        surroundings=grammar.first(grammar.PLACES[place]),
         objects=tuple(objects.values()),
-        translation=replace(
-            translation, objects=tuple(by_sprite.get(drawn.sprite, drawn) for drawn in translation.objects)
-        ),
+        background=place,
     )
+
+
+def _notes(translation: Translation) -> tuple[str, ...]:
+    notes = [f"'{word}' is drawn as '{drawn_as}'" for word, drawn_as in translation.substitutions]
+    if translation.ignored:
+        notes.append("not drawn: " + ", ".join(f"'{word}'" for word in translation.ignored))
+    return tuple(notes)
 
 
 def _cast(plan: Plan, objects: Sequence[Drawn]) -> dict[str, Drawn]:
@@ -101,10 +114,10 @@ def _graph_of(graph: MotionGraph, ids: Sequence[str]) -> MotionGraph:
     )
 
 
-def _fitted(track: Track, sprite: str, count: int) -> Track:
+def _fit(track: Track, sprite: str, count: int) -> Track:
     """The same centres, inside the frame; the sprite's size, which changes where the box deforms."""
     frame = (WORLD.width, WORLD.height)
-    low, high = WORLD.single_px if count == 1 else PAIR_EDGE_PX
+    low, high = WORLD.size_px if count == 1 else PAIR_EDGE_PX
     edge = median(max(box.width * frame[0], box.height * frame[1]) for box in track.boxes)
     rows, columns = texture(sprite).shape[1:]
     scale = min(max(edge, low), high) / max(rows, columns)

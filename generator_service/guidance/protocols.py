@@ -1,0 +1,92 @@
+"""The contracts of guidance on one screen: what the denoising loop calls, and what guidance needs of a network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from generator_service.contract.report import GuidanceReport
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Query, key and value of the joint sequence [text ; video], [batch, head, token, channel] each -> the same."""
+
+
+class Guidance(Protocol):
+    """A method of guidance for one video.  It enters the loop at the two places that published methods use."""
+
+    @property
+    def needs_last_step(self) -> bool:
+        """Whether the next step is guided by what the network saw at the last one, which is not kept: no video is
+        resumed there."""
+        ...
+
+    def resume(self, report: GuidanceReport | None) -> None:
+        """Called before the first step of a video that is resumed: with the report of the steps done."""
+        ...
+
+    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        """The latents to predict from.  Gradient methods move them here: z_t ← z_t - ∇L (the loop is `no_grad`)."""
+        ...
+
+    def around_prediction(self, step: int) -> AbstractContextManager[None]:
+        """Entered for one prediction.  Attention methods borrow the network's processors here and hand them back."""
+        ...
+
+    def report(self) -> GuidanceReport | None:
+        """What was done so far; None where there is nothing to report."""
+        ...
+
+
+class Network(Protocol):
+    """A DiT with joint attention over [text ; video].
+
+    With classifier-free guidance only the conditional half is guided; the other one stays bit for bit what it is.
+    """
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def text_tokens(self) -> int:
+        """Length of an encoded text."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Each text on its own: [text, token, channel]."""
+        ...
+
+    def borrow_attention(
+        self, attends: Mapping[int, Attend], texts: Tensor | None = None
+    ) -> AbstractContextManager[None]:
+        """Inside, these layers attend as given; `texts`, [1, token, channel], follow the prompt's own tokens, in which
+        case every layer must be given."""
+        ...
+
+    def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
+        """For each prediction inside: the video tokens behind this layer, [N, D], float32."""
+        ...
+
+
+class _Unguided:
+    needs_last_step = False
+
+    def resume(self, report: GuidanceReport | None) -> None:
+        pass
+
+    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        return latents
+
+    def around_prediction(self, step: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def report(self) -> None:
+        return None
+
+
+UNGUIDED: Guidance = _Unguided()
+"""The plain sampler."""
