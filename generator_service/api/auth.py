@@ -105,6 +105,11 @@ KnownJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
+async def identify(request: Request) -> Caller:
+    """Who calls a `DirectRoute`.  Raises Unauthenticated and Forbidden."""
+    return (await _permitted(request)).caller
+
+
 async def known_job(request: Request) -> Look:
     """The same job as `KnownJob`, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and NotFound."""
     asked = await _permitted(request)
