@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from pydantic import StringConstraints, TypeAdapter
 from starlette.background import BackgroundTask
 
-from generator_service.api.auth import Caller, KnownJob, UseCaller, identify, job_in_path, known_job
+from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify, job_in_path, visible_job
 from generator_service.api.direct import DirectRoute, read_body, read_header
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
@@ -91,7 +91,7 @@ async def submit(request: Request) -> Response:
     answer = await submit_once(parts, record, wish, key)
     if isinstance(answer, MadeBefore):
         headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"}
-        return json_answer(await viewer.view_of(await made_before(parts, answer.job_id)), 202, headers)
+        return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
     headers = {"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)}
     add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
@@ -134,7 +134,7 @@ def new_record(request: JobRequest, caller: Caller, request_id: str, now: dateti
 
 
 @router.get("", summary="List jobs, the newest first", responses=problem_responses(NotFound))
-def listed(
+def list_jobs(
     parts: UseParts,
     viewer: UseViewer,
     caller: UseCaller,
@@ -148,15 +148,15 @@ def listed(
     return JobPage(jobs=tuple(map(viewer.view_at, page.jobs, places)), next=page.next)
 
 
-async def look(request: Request) -> Response:
+async def get_job(request: Request) -> Response:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    job = await known_job(request)
+    job = await visible_job(request)
     return json_answer(await (await viewer_for(request)).view_of(job))
 
 
 router.add_api_route(
     "/{job_id}",
-    look,
+    get_job,
     methods=["GET"],
     summary="Look at a job",
     response_model=JobView,
@@ -167,7 +167,7 @@ router.add_api_route(
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
-def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+def cancel(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
 
     A worker lets go within one denoising step, and of a job that it plans within a second.  A job that has ended stays
@@ -180,7 +180,7 @@ def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
 @router.delete(
     "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
 )
-def delete(job: KnownJob, parts: UseParts) -> None:
+def delete(job: VisibleJob, parts: UseParts) -> None:
     """Only a job that has ended can be deleted: cancel it first, and wait for its end.
 
     The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
@@ -206,7 +206,7 @@ async def submit_once(
     return await parts.submissions.submit(record, request.plan, key, admitted)
 
 
-async def made_before(parts: Parts, job_id: str) -> Look:
+async def read_job_made_before(parts: Parts, job_id: str) -> Look:
     """Raises Gone where the job is deleted."""
     try:
         return await parts.reader.look(job_id)
