@@ -2,7 +2,7 @@
 
 jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 
-and, while the job is not done, jobs/{id}/checkpoint.
+and, while the job is not done, jobs/{id}/checkpoint.bin.
 
 Each attempt has a folder of its own: one that was taken for dead and comes back late touches nothing of the next one's.
 """
@@ -57,7 +57,7 @@ class JobKeys:
     @property
     def checkpoint(self) -> str:
         """Every attempt's, since each goes on from it."""
-        return f"{self.prefix}checkpoint"
+        return f"{self.prefix}checkpoint.bin"
 
     @property
     def attempt_prefix(self) -> str:

@@ -1,6 +1,6 @@
 """Where a render stands, kept in object storage, so that whoever takes the job next goes on from there.
 
-jobs/{id}/checkpoint: the SHA-256 of what follows, and a safetensors file: the tensors of a `StepState`, and as JSON its
+jobs/{id}/checkpoint.bin: the SHA-256 of what follows, and a safetensors file: the tensors of a `StepState`, and as JSON its
 step, its report, whose it is, and a fingerprint of all that decides the video.
 
 None is saved while guidance needs the features of the step before, which are large: a render that is interrupted in
