@@ -12,7 +12,7 @@ from generator_service.client import Client
 from generator_service.contract.job import JobStatus, JobView
 from generator_service.contract.request import JobRequest
 from generator_service.settings import WorkerSettings
-from shared.errors import validated
+from shared.errors import validation_errors_as_invalid_request
 
 POLL_SECONDS: Final = 0.1
 MAXIMUM_SLUG: Final = 80
@@ -29,7 +29,7 @@ class Files:
 
 def request_for(prompt: str, seed: int | None) -> JobRequest:
     """Raises InvalidRequest."""
-    with validated():
+    with validation_errors_as_invalid_request():
         return JobRequest(prompt=prompt, seed=seed, backbone=WorkerSettings().backbone)
 
 

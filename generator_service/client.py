@@ -25,12 +25,12 @@ from generator_service.contract.job import JobPage, JobStatus, JobView
 from generator_service.contract.keys import ApiKey
 from generator_service.contract.request import JobRequest
 from generator_service.settings import BadSettings
-from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, validated
+from shared.errors import InvalidRequest, Problem, ServiceError, Unavailable, validation_errors_as_invalid_request
 from shared.plan import Plan
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
-"""Of every single request; an event stream may be silent for as long, though never for longer than a keep-alive."""
+"""For each request; an event stream sends a keep-alive comment far more often."""
 POLL_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 60.0
 """How long `wait` goes on while the API does not answer at all: a rolling restart takes less."""
@@ -40,22 +40,22 @@ M = TypeVar("M", bound=BaseModel)
 OnProgress = Callable[[JobView], None]
 
 
-def _tree(error: type[ServiceError]) -> Iterator[type[ServiceError]]:
+def _with_subclasses(error: type[ServiceError]) -> Iterator[type[ServiceError]]:
     yield error
     for child in error.__subclasses__():
-        yield from _tree(child)
+        yield from _with_subclasses(child)
 
 
-ERRORS: Final = {error.code: error for error in _tree(ServiceError)}
-"""From the code of a problem to the class that is raised; a code that is not here is a plain ServiceError."""
+ERRORS: Final = {error.code: error for error in _with_subclasses(ServiceError)}
+"""Problem code -> exception class; an unknown code raises a plain ServiceError."""
 
 
 class Client:
     """Thread-safe.  Use it as a context manager, or call `close`."""
 
     def __init__(self, base_url: str = DEFAULT_URL, key: str | None = None) -> None:
-        """Raises Unauthenticated for a key that cannot be one, and BadSettings for an address that cannot be one."""
-        # The storage that results redirect to never sees it: httpx keeps it from other origins.
+        """Raises Unauthenticated for a malformed key, and BadSettings for a malformed address."""
+        # Results redirect to the object storage: httpx sends the header to the API's own origin only.
         headers = {} if key is None else {"Authorization": f"Bearer {ApiKey.parse(key).text}"}
         try:
             self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, follow_redirects=True)
@@ -80,7 +80,7 @@ class Client:
         LimitReached, which may say in `retry_after` when to try again.
         """
         if request is None:
-            with validated():
+            with validation_errors_as_invalid_request():
                 request = JobRequest(**fields)
         elif fields:
             raise TypeError("give either a request or its fields")
@@ -88,16 +88,18 @@ class Client:
         headers = {"Content-Type": "application/json"}
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
-        return _read(JobView, self._ask("POST", "/jobs", content=body, headers=headers))
+        return _parse_answer(JobView, self._request("POST", "/jobs", content=body, headers=headers))
 
     def get(self, job_id: str) -> JobView:
         """Raises NotFound."""
-        return _read(JobView, self._ask("GET", f"/jobs/{job_id}"))
+        return _parse_answer(JobView, self._request("GET", f"/jobs/{job_id}"))
 
     def jobs(self, *, status: JobStatus | None = None, after: str | None = None, limit: int = 20) -> JobPage:
         """Newest first; a page's `next` is the `after` of the following one."""
         asked = {"status": status, "after": after, "limit": limit}
-        return _read(JobPage, self._ask("GET", "/jobs", params={k: v for k, v in asked.items() if v is not None}))
+        return _parse_answer(
+            JobPage, self._request("GET", "/jobs", params={k: v for k, v in asked.items() if v is not None})
+        )
 
     def wait(self, job_id: str, on_progress: OnProgress = lambda _: None, timeout: float | None = None) -> JobView:
         """The job as it ended, whichever way.  `on_progress` sees every change on the way, and the end.
@@ -112,7 +114,7 @@ class Client:
                 for seen in events:
                     on_progress(seen)
         except Unavailable:
-            pass  # ask instead: the stream may not pass some proxy, or the API restarts
+            pass  # poll instead: a proxy may block the stream, or the API restarts
         return seen if seen is not None and seen.status.is_terminal else self._poll(job_id, on_progress, deadline, seen)
 
     def download(self, job_id: str, path: str | Path) -> None:
@@ -125,40 +127,40 @@ class Client:
 
     def plan(self, job_id: str) -> Plan:
         """Raises Conflict while there is none."""
-        return _read(Plan, self._ask("GET", f"/jobs/{job_id}/plan"))
+        return _parse_answer(Plan, self._request("GET", f"/jobs/{job_id}/plan"))
 
     def cancel(self, job_id: str) -> JobView:
         """The job, canceled or canceling; as it was, if it had ended."""
-        return _read(JobView, self._ask("POST", f"/jobs/{job_id}/cancel"))
+        return _parse_answer(JobView, self._request("POST", f"/jobs/{job_id}/cancel"))
 
     def delete(self, job_id: str) -> None:
         """Forget an ended job and its files.  Raises Conflict while it has not ended."""
-        self._ask("DELETE", f"/jobs/{job_id}")
+        self._request("DELETE", f"/jobs/{job_id}")
 
     def deliveries(self, job_id: str) -> Deliveries:
         """What came of the job's webhook."""
-        return _read(Deliveries, self._ask("GET", f"/jobs/{job_id}/deliveries"))
+        return _parse_answer(Deliveries, self._request("GET", f"/jobs/{job_id}/deliveries"))
 
     def webhook_secret(self) -> str:
         """What webhooks to you are signed with.  Raises NotFound where the service sends none."""
-        return _read(WebhookSecret, self._ask("GET", "/webhooks/secret")).secret
+        return _parse_answer(WebhookSecret, self._request("GET", "/webhooks/secret")).secret
 
     def backbones(self) -> tuple[BackboneView, ...]:
-        return _read(BackboneList, self._ask("GET", "/backbones")).backbones
+        return _parse_answer(BackboneList, self._request("GET", "/backbones")).backbones
 
     def overview(self) -> Overview:
         """The service at a glance."""
-        return _read(Overview, self._ask("GET", "/overview"))
+        return _parse_answer(Overview, self._request("GET", "/overview"))
 
-    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        with _reachable():
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        with _errors_as_unavailable():
             response = self._http.request(method, path, **content)
         _raise_for_problem(response)
         return response
 
     @contextmanager
     def _stream(self, path: str, timeout: httpx.Timeout = TIMEOUT) -> Iterator[httpx.Response]:
-        with _reachable(), self._http.stream("GET", path, timeout=timeout) as response:
+        with _errors_as_unavailable(), self._http.stream("GET", path, timeout=timeout) as response:
             if not response.is_success:
                 response.read()
             _raise_for_problem(response)
@@ -171,7 +173,7 @@ class Client:
                 deadline.check(job_id)  # at every keep-alive, too
                 name, _, value = line.partition(b":")
                 if name == b"data":
-                    yield _parsed(JobView, value, response.url)
+                    yield _parse(JobView, value, response.url)
 
     def _poll(self, job_id: str, on_progress: OnProgress, deadline: "_Deadline", seen: JobView | None) -> JobView:
         silent_since: float | None = None
@@ -223,38 +225,38 @@ class _Deadline:
 
 
 def _lines(response: httpx.Response) -> Iterator[bytes]:
-    """Lines by newline alone: `str` would also break them at separators that a prompt may hold."""
+    """Split at newlines alone: `str.splitlines` also splits at separators that a prompt may contain."""
     rest = b""
     for chunk in response.iter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
 
 
-def _read(model: type[M], response: httpx.Response) -> M:
-    return _parsed(model, response.content, response.url)
+def _parse_answer(model: type[M], response: httpx.Response) -> M:
+    return _parse(model, response.content, response.url)
 
 
-def _parsed(model: type[M], content: bytes, url: httpx.URL) -> M:
-    """A newer API may answer more than is known here.  Raises ServiceError for what is none of its answers."""
+def _parse(model: type[M], content: bytes, url: httpx.URL) -> M:
+    """Ignores fields that a newer API has added.  Raises ServiceError for anything else that does not fit."""
     try:
         return model.model_validate_json(content, extra="ignore")
     except ValidationError:
-        raise ServiceError(f"{_shown(url)} answered with something that is no {model.__name__}") from None
+        raise ServiceError(f"{_redact(url)} answered with something that is no {model.__name__}") from None
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _errors_as_unavailable() -> Iterator[None]:
     try:
         yield
-    except httpx.RequestError as error:  # of the API, or of the storage that it redirects to
-        address = _shown(error.request.url)
+    except httpx.RequestError as error:  # by the API, or by the storage that it redirects to
+        address = _redact(error.request.url)
         raise Unavailable(f"{address} does not answer: {error or type(error).__name__}") from error
     except httpx.InvalidURL as error:  # whatever was given as a job's id
         raise InvalidRequest(str(error)) from error
 
 
-def _shown(url: httpx.URL) -> httpx.URL:
-    """Without what may be secret in it."""
+def _redact(url: httpx.URL) -> httpx.URL:
+    """Without query and password, which may be secret."""
     return url.copy_with(query=None, userinfo=b"")
 
 
@@ -265,7 +267,7 @@ def _raise_for_problem(response: httpx.Response) -> None:
         problem = Problem.model_validate_json(response.content, extra="ignore")
     except ValidationError:  # a proxy's page, or the storage's XML
         error = Unavailable if response.status_code >= 500 else ServiceError
-        raise error(f"{_shown(response.url)} answered {response.status_code}") from None
+        raise error(f"{_redact(response.url)} answered {response.status_code}") from None
     wait = response.headers.get("Retry-After", "")
     retry_after = int(wait) if wait.isdigit() else None
     raise ERRORS.get(problem.code, ServiceError)(problem.detail, problem.violations, retry_after)

@@ -12,7 +12,7 @@ from shared.environment import Environment
 
 
 class BadSettings(ValueError):
-    """Each for itself could be; what they name, or all of them together, makes no sense."""
+    """Well-formed settings that cannot work: a malformed address, or a combination that is not allowed."""
 
 
 class StorageSettings(Environment):
@@ -30,7 +30,7 @@ class StorageSettings(Environment):
     access_key: str | None = None
     secret_key: SecretStr | None = None
     url_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
-    """How long a signed URL is good for, from the answer that holds it: anyone who has it may fetch that file."""
+    """Lifetime of a presigned URL: until then, whoever has it may fetch the file."""
 
 
 class WorkerSettings(Environment):
@@ -46,7 +46,7 @@ class WorkerSettings(Environment):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """"auto" is the checkpoint's own on a GPU and float32 on a CPU."""
     offload: Literal["none", "model", "sequential"] = "none"
-    """Trade speed for GPU memory: move whole networks, or single layers, to the GPU as they are needed."""
+    """diffusers' CPU offload: saves GPU memory, of whole networks or layer by layer, and costs time."""
     vae_tiling: bool = False
     """Decode in tiles: less memory, slower."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
@@ -54,7 +54,7 @@ class WorkerSettings(Environment):
 
 
 class WebhookSettings(Environment):
-    """Telling clients of the ends of their jobs."""
+    """Webhooks: notifying clients that jobs have ended."""
 
     model_config = SettingsConfigDict(env_prefix="GENERATOR_WEBHOOK_", env_ignore_empty=True)
 
@@ -62,9 +62,9 @@ class WebhookSettings(Environment):
     """Every owner's signing secret is derived from it; the same for the API and the webhook workers.  None: no
     webhooks."""
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = frozenset({443, 8443})
-    """Where a target may listen."""
+    """Ports that a target may use."""
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Beside what is public: networks in which a target may be, at any port, and over plain HTTP too."""
+    """Networks that are allowed although not public, at any port, and over plain HTTP too."""
 
 
 class Settings(Environment):
@@ -73,13 +73,13 @@ class Settings(Environment):
     host: str = "127.0.0.1"
     port: int = 8080
     require_keys: bool = False
-    """Whether every caller needs a key; without, the API listens on loopback alone."""
+    """Whether callers need an API key; without keys the API listens on loopback only."""
     processes: Annotated[int, Field(ge=1)] = 1
-    """Of the API, which share its port.  One answers a thousand requests a second on a core of its own."""
+    """Of the API, which share its port.  One answers about a thousand requests a second on a core of its own."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     planner_url: str = "http://127.0.0.1:8081"
     planner_token: SecretStr | None = None
-    """What the planner asks for, if it does: its PLANNER_TOKEN."""
+    """The planner's PLANNER_TOKEN, if it requires one."""
     planner_patience: Annotated[float, Field(ge=0)] = 600.0
     """Seconds for which a job is tried again whose planner, or its language model, is gone; then it fails.  What counts
     is its tries and the pauses after them, not its turns in the queue."""
@@ -87,9 +87,9 @@ class Settings(Environment):
     """Seconds a plan may take: four completions of a language model, 90 each unless the planner is told otherwise, and
     the pauses before a connection is tried again."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
-    """A worker that missed three beats is taken for dead, one more beat later at the latest."""
+    """After three missed heartbeats a worker counts as dead, which is noticed within one more."""
     maximum_attempts: Annotated[int, Field(ge=1)] = 3
-    """How many workers may fall silent with one job in hand before it is given up."""
+    """How many workers may die with one job before the job fails."""
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -99,14 +99,14 @@ class Settings(Environment):
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
     """How many jobs may wait in one queue; more are refused with 429."""
     owner_unfinished: Annotated[int, Field(ge=1)] = 5_000
-    """How many jobs of one owner may be on their way at once."""
+    """How many unfinished jobs one owner may have."""
     owner_rate: Annotated[float, Field(gt=0)] = 50.0
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
-    """And how many at once."""
+    """And how many in one burst."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
-    """So long after its end a job is kept: its record, its plan and its files."""
-    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    """How long an ended job is kept: record, plan and files."""
+    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

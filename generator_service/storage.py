@@ -1,10 +1,10 @@
-"""Where videos are kept: one port over S3 (and whatever speaks its protocol), a folder, or this process's memory.
+"""Object storage for videos: S3 and compatible servers, a folder, or memory.
 
 jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 
-and, while the job is not done, jobs/{id}/checkpoint.bin.
+and, until the job is done, jobs/{id}/checkpoint.bin.
 
-Each attempt has a folder of its own: one that was taken for dead and comes back late touches nothing of the next one's.
+Each attempt writes to its own folder, so a late attempt cannot overwrite the results of the next one.
 """
 
 import os
@@ -31,9 +31,9 @@ REQUEST_SECONDS: Final = 60.0
 """One request, its body included."""
 RETRIES: Final = 3
 RETRY_SECONDS: Final = 30.0
-"""No retry begins later than this after the first try."""
+"""No retry starts later than this after the first try."""
 CHECK_SECONDS: Final = 3.0
-"""The readiness probe's patience: one request, no retry."""
+"""Timeout of the readiness probe, which is not retried."""
 
 _UNUSED_PREFIX: Final = "readiness"
 
@@ -45,7 +45,7 @@ CHECKPOINT_TYPE: Final = "application/octet-stream"
 
 @dataclass(frozen=True)
 class JobKeys:
-    """The keys of everything that is stored for one job, in one attempt at it."""
+    """Object keys of one attempt at one job."""
 
     job_id: str
     attempt: int = 1
@@ -56,7 +56,7 @@ class JobKeys:
 
     @property
     def checkpoint(self) -> str:
-        """Every attempt's, since each goes on from it."""
+        """Shared by all attempts: each resumes from it."""
         return f"{self.prefix}checkpoint.bin"
 
     @property
@@ -122,61 +122,61 @@ class ObjectStore:
         raise BadSettings(f"Got the storage URL {settings.url!r} but expected s3://bucket, file:///folder or memory://")
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Write an object, or replace it; nobody ever sees half of it."""
+        """Write or replace an object, atomically."""
         filename = key.rpartition("/")[2]
         attributes = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{filename}"'}
-        with _answering():
-            if isinstance(self._store, LocalStore):  # a folder has no place for attributes
+        with _errors_as_unavailable():
+            if isinstance(self._store, LocalStore):  # files have no attributes
                 self._store.put(key, data)
             else:
                 self._store.put(key, data, attributes=attributes)
 
     def get(self, key: str) -> bytes:
         """Raises NotFound."""
-        with _answering():
+        with _errors_as_unavailable():
             try:
                 return bytes(self._store.get(key).bytes())
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
 
     def keys(self, prefix: str) -> tuple[str, ...]:
-        """Of every object whose key begins with `prefix`, which ends in "/"."""
+        """All keys under `prefix`, which ends in "/"."""
         if not prefix.endswith("/"):
             raise ValueError(f"Got the prefix {prefix!r} but expected one that ends in '/'")
-        with _answering():
+        with _errors_as_unavailable():
             return tuple(entry["path"] for chunk in self._store.list(prefix) for entry in chunk)
 
     def delete_prefix(self, prefix: str) -> None:
-        """Delete every object whose key begins with `prefix`, which ends in "/"; none is no error."""
+        """Delete all objects under `prefix`, which ends in "/"."""
         self._delete(self.keys(prefix))
 
     def delete_leftovers(self, job_id: str, winner: int | None) -> None:
-        """Delete all that is stored for a job that has ended, but for the results of the attempt that won, if any."""
+        """Delete all objects of an ended job except the results of attempt `winner`."""
         results = None if winner is None else JobKeys(job_id, winner).attempt_prefix
         stored = self.keys(JobKeys(job_id).prefix)
         self._delete(key for key in stored if results is None or not key.startswith(results))
 
     def _delete(self, keys: Iterable[str]) -> None:
-        with _answering():
+        with _errors_as_unavailable():
             for key in keys:
-                with suppress(FileNotFoundError):  # somebody else deletes the same
+                with suppress(FileNotFoundError):  # deleted concurrently
                     self._store.delete(key)
 
     def sign(self, key: str) -> str | None:
-        """A URL that anyone may GET for `url_seconds`, whether or not there is such an object.
+        """A presigned GET URL, valid for `url_seconds`; the object need not exist.
 
-        None where the storage cannot sign (folder, memory): then the API serves the bytes itself.
+        None where the storage cannot sign (folder, memory): the API then serves the bytes itself.
         """
         if self._signer is None:
             return None
-        with _answering():
+        with _errors_as_unavailable():
             return obstore.sign(self._signer, "GET", key, self._url_lifetime)
 
     def check(self) -> None:
-        """Returns if the storage answers, within `CHECK_SECONDS`; writes nothing."""
+        """Readiness probe: one listing within `CHECK_SECONDS`."""
         if self._folder is not None and not os.access(self._folder, os.W_OK | os.X_OK):
             raise StorageUnavailable("the storage folder is missing or cannot be written to")
-        with _answering():
+        with _errors_as_unavailable():
             (self._probe or self._store).list(_UNUSED_PREFIX).collect()
 
 
@@ -216,8 +216,8 @@ def _s3(
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """A missing bucket is an outage as any other: somebody will put it right, and the job may be tried again."""
+def _errors_as_unavailable() -> Iterator[None]:
+    """Storage errors as StorageUnavailable.  A missing bucket is one too: the job can be retried once it exists."""
     try:
         yield
     except (PermissionDeniedError, UnauthenticatedError) as error:

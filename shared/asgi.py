@@ -13,7 +13,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class _TooLarge(BaseException):
-    """Not an Exception, since FastAPI answers any of those that reading a body raises with an error of its own."""
+    """Not an Exception: FastAPI turns any Exception raised while it reads a body into an error of its own."""
 
 
 class BodyLimit:
@@ -42,13 +42,13 @@ class BodyLimit:
                 raise _TooLarge
             return message
 
-        async def watching_send(message: Message) -> None:
+        async def noting_send(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, counting_receive, watching_send)
+            await self.app(scope, counting_receive, noting_send)
         except _TooLarge:
             if started:
                 raise

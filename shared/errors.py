@@ -1,20 +1,22 @@
 """The errors of both services, and how they travel: problem+json (RFC 9457).
 
     ServiceError                    500  internal
-    ├── InvalidRequest              422  invalid_request           the caller can mend it: each violation names a field
+    ├── InvalidRequest              422  invalid_request           each violation names a field
     │   └── KeyReused                 422  idempotency_key_reused    it belongs to another request
     ├── BodyTooLarge                413  body_too_large
-    ├── Unauthenticated             401  unauthenticated           no key, or none that is good here
-    ├── Forbidden                   403  forbidden                 the key's scopes do not reach so far
+    ├── Unauthenticated             401  unauthenticated           no key, or an unknown or expired one
+    ├── Forbidden                   403  forbidden                 the key lacks a scope
     ├── NotFound                    404  not_found
     │   ├── Gone                      410  gone                      it has been there, and is deleted
-    │   └── Unreadable                404  unreadable                it is there, as another version has written it
+    │   └── Unreadable                404  unreadable                written by an incompatible version
     ├── Conflict                    409  conflict                  not possible in the job's present state
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
     │   ├── QueueFull                 429  queue_full                as many jobs wait as may
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
     │   └── TooFast                   429  too_fast                  the owner has submitted as fast as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
+    │   ├── NotEnglish                422  not_english               and without a language model only English is read
+    │   └── NothingToDraw             422  nothing_to_draw           it names nothing that could be in a box
     ├── RenderingFailed             500  rendering_failed
     │   ├── WeightsMissing          500  weights_missing
     │   └── OutOfMemory             500  out_of_memory
@@ -23,7 +25,7 @@
         ├── PlannerUnavailable        503  planner_unavailable
         └── StorageUnavailable        503  storage_unavailable
 
-An expected ending of a job is a value in its record (`code`, `message`, `retryable`), built from one of these.
+A failed job's `error` (`code`, `message`, `retryable`) is made from one of these.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,16 +40,16 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 MAXIMUM_VIOLATIONS = 50
 MAXIMUM_NAME_CHARACTERS = 100
-"""More are not told: a hostile body must not make a long answer."""
+"""Longer ones are cut: a hostile body must not cause a long answer."""
 
 
 class Violation(WireModel):
-    """One field that is not as it should be."""
+    """One field that is not valid."""
 
     field: str
     """Dotted path: "plan.tracks.0.boxes.3"; "" for the whole body."""
     message: str
-    """What is wrong, with the limit."""
+    """What is wrong, and the limit."""
 
 
 class Problem(WireModel):
@@ -61,7 +63,7 @@ class Problem(WireModel):
     retryable: bool
     violations: tuple[Violation, ...] = ()
     request_id: str | None = None
-    """The answer's `X-Request-Id`: by it the services' logs tell more."""
+    """The answer's `X-Request-Id`, by which to find it in the services' logs."""
 
 
 class ServiceError(Exception):
@@ -146,6 +148,14 @@ class PlanningFailed(ServiceError):
     code, title, status = "planning_failed", "No valid plan came of this prompt", 422
 
 
+class NotEnglish(PlanningFailed):
+    code, title = "not_english", "The prompt is not in English"
+
+
+class NothingToDraw(PlanningFailed):
+    code, title = "nothing_to_draw", "The prompt names nothing to draw"
+
+
 class RenderingFailed(ServiceError):
     code, title = "rendering_failed", "The video could not be rendered"
 
@@ -187,20 +197,20 @@ def violations_of(errors: ValidationError | Sequence[dict[str, Any]]) -> tuple[V
 
 
 def _printable(name: str) -> str:
-    """A name that somebody made up: short, and without half a surrogate pair, which no answer can hold."""
+    """A client's field name: cut, and without lone surrogates, which JSON in UTF-8 cannot hold."""
     return name[:MAXIMUM_NAME_CHARACTERS].encode(errors="replace").decode()
 
 
 def invalid_request(errors: ValidationError | Sequence[dict[str, Any]]) -> InvalidRequest:
-    """One error that lists everything pydantic objected to."""
+    """All of pydantic's errors as one."""
     violations = violations_of(errors)
     detail = "; ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations[:3])
     return InvalidRequest(detail, violations)
 
 
 @contextmanager
-def validated() -> Iterator[None]:
-    """Raises InvalidRequest for what pydantic objects to inside."""
+def validation_errors_as_invalid_request() -> Iterator[None]:
+    """Raises InvalidRequest for a ValidationError inside."""
     try:
         yield
     except ValidationError as error:

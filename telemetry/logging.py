@@ -1,5 +1,4 @@
-"""Structured logs: one event a line on stderr, ours and the libraries' alike, `job_id` and `request_id` bound wherever
-there are any."""
+"""Structured logs: one event per line on stderr, from our code and libraries, with `job_id` and `request_id` bound."""
 
 import logging
 import sys
@@ -9,11 +8,11 @@ from typing import Final, Literal
 import structlog
 from structlog.typing import Processor
 
-_TALKATIVE: Final = ("httpcore", "httpx", "rq.worker")
-"""Libraries that report every call, or what is reported here in our own words."""
+_VERBOSE: Final = ("httpcore", "httpx", "rq.worker")
+"""Libraries that log every call, or events that our code logs itself."""
 
-_SELF_WILLED: Final = ("diffusers", "transformers")
-"""Libraries that bring a handler of their own."""
+_WITH_OWN_HANDLER: Final = ("diffusers", "transformers")
+"""Libraries that install a handler of their own."""
 
 
 def set_up_logging(log_format: Literal["console", "json"]) -> None:
@@ -43,16 +42,16 @@ def set_up_logging(log_format: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in _TALKATIVE:
+    for name in _VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in _SELF_WILLED:
+    for name in _WITH_OWN_HANDLER:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.captureWarnings(True)
 
 
 def _rendering(log_format: Literal["console", "json"]) -> list[Processor]:
-    # Plain tracebacks in both: the pretty ones print local variables, and with them keys and passwords.
+    # Plain tracebacks in both: pretty ones print local variables, which may hold keys and passwords.
     if log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [

@@ -20,14 +20,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 NOT_TRACED: Final = "/health,/ready,/metrics,/load,/overview"
-"""What is asked for every few seconds."""
+"""Polled every few seconds."""
 
 EXPORT_SECONDS: Final = 2.0
-"""A collector that hangs holds up the end of a process no longer, and nothing else at all."""
+"""Timeout of the exporter: a hanging collector delays only the end of a process, by this much."""
 
 
 def set_up_tracing(service: str) -> None:
-    """For the whole process, where the environment asks for it.  What is not sent yet is sent as the process ends."""
+    """For the whole process, if the environment asks for it.  Pending spans are sent as the process ends."""
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     if not any(map(os.environ.get, endpoints)):
         return
@@ -49,7 +49,7 @@ def _on() -> bool:
 
 @contextmanager
 def span(name: str, *, parent: str | None = None, **attributes: str | int | None) -> Iterator[None]:
-    """A span around the block; `parent`: the `traceparent` that a message brought, which makes this its consumer."""
+    """A span around the block; `parent`: the `traceparent` of a message, which makes this a CONSUMER span."""
     if not _on():
         yield
         return
@@ -66,7 +66,7 @@ def span(name: str, *, parent: str | None = None, **attributes: str | int | None
 
 @contextmanager
 def spans_in_turn() -> Iterator[Callable[[str], None]]:
-    """Yields what begins a span and ends the one before; the last one ends with the block."""
+    """Yields a function that ends the current span and begins another; the last one ends with the block."""
     with ExitStack() as current:
 
         def begin(name: str) -> None:
@@ -77,7 +77,7 @@ def spans_in_turn() -> Iterator[Callable[[str], None]]:
 
 
 def note(**attributes: str | int) -> None:
-    """More about the current span."""
+    """Add attributes to the current span."""
     if _on():
         from opentelemetry import trace
 
@@ -85,7 +85,7 @@ def note(**attributes: str | int) -> None:
 
 
 def traceparent() -> str | None:
-    """The current span, for a message that is to be handled elsewhere; None where nothing is traced."""
+    """The current span's context, for a message to another process; None where nothing is traced."""
     if not _on():
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -96,7 +96,7 @@ def traceparent() -> str | None:
 
 
 def trace_app(app: Any) -> None:
-    """A span for each request that a FastAPI application answers, child of the caller's."""
+    """A server span for each request of a FastAPI application."""
     if not _on():
         return
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -105,7 +105,7 @@ def trace_app(app: Any) -> None:
 
 
 def trace_client(client: Any) -> None:
-    """A span for each request of an httpx client, which it takes along in `traceparent`."""
+    """A client span for each request of an httpx client, sent along as `traceparent`."""
     if not _on():
         return
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor

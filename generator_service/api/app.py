@@ -43,7 +43,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
-    app.state.counted = counted if counting_together is None else metrics.of_all(counting_together)
+    app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)

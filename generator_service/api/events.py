@@ -17,9 +17,9 @@ from shared.errors import NotFound
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
-"""A client that takes nothing for so long is given up."""
+"""A client that reads nothing for so long is disconnected."""
 SHUTDOWN_SECONDS: Final = 2.0
-"""How long the streams may take to end, once the API has been asked to stop."""
+"""For the streams to end when the API is asked to stop."""
 
 _EVENT: Final = {
     "type": "object",
@@ -33,7 +33,7 @@ _EVENT: Final = {
     },
     "required": ["event", "data"],
 }
-"""One of the stream, as OpenAPI 3.2 describes it."""
+"""One event, as OpenAPI 3.2 describes it."""
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 

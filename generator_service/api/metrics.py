@@ -68,7 +68,7 @@ class RequestMetrics:
             raise
 
 
-def of_all(folder: str) -> CollectorRegistry:
+def combined_registry(folder: str) -> CollectorRegistry:
     """What all processes that share a port have counted in that folder."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)

@@ -1,4 +1,4 @@
-"""Every error of the API is problem+json: one handler for each place that errors come from."""
+"""Every error of the API is problem+json: one handler for each source of errors."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem,
 from telemetry.request_id import HEADER
 
 RETRY_AFTER_SECONDS: Final = 5
-"""What a 503 asks for: about as long as a restart of Redis or of a worker takes."""
+"""Retry-After of a 503: about as long as a restart of Redis or of a worker takes."""
 
 _CHALLENGES: Final = {
     401: 'Bearer realm="motion-factorized-video"',
@@ -25,8 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 def problem_responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: the errors it may answer, beside those of every route.  Those after which the same
-    request may be sent again say when."""
+    """For a route's `responses`: its errors beside those of every route.  Retryable ones have Retry-After."""
     when = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     return {
         error.status: {
@@ -42,10 +41,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _surprise)
+    app.add_exception_handler(Exception, _unexpected_error)
 
 
-def _answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def _respond(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
     problem = problem.model_copy(update={"request_id": request.state.request_id})
     own = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.status == 503 else {}
     if problem.status in _CHALLENGES:
@@ -58,16 +57,16 @@ def _service_error(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.warning("answered_with_problem", code=error.code, detail=error.detail, path=request.url.path)
     retry = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return _answer(request, error.problem, retry)
+    return _respond(request, error.problem, retry)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return _answer(request, invalid_request([_with_a_field(each) for each in error.errors()]).problem)
+    return _respond(request, invalid_request([_with_location(each) for each in error.errors()]).problem)
 
 
-def _with_a_field(error: dict[str, Any]) -> dict[str, Any]:
-    """Where something is not JSON, FastAPI's place is the character, and no field."""
+def _with_location(error: dict[str, Any]) -> dict[str, Any]:
+    """For invalid JSON, FastAPI gives a character's position as the location."""
     if error["type"] != "json_invalid":
         return error
     return {"loc": (), "msg": f"not JSON at character {error['loc'][-1]}: {error['ctx']['error']}"}
@@ -84,18 +83,18 @@ def _http_exception(request: Request, error: Exception) -> Response:
             code = str(error.detail).lower().replace(" ", "_")
             detail = f"{request.method} {request.url.path}: {error.detail}"
             problem = Problem(title=error.detail, status=status, detail=detail, code=code, retryable=False)
-    allowed = {"Allow": _allowed(request)} if error.status_code == 405 else {}
-    return _answer(request, problem, {**(error.headers or {}), **allowed})
+    allowed = {"Allow": _allowed_methods(request)} if error.status_code == 405 else {}
+    return _respond(request, problem, {**(error.headers or {}), **allowed})
 
 
-def _allowed(request: Request) -> str:
-    """Every method of the path (RFC 9110, 15.5.6); Starlette names those of the path's first route alone."""
+def _allowed_methods(request: Request) -> str:
+    """All methods of the path (RFC 9110, 15.5.6); Starlette lists only those of the first route."""
     routes = [each for each in iter_route_contexts(request.app.routes) if each.path_regex.match(request.url.path)]
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
-def _surprise(request: Request, error: Exception) -> Response:
-    its = request.state.request_id  # this is answered around all middleware, which would bind it and give the header
+def _unexpected_error(request: Request, error: Exception) -> Response:
+    its = request.state.request_id  # runs outside all middleware, which would bind it and set the header
     log.error("request_failed", method=request.method, path=request.url.path, request_id=its, exc_info=error)
     problem = ServiceError("something went wrong here; it is in the service's log").problem
-    return _answer(request, problem, {HEADER: its})
+    return _respond(request, problem, {HEADER: its})

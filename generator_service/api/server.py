@@ -1,4 +1,4 @@
-"""The API in one process, or in several that share its port."""
+"""The API in one process, or in several that share a port."""
 
 import multiprocessing
 import os
@@ -18,9 +18,9 @@ from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
 
 COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client finds it, as it is imported: the folder in which several processes count together."""
+"""prometheus_client reads it at import: the folder in which several processes count together."""
 GRACE_SECONDS: Final = 10
-"""How long answers that have begun may take once the API has been asked to stop."""
+"""For requests in flight when the API is asked to stop."""
 
 
 START_SECONDS: Final = 60
@@ -57,7 +57,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; a process that dies has a successor."""
+    """Serve until SIGTERM or SIGINT; a process that dies is replaced."""
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         if settings.processes > 1:
             os.environ[COUNTING] = folder
@@ -76,7 +76,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 
 def app() -> FastAPI:
-    """What each of the processes serves."""
+    """The application factory of each process."""
     settings = Settings()
     set_up_logging(settings.log_format)
     set_up_tracing("generator-api")
@@ -85,7 +85,7 @@ def app() -> FastAPI:
 
 
 def _end_with_parent() -> None:
-    """A process that outlives the one that began it would keep the port from its successor."""
+    """A child that outlives its parent would keep the port occupied."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,4 +1,4 @@
-"""Jobs that are followed: Redis is asked once for each, however many streams follow it."""
+"""Job changes for event streams: one poll of Redis per watched job, however many streams."""
 
 import asyncio
 from collections.abc import AsyncGenerator

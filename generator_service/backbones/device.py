@@ -1,4 +1,4 @@
-"""Which device and which number format a network runs in."""
+"""Device and dtype of a network."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a backbone's weights are on this machine, and which they are.  Nothing here downloads anything."""
+"""Find a backbone's weights on this machine, and their revision.  Nothing is downloaded."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ INDEX = "model_index.json"
 
 @dataclass(frozen=True)
 class WeightsFolder:
-    """A folder in diffusers' format, all of it there."""
+    """A complete folder in diffusers' format."""
 
     path: Path
     revision: str
@@ -57,7 +57,7 @@ def components(folder: Path) -> list[str]:
 
 
 def checkpoint_dtype(folder: Path) -> torch.dtype:
-    """The number format that the denoising network was saved in."""
+    """The dtype that the transformer was saved in."""
     first = sorted((folder / "transformer").glob("*.safetensors"))[0]
     with safe_open(first, framework="pt") as tensors:
         name = next(iter(tensors.keys()))
@@ -71,7 +71,7 @@ def _local(folder: Path, remedy: str) -> WeightsFolder:
 
 
 def _check_complete(folder: Path, remedy: str) -> None:
-    """An interrupted download leaves a folder that looks whole: look for every file that will be read."""
+    """An interrupted download leaves a folder that looks complete, so every needed file is checked."""
     if not (folder / INDEX).is_file():
         raise WeightsMissing(f"{folder} has no {INDEX}: {remedy}")
     for component in components(folder):
@@ -81,7 +81,7 @@ def _check_complete(folder: Path, remedy: str) -> None:
 
 
 def _expected(component: Path) -> set[str]:
-    """File names that a component cannot do without."""
+    """The files that a component needs."""
     if component.name == "scheduler":
         return {"scheduler_config.json"}
     if component.name == "tokenizer":

@@ -1,7 +1,7 @@
-"""How every command ends that cannot go on: one line on stderr, and an exit code; no traceback, and nothing secret.
+"""Errors of commands: one line on stderr and an exit code; no traceback, no secrets.
 
-1   it was refused, whoever refused it: a request that is not valid, too
-2   what was typed cannot be read, or the settings make no sense
+1   the request was refused, here or by a server
+2   usage error: the arguments or the settings are not valid
 """
 
 from collections.abc import Iterator
@@ -16,51 +16,51 @@ from generator_service.settings import BadSettings, Settings, StorageSettings, W
 from shared.errors import ServiceError, violations_of
 from telemetry.logging import set_up_logging
 
-NONSENSE: Final = 2
-"""As typer ends what it cannot read."""
+USAGE_ERROR: Final = 2
+"""typer's own exit code for usage errors."""
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Around all that a command does.  Any other error is a defect, and left to the interpreter with its traceback."""
+def report_errors() -> Iterator[None]:
+    """Put around the whole command.  Any other exception is a bug and keeps its traceback."""
     try:
         yield
     except ServiceError as error:
-        refuse(f"{error.title}: {error.detail}")
+        exit_with(f"{error.title}: {error.detail}")
     except redis.RedisError as error:
-        refuse(f"Redis refuses: {error}")
+        exit_with(f"Redis refuses: {error}")
     except BadSettings as error:
-        refuse(f"The settings make no sense: {error}", NONSENSE)
+        exit_with(f"The settings make no sense: {error}", USAGE_ERROR)
 
 
 @contextmanager
-def files_told() -> Iterator[None]:
-    """Around the reading and writing of files that were named to the command."""
+def report_file_errors() -> Iterator[None]:
+    """Put around reading and writing the files given as arguments."""
     try:
         yield
     except OSError as error:
-        refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        exit_with(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
 
 
-def refuse(reason: str, code: int = 1) -> NoReturn:
+def exit_with(reason: str, code: int = 1) -> NoReturn:
     """End the command."""
     typer.echo(one_line(reason), err=True)
     raise typer.Exit(code)
 
 
 def one_line(text: str) -> str:
-    """Whoever wrote it must not move the cursor of whoever reads it."""
+    """Control characters replaced: untrusted text must not move the terminal's cursor."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def read_settings() -> Settings:
-    """Names what is wrong, and ends the command, where they make no sense.  Sets up logging."""
+    """Settings from the environment; exits with the variable's name where one is not valid.  Sets up logging."""
     try:
         settings = Settings()
     except ValidationError as error:
         kinds = (Settings, StorageSettings, WorkerSettings, WebhookSettings)
         prefix = next(kind.model_config["env_prefix"] for kind in kinds if kind.__name__ == error.title)
         named = (f"{prefix}{violation.field.upper()}: {violation.message}" for violation in violations_of(error))
-        refuse("; ".join(named), NONSENSE)
+        exit_with("; ".join(named), USAGE_ERROR)
     set_up_logging(settings.log_format)
     return settings

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from generator_service.cli.errors import files_told, one_line, refusals_told, refuse
+from generator_service.cli.errors import exit_with, one_line, report_errors, report_file_errors
 from generator_service.cli.options import (
     BackboneName,
     Frames,
@@ -30,11 +30,11 @@ from generator_service.client import DEFAULT_URL, Client
 from generator_service.contract.backbones import DEFAULT_BACKBONE
 from generator_service.contract.job import JobStatus, JobView
 from generator_service.contract.request import JobRequest, PlannerChoice, Priority
-from shared.errors import validated
+from shared.errors import validation_errors_as_invalid_request
 from shared.plan import Plan
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended."""
+"""The usual exit code after Ctrl-C."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
@@ -64,9 +64,9 @@ def submit(
 
     Ctrl-C cancels the job.  What happens is told on stderr; stdout has the files' paths, or the job with --json.
     """
-    console = _told_to_people()
-    with refusals_told(), Client(url, key) as client:
-        with files_told(), validated():
+    console = _stderr_console()
+    with report_errors(), Client(url, key) as client:
+        with report_file_errors(), validation_errors_as_invalid_request():
             request = JobRequest.model_validate(
                 {
                     "prompt": prompt,
@@ -86,15 +86,15 @@ def submit(
                 }
             )
         job = client.submit(request)
-        _say(console, f"job {job.id}, seed {job.settings.seed}")
-        job = _watched(client, job, console)
+        _print_line(console, f"job {job.id}, seed {job.settings.seed}")
+        job = _watch(client, job, console)
         for note in job.diagnostics.remarks:
-            _say(console, note)
+            _print_line(console, note)
         if job.status is not JobStatus.SUCCEEDED:
             if as_json:
                 typer.echo(job.model_dump_json(indent=2))
-            refuse(f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
-        with files_told():
+            exit_with(f"{job.status}: {job.error.message}" if job.error is not None else job.status.value)
+        with report_file_errors():
             paths = _fetch(client, job, out or Path(f"{job.id}.mp4"))
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
@@ -105,7 +105,7 @@ def submit(
 
 def status(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at a job."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         job = client.get(job_id)
     if as_json:
         typer.echo(job.model_dump_json(indent=2))
@@ -121,13 +121,13 @@ def status(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson
 
 def cancel(job_id: Job, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Cancel a job."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         typer.echo(client.cancel(job_id).status)
 
 
 def deliveries(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Look at what came of a job's webhook."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         found = client.deliveries(job_id)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
@@ -140,7 +140,7 @@ def deliveries(job_id: Job, url: Url = DEFAULT_URL, key: Key = None, as_json: As
 
 def webhook_secret(url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Print the secret that webhooks to you are signed with."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         typer.echo(client.webhook_secret())
 
 
@@ -152,7 +152,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         page = client.jobs(status=status, limit=limit)
     if as_json:
         _echo_all(page.jobs)
@@ -166,7 +166,7 @@ def jobs(
 
 def backbones(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) -> None:
     """List the video models and the workers that hold them."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         found = client.backbones()
     if as_json:
         _echo_all(found)
@@ -178,13 +178,13 @@ def backbones(url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False) 
     _table(("name", "workers", "frames", "license", "summary"), rows)
 
 
-def _watched(client: Client, job: JobView, console: Console) -> JobView:
+def _watch(client: Client, job: JobView, console: Console) -> JobView:
     """The job as it ended.  Ctrl-C cancels it."""
     try:
         with ProgressDisplay(console) as show:
             return client.wait(job.id, on_progress=show)
     except KeyboardInterrupt:
-        _say(console, f"canceling job {job.id}")
+        _print_line(console, f"canceling job {job.id}")
         client.cancel(job.id)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -202,23 +202,23 @@ def _fetch(client: Client, job: JobView, video: Path) -> list[Path]:
     return paths
 
 
-def _told_to_people() -> Console:
-    """On stderr, so that stdout can be piped."""
+def _stderr_console() -> Console:
+    """Messages go to stderr, so that stdout can be piped."""
     return Console(stderr=True)
 
 
-def _say(console: Console, message: str) -> None:
+def _print_line(console: Console, message: str) -> None:
     console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _echo_all(models: Iterable[BaseModel]) -> None:
-    """One JSON object a line."""
+    """JSON lines."""
     for model in models:
         typer.echo(model.model_dump_json())
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on a terminal; else a row a line, tabs between."""
+    """A table on a terminal, otherwise tab-separated lines."""
     lines = [tuple(one_line(cell) for cell in row) for row in rows]
     console = Console()
     if not console.is_terminal:

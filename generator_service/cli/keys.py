@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from generator_service.cli.errors import read_settings, refusals_told
+from generator_service.cli.errors import read_settings, report_errors
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import ApiKeys, Owner, Scope
 from generator_service.jobs.connection import connect
@@ -69,12 +69,12 @@ def revoke(key_id: KeyIdArgument) -> None:
 @contextmanager
 def _keys() -> Iterator[ApiKeys]:
     settings = read_settings()
-    with refusals_told(), connect(settings.redis_url, decode=True) as client:
+    with report_errors(), connect(settings.redis_url, decode=True) as client:
         yield ApiKeys(client)
 
 
 def _show(key: ApiKey) -> None:
-    """The key alone on stdout, so that it can be piped."""
+    """Only the key goes to stdout, so that it can be piped."""
     typer.echo(f"key {key.id}; it is shown this once:", err=True)
     typer.echo(key.text)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from generator_service.cli.errors import refusals_told
+from generator_service.cli.errors import report_errors
 from generator_service.cli.options import Key, Url
 from generator_service.client import DEFAULT_URL, Client
 from generator_service.contract.answers import Overview
@@ -18,7 +18,7 @@ def overview(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Everything at a glance: workers, the jobs they hold, queues, and what is wrong."""
-    with refusals_told(), Client(url, key) as client:
+    with report_errors(), Client(url, key) as client:
         found = client.overview()
     typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(lines(found)))
 

@@ -1,4 +1,4 @@
-"""A job's progress for whoever sits before the terminal, or reads its log."""
+"""A job's progress on a terminal or in a log."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -9,11 +9,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from generator_service.contract.job import JobStatus, JobView, Stage
 
 LINE_SHARE: Final = 0.1
-"""In a log, one line each time so much of the job is done, beside one for each change of stage."""
+"""In a log: a line for each tenth of the job, and for each change of stage."""
 
 
 def describe(job: JobView) -> str:
-    """What happens to the job now: "sampling, step 3 of 25"."""
+    """Such as "sampling, step 3 of 25"."""
     match job.status:
         case JobStatus.QUEUED if job.waiting_for is not None and job.retry_at is not None:
             return f"waiting until it can be tried again: {job.waiting_for.message}"
@@ -30,7 +30,7 @@ def describe(job: JobView) -> str:
 
 
 def time_left(job: JobView) -> str:
-    """ "about 12 s left", or "" where nobody knows."""
+    """ "about 12 s left", or "" where it is unknown."""
     if job.seconds_left is None:
         return ""
     minutes, seconds = divmod(round(job.seconds_left), 60)
@@ -38,7 +38,7 @@ def time_left(job: JobView) -> str:
 
 
 class ProgressDisplay:
-    """Give it every state of one job: a live bar on a terminal, else a line now and then without control codes."""
+    """Call it with every state of one job: a live bar on a terminal, else plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from generator_service.cli.errors import files_told, refusals_told
+from generator_service.cli.errors import report_errors, report_file_errors
 from generator_service.cli.options import (
     BackboneName,
     Frames,
@@ -24,7 +24,7 @@ from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from generator_service.contract.job import Stage
 from generator_service.contract.request import JobRequest
 from generator_service.settings import WorkerSettings
-from shared.errors import validated
+from shared.errors import validation_errors_as_invalid_request
 from shared.plan import Plan
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def render_command(
     render worker (GENERATOR_RENDER_…).
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    with refusals_told():
-        with files_told(), validated():
+    with report_errors():
+        with report_file_errors(), validation_errors_as_invalid_request():
             request = JobRequest(
                 prompt=prompt,
                 plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
@@ -83,7 +83,7 @@ def render_command(
             manifest: rendered.manifest.model_dump_json(indent=2).encode(),
             report: rendered.diagnostics.model_dump_json(indent=2).encode(),
         }
-        with files_told():
+        with report_file_errors():
             for path, content in files.items():
                 if path is not None:
                     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The commands that keep running: the API and the three kinds of workers.  The environment decides the rest."""
+"""The commands that run a service: the API and the three kinds of workers, configured by the environment."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from generator_service.cli.errors import files_told, read_settings, refusals_told
+from generator_service.cli.errors import read_settings, report_errors, report_file_errors
 from generator_service.settings import BadSettings
 
 
@@ -20,9 +20,9 @@ def serve(
     from generator_service.api import app, server  # the other commands do without the web framework
 
     address = host or settings.host
-    with refusals_told(), files_told():
-        require_callers_to_be_known(address, settings.require_keys)
-        app.create_app(settings)  # as each of the processes will
+    with report_errors(), report_file_errors():
+        require_keys_off_loopback(address, settings.require_keys)
+        app.create_app(settings)  # fails here and not in a child process
     server.serve(settings, address, port or settings.port)
 
 
@@ -51,15 +51,15 @@ def webhook_worker() -> None:
 
 
 def run(worker: AbstractContextManager[Callable[[], None]]) -> None:
-    """Whatever keeps a worker from its start is told; what ends it later is a defect, with a traceback."""
+    """Errors while the worker starts are reported in one line; later ones keep their traceback."""
     with ExitStack() as stack:
-        with refusals_told(), files_told():
+        with report_errors(), report_file_errors():
             work = stack.enter_context(worker)
         work()
 
 
-def require_callers_to_be_known(host: str, keys_required: bool) -> None:
-    """Raises BadSettings for an API that anyone in some network could call."""
+def require_keys_off_loopback(host: str, keys_required: bool) -> None:
+    """Raises BadSettings for an API without keys that listens beyond loopback."""
     if not keys_required and not _is_loopback(host):
         raise BadSettings(
             f"the API asks nobody for a key, so it may listen on 127.0.0.1 and not on {host!r}: "
@@ -68,7 +68,7 @@ def require_callers_to_be_known(host: str, keys_required: bool) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Not so for names, whatever they resolve to, but for the one that every machine knows."""
+    """Of names, only `localhost` counts: any other may resolve to anything."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -15,7 +15,7 @@ from shared.wire import WireModel
 
 
 class WebhookEvent(WireModel):
-    """What is POSTed to a job's webhook once the job has ended."""
+    """The body of the POST to a job's webhook."""
 
     id: Annotated[str, Field(description="Of the event; the same in every attempt to deliver it.")]
     type: EventType
@@ -24,21 +24,21 @@ class WebhookEvent(WireModel):
 
 
 class DeliveryAttempt(WireModel):
-    """One attempt to tell a client of a job's end."""
+    """One delivery attempt."""
 
     at: datetime
     seconds: float
-    """From the first look at the target's name to the answer, or to giving up."""
+    """From name resolution to the answer, or to giving up."""
     status: int | None = None
     """Of the answer; None where there was none."""
     error: str | None = None
-    """Why it was none that counts; None where the event was taken."""
+    """Why it failed; null after a 2xx."""
     next_attempt_at: datetime | None = None
     """None where none follows."""
 
 
 class Deliveries(WireModel):
-    """What came of a job's webhook."""
+    """The delivery of a job's webhook."""
 
     webhook_id: Annotated[str | None, Field(description="The event's `id`; null where there is none to deliver.")]
     state: Annotated[
@@ -58,7 +58,7 @@ class BackboneView(WireModel):
     spec: BackboneSpec
     is_default: bool
     workers: int
-    """Live render workers that hold it in memory; a job for a backbone without any waits."""
+    """Live render workers that have it loaded; without any, its jobs wait."""
 
 
 class BackboneList(WireModel):
@@ -72,9 +72,9 @@ class Health(WireModel):
 class Readiness(WireModel):
     status: Literal["ready"] = "ready"
     parts: tuple[str, ...]
-    """What was found to work."""
+    """The checks that passed."""
     backbones: tuple[str, ...]
-    """Those that a live render worker holds."""
+    """Loaded by a live render worker."""
 
 
 class QueueLoad(WireModel):
@@ -83,23 +83,23 @@ class QueueLoad(WireModel):
     put_aside: int
     """Jobs that go back into it by themselves after a pause: what they need is gone, or their worker let go of them."""
     running: int
-    """Jobs that a worker has, the silent workers' included."""
+    """Running jobs, including those of dead workers."""
     jobs: int
-    """All three: how many workers would be busy if there were enough.  This is what to scale on."""
+    """All three: how many workers could be busy.  Scale on this."""
     oldest_seconds: float | None
-    """How long the job has waited that has waited longest; null where none waits."""
+    """The longest wait; null where no job waits."""
 
 
 class Overdue(WireModel):
-    """Events whose time has come, and which nobody sends right now."""
+    """Events that are due and not being sent."""
 
     events: int
     oldest_seconds: float | None
-    """How long ago the time of the one came that waits longest; None where none does."""
+    """How long the oldest has been due; null where none is."""
 
 
 class WorkerState(WireModel):
-    """A worker process that was heard lately."""
+    """A worker process whose heartbeat has not expired."""
 
     name: str
     kind: Literal["plan", "render", "webhook"]
@@ -107,15 +107,15 @@ class WorkerState(WireModel):
     device: str | None
     host: str | None
     job: str | None
-    """What it works on; null: it waits for a job."""
+    """The job it works on; null when idle."""
     since: datetime
-    """When it took that job, or let go of the last one, or started."""
+    """Start of that job, or of the idle time."""
     silent_seconds: float
     """Since its last heartbeat."""
 
 
 class Lease(WireModel):
-    """A job in a worker's hands, as its record says."""
+    """A running job and its worker, as its record says."""
 
     job: str
     worker: str
@@ -126,7 +126,7 @@ class Lease(WireModel):
     since: datetime | None
     canceling: bool
     held: bool
-    """Whether that worker was heard lately, and is at no other job; if not, the job is taken back within seconds."""
+    """Whether that worker's heartbeat agrees; if not, the job is reclaimed within seconds."""
 
 
 class Overview(WireModel):

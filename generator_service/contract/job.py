@@ -33,7 +33,7 @@ class JobStatus(StrEnum):
 
 
 class Stage(StrEnum):
-    """What is being done to a job, or what it is queued for; apart from its status."""
+    """What a running job is doing, or what a queued job waits for."""
 
     PLANNING = "planning"
     SAMPLING = "sampling"
@@ -54,18 +54,18 @@ class JobError(WireModel):
 
 
 class Missing(WireModel):
-    """A part of the service that was gone when a job needed it."""
+    """A part of the service that was unavailable when a job needed it."""
 
     code: str
     message: str
     since: datetime
-    """When the job first found it gone."""
+    """When the job first found it unavailable."""
     seconds: float
-    """For how long the job has done without, in tries and the pauses after them, not in turns in the queue."""
+    """For how long, in attempts and the pauses after them; time in the queue does not count."""
 
 
 class ResultUrls(WireModel):
-    """Where a succeeded job's files are; signed anew in every answer, good for a limited time."""
+    """Presigned URLs of a succeeded job's files, signed anew in every answer."""
 
     video: str
     """MP4: H.264, yuv420p."""
@@ -74,7 +74,7 @@ class ResultUrls(WireModel):
     preview: str
     """PNG: a film strip with the plan's boxes."""
     manifest: str
-    """JSON: what it takes to make the same video again."""
+    """JSON: everything needed to reproduce the video."""
     report: str
     """JSON: the job's `diagnostics`."""
 
@@ -106,11 +106,11 @@ class JobView(WireModel):
     step: int
     """Denoising steps done."""
     attempt: int
-    """One more each time the job was lost with its worker."""
+    """Incremented each time the job was lost with its worker."""
     retry_at: datetime | None
     """From when on a queued job waits for its turn again; null where it does, and where it is not queued."""
     waiting_for: Missing | None
-    """What was gone when the job was last tried; null where nothing was.  It is tried again by itself."""
+    """What was unavailable at the last attempt; null if nothing was.  The job is retried automatically."""
     prompt: Prompt
     planner: PlannerChoice | None
     """Who is to plan; null where the client gave a plan."""
@@ -122,11 +122,11 @@ class JobView(WireModel):
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None
-    """When a worker first took the job."""
+    """When a worker first started it."""
     running_since: datetime | None
-    """When the worker that runs it now took it."""
+    """When its present worker started it."""
     expected_at: datetime | None
-    """When that worker expects to be done; null where it cannot tell yet."""
+    """Estimated end; null while unknown."""
     finished_at: datetime | None
     worker: str | None
     """Who runs it now."""

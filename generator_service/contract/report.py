@@ -22,7 +22,7 @@ class PhaseReport(WireModel):
 
 
 class RegionReport(WireModel):
-    """What one region's tokens read."""
+    """The description that one region's tokens attend to."""
 
     instance: Annotated[Identifier | None, Field(description="Null is what lies outside all boxes.")]
     text: str
@@ -42,7 +42,7 @@ class GuidanceCost(WireModel):
 
 
 class Adherence(WireModel):
-    """One instance, against its boxes as the backbone was given them."""
+    """One instance, measured against its boxes in the scene."""
 
     instance: Identifier
     drawn_as: str
@@ -58,7 +58,7 @@ class Adherence(WireModel):
 
 
 class Diagnostics(WireModel):
-    """What a person should know about how the video came to be; stored beside it as report.json."""
+    """How the video was made, for people; stored beside it as report.json."""
 
     caption: str | None = None
     """The text the backbone was given, where it is not the prompt itself."""

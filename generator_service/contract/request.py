@@ -1,7 +1,7 @@
 """What a job asks for: the body of `POST /jobs`.
 
-`JobRequest` is what arrives, with holes; `RenderSettings` is the same with every hole filled from the backbone's
-defaults, checked against the backbone's limits: what the workers see.
+`JobRequest` is what clients send, nearly all of it optional; `RenderSettings` is the same completed with the backbone's
+defaults and checked against its limits: what the workers see.
 """
 
 import secrets
@@ -36,7 +36,7 @@ Priority = Literal["high", "normal", "low"]
 
 
 class EventType(StrEnum):
-    """The ends of a job; each job comes to one of them, once."""
+    """How a job can end; each job ends once."""
 
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
@@ -63,7 +63,7 @@ class Webhook(WireModel):
 
 
 class RenderSettings(WireModel):
-    """Everything that decides a video, beside its prompt and plan."""
+    """Everything that determines a video, beside its prompt and plan."""
 
     backbone: str
     seed: Seed
@@ -78,7 +78,7 @@ class RenderSettings(WireModel):
 
 
 class JobRequest(WireModel):
-    """The body of `POST /jobs`: a prompt to be planned, or a plan of one's own; the rest has defaults."""
+    """The body of `POST /jobs`: a prompt or a plan; everything else has defaults."""
 
     prompt: Annotated[Prompt | None, Field(examples=["a red car drives to the right while a tree stands still"])] = None
     plan: Annotated[Plan | None, Field(description="A plan of your own: planning is skipped.")] = None

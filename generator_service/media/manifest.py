@@ -1,4 +1,4 @@
-"""`manifest.json`: what it takes to make the same video again, and to know how it was made."""
+"""`manifest.json`: everything needed to reproduce the video."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -11,7 +11,7 @@ from shared.plan import Prompt
 from shared.wire import WireModel
 
 LIBRARIES = ("torch", "diffusers", "transformers", "av", "motion-factorized-video")
-"""Those whose version can change a pixel: "av" brings the encoder; the last one is this software."""
+"""Libraries whose version can change a pixel: "av" brings the encoder; the last one is this software."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -21,7 +21,7 @@ def installed_versions() -> dict[str, str]:
 class Manifest(WireModel):
     prompt: Prompt
     caption: str
-    """The text that the backbone was given."""
+    """The text that the network was given."""
     plan_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
     """`Plan.content_hash`; None for a video without a plan."""
     settings: RenderSettings

@@ -14,9 +14,9 @@ from shared.motion_graph import MotionLabel
 from shared.plan import Plan
 
 PICTURES, COLUMNS = 6, 3
-"""At most; a shorter video shows every frame."""
+"""At most."""
 PICTURE_WIDTH = 320
-"""Pixels of each picture; smaller frames are enlarged by a whole factor, larger ones reduced."""
+"""Pixels of each picture; smaller frames are upscaled by an integer factor, larger ones reduced."""
 GAP = 12
 MARGIN = 20
 TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 22, 13, 12
@@ -44,7 +44,7 @@ class _Outline:
 
 def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> bytes:
     """frames: [frame, height, width, 3], RGB, as many as the plan has -> PNG."""
-    shown = shown_frames(len(frames))
+    shown = pick_frames(len(frames))
     outlines = _outlines(plan) if plan is not None else ()
     pictures = [_picture(frames[index]) for index in shown]
     width, height = pictures[0].size
@@ -52,7 +52,7 @@ def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> b
 
     title_font, caption_font = _font(TITLE_SIZE), _font(CAPTION_SIZE)
     content_width = COLUMNS * column - GAP
-    title = _wrapped(prompt, title_font, content_width)
+    title = _wrap(prompt, title_font, content_width)
     strip_top = MARGIN + len(title) * TITLE_LINE + GAP
     strip_bottom = strip_top + -(-len(pictures) // COLUMNS) * row
     sheet_height = strip_bottom + (CAPTION_SIZE + GAP if outlines else 0) + MARGIN - GAP
@@ -74,8 +74,8 @@ def draw_preview(frames: NDArray[np.uint8], prompt: str, plan: Plan | None) -> b
     return file.getvalue()
 
 
-def shown_frames(frames: int) -> list[int]:
-    """Which frames the strip shows: first and last, and evenly between."""
+def pick_frames(frames: int) -> list[int]:
+    """Evenly spaced frame indices, the first and the last included."""
     count = min(PICTURES, frames)
     return [round(place * (frames - 1) / max(1, count - 1)) for place in range(count)]
 
@@ -95,7 +95,7 @@ def _outlines(plan: Plan) -> tuple[_Outline, ...]:
 
 
 def _picture(frame: NDArray[np.uint8]) -> Image.Image:
-    """The frame at about `PICTURE_WIDTH`; enlarged pixels stay sharp squares."""
+    """The frame at about `PICTURE_WIDTH`; upscaled by nearest neighbour."""
     picture = Image.fromarray(frame)
     factor = PICTURE_WIDTH // picture.width
     if factor >= 1:
@@ -105,7 +105,7 @@ def _picture(frame: NDArray[np.uint8]) -> Image.Image:
 
 
 def _draw_outlines(picture: Image.Image, outlines: Sequence[_Outline], frame: int) -> None:
-    """Every box, then every name, so that no line crosses a name."""
+    """All boxes before all names, so that no line crosses a name."""
     draw = ImageDraw.Draw(picture)
     seen = [(outline, _in_pixels(box, picture)) for outline in outlines if (box := outline.boxes[frame]) is not None]
     for outline, box in seen:
@@ -122,7 +122,7 @@ def _in_pixels(box: Box, picture: Image.Image) -> Box:
 def _draw_name(draw: ImageDraw.ImageDraw, outline: _Outline, box: Box, picture: Image.Image) -> None:
     """A tab on top of the box, or inside it where there is no room above."""
     font = _font(LABEL_SIZE)
-    name = _shortened(outline.name, font, max(box.width - 8, picture.width / 3))
+    name = _truncate(outline.name, font, max(box.width - 8, picture.width / 3))
     width, height = font.getlength(name) + 8, LABEL_SIZE + 4
     x = min(box.x0, picture.width - width)
     y = box.y0 - height if box.y0 >= height else box.y0
@@ -137,7 +137,7 @@ def _readable_on(colour: str) -> str:
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, plan: Plan, place: tuple[int, int]) -> None:
-    """What the hues mean, for the labels that occur."""
+    """Colour legend of the labels in the plan."""
     x, y = place
     font = _font(CAPTION_SIZE)
     for label in MotionLabel:
@@ -156,7 +156,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """The text in lines no wider than `width` pixels; what is beyond `MAXIMUM_TITLE_LINES` is cut off."""
     lines = [""]
     for word in text.split():
@@ -167,10 +167,10 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]
             lines.append(word)
     if len(lines) > MAXIMUM_TITLE_LINES:
         lines = [*lines[: MAXIMUM_TITLE_LINES - 1], " ".join(lines[MAXIMUM_TITLE_LINES - 1 :])]
-    return [_shortened(line, font, width) for line in lines]
+    return [_truncate(line, font, width) for line in lines]
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _truncate(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, or its beginning and "…", no wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text

@@ -1,4 +1,4 @@
-"""Whether a wish for a webhook can be granted, said when the job is submitted."""
+"""Checks a webhook's URL when the job is submitted."""
 
 import math
 import threading
@@ -9,28 +9,28 @@ from typing import Final, Self
 from generator_service.contract.request import Webhook
 from generator_service.settings import WebhookSettings
 from generator_service.webhooks.signing import Signer
-from generator_service.webhooks.targets import Resolve, Target, TargetPolicy, TargetRefused, resolved
+from generator_service.webhooks.targets import Resolve, Target, TargetPolicy, TargetRefused, resolve_host
 from shared.errors import InvalidRequest, LimitReached, NotFound, Unavailable, Violation
 
 RESOLVE_SECONDS: Final = 3.0
-"""A name that takes longer is refused: an answer of the API does not wait for a slow name server."""
+"""A name that takes longer to resolve is refused: the API does not wait for a slow name server."""
 RESOLVERS: Final = 64
-"""Names looked up at once; more wait, within the same time."""
+"""Concurrent lookups; more wait, within the same time."""
 RESOLVERS_OF_AN_OWNER: Final = 8
-"""An owner whose name server is dead holds no more of them, nor more of the API's threads, and others have the rest."""
+"""Of one owner: a dead name server must not use up the lookups of others."""
 
 _PAUSE: Final = math.ceil(RESOLVE_SECONDS)
 
 
 class WebhookAcceptance:
-    """Thread-safe.  Lets go of its threads at the end of `with`."""
+    """Thread-safe.  A context manager: its end stops the threads."""
 
-    def __init__(self, settings: WebhookSettings, resolve: Resolve = resolved) -> None:
+    def __init__(self, settings: WebhookSettings, resolve: Resolve = resolve_host) -> None:
         self._signer = None if settings.secret is None else Signer(settings.secret)
         self._policy = TargetPolicy(settings, resolve)
         self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-resolver")
         self._under_way: Counter[str] = Counter()
-        """By owner: lookups that have not ended, those included that nobody waits for any more."""
+        """By owner: running lookups, including those that timed out."""
         self._counting = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -51,12 +51,12 @@ class WebhookAcceptance:
         except TargetRefused as refusal:
             raise _refusal("webhook.url", str(refusal)) from refusal
         except TimeoutError as error:
-            if look.cancel():  # nobody has begun with it
+            if look.cancel():  # it has not begun
                 raise Unavailable("too many webhooks' names are being looked up", retry_after=_PAUSE) from error
             raise _refusal("webhook.url", f"could not be resolved within {RESOLVE_SECONDS:g} s") from error
 
     def _look_up(self, webhook: Webhook, owner: str) -> Future[Target]:
-        """A lookup cannot be broken off: it may last for long after everybody has given it up."""
+        """A lookup cannot be interrupted: it may go on long after its timeout."""
         with self._counting:
             if self._under_way[owner] >= RESOLVERS_OF_AN_OWNER:
                 reason = f"{RESOLVERS_OF_AN_OWNER} names of your webhooks are being looked up"

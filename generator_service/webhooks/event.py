@@ -1,4 +1,4 @@
-"""What a webhook says: that the job has ended, and the job."""
+"""The body of a webhook: the job as it ended."""
 
 from generator_service.contract.answers import WebhookEvent
 from generator_service.jobs.outbox import wished_end
@@ -7,15 +7,15 @@ from generator_service.jobs.view import view
 
 
 def event_id(job_id: str) -> str:
-    """A job ends once, so its id is enough to know the event by, however often it is delivered."""
+    """A job ends once, so its id identifies the event across retries."""
     return f"end_{job_id}"
 
 
 def event_body(record: JobRecord) -> bytes:
-    """The same bytes in every attempt, since the record of a job that has ended is final.
+    """The same bytes in every attempt, since the record of an ended job is final.
 
-    Without URLs for the files: signed ones are as good as keys, would lie in the receiver's logs, and would be stale in
-    a late attempt.  A GET of the job signs new ones.
+    Without URLs of the files: presigned URLs are credentials, would end up in the receiver's logs, and may have expired
+    in a late attempt.  A GET of the job signs new ones.
     """
     end = wished_end(record)
     if end is None or record.finished_at is None:

@@ -1,4 +1,4 @@
-"""When an event is tried again."""
+"""The retry schedule of webhooks."""
 
 import random
 from collections.abc import Callable
@@ -17,11 +17,11 @@ PAUSES: Final = (
 )
 """After the first attempt, the second, …: nine attempts in about 22 hours."""
 JITTER: Final = 0.2
-"""Each pause is longer or shorter by up to this share, so that what failed together does not return together."""
+"""Each pause varies by up to this share, so that retries do not come all at once."""
 
 
 def next_attempt(attempts: int, now: datetime, chance: Callable[[], float] = random.random) -> datetime | None:
-    """After so many attempts have failed; None where that was the last.  `chance`: uniform in [0, 1)."""
+    """After so many failed attempts; None where that was the last.  `chance`: uniform in [0, 1)."""
     if attempts > len(PAUSES):
         return None
     return now + PAUSES[attempts - 1] * (1 + JITTER * (2 * chance() - 1))

@@ -1,4 +1,4 @@
-"""One attempt to deliver an event: within a deadline, whatever the other side does."""
+"""One delivery attempt, within a deadline whatever the receiver does."""
 
 import ssl
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from pydantic import HttpUrl
 from generator_service.webhooks.targets import Address, Target, TargetPolicy, TargetRefused
 
 DEADLINE_SECONDS: Final = 10.0
-"""For everything: the name, the connection, the answer."""
+"""In all: name resolution, connection, answer."""
 CONNECT_SECONDS: Final = 3.0
-"""To one address; a name may have several."""
+"""For each address of the name."""
 DRAIN_BYTES: Final = 4096
 DRAIN_SECONDS: Final = 1.0
-"""So much of an answer's body is taken, for receivers that stumble over one who hangs up; it is not looked at."""
+"""So much of the response body is read and ignored: some receivers fail when the client closes early."""
 RESOLVERS: Final = 32
 
 GONE: Final = 410
@@ -29,11 +29,11 @@ GONE: Final = 410
 class Outcome:
     status: int | None
     error: str | None
-    """None where the event was taken: 2xx."""
+    """None after a 2xx."""
 
     @property
     def is_final(self) -> bool:
-        """Taken, or never wanted again: 410 says so in Standard Webhooks."""
+        """Delivered, or refused for good: Standard Webhooks gives 410 that meaning."""
         return self.error is None or self.status == GONE
 
 
@@ -41,7 +41,7 @@ class Sender:
     def __init__(
         self, policy: TargetPolicy, tls: ssl.SSLContext | None = None, deadline: float = DEADLINE_SECONDS
     ) -> None:
-        """tls: None trusts the usual authorities, or those of SSL_CERT_FILE."""
+        """tls: None trusts the system's certificate authorities, or SSL_CERT_FILE."""
         self._policy = policy
         self._tls = tls or httpx.create_ssl_context()
         self._deadline = deadline
@@ -49,11 +49,11 @@ class Sender:
         self._resolvers = anyio.CapacityLimiter(RESOLVERS)
 
     async def post(self, url: HttpUrl, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Never raises for what the target does."""
+        """Never raises for network errors."""
         try:
             with anyio.fail_after(self._deadline):
                 target = await run_sync(self._policy.target, url, abandon_on_cancel=True, limiter=self._resolvers)
-                return _judged(await self._status(target, headers, body))
+                return _outcome_of(await self._status(target, headers, body))
         except TargetRefused as refusal:
             return Outcome(None, f"the URL {refusal}")
         except TimeoutError:
@@ -71,9 +71,9 @@ class Sender:
         return await self._exchange(target.url, last, headers, body)
 
     async def _exchange(self, url: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes) -> int:
-        """Dials the address; to the other side, and to TLS, it is the name that was called.
+        """Dials the checked address; Host header and TLS still use the name.
 
-        A connection for this one request: no other one's, no proxy's, and no answer sends it elsewhere.
+        A fresh connection for each request: no pool, no proxy, no redirects.
         """
         own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "motion-factorized-video"}
         async with (
@@ -91,7 +91,7 @@ class Sender:
             return response.status_code
 
 
-def _judged(status: int) -> Outcome:
+def _outcome_of(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome(status, None)
     if 300 <= status < 400:

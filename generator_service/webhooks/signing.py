@@ -13,7 +13,7 @@ from standardwebhooks import Webhook as StandardWebhook
 
 
 class Signer:
-    """Every owner has a key of its own, derived from the service's secret: none can forge another's events."""
+    """Every owner has its own key, derived from the service's secret: no owner can forge another's events."""
 
     def __init__(self, secret: SecretStr) -> None:
         self._secret = secret
@@ -24,7 +24,7 @@ class Signer:
         return f"whsec_{base64.b64encode(key).decode()}"
 
     def headers(self, owner: str, event_id: str, at: datetime, body: bytes) -> dict[str, str]:
-        """`at`: the time of this attempt, so that a receiver can refuse what is old."""
+        """`at`: the time of this attempt, by which a receiver refuses replays."""
         return {
             "webhook-id": event_id,
             "webhook-timestamp": str(int(at.timestamp())),

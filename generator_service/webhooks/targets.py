@@ -1,6 +1,7 @@
-"""Where an event may go.  A client names the place and this service's network reaches more than the client's, so only
-what is public is dialled, and what is dialled is the very address that was looked at: a name that later leads elsewhere
-(DNS rebinding) gains nothing.
+"""Protection against server-side request forgery (SSRF): which addresses a webhook may go to.
+
+Clients choose the URL, and this service can reach internal networks.  So only public addresses are dialled, and the
+address that was checked is the one that is dialled, which defeats DNS rebinding.
 """
 
 import socket
@@ -31,28 +32,28 @@ _NOT_PUBLIC: Final = tuple(
         "3fff::/20",
     )
 )
-"""Beside what `ipaddress` knows: IANA's registries of special-purpose addresses, and a cloud's own use of one."""
+"""Not known to `ipaddress`: more of IANA's special-purpose registries, and a cloud's metadata address."""
 
 
 class TargetRefused(Exception):
-    """Says why, and nothing of what this service's network looks like from inside."""
+    """The message is shown to clients and tells nothing about the internal network."""
 
 
 @dataclass(frozen=True)
 class Target:
     url: httpx.URL
     addresses: tuple[Address, ...]
-    """Looked at; to be dialled in this order."""
+    """Checked; to be dialled in this order."""
 
 
-def resolved(host: str) -> tuple[str, ...]:
-    """As this machine resolves names, which may take many seconds."""
+def resolve_host(host: str) -> tuple[str, ...]:
+    """The system's resolver, which may take many seconds."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class TargetPolicy:
-    def __init__(self, settings: WebhookSettings, resolve: Resolve = resolved) -> None:
+    def __init__(self, settings: WebhookSettings, resolve: Resolve = resolve_host) -> None:
         self._ports = settings.ports
         self._allowed = settings.allowed_networks
         self._resolve = resolve
@@ -73,7 +74,7 @@ class TargetPolicy:
             ports = ", ".join(map(str, sorted(self._ports)))
             raise TargetRefused(f"may name the ports {ports} only")
         if not addresses or not all(_is_public(address) for address in addresses):
-            # One answer for both: names of a private network are not to be found out here.
+            # One message for both: it must not reveal which internal names exist.
             raise TargetRefused("has no address, or one that is not public")
         return Target(url, addresses)
 

@@ -11,6 +11,8 @@ from generator_service.jobs.record import JobRecord
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
+    NotEnglish,
+    NothingToDraw,
     PlannerUnavailable,
     PlanningFailed,
     Problem,
@@ -21,13 +23,21 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
-MAXIMUM_BYTES: Final = 2 * 1024 * 1024
+MAXIMUM_BYTES: Final = 4 * 1024 * 1024
 """Of an answer; the largest plan there can be has half of that."""
 LOOK_SECONDS: Final = 0.5
 """While the planner thinks, it is asked so often whether the plan is still wanted."""
 
 _ERRORS: Final[dict[str, type[ServiceError]]] = {
-    error.code: error for error in (InvalidRequest, LanguageModelUnavailable, PlannerUnavailable, PlanningFailed)
+    error.code: error
+    for error in (
+        InvalidRequest,
+        LanguageModelUnavailable,
+        PlannerUnavailable,
+        PlanningFailed,
+        NotEnglish,
+        NothingToDraw,
+    )
 }
 """What the planner may say that a job's owner should read as it is."""
 

@@ -1,20 +1,23 @@
 """Everything found in one prompt put together: instances, cues, relations, background."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from planner_service.explanation import Explained, Reason
+from planner_service.explanation import About, Explained, Reason
 from planner_service.motion.arrangements import Arrangement, arrangement_of
-from planner_service.motion.cues import MAXIMUM_PHASES, InstanceCues, Phase, Place, Reading
+from planner_service.motion.cues import MAXIMUM_PHASES, Distance, InstanceCues, Phase, Place, Reading
 from planner_service.motion.nouns import Habitat, Kind, noun_of
+from planner_service.motion.wordnet import supersense
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import Attachment
-from planner_service.parser.cueing import Cued, Setting, cued, mutual_goal, sent
+from planner_service.parser.attachments import COMPANY, Attachment
+from planner_service.parser.cueing import Because, Cued, Setting, cued, mutual_goal, sent
 from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.reasons import (
     reason_of_background,
@@ -22,11 +25,13 @@ from planner_service.parser.reasons import (
     reasons_of_instance,
     reasons_of_relations,
 )
+from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.wholes import wholes_of
 from planner_service.parser.wording import article, gerund, third_person, trimmed
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import (
     MAXIMUM_INSTANCES,
+    MAXIMUM_PHRASES,
     MAXIMUM_RELATIONS,
     Instance,
     MotionGraph,
@@ -44,6 +49,8 @@ SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""
 FIXED = 0.4
 """Things of this height and more are not thrown, a fraction of the frame's."""
+TOGETHER = ("verb.contact", "verb.competition")
+"""What several do is done to one another, where WordNet's verb is one of these and nothing else is done it to."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
@@ -58,9 +65,11 @@ class Composition:
         actions: Sequence[Action],
         attachments: Sequence[Attachment],
         drawn: dict[int, int],
+        picture: Picture,
         lexicon: Lexicon,
     ) -> None:
         self.prompt = prompt
+        self.picture = picture
         self.words = words
         self.mentions = mentions
         self.drawn = drawn
@@ -78,10 +87,12 @@ class Composition:
             for a in attachments
             if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
         ]
-        self.actions = [self._with_vehicle(action) for action in self.actions]
+        self.actions = [self._with_vehicle(self._with_company(action)) for action in self.actions]
         self.attachments += self._rides()
-        self.ids = self._identifiers()
-        self.wholes = wholes_of(words, mentions, self.actions, tuple(self.ids), lexicon)
+        counts, self.left_out = self._counts()
+        self.ids = self._identifiers(counts)
+        self.distances = self._distances()
+        self.wholes = wholes_of(words, mentions, self.actions, self.attachments, tuple(self.ids), lexicon)
 
     def explained(self) -> Explained:
         instances: list[Instance] = []
@@ -106,25 +117,54 @@ class Composition:
                     )
                 )
                 own = self._mutual(number, identifier, phases)
-                cues.append(InstanceCues(instance=identifier, place=start.value if start else None, phases=own))
+                cues.append(
+                    InstanceCues(
+                        instance=identifier,
+                        place=start.value if start else None,
+                        distance=self.distances.get(number),
+                        phases=own,
+                    )
+                )
                 reasons += reasons_of_instance(self.prompt, identifier, self.mentions[number], told, place)
                 if whole is not None:
                     owner = self.mentions[whole].text
                     reasons.append(reason_of_part(self.prompt, identifier, self.ids[whole][0], owner))
         relations = self._relations()
-        graph = MotionGraph(instances=tuple(instances), relations=tuple(relation for relation, _ in relations))
+        graph = MotionGraph(
+            instances=tuple(instances),
+            relations=tuple(relation for relation, _ in relations),
+            style=_phrases(self.picture.style),
+            camera=_phrases(self.picture.camera),
+            excluded=_phrases(self.picture.excluded),
+            left_out=self.left_out,
+        )
         reading = Reading(graph=graph, background=self._background(), cues=tuple(cues), depth_order=self._depth(graph))
         reasons += reasons_of_relations(self.prompt, relations)
         if reading.background != DEFAULT_BACKGROUND:
             reasons.append(reason_of_background(self.prompt, reading.background))
         return Explained(reading, tuple(reasons))
 
-    def _identifiers(self) -> dict[int, list[str]]:
-        """`dog`, or `dog_1`, `dog_2`, … for each first mention; fewer of the most numerous where they are too many."""
-        firsts = list(dict.fromkeys(self.drawn.values()))[:MAXIMUM_INSTANCES]
-        counts = {number: self.mentions[number].count for number in firsts}
+    def _counts(self) -> tuple[dict[int, int], tuple[str, ...]]:
+        """How many are drawn of each first mention, and what is left out where they are too many.
+
+        Those that do something, or that something is done to, come before what only stands there; then there are fewer
+        of the most numerous.
+        """
+        firsts = list(dict.fromkeys(self.drawn.values()))
+        busy = {number for action in self.actions for number in action.subjects + action.objects}
+        kept = sorted(firsts, key=lambda number: number not in busy)[:MAXIMUM_INSTANCES]
+        counts = {number: self.mentions[number].count for number in firsts if number in kept}
         while sum(counts.values()) > MAXIMUM_INSTANCES:
             counts[max(counts, key=lambda number: counts[number])] -= 1
+        left_out = [
+            self.mentions[n].name if n not in counts else f"{count - counts[n]} of {count}: {self.mentions[n].name}"
+            for n in firsts
+            if counts.get(n) != (count := self.mentions[n].count)
+        ]
+        return counts, _phrases(left_out)
+
+    def _identifiers(self, counts: Mapping[int, int]) -> dict[int, list[str]]:
+        """`dog`, or `dog_1`, `dog_2`, … for each first mention."""
         used: set[str] = set()
         identifiers: dict[int, list[str]] = {}
         for number, count in counts.items():
@@ -139,9 +179,22 @@ class Composition:
             identifiers[number] = names
         return identifiers
 
+    def _with_company(self, action: Action) -> Action:
+        """ "A hiker walks with a dog": animals and people that are with who travels do as that does."""
+        company = [
+            a.target
+            for a in self.attachments
+            if action.verb.travels
+            and a.phrase in COMPANY
+            and a.action == action.index
+            and a.source in action.subjects
+            and noun_of(self.mentions[a.target].name).kind is Kind.ANIMATE
+        ]
+        return replace(action, subjects=tuple(dict.fromkeys([*action.subjects, *company])))
+
     def _with_vehicle(self, action: Action) -> Action:
         """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
-        if not action.verb.travels or action.objects:
+        if not action.verb.travels:
             return action
         for attachment in self.attachments:
             if attachment.source not in action.subjects:
@@ -149,7 +202,11 @@ class Composition:
             kind = noun_of(self.mentions[attachment.target].name).kind
             inside = attachment.arrangement in (Arrangement.IN, Arrangement.ON) and action.verb.object == "rides"
             mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
-            if (kind is Kind.VEHICLE and inside) or mounted:
+            on_wheels = kind is Kind.VEHICLE and attachment.arrangement is Arrangement.ON
+            mounted = mounted or (on_wheels and action.verb.direction == "sideways")
+            if action.objects and mounted and attachment.target not in action.subjects:
+                return replace(action, subjects=(*action.subjects, attachment.target))  # "a cowboy on a horse chases"
+            if not action.objects and ((kind is Kind.VEHICLE and inside) or mounted):
                 return replace(action, verb=replace(action.verb, object="rides"), objects=(attachment.target,))
         return action
 
@@ -176,6 +233,10 @@ class Composition:
                 by_sequence.setdefault(action.sequence, []).append(cued(action, self._setting(number, action)))
             elif self._is_sent(number, action):
                 by_sequence.setdefault(action.sequence, []).append(sent(action, self._setting(number, action)))
+        own = [action for action in self.actions if number in action.subjects]
+        if (time := seen_when(own)) is not None:
+            while_seen = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
+            return _seen_for_a_time(while_seen, time, self.mentions[number].name)
         if not by_sequence:
             return (cued(None, Setting(self.mentions[number].name, arranged=False)),)
         chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
@@ -240,6 +301,7 @@ class Composition:
             goal=goals[0].goal if target else None,
             target=target,
             phrase=goals[0].phrase if goals else "",
+            toured=bool(self._tour(number)),
             causes=number in action.subjects and self._moves_another(number, action),
         )
 
@@ -259,7 +321,11 @@ class Composition:
         """Whether what an instance is arranged with travels as it does."""
         if action.verb.object == "rides" and attachment.target in action.objects:
             return True
-        return attachment.arrangement is Arrangement.NEXT_TO and any(
+        if attachment.arrangement in (Arrangement.ON, Arrangement.IN) and attachment.target in action.subjects:
+            return True
+        if attachment.phrase in ("along", "across"):
+            return True
+        return attachment.arrangement in (Arrangement.NEXT_TO, Arrangement.AT) and any(
             other.verb.travels for other in self.actions if attachment.target in other.subjects
         )
 
@@ -300,6 +366,8 @@ class Composition:
                 )
                 said = attachment.phrase or (action.said if action is not None else phrase)
                 relations.setdefault((source, target), (relation, said))
+        for relation, said in self._between():
+            relations.setdefault((relation.source, relation.target), (relation, said))
         return list(relations.values())[:MAXIMUM_RELATIONS]
 
     def _transitive(self) -> list[Attachment]:
@@ -313,12 +381,28 @@ class Composition:
             if subject != acted_on
         ]
 
+    def _between(self) -> Iterator[tuple[Relation, str]]:
+        """What those do with one another who do it together: "two wrestlers fight"."""
+        for action in self.actions:
+            group = [name for subject in action.subjects for name in self.ids.get(subject, ())]
+            hands_on = supersense(action.lemma, "verb") in TOGETHER and not action.verb.travels
+            if len(group) < 2 or action.objects or action.passive or action.negated or not hands_on:
+                continue
+            if action.verb.label is MotionLabel.MOTIONLESS or any(a.action == action.index for a in self.attachments):
+                continue
+            for source, target in pairwise(group):
+                phrase = f"{third_person(action.lemma)} with"
+                yield Relation(source=target, target=source, kind=RelationKind.DYNAMIC, phrase=phrase), action.said
+
     def _has_goal(self, attachment: Attachment) -> bool:
         target = self.ids[attachment.target][0]
         return any(cued.phase.target == target for cued in self._told(attachment.source))
 
     def _place(self, number: int, told: Sequence[Cued]) -> Found[Place] | None:
-        """Where in the frame the prompt puts an instance that stays there."""
+        """Where in the frame the prompt puts an instance that stays there, or that goes on from there."""
+        if self._tour(number):
+            first = self._tour(number)[0]
+            return first if first.words.split()[0] in ("in", "at", "on", "from") else None
         if any(cued.named and cued.phase.travels for cued in told):
             return None
         for action in self.actions:
@@ -343,6 +427,31 @@ class Composition:
         found = directions.place_in(after)
         return found if found is not None and after.startswith(found.words) else None
 
+    def _distances(self) -> dict[int, Distance]:
+        """What is in the background, and in the foreground: what stands before those words, else who does it."""
+        found: dict[int, Distance] = {}
+        for number in self.ids:
+            after = " ".join(word.lower for word in self.words[self.mentions[number].end :][:6])
+            told = directions.distance_in(after)
+            if told is not None and after.startswith(told.words):
+                found[number] = told.value
+        taken = {found_word for n in found for found_word in range(self.mentions[n].end, self.mentions[n].end + 6)}
+        for action in self.actions:
+            told = directions.distance_in(action.about)
+            said = [w for w in self.words[action.start : action.end] if told and w.lower == told.words.split()[-1]]
+            if told is None or any(word.index in taken for word in said):
+                continue
+            for number in (*action.subjects, *action.objects):
+                found.setdefault(number, told.value)
+        return found
+
+    def _tour(self, number: int) -> list[Found[Place]]:
+        """The places of the frame that are named for it in turn, if a direction would not do for them."""
+        own = [action for action in self.actions if number in action.subjects]
+        places = [place for action in own for place in directions.named_places(action.about)]
+        toured = len(places) > 1 and any(place.value not in directions.PLAIN for place in places)
+        return places if toured and any(action.verb.travels for action in own) else []
+
     def _depth(self, graph: MotionGraph) -> tuple[str, ...]:
         """Nearest first: what is before something precedes it, then the smaller precedes the larger."""
         areas = {i.id: noun_of(i.name).height ** 2 * noun_of(i.name).aspect for i in graph.instances}
@@ -355,6 +464,15 @@ class Composition:
                     pair = (target, source) if attachment.arrangement is Arrangement.BEHIND else (source, target)
                     if attachment.arrangement is not None and (pair[1], pair[0]) not in nearer:
                         nearer.add(pair)
+        far = {
+            name for n, distance in self.distances.items() if distance is Distance.FAR for name in self.ids.get(n, ())
+        }
+        near = {
+            name for n, distance in self.distances.items() if distance is Distance.NEAR for name in self.ids.get(n, ())
+        }
+        nearer |= {
+            (a, b) for a in graph.ids for b in graph.ids if (b in far and a not in far) or (a in near and b not in near)
+        }
         nearer |= {(i.id, i.parent) for i in graph.instances if i.parent is not None}
         waiting = sorted(graph.ids, key=lambda name: areas[name])
         order: list[str] = []
@@ -408,6 +526,22 @@ def _merged(told: Sequence[Cued]) -> Cued:
         if other is not chosen:
             chosen = chosen.crossing_as(other)
     return chosen
+
+
+def _phrases(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(phrase[:120] for phrase in said[:MAXIMUM_PHRASES])
+
+
+def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued, ...]:
+    """What it does while it is seen, in quarters of the clip, and nothing before or after."""
+    does = max(told, key=lambda cued: cued.liveliness) if told else cued(None, Setting(name, arranged=False))
+    because = Because(About.CUE, "absent", (seen.said,), "the words say when it is seen")
+    unseen = replace(does, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,))
+    quarters = round(seen.share * 4)
+    before, after = (unseen, does) if seen.from_on else (does, unseen)
+    if quarters == 2:
+        return before, after
+    return (*[before] * quarters, *[after] * (4 - quarters))
 
 
 def _timed(told: Sequence[Cued]) -> tuple[Phase, ...]:

@@ -19,6 +19,9 @@ def subjects_of(
 ) -> tuple[int, ...]:
     """The mentions that do (or suffer) the verb; the parse where it says so, then what stands beside the verb."""
     last = next(reversed(earlier.values()), ()) if earlier else ()
+    if word.index and words[word.index - 1].tag == "EX":
+        told = mention_at(mentions, word.index + 1) if word.index + 1 < len(words) else None
+        return (told,) if told is not None else ()  # "there is a vase"
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:

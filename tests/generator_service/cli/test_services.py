@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deploy.servers import LOOPBACK, answers, free_ports
-from generator_service.cli.services import require_callers_to_be_known
+from generator_service.cli.services import require_keys_off_loopback
 from generator_service.settings import BadSettings
 
 
@@ -46,13 +46,13 @@ def test_a_service_that_cannot_start_says_why(
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "", "api.internal", "127.0.0.1.example.org"])  # noqa: S104
 def test_beyond_loopback_the_api_listens_only_where_keys_are_required(host: str) -> None:
     with pytest.raises(BadSettings, match="GENERATOR_REQUIRE_KEYS=true"):
-        require_callers_to_be_known(host, keys_required=False)
-    require_callers_to_be_known(host, keys_required=True)
+        require_keys_off_loopback(host, keys_required=False)
+    require_keys_off_loopback(host, keys_required=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
 def test_on_loopback_it_asks_for_none(host: str) -> None:
-    require_callers_to_be_known(host, keys_required=False)
+    require_keys_off_loopback(host, keys_required=False)
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

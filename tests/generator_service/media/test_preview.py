@@ -13,7 +13,7 @@ from generator_service.media.preview import (
     PICTURE_WIDTH,
     TITLE_LINE,
     draw_preview,
-    shown_frames,
+    pick_frames,
 )
 from shared.motion_graph import MotionLabel
 from shared.plan import Phase, Plan
@@ -104,7 +104,7 @@ def test_the_video_itself_is_not_drawn_on(frames: np.ndarray, plan: Plan) -> Non
     ("frames", "expected"), [(1, [0]), (2, [0, 1]), (6, [0, 1, 2, 3, 4, 5]), (49, [0, 10, 19, 29, 38, 48])]
 )
 def test_first_and_last_frame_and_evenly_between(frames: int, expected: list[int]) -> None:
-    assert shown_frames(frames) == expected
+    assert pick_frames(frames) == expected
 
 
 @pytest.mark.parametrize("prompt", ["word " * 400, "x" * 2000, "une voiture\nrouge 🚗 движется", "\u202e!"])

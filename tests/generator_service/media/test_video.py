@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from generator_service.media.video import encode_mp4, enlarged, enlargement
+from generator_service.media.video import encode_mp4, enlarge, enlargement
 
 
 def moving_square(frames: int, height: int, width: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_decodes_to_what_went_in(frames: int, height: int, width: int, fps: int)
     source = moving_square(frames, height, width)
     video, encoding = encode_mp4(source, fps)
     result = decoded(video)
-    expected = enlarged(source, encoding.enlargement)
+    expected = enlarge(source, encoding.enlargement)
     assert result.pictures.shape == expected.shape
     assert psnr(result.pictures, expected) > 36
     assert (result.codec, result.pixel_format) == ("h264", "yuv420p")
@@ -105,7 +105,7 @@ def test_enlargement_brings_the_shorter_side_to_240(height: int, width: int, fac
 
 def test_enlarged_pixels_are_squares() -> None:
     tiny = np.arange(2 * 1 * 2 * 3, dtype=np.uint8).reshape(2, 1, 2, 3)
-    large = enlarged(tiny, 3)
+    large = enlarge(tiny, 3)
     assert large.shape == (2, 3, 6, 3)
     assert (large[1, :, 3:] == tiny[1, 0, 1]).all()
 

@@ -14,7 +14,7 @@ from pydantic import HttpUrl
 from generator_service.settings import WebhookSettings
 from generator_service.webhooks import sending
 from generator_service.webhooks.sending import Outcome, Sender
-from generator_service.webhooks.targets import Resolve, TargetPolicy, resolved
+from generator_service.webhooks.targets import Resolve, TargetPolicy, resolve_host
 
 Receiving = Callable[..., AbstractContextManager[Any]]
 Answers = Callable[..., Any]
@@ -24,7 +24,7 @@ Post = Callable[..., Outcome]
 @pytest.fixture
 def post(webhook_settings: WebhookSettings) -> Post:
     def post(
-        url: str, *, resolve: Resolve = resolved, tls: ssl.SSLContext | None = None, deadline: float = 10.0
+        url: str, *, resolve: Resolve = resolve_host, tls: ssl.SSLContext | None = None, deadline: float = 10.0
     ) -> Outcome:
         async def run() -> Outcome:
             sender = Sender(TargetPolicy(webhook_settings, resolve), tls, deadline)

@@ -15,6 +15,8 @@ from generator_service.workers.planner_client import MAXIMUM_BYTES, PlannerClien
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
+    NotEnglish,
+    NothingToDraw,
     PlannerUnavailable,
     PlanningFailed,
     ServiceError,
@@ -44,11 +46,13 @@ def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
     ]
 
 
-def test_a_refusal_keeps_what_the_planner_said(planner: Any, answer: Any, submit: Submit) -> None:
+@pytest.mark.parametrize("error", [PlanningFailed, NotEnglish, NothingToDraw])
+def test_a_refusal_keeps_what_the_planner_said(error: Any, planner: Any, answer: Any, submit: Submit) -> None:
     violations = (Violation(field="prompt", message="names no thing"),)
-    planner.answers = [answer.problem(PlanningFailed("nothing to draw", violations))]
+    planner.answers = [answer.problem(error("nothing to draw", violations))]
     with pytest.raises(PlanningFailed) as caught:
         ask(planner, submit())
+    assert type(caught.value) is error
     assert (caught.value.detail, caught.value.violations) == ("nothing to draw", violations)
     assert len(planner.orders) == 1
 
