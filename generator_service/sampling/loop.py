@@ -25,8 +25,7 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
     for index in range(start.step, start.steps):
         timestep = solver.timesteps[index]
         latents = guidance.before_prediction(index, timestep, latents)
-        with guidance.around_prediction(index):
-            prediction = backbone.predict(latents, timestep, conditioning)
+        prediction = backbone.predict(latents, timestep, conditioning, guidance.around_prediction(index))
         latents, memory = solver.step(index, prediction, latents, memory, generator)
         on_step(StepState(index + 1, start.steps, latents, memory, generator.get_state(), guidance.memory))
     return latents

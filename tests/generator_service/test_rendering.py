@@ -101,7 +101,7 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
     assert np.array_equal(plain.frames, stock)
     assert (plain.diagnostics.guidance, plain.diagnostics.cost) == (None, None)
 
-    guided = with_guidance({"steps": 0.5, "strength": 1.0})
+    guided = with_guidance({"until": 0.8, "strength": 1.0})
     assert not np.array_equal(guided.frames, plain.frames)
     assert guided.manifest.settings.guidance.strength == 1.0
     report = guided.diagnostics.guidance
@@ -114,7 +114,7 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     done: int, backbone: AnyBackbone, plan: Plan
 ) -> None:
     """At steps 1 and 2 the guidance remembers features, at step 4 only decoding is left."""
-    wish = {"steps": 0.75, "strength": 1.0, "regional": False}
+    wish = {"until": 0.6, "strength": 1.0, "regional": False}
     settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
     files: list[bytes] = []
 
