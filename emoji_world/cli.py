@@ -1,10 +1,11 @@
-"""python -m emoji_world train | evaluate | detector-errors | show | translate | sprites"""
+"""python -m emoji_world train | evaluate | reconstruction | detector-errors | show | translate | sprites"""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +23,16 @@ from emoji_world.evaluation import evaluate as evaluate_model
 from emoji_world.film_strip import film_strip
 from emoji_world.networks import WEIGHTS
 from emoji_world.processes import quiet
+from emoji_world.reconstruction import GROUPS, box_errors, reconstruct, summarize
 from emoji_world.sampling import GUIDANCE_SCALE, STEPS, draw_videos, load_pipeline
-from emoji_world.spec import WORLD
+from emoji_world.spec import SECOND_WORLD, WORLD, WorldSpec
 from emoji_world.sprites import ATLAS, render_atlas
+from emoji_world.training.data import to_signed
 from emoji_world.training.profiles import PROFILES
 from emoji_world.training.run import train as train_all
 from emoji_world.training.trainee import rank
+from emoji_world.training.vae import load_vae
+from emoji_world.world import make_clip
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(highlight=False)
@@ -39,11 +44,27 @@ def main() -> None:
     quiet()
 
 
+HELD_OUT = 4242
+"""Seed of clips that are for judging."""
 Weights = Annotated[Path, typer.Option(help="A CogVideoXPipeline folder.")]
 Steps = Annotated[int, typer.Option(help="Denoising steps.")]
 Guidance = Annotated[float, typer.Option(help="Classifier-free guidance scale.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.")]
 Processes = Annotated[int, typer.Option(min=1, help="Each of one thread; the figures are the same for any number.")]
+
+
+class Edition(StrEnum):
+    """The world that ships, and the larger one that is being trained."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+    @property
+    def world(self) -> WorldSpec:
+        return WORLD if self is Edition.FIRST else SECOND_WORLD
+
+
+World = Annotated[Edition, typer.Option("--world", help="Whose clips.")]
 
 
 @app.command()
@@ -79,11 +100,12 @@ def evaluate(
     strip: Annotated[Path | None, typer.Option(help="Draw the first 16 clips into this PNG.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file.")] = None,
     processes: Processes = os.cpu_count() or 1,
+    edition: World = Edition.FIRST,
 ) -> None:
     """Count, on captions never trained on, what the model draws right; print it beside ceiling and chance."""
     with _progress("captions", captions) as report:
         evaluation = evaluate_model(
-            weights, WORLD, captions, steps=steps, guidance_scale=guidance, processes=processes, report=report
+            weights, edition.world, captions, steps=steps, guidance_scale=guidance, processes=processes, report=report
         )
     rows = results(evaluation)
     console.print(markdown(rows), soft_wrap=True)
@@ -99,11 +121,31 @@ def detector_errors(
     clips: Annotated[int, typer.Option(min=2, help="How many true clips, one and two objects in turn.")] = 300,
     weights: Annotated[Path, typer.Option(help="A CogVideoXPipeline folder, for its VAE.")] = WEIGHTS,
     processes: Processes = os.cpu_count() or 1,
+    edition: World = Edition.FIRST,
 ) -> None:
     """Count what the evaluator itself gets wrong, on clips whose objects, boxes and motions are known."""
     with _progress("clips", clips) as report:
-        measured = measure_detector(weights, WORLD, clips, processes=processes, report=report)
+        measured = measure_detector(weights, edition.world, clips, processes=processes, report=report)
     console.print(error_table(measured), soft_wrap=True)
+
+
+@app.command()
+def reconstruction(
+    clips: Annotated[int, typer.Option(min=1, help="How many clips never trained on, one to three objects.")] = 200,
+    vae: Annotated[Path, typer.Option(help="An autoencoder's folder.")] = WEIGHTS / "vae",
+    edition: World = Edition.FIRST,
+) -> None:
+    """Print what the autoencoder alone loses inside the boxes, in dB: no video of the model is sharper."""
+    network = load_vae(vae)
+    errors: dict[str, list[float]] = {group: [] for group in GROUPS}
+    with _progress("clips", clips) as report:
+        for index in range(clips):
+            clip = make_clip(edition.world, [HELD_OUT, index], 1 + index % edition.world.most_objects, held_out=True)
+            for group, values in box_errors([clip], reconstruct(network, to_signed(clip.video[None]))).items():
+                errors[group] += values
+            if (index + 1) % 20 == 0:
+                report(index + 1)
+    console.print(summarize(errors))
 
 
 @contextmanager

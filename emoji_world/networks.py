@@ -37,6 +37,8 @@ class NetworkSpec:
     layers: int = 6
     heads: int = 4
     patch: int = 2
+    patch_in_time: int | None = None
+    """Latent frames in a token; with it positions are told by rotation alone, as in CogVideoX 1.5."""
     text_width: int = 128
     text_layers: int = 2
     text_length: int = 24
@@ -70,7 +72,8 @@ def make_vae(spec: NetworkSpec, world: WorldSpec) -> AutoencoderKLCogVideoX:
 
 
 def make_transformer(spec: NetworkSpec, world: WorldSpec) -> CogVideoXTransformer3DModel:
-    """RoPE and a table of absolute positions together, as in CogVideoX-5b-I2V: it runs at the world's own size only."""
+    """Tokens of one latent frame: RoPE and a table of absolute positions together, as in CogVideoX-5b-I2V, so it runs
+    at the world's own size only.  Tokens of several: RoPE alone, as in CogVideoX 1.5."""
     transformer = CogVideoXTransformer3DModel(
         num_attention_heads=spec.heads,
         attention_head_dim=spec.width // spec.heads,
@@ -83,12 +86,13 @@ def make_transformer(spec: NetworkSpec, world: WorldSpec) -> CogVideoXTransforme
         sample_height=world.height // SPATIAL_FACTOR,
         sample_frames=world.frames,
         patch_size=spec.patch,
+        patch_size_t=spec.patch_in_time,
         temporal_compression_ratio=spec.temporal_factor,
         max_text_seq_length=spec.text_length,
         spatial_interpolation_scale=1.0,
         temporal_interpolation_scale=1.0,
         use_rotary_positional_embeddings=True,
-        use_learned_positional_embeddings=True,
+        use_learned_positional_embeddings=spec.patch_in_time is None,
     )
     with torch.no_grad():
         transformer.proj_out.weight.zero_()
@@ -105,12 +109,14 @@ def start_from(transformer: CogVideoXTransformer3DModel, folder: Path) -> None:
     That table is a constant (sines and cosines), though diffusers stores it as if it were learned.
     """
     weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
-    weights[POSITIONS] = transformer.state_dict()[POSITIONS]
+    own = transformer.state_dict()
+    if POSITIONS in own:
+        weights[POSITIONS] = own[POSITIONS]
     transformer.load_state_dict(weights)
 
 
 def rotary_embedding(transformer: CogVideoXTransformer3DModel, frames: int) -> tuple[Tensor, Tensor]:
-    """cos and sin, [frames · rows · columns, head width], for this many latent frames at the world's own size."""
+    """cos and sin, [frames · rows · columns, head width], for this many frames of tokens at the world's own size."""
     config = transformer.config
     grid = (config.sample_height // config.patch_size, config.sample_width // config.patch_size)
     cos, sin = get_3d_rotary_pos_embed(

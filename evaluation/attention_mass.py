@@ -26,7 +26,8 @@ from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.protocols import Network
+from generator_service.guidance.protocols import LayerAttention, Network
+from generator_service.guidance.video import steps_above
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
@@ -73,7 +74,7 @@ class AttentionProbe:
             layers = self.network.layers
             if step in self.steps:
                 fields = self._fields()
-                looks = {layer: partial(self._look, layer, fields) for layer in range(layers)}
+                looks = {layer: LayerAttention(partial(self._look, layer, fields)) for layer in range(layers)}
                 stack.enter_context(self.network.borrow_attention(looks))
             features = stack.enter_context(self.network.capture_features(layers // 2))
             yield
@@ -132,7 +133,9 @@ def _look_at(backbone: CogVideoX, caption: str) -> Table:
     conditioning = backbone.prepare(scene.caption, settings)
     guidance = settings.guidance
     layout = layout_on(backbone.grid(settings), scene.plan or plan)
-    probe = AttentionProbe(backbone, layout, guidance, range(round(guidance.steps * settings.steps)))
+    probe = AttentionProbe(
+        backbone, layout, guidance, steps_above(guidance.until, backbone.solver(settings.steps).noise_levels)
+    )
     denoise(backbone, conditioning, first_state(backbone, settings), probe, ignore)
     return probe.table
 

@@ -106,7 +106,7 @@ class Settings(Environment):
     """And how many in one burst."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an ended job is kept: record, plan and files."""
-    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

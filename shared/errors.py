@@ -15,6 +15,8 @@
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
     │   └── TooFast                   429  too_fast                  the owner has submitted as fast as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
+    │   ├── NotEnglish                422  not_english               and without a language model only English is read
+    │   └── NothingToDraw             422  nothing_to_draw           it names nothing that could be in a box
     ├── RenderingFailed             500  rendering_failed
     │   ├── WeightsMissing          500  weights_missing
     │   └── OutOfMemory             500  out_of_memory
@@ -144,6 +146,14 @@ class TooFast(LimitReached):
 
 class PlanningFailed(ServiceError):
     code, title, status = "planning_failed", "No valid plan came of this prompt", 422
+
+
+class NotEnglish(PlanningFailed):
+    code, title = "not_english", "The prompt is not in English"
+
+
+class NothingToDraw(PlanningFailed):
+    code, title = "nothing_to_draw", "The prompt names nothing to draw"
 
 
 class RenderingFailed(ServiceError):

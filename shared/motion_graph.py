@@ -12,9 +12,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.wire import WireModel
 
-MAXIMUM_INSTANCES = 16
+MAXIMUM_INSTANCES = 32
 MAXIMUM_RELATIONS = 64
 MAXIMUM_ATTRIBUTES = 16
+MAXIMUM_PHRASES = 32
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
@@ -58,9 +59,20 @@ class Relation(WireModel):
     phrase: Phrase
 
 
+Phrases = Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_PHRASES)]
+
+
 class MotionGraph(WireModel):
     instances: Annotated[tuple[Instance, ...], Field(min_length=1, max_length=MAXIMUM_INSTANCES)]
     relations: Annotated[tuple[Relation, ...], Field(max_length=MAXIMUM_RELATIONS)] = ()
+    style: Phrases = ()
+    """What the prompt says of how the picture looks: "35mm film", "cinematic lighting".  No instance is made of it."""
+    camera: Phrases = ()
+    """What it says of how the picture is taken: "drone shot", "slow dolly in"."""
+    excluded: Phrases = ()
+    """What it says is not in the picture: "no people"."""
+    left_out: Phrases = ()
+    """What it says is there, and more than a graph can have instances of: "14 of 40 candles"."""
 
     @property
     def ids(self) -> tuple[str, ...]:

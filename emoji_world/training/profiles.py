@@ -19,7 +19,7 @@ class Profile:
     device: Literal["cpu", "cuda"] = "cpu"
     world: WorldSpec = SECOND_WORLD
     networks: NetworkSpec = field(
-        default_factory=lambda: NetworkSpec(latent_channels=16, temporal_factor=2, text_length=40)
+        default_factory=lambda: NetworkSpec(temporal_factor=2, patch_in_time=2, heads=2, text_length=40)
     )
     cadence: Cadence = field(default_factory=Cadence)
     seed: int = 0
@@ -29,7 +29,7 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "cpu": Profile(
-        vae=VaeRecipe(Budget(110)),
+        vae=VaeRecipe(Budget(62)),
         cached_clips=65_536,
         transformer=TransformerRecipe(Budget(1200)),
         cadence=Cadence(checkpoint=300, report=30),
@@ -39,7 +39,7 @@ PROFILES: dict[str, Profile] = {
         cached_clips=204_800,
         transformer=TransformerRecipe(Budget(16), batch=256),
         device="cuda",
-        networks=NetworkSpec(latent_channels=16, temporal_factor=2, text_length=40, width=256, heads=8),
+        networks=NetworkSpec(temporal_factor=2, patch_in_time=2, width=256, heads=4, text_length=40),
         cadence=Cadence(checkpoint=60, report=10),
     ),
 }

@@ -95,11 +95,11 @@ class TransformerTraining:
         )
         self._all = torch.arange(len(data.counts))
         self._alone = (data.counts <= 1).nonzero().flatten()
-        self._patch = networks.patch
+        self._patch, self._patch_in_time = networks.patch, networks.patch_in_time or 1
         self._no_caption = tokenize(tokenizer, [""])[0].to(device)
         self._signal = make_scheduler().alphas_cumprod.float().to(device)  # ā_t
         self._rotary = {
-            frames: tuple(part.to(device) for part in rotary_embedding(transformer, frames))
+            frames: tuple(part.to(device) for part in rotary_embedding(transformer, -(-frames // self._patch_in_time)))
             for frames in (1, data.frames)
         }
         rngs = [np.random.default_rng([seed, 7, k]) for k in range(8)]
@@ -124,7 +124,7 @@ class TransformerTraining:
         """Of the velocity, and of the head that names the sprites."""
         device, count = self.device, len(chosen)
         picked = self.data.pick(chosen, frames)
-        clean, sprites = picked.latents.float().to(device), picked.sprites.to(device)
+        clean, sprites = (self._padded(each).to(device) for each in (picked.latents.float(), picked.sprites))
         weight = 1 + (self.recipe.box_weight - 1) * (sprites > 0)[:, :, None].float()
         tokens = picked.tokens.long().to(device)
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
@@ -146,8 +146,14 @@ class TransformerTraining:
             )[0]
             named = networks["head"](self._halfway.pop()).float()
         loss = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
-        cells = max_pool2d(sprites.float(), self._patch).flatten(1).long()  # [clip, token]
+        cells = max_pool2d(sprites.unflatten(1, (-1, self._patch_in_time)).amax(2).float(), self._patch)
+        cells = cells.flatten(1).long()  # [clip, token]
         return loss, cross_entropy(named.flatten(0, 1), cells.flatten())
+
+    def _padded(self, frames: Tensor) -> Tensor:
+        """[clip, frame, …] with the first frame repeated until all fill whole tokens; the pipeline drops it again."""
+        missing = -frames.shape[1] % self._patch_in_time
+        return torch.cat([frames[:, :1]] * missing + [frames], dim=1)
 
     def preview(self, strip: Path, folder: Path) -> str:
         """Save the averaged weights as a pipeline, and draw captions never trained on with them."""

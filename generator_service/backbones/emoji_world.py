@@ -4,21 +4,33 @@ It knows a few dozen words.  A prompt is put into those first; every word that i
 """
 
 from functools import cached_property
+from typing import Self
 
 import torch
 
 from emoji_world.adherence import measure_adherence
+from emoji_world.convolutions import split_convolutions
 from emoji_world.detector import Detector
 from emoji_world.spec import WORLD
 from generator_service.backbones.base import Frames, Scene
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_scene import EmojiScene, emoji_scene
+from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
+from generator_service.settings import WorkerSettings
 from shared.geometry import Box
 from shared.plan import Plan
 
 
 class EmojiWorld(CogVideoX):
+    @classmethod
+    def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
+        """Raises as CogVideoX's does."""
+        backbone = super().load(spec, settings)
+        if backbone.device.type == "cpu" and backbone.pipeline.vae.dtype == torch.float32:
+            split_convolutions(backbone.pipeline.vae)
+        return backbone
+
     def scene(self, prompt: str, plan: Plan | None) -> EmojiScene:
         return emoji_scene(prompt, plan)
 

@@ -106,7 +106,7 @@ class JobView(WireModel):
     step: int
     """Denoising steps done."""
     attempt: int
-    """Incremented each time a worker died with the job."""
+    """Incremented each time the job was lost with its worker."""
     retry_at: datetime | None
     """From when on a queued job waits for its turn again; null where it does, and where it is not queued."""
     waiting_for: Missing | None

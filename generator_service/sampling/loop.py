@@ -29,8 +29,7 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
     for index in range(start.step, start.steps):
         timestep = solver.timesteps[index]
         latents = guidance.before_prediction(index, timestep, latents)
-        with guidance.around_prediction(index):
-            prediction = backbone.predict(latents, timestep, conditioning)
+        prediction = backbone.predict(latents, timestep, conditioning, guidance.around_prediction(index))
         latents, memory = solver.step(index, prediction, latents, memory, generator)
         if not torch.isfinite(latents).all():
             raise RenderingFailed(

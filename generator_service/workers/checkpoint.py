@@ -1,7 +1,7 @@
 """Where a render stands, kept in object storage, so that whoever takes the job next goes on from there.
 
-jobs/{id}/checkpoint: the SHA-256 of what follows, and a safetensors file: the tensors of a `StepState`, and as JSON its
-step, its report, whose it is, and a fingerprint of all that decides the video.
+jobs/{id}/checkpoint.bin: the SHA-256 of what follows, and a safetensors file: the tensors of a `StepState`, and as JSON
+its step, its report, whose it is, and a fingerprint of all that decides the video.
 
 None is saved while guidance needs the features of the step before, which are large: a render that is interrupted in
 its guided steps, the first fifth, begins anew.

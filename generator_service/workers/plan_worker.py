@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import structlog
 
@@ -29,10 +28,6 @@ from shared.errors import Conflict, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
-
-FIRST_PAUSE: Final = timedelta(seconds=1)
-"""Before a job is tried again whose planner is gone; then as long again as it has waited already."""
-LONGEST_PAUSE: Final = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +69,7 @@ class PlanWorker:
             if waited >= self.patience:
                 seconds = waited.total_seconds()
                 raise type(gone.reason)(f"{gone.reason.detail}; given up after {seconds:.0f} s") from gone
-            raise RetryLater(gone.reason, pause=min(max(waited, FIRST_PAUSE), LONGEST_PAUSE)) from gone
+            raise RetryLater(gone.reason, pause=gone.pause(waited, self.patience)) from gone
 
     def _require_wanted(self, record: JobRecord) -> None:
         """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""

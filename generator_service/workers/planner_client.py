@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
@@ -11,6 +12,8 @@ from generator_service.jobs.record import JobRecord
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
+    NotEnglish,
+    NothingToDraw,
     PlannerUnavailable,
     PlanningFailed,
     Problem,
@@ -21,13 +24,23 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
-MAXIMUM_BYTES: Final = 2 * 1024 * 1024
+FIRST_PAUSE: Final = timedelta(seconds=1)
+LONGEST_PAUSE: Final = timedelta(seconds=10)
+MAXIMUM_BYTES: Final = 4 * 1024 * 1024
 """Of an answer; the largest plan there can be has half of that."""
 LOOK_SECONDS: Final = 0.5
 """While the planner thinks, it is asked so often whether the plan is still wanted."""
 
 _ERRORS: Final[dict[str, type[ServiceError]]] = {
-    error.code: error for error in (InvalidRequest, LanguageModelUnavailable, PlannerUnavailable, PlanningFailed)
+    error.code: error
+    for error in (
+        InvalidRequest,
+        LanguageModelUnavailable,
+        PlannerUnavailable,
+        PlanningFailed,
+        NotEnglish,
+        NothingToDraw,
+    )
 }
 """What the planner may say that a job's owner should read as it is."""
 
@@ -38,6 +51,15 @@ class PlannerGone(Exception):
     def __init__(self, reason: PlannerUnavailable | LanguageModelUnavailable) -> None:
         super().__init__(reason.detail)
         self.reason = reason
+
+    def pause(self, waited: timedelta, patience: timedelta) -> timedelta:
+        """Before the next try: as long as the job has waited already, within limits, or as the planner says.
+
+        Where patience ends first, the last try is too early; the planner then answers without its language model.
+        """
+        usual = min(max(waited, FIRST_PAUSE), LONGEST_PAUSE)
+        said = timedelta(seconds=self.reason.retry_after or 0)
+        return max(usual, min(said, patience - waited))
 
 
 class PlannerClient:

@@ -6,7 +6,9 @@ than in y, and so on.  Depth is a matter of order first; boxes show it where the
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from functools import cache
 
+from planner_service.motion.wordnet import base_form, supersense
 from shared.geometry import Box
 from shared.motion_graph import MotionGraph, Relation, RelationKind
 
@@ -31,6 +33,7 @@ class Arrangement(StrEnum):
     TOWARD = "toward"
     AWAY_FROM = "away from"
     PAST = "past"
+    AT = "at"  # within reach: who works at a table, what leans against a wall
 
 
 DEPTH = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF)
@@ -77,17 +80,50 @@ PHRASES: dict[str, Arrangement] = {
     "passing by": Arrangement.PAST,
     "pass by": Arrangement.PAST,
     "overtakes": Arrangement.PAST,
+    "at": Arrangement.AT,
+    "against": Arrangement.AT,
+    "along": Arrangement.ON,
+    "across": Arrangement.ON,
+    "with": Arrangement.AT,
 }
+
+NO_END = ("by", "along", "across")
+"""What says of a movement who does it, or the way: nothing about where it ends."""
+REACHING = frozenset(
+    ("verb.body", "verb.change", "verb.competition", "verb.consumption", "verb.contact", "verb.creation", "verb.motion",
+     "verb.possession", "verb.social", "verb.stative")
+)  # fmt: skip
+"""WordNet's kinds of verbs that are done within reach: all but seeing, saying, feeling and thinking."""
+WITH_HANDS = frozenset(("read", "catch", "pick", "examine", "touch", "sniff", "smell", "tickle", "strum", "type"))
+AT_A_DISTANCE = frozenset(
+    ("chase", "follow", "pursue", "pass", "approach", "overtake", "leave", "avoid", "escape", "guard", "seek",
+     "hunt", "find", "lose", "want", "need", "join", "await", "photograph", "film", "resemble", "face", "light")
+)  # fmt: skip
 
 
 def arrangement_of(phrase: str, kind: RelationKind) -> Arrangement | None:
     """What an edge asks of the boxes: "sits on the left side of" is LEFT_OF; None if nothing checkable.
 
-    A dynamic "by" is no place: "is chased by" says who does it.
+    A dynamic "by" is no place: "is chased by" says who does it.  A verb alone is reached for: "stirs" is AT.
     """
-    spaced = f" {' '.join(phrase.lower().split())} "
+    words = phrase.lower().split()
+    spaced = f" {' '.join(words)} "
     found = max((words for words in PHRASES if f" {words} " in spaced), key=len, default=None)
-    return None if found is None or (found == "by" and kind is RelationKind.DYNAMIC) else PHRASES[found]
+    if kind is RelationKind.SPATIAL:
+        return PHRASES[found] if found is not None else None
+    if found is None:
+        return Arrangement.AT if len(words) == 1 and is_reached_for(base_form(words[0])) else None
+    if found == "at" and not is_reached_for(base_form(words[0])):
+        return None  # "looks at"
+    return None if found in NO_END else PHRASES[found]
+
+
+@cache
+def is_reached_for(verb: str) -> bool:
+    """Whether who does it to something is where that is: who stirs or hugs it, but not who watches it."""
+    if verb in WITH_HANDS or verb in AT_A_DISTANCE:
+        return verb in WITH_HANDS
+    return (kind := supersense(verb, "verb")) is not None and kind in REACHING
 
 
 def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
@@ -107,7 +143,7 @@ def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
             return dy > 0 and abs(dy) > abs(dx)
         case Arrangement.IN:
             return b.x0 <= ax <= b.x1 and b.y0 <= ay <= b.y1
-        case Arrangement.NEXT_TO:
+        case Arrangement.NEXT_TO | Arrangement.AT:
             return gap(a, b) <= NEAR
         case Arrangement.BEHIND:
             return _shows_depth(far=a, near=b)

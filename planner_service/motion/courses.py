@@ -25,6 +25,8 @@ CROSSING = TICKS // 8
 """How many ticks an edge of the frame takes to cut what comes in or goes out, at most a third of the phase."""
 MARGIN = 0.03
 """What travel leaves free at the frame's edges."""
+SAME_GROUND = 0.12
+"""What stand no higher than this from one another stand on the same ground, a fraction of the frame."""
 TOUCH = 0.9
 """How near the centres come, in sums of half sides, where one moves toward another."""
 
@@ -82,15 +84,14 @@ def _last_carrier(name: str, carriers: Mapping[str, str]) -> str:
 
 
 def carriers_of(reading: Reading) -> dict[str, str]:
-    """What carries each instance that is on or in something, and whose movement is the same as that thing's."""
+    """What carries each instance that is on, in or at something, and whose movement is the same as that thing's."""
     phases = {cues.instance: cues.phases for cues in reading.cues}
     carriers: dict[str, str] = {}
     for relation in reading.graph.relations:
         rider, carrier = phases[relation.source], phases[relation.target]
-        carries = relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase, relation.kind) in (
-            Arrangement.ON,
-            Arrangement.IN,
-        )
+        arrangement = arrangement_of(relation.phrase, relation.kind)
+        on = relation.kind is RelationKind.SPATIAL and arrangement in (Arrangement.ON, Arrangement.IN)
+        carries = on or arrangement is Arrangement.AT
         together = len(rider) == len(carrier) and all(
             mine == mine.moving_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
         )
@@ -128,6 +129,9 @@ def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
     level = target.y1 - box.height / 2  # both stand on the same ground
     match goal:
         case Goal.TOWARD:
+            apart = TOUCH * (box.width + target.width) / 2
+            if abs(box.y1 - target.y1) < SAME_GROUND and abs(tx - x) > apart:
+                return tx - math.copysign(apart, tx - x), y
             share = 1 - min(1.0, _touching_share(box, target))
             return x + (tx - x) * share, y + (ty - y) * share
         case Goal.AWAY_FROM:

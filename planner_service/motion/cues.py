@@ -95,6 +95,13 @@ class Edge(StrEnum):
     BOTTOM = "bottom"
 
 
+class Distance(StrEnum):
+    """How far from the camera, where that is said: in the foreground, in the background."""
+
+    NEAR = "near"
+    FAR = "far"
+
+
 class Size(WireModel):
     """Fractions of the frame's width and of its height."""
 
@@ -166,6 +173,8 @@ class InstanceCues(WireModel):
     place: Place | None = None
     size: Size | None = None
     """None: the typical size of what the instance's name says."""
+    distance: Distance | None = None
+    """What is far is smaller, stands higher in the picture, and is behind the rest."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_PHASES)]
 
     @model_validator(mode="after")

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from planner_service.motion.wordnet import Sense, ancestors, base_of, senses
+
 
 class Kind(StrEnum):
     ANIMATE = "animate"
@@ -54,6 +56,14 @@ SIZE_WORDS = {
 
 OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
 """Endings of nouns for people that the table does not have."""
+
+CONCRETE = frozenset(
+    ("noun.animal", "noun.artifact", "noun.body", "noun.food", "noun.group", "noun.object", "noun.person",
+     "noun.plant", "noun.shape", "noun.substance")
+)  # fmt: skip
+"""Supersenses of what can be drawn in a box."""
+
+ALIVE = frozenset(("noun.animal", "noun.person"))
 
 MATERIALS = frozenset(
     ("plastic", "wooden", "porcelain", "ceramic", "bronze", "marble", "stone", "stuffed", "origami", "crystal", "metal",
@@ -111,6 +121,8 @@ def singular(word: str) -> str:
         return word
     if word in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[word]
+    if (irregular := base_of(word)) is not None:
+        return irregular
     if word.endswith("s"):
         for stem in (word[:-1], word[:-2], word.removesuffix("ves") + "f"):
             if stem in table():
@@ -132,22 +144,74 @@ def head_phrase(name: str) -> str:
 
 
 def known(name: str) -> Noun | None:
-    """The table's entry for a noun phrase: of its last three words, two, then one; "bowl of soup" is a bowl."""
-    words = head_phrase(name).lower().replace("-", " ").split()
-    if not words:
-        return None
-    words[-1] = singular(words[-1])
-    for length in (3, 2, 1):
+    """The table's entry for a noun phrase: of its last three words, two, then one; "bowl of soup" is a bowl.
+
+    Of people and animals that the table does not have, the entry of what WordNet says they are a kind of.
+    """
+    words = _last_words(name)
+    for length in (3, 2):
         if (noun := table().get(" ".join(words[-length:]))) is not None:
             return noun
-    return table()["person"] if words[-1].endswith(OF_PEOPLE) else None
+    if not words:
+        return None
+    if len(words) > 1 and (noun := _kind(" ".join(words[-2:]))) is not None:
+        return noun  # a hot dog is no dog
+    if (noun := table().get(words[-1])) is not None:
+        return noun
+    if words[-1].endswith(OF_PEOPLE):
+        return table()["person"]
+    common = {sense.supersense for sense in _common(words[-1])} & CONCRETE
+    return _kind(words[-1]) if common and common <= ALIVE else None
 
 
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
-    noun = known(name) or UNKNOWN
+    words = _last_words(name)
+    noun = known(name) or (words and (_kind(" ".join(words[-2:])) or _kind(words[-1]))) or UNKNOWN
     attributes = head_phrase(name).lower().split()[:-1]
     factor = math.prod(SIZE_WORDS.get(word, 1.0) for word in attributes)
     made = noun.kind is Kind.ANIMATE and not MATERIALS.isdisjoint(attributes)
     kind = Kind.OBJECT if made else noun.kind
     return noun._replace(height=max(0.05, min(0.9, noun.height * factor)), kind=kind)
+
+
+@cache
+def is_abstract(lemma: str) -> bool:
+    """Whether nothing that a noun commonly means could be drawn in a box: "journey", "atmosphere"."""
+    common = _common(lemma)
+    return bool(common) and not any(sense.supersense in CONCRETE for sense in common)
+
+
+@cache
+def is_a(lemma: str, kinds: frozenset[str]) -> bool:
+    """Whether a noun, in its commonest concrete sense, is one of these or a kind of one: a stool is a seat."""
+    sense = next((s for s in (*_common(lemma), *senses(lemma)) if s.supersense in CONCRETE), None)
+    if sense is None:
+        return lemma in kinds
+    return lemma in kinds or any(not kinds.isdisjoint(synset.lemmas) for synset in ancestors(sense.offset))
+
+
+def _common(lemma: str) -> list[Sense]:
+    """The senses that are used at least a quarter as often as the commonest, which comes first."""
+    found = [sense for sense in senses(lemma) if not ancestors(sense.offset)[0].is_name]
+    most = max((sense.used for sense in found), default=0)
+    return sorted((sense for sense in found if sense.used >= most / 4), key=lambda sense: -sense.used)
+
+
+@cache
+def _kind(lemma: str) -> Noun | None:
+    """The table's entry for the nearest thing that a noun is a kind of."""
+    common = [sense for sense in _common(lemma) if sense.supersense in CONCRETE]
+    lifeless = [sense for sense in common if sense.supersense not in ALIVE]
+    for sense in lifeless or common:
+        for number, synset in enumerate(ancestors(sense.offset)):
+            for name in synset.lemmas:
+                alike = name in table() and (table()[name].kind is Kind.ANIMATE) == (sense.supersense in ALIVE)
+                if alike and (number == 0 or senses(name)[0].offset == synset.offset):
+                    return table()[name]
+    return None
+
+
+def _last_words(name: str) -> list[str]:
+    words = head_phrase(name).lower().replace("-", " ").split()
+    return [*words[:-1], singular(words[-1])][-3:] if words else []

@@ -12,16 +12,19 @@ from collections.abc import Iterator
 
 from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.motion.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
-from planner_service.motion.cues import Goal, Reading
+from planner_service.motion.cues import Distance, Goal, Reading
 from planner_service.motion.kinematics import Vector
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.motion.parts import UNKNOWN
 from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
+from planner_service.motion.supports import seat_depth
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
 GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
+GROUND_AT = {Distance.FAR: 0.58, Distance.NEAR: 0.95}
+"""The same in the background, and in the foreground."""
 AIR = 0.28
 WATER = 0.62
 PARTING = 0.4
@@ -50,8 +53,12 @@ OVERLAP_COST = 0.5
 """What covering another instance whole costs, at each of three moments; distances from the preferred centre cost
 twice (x) and `LEVEL_COST` times (y) their square."""
 LEVEL_COST = 12
+REACH_COST = 6
+"""What it costs not to be where one should be at: times the gap, at each of three moments."""
+HIDING_COST = 0.15
+"""What it costs to cover what one is at, or be covered by it, whole."""
 
-OVERLAPPING = (Arrangement.ON, Arrangement.IN, *DEPTH)
+OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.AT, *DEPTH)
 """Arrangements in which the two may well cover one another."""
 
 
@@ -154,8 +161,11 @@ class _Stage:
         height = self.sizes[name][1]
         dx, dy = net_travel(cues, self.reach[name])
         habitat = noun_of(self.names[name]).habitat
-        levels = {Habitat.GROUND: GROUND - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
+        ground = GROUND if cues.distance is None else GROUND_AT[cues.distance]
+        levels = {Habitat.GROUND: ground - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
+        if cues.distance is not None and habitat is not Habitat.AIR:
+            y = ground - height / 2
         if dx:
             x = 0.5 - dx / 2 + self.leads.get(name, 0.0) * math.copysign(1.0, dx)
         if dy:
@@ -205,7 +215,7 @@ class _Stage:
                 )
         for arrangement, target in self.edges[name]:
             if target in self.boxes:
-                centers += _spots(arrangement, size, self.boxes[target])
+                centers += _spots(arrangement, size, self.boxes[target], self._seat(target))
         parent = self.parents[name]
         if parent is not None and parent in self.boxes:
             whole = self.boxes[parent]
@@ -220,7 +230,8 @@ class _Stage:
         if not all(_is_inside(stop) for stop in way) or self._is_there(name, box):
             return None
         for arrangement, target in self.edges[name]:
-            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target]):
+            seat = self._seat(target) if target in self.boxes else 0.0
+            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target], seat):
                 return None
         for target in self.passed[name]:
             if target in self.ways:
@@ -229,7 +240,23 @@ class _Stage:
                     return None
         (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
         cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
+        cost += sum(self._out_of_reach(name, way))
         return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _seat(self, target: str) -> float:
+        """How far below the top of a thing that is on it which sits there."""
+        return seat_depth(self.names[target]) * self.boxes[target].height
+
+    def _out_of_reach(self, name: str, way: list[Box]) -> Iterator[float]:
+        """What it costs that it is not at what it should be at: always if both go alike, else at first."""
+        for arrangement, target in self.edges[name]:
+            if arrangement is not Arrangement.AT or target not in self.ways:
+                continue
+            theirs = self.ways[target]
+            alike = all(abs(p - q) < MARGIN for p, q in zip(self.travels[name], self.travels[target], strict=True))
+            pairs = list(zip(way, theirs, strict=True))[: None if alike else 1]
+            yield REACH_COST * sum(gap(a, b) for a, b in pairs)
+            yield HIDING_COST * way[0].overlap(theirs[0]) / min(way[0].area, theirs[0].area)
 
     def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
         """For each other that it should not cover: how much of the smaller one it does, at each of three moments."""
@@ -271,9 +298,22 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     for relation in reading.graph.relations:
         arrangement = arrangement_of(relation.phrase, relation.kind)
         attached = is_attachment(reading.graph, relation)
-        if relation.kind is RelationKind.SPATIAL and arrangement is not None and not attached:
+        held = relation.kind is RelationKind.SPATIAL or (
+            arrangement is Arrangement.AT and not _is_gone_to(reading, relation.source, relation.target)
+        )
+        if held and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
     return edges
+
+
+def _is_gone_to(reading: Reading, source: str, target: str) -> bool:
+    """Whether one of two moves with respect to the other: then it need not be there at first."""
+    return any(
+        phase.target in (source, target)
+        for cues in reading.cues
+        if cues.instance in (source, target)
+        for phase in cues.phases
+    )
 
 
 def _passed(reading: Reading) -> dict[str, list[str]]:
@@ -295,8 +335,11 @@ def _leads(reading: Reading) -> dict[str, float]:
     return leads
 
 
-def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> list[Vector]:
-    """Centres at which a box of that size is just so arranged with respect to the target."""
+def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box, seat: float) -> list[Vector]:
+    """Centres at which a box of that size is just so arranged with respect to the target.
+
+    `seat`: how far below the target's top is what is on it.
+    """
     width, height = size
     x, y = target.center
     level = target.y1 - height / 2
@@ -312,7 +355,10 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> 
         case Arrangement.ABOVE:
             return [(x + shift * target.width, y - stacked - 0.03) for shift in (-0.3, 0.0, 0.3)]
         case Arrangement.ON:
-            return [(x + shift * target.width, y - stacked + 0.02) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+            return [(x + shift * target.width, y - stacked + seat + 0.02) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+        case Arrangement.AT:
+            near = 0.42 * (width + target.width)
+            return [(x + side * near, height_) for side in (-1, 1) for height_ in (level, y)] + [(x, level - 0.02)]
         case Arrangement.BELOW:
             overlap = 0.3 * height
             return [(x, y + stacked + 0.01), (x, y + stacked - overlap)]
@@ -327,8 +373,8 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box) -> 
             return []
 
 
-def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
-    """`arrangements.holds` with room to spare."""
+def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> bool:
+    """`arrangements.holds` with room to spare; `seat`: how far below b's top is what is on it."""
     (ax, ay), (bx, by) = a.center, b.center
     dx, dy = ax - bx, ay - by
     beside = 0.45 * (a.width + b.width)
@@ -340,7 +386,7 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
         case Arrangement.ABOVE:
             return -dy > CLEARANCE * abs(dx) + 0.02 and a.y1 <= b.y0 + 0.02
         case Arrangement.ON:
-            return -dy > CLEARANCE * abs(dx) + 0.02 and b.y0 - 0.02 <= a.y1 <= b.y0 + 0.05
+            return -dy > CLEARANCE * abs(dx) + 0.02 and seat - 0.02 <= a.y1 - b.y0 <= seat + 0.05
         case Arrangement.BELOW:
             return dy > CLEARANCE * abs(dx) + 0.02 and a.y0 >= b.y1 - 0.35 * a.height
         case Arrangement.IN:
@@ -353,7 +399,7 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box) -> bool:
         case Arrangement.IN_FRONT_OF:
             shown = a.overlap(b) < COVERED_BEHIND * b.area
             return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
-        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST:
+        case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST | Arrangement.AT:
             return True
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of
-from planner_service.motion.cues import InstanceCues, Reading
+from planner_service.motion.cues import Distance, InstanceCues, Reading
 from planner_service.motion.nouns import noun_of
 from planner_service.motion.parts import UNKNOWN, Part, part_of
 from shared.motion_graph import RelationKind
@@ -14,6 +14,9 @@ COVERED = 0.42
 """How much of the frame all instances together may cover before they are made smaller."""
 FARTHER = 0.85
 """How much smaller things are that are behind something."""
+
+AT_A_DISTANCE = {Distance.FAR: 0.5, Distance.NEAR: 1.15}
+"""How much smaller, or larger, things are in the background, and in the foreground."""
 
 SMALLEST_SIDE = 0.03
 LARGEST_PART = 0.95
@@ -35,6 +38,7 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
         width, height = noun.height * noun.aspect / frame_aspect, noun.height
         fit = min(1.0, 0.85 / width, 0.9 / height) * _end_room(cues)
         fit *= FARTHER if instance.id in farther else 1.0
+        fit *= AT_A_DISTANCE[cues.distance] if cues.distance is not None else 1.0
         sizes[instance.id] = width * fit, height * fit
     whole = [instance for instance in reading.graph.instances if instance.parent is None]
     covered = sum(sizes[instance.id][0] * sizes[instance.id][1] for instance in whole)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.mentions import Mention, Use
@@ -12,6 +12,11 @@ from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
+LEVEL = frozenset(
+    ("way", "road", "path", "passageway", "room", "track", "shore", "land", "body of water", "tract", "region")
+)
+STEEP = frozenset(("stairway", "stairs", "ladder", "slope", "escalator", "hill", "mountain", "natural elevation"))
+"""What leads up and down, though WordNet calls some of it ways."""
 NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
 
 
@@ -69,7 +74,14 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
         passive = _is_passive(word, words)
         objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
         crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
-        inside = [w for w in words[begin:end] if w.index not in particle]
+        meaning = lexicon.verbs.get(entry)
+        goes = meaning is not None and (meaning.travels or meaning.object == "travels" or meaning.direction is not None)
+        idle = {w.index for w in words[word.index + 1 : end] if w.tag == "RP" and not goes}  # "folds up a chair"
+        inside = [
+            w
+            for w in words[begin:end]
+            if w.index not in particle and w.index not in idle and not _is_along(w, words, mentions)
+        ]
         own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
             Action(
@@ -90,6 +102,16 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     actions += _participles(words, mentions, lexicon)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
+
+
+def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
+    """Whether "up" or "down" means along what follows: "down the street", but not "down the stairs"."""
+    if word.lower not in ("up", "down") or word.index + 1 >= len(words):
+        return False
+    number = mention_at(mentions, word.index + 1)
+    if number is None or mentions[number].start != word.index + 1:
+        return False
+    return is_a(mentions[number].head, LEVEL) and not is_a(mentions[number].head, STEEP)
 
 
 def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> bool:

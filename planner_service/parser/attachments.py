@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.cues import Goal
+from planner_service.motion.cues import Goal, Manner
+from planner_service.motion.nouns import Habitat, Kind, noun_of
+from planner_service.motion.supports import carries_people, is_workplace, seat_depth
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
-from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before
+from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
 from planner_service.parser.subjects import coordinated, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -30,10 +32,22 @@ class Attachment:
 LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
 """What does so on a thing ends on it."""
 
+HANGING = frozenset(("hang", "dangle", "suspend", "swing"))
+LOW = 0.4
+"""Over what is lower than this, animals and vehicles go, and not above it."""
+HIGH = 0.5
+"""What is so high and has things hanging from it has them inside, as a tree."""
+SMALLER = 0.75
+"""What is worked with is smaller than who works, by height."""
+
+COMPANY = frozenset(("with", "using", "along with", "together with"))
+WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
+"""What something is put into it is in afterwards."""
+
 OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
 """Where a movement ends that a verb's object is the goal of."""
 
-TRAILING = {"behind": Arrangement.BEHIND, "in front": Arrangement.IN_FRONT_OF}
+TRAILING = {"behind": Arrangement.BEHIND}
 
 
 def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
@@ -55,12 +69,30 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         preposition, phrase, start = matched
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
-        sources, action = _sources(words, mentions, actions, start, number, ends=preposition.goal is not None)
+        sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action)
+        work = _verb_around(actions, start, number)
+        before = mention_at(mentions, start - 1) if start > 0 else None
+        tool = before is not None and words[mentions[before].start - 1].lower in COMPANY
+        own = (
+            tool or phrase in WORKED_INTO or before is None or work is None or before in work.objects + work.subjects
+        )  # not "in a pot on a stove"
+        if work is not None and own and is_worked_on(work, mention, preposition, phrase, mentions):
+            found += [
+                Attachment(subject, number, "at", Arrangement.AT, None, work.index)
+                for subject in work.subjects
+                if subject != number
+            ]
+            sources, action, goal = tuple(n for n in work.objects if n < number), None, None
+            preposition, phrase = WORKED_INTO.get(phrase, (preposition, phrase))
         stays = (
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
         )
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
+        if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
+            phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
+        if goal is None:
+            phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
         found += [
             Attachment(
                 source=source,
@@ -74,6 +106,64 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             if source != number
         ]
     return found + _trailing(words, mentions, actions) + _to_objects(actions)
+
+
+def is_worked_on(
+    action: Action, mention: Mention, preposition: Preposition, phrase: str, mentions: Sequence[Mention]
+) -> bool:
+    """Whether "in" and "on" say where the work is, and not who works: "stirs soup in a pot", "types on a laptop".
+
+    Then who works is at the thing, and what the work is done to is in it or on it.
+    """
+    into = phrase in WORKED_INTO and bool(action.objects) and action.verb.object in (None, "placed", "made_to")
+    inside = preposition.arrangement in (Arrangement.IN, Arrangement.ON) and phrase not in WORKED_INTO
+    if not (into or inside) or not action.subjects or action.passive or action.verb.travels:
+        return False
+    if action.verb.label is MotionLabel.MOTIONLESS or action.verb.object in ("rides", "travels", "held"):
+        return False
+    doer, thing = noun_of(mentions[action.subjects[0]].name), noun_of(mention.name)
+    if doer.kind is not Kind.ANIMATE or thing.kind is Kind.ANIMATE:
+        return False
+    if action.verb.object == "placed":
+        return bool(action.objects)
+    if carries_people(mention.name):
+        return False
+    return thing.height < SMALLER * doer.height or (bool(action.objects) and is_workplace(mention.name))
+
+
+def _walks_on(action: Action, mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """Whether what goes over, across or along a thing is on it: "a snail crawls along a branch"."""
+    goers = [noun_of(mentions[number].name) for number in action.subjects]
+    crawls = action.verb.travels and action.lemma not in LANDING and action.verb.manner is not Manner.FLUTTER
+    low = noun_of(mention.name).height < LOW and noun_of(mention.name).kind is not Kind.ANIMATE
+    return crawls and low and any(goer.habitat is Habitat.GROUND for goer in goers)
+
+
+def _supported(
+    phrase: str, arrangement: Arrangement | None, mention: Mention, action: Action | None, preposition: str
+) -> tuple[str, Arrangement | None]:
+    """What carries: seats, and vehicles that one sits on rather than in; what things hang from."""
+    posture = action is not None and action.verb.label is MotionLabel.MOTIONLESS
+    hangs = action is not None and action.lemma in HANGING
+    if (
+        arrangement is Arrangement.IN
+        and seat_depth(mention.name) > 0
+        and noun_of(mention.name).kind is not Kind.ANIMATE
+    ):
+        return "on", Arrangement.ON  # "in an armchair", "in a kayak"
+    if hangs and preposition in ("from", "on", "off"):
+        inside = noun_of(mention.name).height > HIGH
+        return ("in", Arrangement.IN) if inside else ("below", Arrangement.BELOW)
+    if (
+        posture
+        and action is not None
+        and (preposition == "against" or (action.lemma == "lean" and arrangement is Arrangement.ON))
+    ):
+        return "against", Arrangement.AT
+    stays = action is not None and not action.verb.travels and action.verb.object is None
+    if stays and phrase == "from" and carries_people(mention.name):
+        return "on", Arrangement.ON  # "fishing from a boat"
+    return phrase, arrangement
 
 
 def _is_particle(phrase: str, word: Word) -> bool:
@@ -112,6 +202,7 @@ def _sources(
     actions: Sequence[Action],
     start: int,
     target: int,
+    phrase: str,
     *,
     ends: bool,
 ) -> tuple[tuple[int, ...], Action | None]:
@@ -120,8 +211,7 @@ def _sources(
     `ends`: whether it is one that says where movements end.
     """
     before = mention_at(mentions, start - 1) if start > 0 else None
-    verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
-    action = max(verbs, key=lambda action: action.index) if verbs else None
+    action = _verb_around(actions, start, target)
     if action is None or not action.subjects:
         if not any(mention.end <= start for mention in mentions):  # "Next to a tree, a dog sits."
             later = [a for a in actions if a.subjects and a.index > start]
@@ -135,6 +225,11 @@ def _sources(
             return (before,), None  # "a castle with a dragon above it"
         head = words[start].token.head.i
         about = mention_at(mentions, head)
+        if phrase in COMPANY and before in action.objects:
+            return action.subjects, action
+        governed = preposition_before(words, mentions[before].start) is not None
+        if governed and before not in action.objects and phrase in ("on", "in"):
+            return (before,), None  # "to a pot on the stove"
         if before in action.objects and action.verb.object in ("placed", "travels", "held"):
             return (before,), action
         if about is not None and about == before:
@@ -143,6 +238,12 @@ def _sources(
     elif before is not None and before in action.subjects and action.index > start:
         return (before,), None
     return action.subjects, action
+
+
+def _verb_around(actions: Sequence[Action], start: int, target: int) -> Action | None:
+    """The verb to whose words a prepositional phrase belongs that begins at `start`."""
+    verbs = [action for action in actions if action.start <= start < action.end and target not in action.subjects]
+    return max(verbs, key=lambda action: action.index) if verbs else None
 
 
 def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:

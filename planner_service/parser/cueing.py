@@ -20,6 +20,8 @@ MUTUAL = re.compile(
     r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|pass(?:ing)?|approach(?:ing)?)"
     r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
+ENDING = frozenset(("end up", "end", "finish", "stop", "arrive", "settle", "land"))
+"""Of what does so "in the corner" is where it comes to, and not where it is."""
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
 SUDDEN = "it need not take over the velocity of before"
@@ -42,6 +44,8 @@ class Setting(NamedTuple):
     target: str | None = None
     phrase: str = ""
     """The words that say the goal."""
+    toured: bool = False
+    """Several places of the frame are named for it: it goes from one to the other."""
     causes: bool = False
     """It makes another do what the verb says: "a boy flies a kite"."""
 
@@ -192,7 +196,7 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
         course.decide("scale", APPROACH, (match.group(),), "what comes nearer grows")
     elif match := directions.RECEDING.search(about):
         course.decide("scale", RECEDE, (match.group(),), "what goes away shrinks")
-    elif (path := directions.path_in(about)) is not None:
+    elif (path := directions.path_in(about, alone=setting.toured, arrives=action.lemma in ENDING)) is not None:
         course.start, course.named = path.value.start, True
         course.decide("path", path.value.stops, (path.words,), "the words name places of the frame")
     elif setting.goal is not None and not _says_otherwise(course, setting, found.value if found else None):

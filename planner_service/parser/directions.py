@@ -3,7 +3,7 @@
 import re
 from typing import Generic, NamedTuple, TypeVar
 
-from planner_service.motion.cues import MAXIMUM_PATH, Direction, Edge, Place
+from planner_service.motion.cues import MAXIMUM_PATH, Direction, Distance, Edge, Place
 
 Value = TypeVar("Value")
 
@@ -82,6 +82,10 @@ APPROACHING = re.compile(
     rf"\b(?:towards?|(?:closer|nearer) to|approach(?:es|ing|ed)?) {US}\b|\b(?:closer|nearer)\b(?! (?:to|and)\b)"
 )
 RECEDING = re.compile(rf"\baway from {US}\b|\binto the (?:distance|background|horizon)\b|\breced(?:es?|ing|ed)\b")
+FAR = re.compile(
+    r"\b(?:in|at|on) the (?:\w+ ){0,2}(?:background|distance|horizon|backdrop|rear)\b|\bfar (?:away|off)\b"
+)
+NEAR = re.compile(r"\bin the (?:\w+ )?foreground\b|\bin front\b(?! of)|\bup close\b")
 SPEEDING_UP = re.compile(r"\b(?:accelerat\w+|speeds? up|speeding up|faster and faster)\b")
 SLOWING_DOWN = re.compile(r"\b(?:slows? down|slowing down|decelerat\w+|comes? to a (?:stop|halt))\b")
 SUDDENLY = re.compile(
@@ -127,8 +131,10 @@ CORNERS = {
     **{f"{vertical} {side}": Place(f"{level}_{side}") for vertical, level in
        (("upper", "upper"), ("top", "upper"), ("lower", "lower"), ("bottom", "lower")) for side in ("left", "right")},
 }  # fmt: skip
+PLAIN = frozenset((Place.LEFT, Place.RIGHT, Place.TOP, Place.BOTTOM))
+"""To these one goes by a direction."""
 STOP = re.compile(
-    r"\b(from|to|towards?|into|through|via|at|in|then|and|,) (?:the )?(?:far )?"
+    r"\b(from|to|towards?|into|through|via|at|in|on|then|and|,) (?:the )?(?:far )?"
     r"((?:upper|top|lower|bottom)[ -]+(?:left|right)|left|right|top|bottom|cent(?:er|re)|middle)"
     rf"(?:[ -]+hand)?(?: (?:side|corner|edge|half|part))?(?: of (?:the )?{FRAME})?\b(?! of\b)"
 )
@@ -150,24 +156,46 @@ def place_in(text: str) -> Found[Place] | None:
     return None
 
 
-def path_in(text: str) -> Found[Path] | None:
-    """A way through named places, where a direction would not do: by a corner or the centre, or by several places."""
+def named_places(text: str) -> list[Found[Place]]:
+    """The places of the frame that are named as where something is or comes to, in order."""
+    return [Found(_place_of(match), match.group()) for match in STOP.finditer(text)]
+
+
+def _place_of(match: re.Match[str]) -> Place:
+    return CORNERS[re.sub(r"[ -]+", " ", match.group(2)).replace("centre", "center").replace("middle", "center")]
+
+
+def path_in(text: str, *, alone: bool = False, arrives: bool = False) -> Found[Path] | None:
+    """A way through named places, where a direction would not do: by a corner or the centre, or by several places.
+
+    `alone`: one place is enough, for more are named elsewhere.  `arrives`: "in" and "at" say where it ends.
+    """
     start: Place | None = None
     stops: list[Place] = []
     matches = list(STOP.finditer(text))
     for match in matches:
-        place = CORNERS[re.sub(r"[ -]+", " ", match.group(2)).replace("centre", "center").replace("middle", "center")]
-        if match.group(1) in ("from", "at", "in") and not stops:
+        place = _place_of(match)
+        if match.group(1) in ("from", "at", "in", "on") and not stops and not arrives:
             start = place
-        elif match.group(1) not in ("at", "in"):
+        elif arrives or match.group(1) not in ("at", "in", "on"):
             stops.append(place)
     plain = {*stops, start} <= {Place.LEFT, Place.RIGHT, Place.TOP, Place.BOTTOM, None}
+    if stops and alone:
+        return Found(Path(start, tuple(stops[:MAXIMUM_PATH])), text[matches[0].start() : matches[-1].end()])
     if not stops or (plain and len(stops) < 2) or (start is None and stops[0] is not Place.CENTER and len(stops) < 2):
         return None
     if plain and start is None:
         return None  # "to the left, then to the right" is two directions
     words = text[matches[0].start() : matches[-1].end()]
     return Found(Path(start, tuple(stops[:MAXIMUM_PATH])), words)
+
+
+def distance_in(text: str) -> Found[Distance] | None:
+    """Whether words say that something is far from the camera, or near."""
+    for pattern, distance in ((FAR, Distance.FAR), (NEAR, Distance.NEAR)):
+        if match := pattern.search(text):
+            return Found(distance, match.group())
+    return None
 
 
 def edge_in(text: str) -> Edge | None:

@@ -1,19 +1,23 @@
 """Which of the things that a prompt mentions are drawn, and what comes of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from planner_service.explanation import Explained
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.motion.wordnet import senses
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
-from planner_service.parser.composition import Composition
+from planner_service.parser.composition import composed
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.pronouns import antecedents
+from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
+from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
@@ -23,18 +27,28 @@ NOT_SHOWN = frozenset(
 """What stands after these prepositions is not in the picture."""
 
 
-def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> Explained:
+LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
+"""What is not drawn by itself, unless a number or an article says that it is one."""
+
+
+def interpret(
+    prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture, lexicon: Lexicon
+) -> Explained:
     mentions = list(mentions)
     actions = in_sequence(actions_of(words, mentions, lexicon), words)
     mentions = _seen(mentions, actions, lexicon)
     drawn = _drawn(words, mentions, actions)
+    for one, other in equated(words, mentions, actions):
+        if drawn.get(one) == one and drawn.get(other) == other:  # what it is says more than what it is called
+            mentions[one] = replace(mentions[one], name=mentions[other].name, head=mentions[other].head)
+            drawn[other] = one
     if not drawn:
         mentions, drawn = _something(prompt, mentions)
     for pronoun, number in antecedents(words, mentions, actions).items():
         if number in drawn:
             drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return Composition(prompt, words, mentions, actions, attachments, drawn, lexicon).explained()
+    return composed(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
 
 
 def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
@@ -46,7 +60,7 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
             worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
-            if acts or ((moves or opens) and seen[number].use is Use.BACKGROUND):
+            if acts or ((moves or opens) and not action.passive and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
@@ -66,8 +80,23 @@ def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence
             continue
         if number not in acting and not _is_shown(number, words, mentions):
             continue
-        drawn[number] = next((first for first in drawn if _is_same(mentions[first], mention)), number)
+        earlier = [first for first in drawn if drawn[first] == first and mentions[first].end <= mention.start]
+        same = [first for first in earlier if _is_same(mentions[first], mention)]
+        same = same or [first for first in reversed(earlier) if _is_called(mentions[first], mention)]
+        drawn[number] = same[0] if same else number
     return drawn
+
+
+def equated(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> Iterator[tuple[int, int]]:
+    """What is said to be another, and that: "the speaker is a tall man"."""
+    for action in actions:
+        after = action.index + 1
+        number = mention_at(mentions, after) if action.lemma == "be" and after < len(words) else None
+        if number is None or mentions[number].start != after or words[after].lower not in ("a", "an", "the"):
+            continue
+        told = [n for n in action.subjects if mentions[n].end <= action.index and mentions[n].count == 1]
+        if len(told) == 1 and mentions[number].count == 1 and mentions[told[0]].use is Use.THING:
+            yield told[0], number
 
 
 def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
@@ -81,7 +110,9 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
         return located or close_up
-    if known(mention.name) is None and not mention.determined and before is not None and before.role is not Role.OTHER:
+    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, LIQUIDS)
+    unheard_of = known(mention.name) is None and not handled
+    if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
@@ -95,12 +126,28 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     return True
 
 
+def before_is_verb(before: Word | None) -> bool:
+    return before is not None and before.role is Role.VERB
+
+
 def _is_same(first: Mention, second: Mention) -> bool:
     """A definite mention of a noun that was there already: "a rabbit … then the rabbit"."""
+    if second.head == "one":
+        return second.definite and set(second.name.lower().split()[:-1]) <= set(first.name.lower().split())
+    said, again = set(first.name.lower().split()), set(second.name.lower().split())
+    return second.definite and first.head == second.head and (again <= said or first.name.lower() == first.head)
+
+
+def _is_called(first: Mention, second: Mention) -> bool:
+    """Whether a definite mention says by another noun what was there already: "a sparrow … the bird"."""
+    if second.head == "one":
+        return second.definite  # "the last one"
+    plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
     return (
-        second.definite
-        and first.head == second.head
-        and (second.name == first.name or second.name.lower() == second.head or first.name.lower() == first.head)
+        plain
+        and first.count == second.count
+        and first.head != second.head
+        and is_a(first.head, frozenset((second.head,)))
     )
 
 

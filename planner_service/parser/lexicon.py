@@ -52,10 +52,12 @@ class Lexicon:
     measures: frozenset[str]
     collectives: Mapping[str, int]
     numbers: Mapping[str, int]
+    plural_only: frozenset[str]
+    """One thing, though its noun is a plural."""
 
     def verb_form(self, word: str) -> str | None:
         """The listed verb that `word` is a form of."""
-        return next((base for base in _bases(word) if base in self.verbs or base in self.camera_verbs), None)
+        return next((base for base in bases(word) if base in self.verbs or base in self.camera_verbs), None)
 
     def phrasal(self, base: str, following: str) -> str | None:
         """The entry of a verb and the word after it: "take off"."""
@@ -88,6 +90,7 @@ def lexicon() -> Lexicon:
         measures=frozenset(words["measure"]["nouns"]),
         collectives=words["collectives"],
         numbers=words["numbers"],
+        plural_only=frozenset(words["plural_only"]["nouns"]),
     )
 
 
@@ -109,7 +112,7 @@ def _verb(group: Mapping[str, Any]) -> Verb:
     )
 
 
-def _bases(word: str) -> list[str]:
+def bases(word: str) -> list[str]:
     """What an English verb form may be a form of, most literal first."""
     bases = [word]
     for ending in ("s", "es", "ed", "d", "ing"):

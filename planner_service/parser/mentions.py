@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from text_to_num import text2num
+
 from planner_service.motion.nouns import singular
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
-MOST = 8
-"""How many of one thing are drawn at most."""
+MOST = 1000
+"""How many of one thing are counted at most; how many are drawn is a matter of all that is there."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
 PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
 """Who a pronoun is that nobody was mentioned before."""
@@ -90,7 +92,7 @@ def _refers_back(words: list[Word], index: int) -> bool:
     """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
     word = words[index]
     after = words[index + 1] if index + 1 < len(words) else None
-    if word.lower in POSSESSIVES:
+    if word.lower in POSSESSIVES and word.tag != "PRP":
         return after is not None and after.role is Role.DIRECTION
     acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
     return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER
@@ -123,10 +125,16 @@ def _phrase_end(words: list[Word], start: int) -> int:
 
 def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
     inside = words[start:end]
+    owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
+    acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
+    if owned and not acts and lexicon.is_in(lexicon.worn, inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
+        return replace(_mention(words, start, start + owned, lexicon), end=end)  # "a pirate's shoulder"
     head = inside[-1]
     counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
+    counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
     one = inside[0].lower in ("a", "an") and not counts
-    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower)
+    one_thing = lexicon.is_in(lexicon.plural_only, head.lower)
+    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower) and not one_thing
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
@@ -137,13 +145,13 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
         and (word is head or word.lower not in lexicon.numbers)
     ]
     tokens = [word.text for word in kept]
-    if plural or count > 1:
+    if (plural or count > 1) and not one_thing:
         tokens[-1] = singular(tokens[-1].lower())
     return Mention(
         start=start,
         end=end,
         name=_joined(tokens),
-        head=singular(head.lower),
+        head=head.lower if one_thing else singular(head.lower),
         text=_joined([word.text for word in inside]),
         count=count,
         definite=inside[0].lower in ("the", "this", "that", "these", "those", "its", "his", "her", "their"),
@@ -153,15 +161,22 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
 
 
 def _number(word: Word, lexicon: Lexicon) -> int | None:
-    """How many a word says there are, at most MOST; a number word that is not listed is a large one."""
+    """How many a word says there are, at most MOST."""
     if word.lower in lexicon.numbers:
         return lexicon.numbers[word.lower]
-    if word.role is not Role.NUMBER:
-        return None
     digits = word.text.replace(",", "")
-    if digits.isdecimal():
+    if word.role is Role.NUMBER and digits.isdecimal():
         return min(MOST, max(1, int(digits)))
-    return MOST if word.text.isalpha() else None
+    return _spelled_number([word])
+
+
+def _spelled_number(words: list[Word]) -> int | None:
+    """What number words say together: "twenty - five"."""
+    said = " ".join(word.lower for word in words if word.role is Role.NUMBER and word.text.isalpha())
+    try:
+        return min(MOST, max(1, text2num(said, "en"))) if said else None
+    except ValueError:
+        return None
 
 
 def _joined(tokens: list[str]) -> str:
@@ -180,16 +195,24 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         elif before.head in lexicon.collectives or before.head in lexicon.camera:
             each = lexicon.collectives.get(before.head)
             told = each is None or (mention.determined and mention.count > 1)  # "a group of three children"
+            told = told and not lexicon.is_in(lexicon.plural_only, mention.head)
             number = mention.count if told or each is None else min(MOST, each * before.count)
+            if before.head == "pair" and lexicon.is_in(lexicon.plural_only, mention.head):
+                number = before.count  # "a pair of scissors" is one thing
             words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
-                name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])]) if number > 1 else mention.name,
+                name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])])
+                if number > 1 and not lexicon.is_in(lexicon.plural_only, mention.head)
+                else mention.name,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
+                plural=mention.plural or number > 1,
                 text=f"{before.text} of {mention.text}",
                 determined=True,
             )
+        elif lexicon.is_in(lexicon.worn, before.head) and before.definite and mention.determined:
+            merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
         elif before.head in lexicon.measures:
             merged[-1] = replace(
                 mention,

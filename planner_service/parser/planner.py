@@ -15,13 +15,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from planner_service.explanation import About, Explained
+from planner_service.parser.english import foreign_language, mended
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
+from planner_service.parser.picture import PictureReader
 from planner_service.parser.tagging import words_of
 from planner_service.parser.uses import with_uses
 from planner_service.reasoning import Rejected
-from shared.errors import PlanningFailed, Violation
+from shared.errors import NotEnglish, NothingToDraw, Violation
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -38,24 +40,40 @@ class Parser:
 
     def __init__(self) -> None:
         self.model = f"{SPACY_MODEL} {version(SPACY_MODEL.replace('_', '-'))}"
-        self._spacy = _loaded(SPACY_MODEL)
+        self._picture = PictureReader(_loaded(SPACY_MODEL))
         self._lock = threading.Lock()
 
     def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
-        """The same prompt gives the same reading; what its boxes could not show the second time is left out."""
+        """The same prompt gives the same reading; of what its boxes could not show the relations are left out.
+
+        Raises NotEnglish, NothingToDraw.
+        """
+        if rejected is not None and isinstance(rejected.answer, Explained):
+            return _without(rejected.answer, rejected)
         text = " ".join(prompt.split())
         if not any(character.isalpha() for character in text):
-            reason = Violation(field="prompt", message="has no word in it")
-            raise PlanningFailed("the prompt has no word in it", [reason])
+            raise NothingToDraw("the prompt has no word in it", [_of_prompt("has no word in it")])
+        if (language := foreign_language(text)) is not None:
+            message = (
+                f"seems to be in another language than English ({language}), and there is no language model to ask"
+            )
+            raise NotEnglish(f"the prompt {message}", [_of_prompt(message)])
         with self._lock:
-            doc = self._spacy(text.lower() if text.isupper() else text)
+            picture, doc = self._picture.read(mended(text))
+        if not picture.scene:
+            message = "says how the picture looks, and names nothing that could be drawn in it"
+            raise NothingToDraw(f"the prompt {message}", [_of_prompt(message)])
         words = words_of(doc, lexicon())
         mentions = with_uses(mentions_of(words, lexicon()), words, lexicon())
-        explained = interpret(text, words, mentions, lexicon())
-        return _without(explained, rejected) if rejected is not None else explained
+        explained = interpret(text, words, mentions, picture, lexicon())
+        return explained
 
     def check(self) -> None:
         """It is ready when it is there."""
+
+
+def _of_prompt(message: str) -> Violation:
+    return Violation(field="prompt", message=message)
 
 
 def _loaded(model: str) -> Language:
@@ -80,14 +98,18 @@ def _not_found(module: str) -> Iterator[None]:
 
 
 def _without(explained: Explained, rejected: Rejected) -> Explained:
-    """The same less the relations that were found not to hold."""
+    """The same less the relations that were found not to hold; at last, less all that those are joined by."""
     reading = explained.reading
     unmet = {
         int(reason.field.removeprefix(RELATION_FIELD))
         for reason in rejected.reasons
         if reason.field.startswith(RELATION_FIELD)
     }
-    relations = tuple(relation for index, relation in enumerate(reading.graph.relations) if index not in unmet)
+    listed = list(enumerate(reading.graph.relations))
+    if rejected.last:
+        joined = {end for index, relation in listed if index in unmet for end in (relation.source, relation.target)}
+        unmet |= {index for index, relation in listed if {relation.source, relation.target} <= joined}
+    relations = tuple(relation for index, relation in listed if index not in unmet)
     kept = {f"{relation.source} {relation.phrase} {relation.target}" for relation in relations}
     reasons = tuple(r for r in explained.reasons if r.about is not About.RELATION or r.decided in kept)
     graph = reading.graph.model_copy(update={"relations": relations})

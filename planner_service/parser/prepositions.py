@@ -58,9 +58,15 @@ PREPOSITIONS = (
     _preposition(r"into|to|at", None, Goal.TOWARD, insists=False),
     _preposition(r"on", Arrangement.ON),
     _preposition(r"in", Arrangement.IN),
+    _preposition(r"using|out of", None),
     _preposition(r"by|around|through|across|along|between|among|against|with|off|from", None),
 )
 """The first that matches the words before a noun phrase decides."""
+
+
+def preposition_of(phrase: str) -> Preposition:
+    """The entry of a whole phrase.  Raises StopIteration for what is none."""
+    return next(preposition for preposition in PREPOSITIONS if preposition.words.fullmatch(phrase))
 
 
 def preposition_before(words: Sequence[Word], start: int) -> tuple[Preposition, str, int] | None:

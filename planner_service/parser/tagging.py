@@ -36,12 +36,24 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
         if word.lower == "one" and before.lower == "some":
             words[before.index] = replace(before, role=Role.OTHER)
             words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
+        if (
+            word.lower == "one"
+            and word.role is Role.NUMBER
+            and before.role is Role.ADJECTIVE
+            and not _counts(words, word)
+        ):
+            words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
         words[index] = _mended(words, index, lexicon)
         mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
         if mended and index and words[index - 1].role is Role.ADJECTIVE:
             words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
     return words
+
+
+def _counts(words: list[Word], word: Word) -> bool:
+    after = words[word.index + 1] if word.index + 1 < len(words) else None
+    return after is not None and after.role in NOMINAL
 
 
 def _role(token: Token) -> Role:
@@ -125,7 +137,9 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
     """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
     if index == 0:
         return words[index].tag in ("UH", "VB")
-    return words[index - 1].role in BEFORE_A_NOUN
+    before = words[index - 1]
+    object_of = before.role is Role.VERB and before.tag == "VBZ" and words[index].tag in ("VB", "VBP")  # "kneads dough"
+    return before.role in BEFORE_A_NOUN or object_of
 
 
 def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follows: Word | None) -> bool:

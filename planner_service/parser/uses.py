@@ -1,10 +1,12 @@
 """What mentions are good for: things to draw, the background, or neither."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
+from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -14,6 +16,26 @@ UPON = frozenset(
     ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
 )
 """What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
+SCENERY = frozenset(
+    (
+        "natural elevation",
+        "slope",
+        "shore",
+        "valley",
+        "body of water",
+        "region",
+        "road",
+        "land",
+        "passageway",
+        "room",
+        "parcel",
+        "structural wall",
+    )
+)
+"""What is a kind of one of these is a place for what is on or in it."""
+CLOTHES = frozenset(
+    ("clothing", "garment", "footwear", "headdress", "jewelry", "jewellery", "adornment", "body part", "covering")
+)
 APART = (
     Arrangement.LEFT_OF,
     Arrangement.RIGHT_OF,
@@ -32,8 +54,13 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
     used = [
         mention
         if mention.use is Use.PRONOUN
-        else replace(mention, use=Use.NOTHING if mention.start in quoted else _use(mention, words, lexicon))
-        for mention in mentions
+        else replace(
+            mention,
+            use=Use.NOTHING
+            if mention.start in quoted or _is_worn_by_verb(number, mentions, words)
+            else _use(mention, words, lexicon),
+        )
+        for number, mention in enumerate(mentions)
     ]
     return _worn_by_wearers(_place_of_scene(used, words), words, lexicon)
 
@@ -47,9 +74,11 @@ def quoted_words(words: Sequence[Word]) -> set[int]:
 def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     parts = mention.name.split(" of ")
     name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon.measures else parts[0]
-    whole_screen = mention.head == "screen" and " " in name and known(name.split()[-2]) is not None
-    if whole_screen:
+    named = " " in name and known(name.split()[-2]) is not None
+    if mention.head == "screen" and (named or words[mention.start].lower in ("a", "an")):
         return Use.THING  # "a phone screen"
+    if mention.head == "one":
+        return Use.THING
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
@@ -76,9 +105,29 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     one_such = one_such and "'s" not in mention.name
     if lexicon.is_in(lexicon.worn, name) and ((one_such and not worn_by) or _is_apart(mention, words)):
         return Use.THING  # "below a necklace"
-    if lexicon.is_in(lexicon.worn, name) or lexicon.is_in(lexicon.abstract, name):
+    if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
-    return Use.THING
+    pair = " ".join([*name.lower().split()[-2:-1], mention.head])
+    if " " in pair and supersense(pair) == "noun.location":
+        return Use.BACKGROUND  # "a parking lot"
+    if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
+        return Use.THING  # "a remote control"
+    if lexicon.is_in(lexicon.abstract, name):
+        compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
+        return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
+    if known(name) is None and supersense(mention.head) == "noun.location":
+        return Use.BACKGROUND
+    if known(name) is None and is_a(mention.head, SCENERY):
+        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+    abstract = known(name) is None and is_abstract(mention.head)
+    return Use.NOTHING if abstract and not _is_on_its_way(mention, words, lexicon) else Use.THING
+
+
+def _is_on_its_way(mention: Mention, words: list[Word], lexicon: Lexicon) -> bool:
+    """Whether the verb after it says that it travels, as no journey does: "a pinball rolls", though that is a game."""
+    after = words[mention.end] if mention.end < len(words) else None
+    verb = lexicon.verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
+    return verb is not None and verb.travels
 
 
 def _is_apart(mention: Mention, words: list[Word]) -> bool:
@@ -137,7 +186,13 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
         worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
-            if _is_attribute(before, mention, link, worn, words, lexicon):
+            listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
+            wearable = worn or is_wearable(mention, lexicon)
+            plain = mention.plural and not mention.determined and mention.use is not Use.PRONOUN
+            lifeless = (noun := known(mention.name)) is None or noun.kind is not Kind.ANIMATE
+            if (listed and (wearable or (plain and lifeless))) or _is_attribute(
+                before, mention, link, worn, words, lexicon
+            ):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue
@@ -161,7 +216,11 @@ def _is_attribute(
         return not (acts and words[mention.start].lower in POSSESSIVES)
     if link == "wearing":
         return mention.use is not Use.PRONOUN
-    if link in ("in", "with") and lexicon.is_in(lexicon.wearable, mention.name):
+    if (
+        link in ("in", "with")
+        and is_wearable(mention, lexicon)
+        and (link == "with" or _could_wear(wearer, mention, words))
+    ):
         return True
     noun = known(mention.name)
     lifeless = noun is None or noun.kind is not Kind.ANIMATE
@@ -173,6 +232,23 @@ def _is_attribute(
         and lifeless
         and not acts
     )
+
+
+def is_wearable(mention: Mention, lexicon: Lexicon) -> bool:
+    """Whether people wear it."""
+    return lexicon.is_in(lexicon.wearable, mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
+
+
+def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
+    """Whether it is what somebody is said to wear: "she is wearing a hat and a scarf"."""
+    mention = mentions[number]
+    before = words[mention.start - 1] if mention.start else None
+    if before is None:
+        return False
+    if before.role is Role.VERB and before.lemma == "wear":
+        return True
+    joins = number > 0 and before.lower in ("and", ",") and mention.start - mentions[number - 1].end <= 2
+    return joins and _is_worn_by_verb(number - 1, mentions, words)
 
 
 def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:

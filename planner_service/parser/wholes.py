@@ -2,20 +2,35 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.nouns import Kind, noun_of
+from planner_service.motion.arrangements import is_reached_for
+from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
+from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
+from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
 
+HAND_PREPOSITIONS = frozenset(("with", "from", "using", "out of"))
+"""What is after these is in the hand of who does it, if it is small: "drinks from a cup", "walks with a stick"."""
+HANDFUL = 3
+"""The most things that one has in hand."""
+IN_HAND, CARRIED = 0.35, 0.6
+"""The largest that is done something to in hand, and that is carried along, as shares of their holder's height."""
+
+
+FIXTURES = frozenset(("furniture", "floor cover", "fixture", "structure", "building", "cauldron", "plant organ"))
+"""What stays where it is, however small it is drawn."""
+
 
 def wholes_of(
     words: Sequence[Word],
     mentions: Sequence[Mention],
     actions: Sequence[Action],
+    attachments: Sequence[Attachment],
     numbers: Sequence[int],
     lexicon: Lexicon,
 ) -> dict[int, int]:
@@ -25,10 +40,26 @@ def wholes_of(
     holding a cup".
     """
     wholes: dict[int, int] = {}
+    placed = {a.source for a in attachments if a.arrangement is not None}
     for action in actions:
-        if action.verb.object == "held" and action.subjects and not action.negated:
-            holder = action.subjects[0]
+        if not action.subjects or action.negated or action.passive:
+            continue
+        holder = action.subjects[0]
+        if action.verb.object == "held":
             wholes |= {held: holder for held in action.objects if _is_handy(held, holder, mentions)}
+        elif _takes_in_hand(action):
+            wholes |= {
+                n: holder for n in action.objects if n not in placed and is_in_hand(n, holder, mentions, IN_HAND)
+            }
+    for a in attachments:
+        if (
+            a.phrase in HAND_PREPOSITIONS
+            and a.source not in wholes
+            and is_in_hand(a.target, a.source, mentions, CARRIED)
+        ):
+            travels = any(a.source in action.subjects and action.verb.travels for action in actions)
+            if a.phrase in ("with", "using") or not travels:
+                wholes[a.target] = a.source
     for number in numbers:
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
@@ -43,10 +74,26 @@ def wholes_of(
     }
 
 
+def _takes_in_hand(action: Action) -> bool:
+    """Whether who does it to a small thing has it in hand meanwhile: who reads it or eats it."""
+    return action.verb.object is None and not action.verb.travels and is_reached_for(action.lemma)
+
+
+def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: float) -> bool:
+    """Whether it is a thing that its holder can have in hand, by size and kind."""
+    thing, doer = noun_of(mentions[held].name), noun_of(mentions[holder].name)
+    lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
+    small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
+    fixed = is_a(head_of(mentions[held].name), FIXTURES)
+    return (
+        lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
+    )
+
+
 def _is_handy(held: int, holder: int, mentions: Sequence[Mention]) -> bool:
     """Whether it is one, and small enough to go where its holder goes."""
     smaller = noun_of(mentions[held].name).height <= noun_of(mentions[holder].name).height
-    return mentions[held].count == 1 and held != holder and smaller
+    return mentions[held].count <= HANDFUL and held != holder and smaller
 
 
 def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> bool:

@@ -76,6 +76,8 @@ def dynamic_relations_hold(layout: Layout) -> Iterator[Violation]:
             continue
         if edge.arrangement not in CHANGES and edge.relation.kind is RelationKind.SPATIAL:
             continue
+        if edge.arrangement is Arrangement.AT:
+            continue  # at some time, and placement sees to it
         (a, b), (c, d) = edge.boxes(edge.frames[0]), edge.boxes(edge.frames[-1])
         match edge.arrangement:
             case Arrangement.TOWARD:

@@ -18,7 +18,7 @@ from deploy.manifests import Manifest, built, complaints, overlays, pod_template
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.api.server import GRACE_SECONDS
-from generator_service.cli.services import require_callers_to_be_known
+from generator_service.cli.services import require_keys_off_loopback
 from generator_service.contract.answers import QueueLoad
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
@@ -219,7 +219,7 @@ def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: 
     assert generator.planner_url == "http://planner:8081"
     assert planner.language_model_url == "http://vllm:8000/v1"
     assert planner.language_model_name == named_model(manifests)
-    require_callers_to_be_known(generator.host, generator.require_keys)
+    require_keys_off_loopback(generator.host, generator.require_keys)
     assert planner.token == generator.planner_token is not None
     ports = {
         name: port["containerPort"]

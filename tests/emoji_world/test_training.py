@@ -20,6 +20,7 @@ from emoji_world.networks import (
     rotary_embedding,
     start_from,
 )
+from emoji_world.sampling import draw_videos, load_pipeline
 from emoji_world.spec import SECOND_WORLD, WORLD
 from emoji_world.training.attention import MatmulAttention
 from emoji_world.training.data import (
@@ -163,6 +164,26 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
         for name, tensor in tensors.items():
             assert torch.equal(tensor, those_again[name]), name  # not their bytes: the average makes 0 of -0
     assert not any("_name_or_path" in file.read_text(encoding="utf-8") for file in again.rglob("*.json"))
+
+
+def test_tokens_of_two_latent_frames_are_trained_and_drawn_by_the_stock_pipeline(tmp_path: Path) -> None:
+    profile = Profile(
+        vae=VaeRecipe(Budget(1, "steps"), crop_frames=5, crop_px=8),
+        cached_clips=3,
+        transformer=TransformerRecipe(Budget(2, "steps"), batch=2, stills_until=0.4),
+        world=replace(THUMBNAILS, frames=17),
+        networks=replace(SMALL, temporal_factor=2, patch_in_time=2),
+        cadence=SELDOM,
+    )
+    pipeline = load_pipeline(train(profile, tmp_path, lambda line: None))
+    assert pipeline.transformer.config.patch_size_t == 2
+    assert draw_videos(pipeline, ["a red car"], [0], steps=2).shape == (1, 17, 3, 16, 24)
+    ours, theirs = (
+        rotary_embedding(pipeline.transformer, 5),
+        pipeline._prepare_rotary_positional_embeddings(16, 24, 10, pipeline.device),
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_going_on_without_the_encoder_leaves_it(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
     assert np.array_equal(plain.frames, stock)
     assert (plain.diagnostics.guidance, plain.diagnostics.cost) == (None, None)
 
-    guided = with_guidance({"steps": 0.5, "strength": 1.0})
+    guided = with_guidance({"until": 0.8, "strength": 1.0})
     assert not np.array_equal(guided.frames, plain.frames)
     assert guided.manifest.settings.guidance.strength == 1.0
     report = guided.diagnostics.guidance
@@ -114,7 +114,7 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     done: int, backbone: AnyBackbone, plan: Plan
 ) -> None:
     """Two of four steps are guided by motion, so that nothing of the first is kept; step 3 has regions alone."""
-    wish = {"steps": 0.5, "strength": 1.0, "regional": True, "regional_steps": 0.75}
+    wish = {"until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
     settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
     states: list[StepState] = []
 

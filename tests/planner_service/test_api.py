@@ -81,7 +81,7 @@ def test_what_is_wrong_is_named_with_its_limit(parser, change, field, limit):
 def test_a_prompt_without_words_cannot_be_planned(client):
     response = client.post("/plans", json={"prompt": "12 34 !?"})
     assert response.status_code == 422
-    assert response.json()["code"] == "planning_failed"
+    assert response.json()["code"] == "nothing_to_draw"
     assert "no word" in response.json()["detail"]
 
 

@@ -129,14 +129,14 @@ def test_an_unknown_instance_is_a_key_error():
 @pytest.mark.parametrize(
     ("path", "value", "limit"),
     [
-        (["graph", "instances"], [CONTENT["graph"]["instances"][1]] * 17, "16"),
+        (["graph", "instances"], [CONTENT["graph"]["instances"][1]] * 33, "32"),
         (["graph", "relations"], CONTENT["graph"]["relations"] * 65, "64"),
         (["graph", "instances", 0, "attributes"], ["fast"] * 17, "16"),
         (["graph", "instances", 0, "description"], "a" * 401, "400"),
-        (["tracks"], CONTENT["tracks"] * 9, "16"),
+        (["tracks"], CONTENT["tracks"] * 17, "32"),
         (["tracks", 0, "boxes"], [BOX] * 242, "241"),
         (["tracks", 0, "phases"], CONTENT["tracks"][0]["phases"] * 242, "241"),
-        (["depth_order"], ["car"] * 17, "16"),
+        (["depth_order"], ["car"] * 33, "32"),
         (["prompt"], "a" * 2001, "2000"),
         (["background"], "a" * 121, "120"),
     ],

