@@ -149,6 +149,9 @@ def _memory_errors_as_ours(settings: RenderSettings) -> Iterator[None]:
     """torch's own words, which tell of the machine and its other work, are for the log."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU, torch has no class for it.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         size = f"{settings.frames} frames of {settings.width}×{settings.height}"
         raise OutOfMemory(f"{size} need more memory than the device has free") from error

@@ -10,7 +10,7 @@ from generator_service.api.auth import permission
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
 from generator_service.api.parts import wiring
 from generator_service.api.problems import add_problem_handlers, problem_responses
-from generator_service.jobs.counters import taken_back_counter
+from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
 from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailable
@@ -44,7 +44,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     add_problem_handlers(app)
     counted = CollectorRegistry()
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
-    app.state.count_taken_back = taken_back_counter(counted)
+    app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)

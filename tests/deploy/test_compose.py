@@ -29,7 +29,7 @@ from generator_service.cli.services import require_keys_off_loopback
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
-from generator_service.workers.resident import STOP_SECONDS
+from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.language_model.client import MAXIMUM_TOKENS, READY_SECONDS
