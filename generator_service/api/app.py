@@ -6,9 +6,9 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from generator_service.api import catalogue, events, jobs, metrics, operations, overview, results, webhooks
-from generator_service.api.auth import permission
+from generator_service.api.auth import require_scope
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
-from generator_service.api.parts import wiring
+from generator_service.api.parts import lifespan
 from generator_service.api.problems import add_problem_handlers, problem_responses
 from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
@@ -32,13 +32,13 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         title="Motion-Factorized Video",
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
-        lifespan=wiring(settings),
+        lifespan=lifespan(settings),
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
     for router in ROUTERS:
         refusals = problem_responses(Unauthenticated, Forbidden)
-        app.include_router(router, dependencies=[Depends(permission)], responses=refusals)
+        app.include_router(router, dependencies=[Depends(require_scope)], responses=refusals)
     for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)

@@ -1,17 +1,19 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import structlog
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from pydantic import StringConstraints, TypeAdapter
+from starlette.background import BackgroundTask
 
-from generator_service.api.auth import Caller, KnownJob, UseCaller, job_in_path, known_job
-from generator_service.api.direct import DirectRoute
+from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify, job_in_path, visible_job
+from generator_service.api.direct import DirectRoute, read_body, read_header
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
 from generator_service.api.problems import problem_responses
@@ -32,13 +34,12 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 log = structlog.get_logger(__name__)
 
+IdempotencyKeyText = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[ -~]+$")]
+IDEMPOTENCY_KEY: Final = TypeAdapter[str](IdempotencyKeyText)
 IdempotencyHeader = Annotated[
-    str | None,
+    IdempotencyKeyText | None,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[ -~]+$",
         description="Of your own choice, such as a UUID: the same key and the same request (whatever the order and "
         "spelling of its JSON) make one job within 24 hours, however often they are sent, and are answered with that "
         "job as it is now; once that job is deleted, with 410: no other one is made.",
@@ -60,37 +61,13 @@ HEADERS: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Origin:
-    request_id: str
-    traceparent: str | None
-    """W3C trace context; None where nothing is traced."""
+def job_request(
+    request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)], idempotency_key: IdempotencyHeader = None
+) -> None:
+    """What `submit` reads, for the documentation."""
 
 
-async def _origin(request: Request) -> Origin:
-    return Origin(request.state.request_id, traceparent())
-
-
-UseOrigin = Annotated[Origin, Depends(_origin)]
-
-
-@router.post(
-    "",
-    status_code=202,
-    summary="Submit a job",
-    response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, Gone, LimitReached) | {202: {"headers": HEADERS}},
-)
-async def submit(
-    request: Annotated[JobRequest, Body(openapi_examples=REQUESTS)],
-    response: Response,
-    parts: UseParts,
-    viewer: UseViewer,
-    caller: UseCaller,
-    origin: UseOrigin,
-    background: BackgroundTasks,
-    idempotency_key: IdempotencyHeader = None,
-) -> JobView:
+async def submit(request: Request) -> Response:
     """Give a prompt, which is planned first, or a plan of your own, which is rendered as it is.
 
     The answer comes before any work begins.  Look at the job again with `GET /jobs/{id}`, or follow it at
@@ -103,25 +80,46 @@ async def submit(
     Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
     have not ended, or your jobs a second.
     """
-    record = accepted(request, caller, datetime.now(UTC)).model_copy(update=asdict(origin))
+    caller = await identify(request)
+    wish = await read_body(request, JobRequest)
+    idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
+    parts: Parts = request.app.state.parts
+    viewer = await viewer_for(request)
+    record = new_record(wish, caller, request.state.request_id, datetime.now(UTC))
     require_affordable(record.settings, parts.maximum_work)
-    key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(request))
-    answer = await submitted(parts, record, request, key)
+    key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
+    answer = await submit_once(parts, record, wish, key)
     if isinstance(answer, MadeBefore):
-        response.headers.update({"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"})
-        return await viewer.view_of(await made_before(parts, answer.job_id))
+        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"}
+        return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    background.add_task(_add_ticket, parts, queue_of(record))
-    response.headers.update({"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)})
-    return viewer.view_at(record, answer.position)
+    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)}
+    add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
+    return json_answer(viewer.view_at(record, answer.position), 202, headers, add_ticket)
 
 
-def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
+router.add_api_route(
+    "",
+    submit,
+    methods=["POST"],
+    status_code=202,
+    summary="Submit a job",
+    response_model=JobView,
+    response_description="The job, queued; `Location` is its address.",
+    responses=problem_responses(BodyTooLarge, Gone, LimitReached) | {202: {"headers": HEADERS}},
+    dependencies=[Depends(job_request)],
+    route_class_override=DirectRoute,
+)
+
+
+def new_record(request: JobRequest, caller: Caller, request_id: str, now: datetime) -> JobRecord:
     """The first record of a new job.  Raises InvalidRequest for what its backbone cannot do."""
     settings = request.settings()
     return JobRecord(
         id=uuid4().hex,
         owner=caller.owner,
+        request_id=request_id,
+        traceparent=traceparent(),
         status=JobStatus.QUEUED,
         stage=Stage.PLANNING if request.plan is None else Stage.SAMPLING,
         prompt=request.text,
@@ -136,7 +134,7 @@ def accepted(request: JobRequest, caller: Caller, now: datetime) -> JobRecord:
 
 
 @router.get("", summary="List jobs, the newest first", responses=problem_responses(NotFound))
-def listed(
+def list_jobs(
     parts: UseParts,
     viewer: UseViewer,
     caller: UseCaller,
@@ -150,16 +148,15 @@ def listed(
     return JobPage(jobs=tuple(map(viewer.view_at, page.jobs, places)), next=page.next)
 
 
-async def look(request: Request) -> Response:
+async def get_job(request: Request) -> Response:
     """The job as it is now.  A job that failed is answered with 200 too: see `status` and `error`."""
-    job = await known_job(request)
-    view = await (await viewer_for(request)).view_of(job)
-    return Response(view.model_dump_json(), media_type="application/json")
+    job = await visible_job(request)
+    return json_answer(await (await viewer_for(request)).view_of(job))
 
 
 router.add_api_route(
     "/{job_id}",
-    look,
+    get_job,
     methods=["GET"],
     summary="Look at a job",
     response_model=JobView,
@@ -170,7 +167,7 @@ router.add_api_route(
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
-def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
+def cancel(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> JobView:
     """A queued job is canceled at once; a running one is `canceling` until its worker has let go of it.
 
     A worker lets go within one denoising step, and of a job that it plans within a second.  A job that has ended stays
@@ -183,7 +180,7 @@ def cancel(job: KnownJob, parts: UseParts, viewer: UseViewer) -> JobView:
 @router.delete(
     "/{job_id}", status_code=204, summary="Delete a job and its files", responses=problem_responses(NotFound, Conflict)
 )
-def delete(job: KnownJob, parts: UseParts) -> None:
+def delete(job: VisibleJob, parts: UseParts) -> None:
     """Only a job that has ended can be deleted: cancel it first, and wait for its end.
 
     The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
@@ -195,7 +192,7 @@ def delete(job: KnownJob, parts: UseParts) -> None:
         parts.store.forget_objects(job_id)
 
 
-async def submitted(
+async def submit_once(
     parts: Parts, record: JobRecord, request: JobRequest, key: IdempotencyKey | None
 ) -> Created | MadeBefore:
     """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
@@ -209,7 +206,7 @@ async def submitted(
     return await parts.submissions.submit(record, request.plan, key, admitted)
 
 
-async def made_before(parts: Parts, job_id: str) -> Look:
+async def read_job_made_before(parts: Parts, job_id: str) -> Look:
     """Raises Gone where the job is deleted."""
     try:
         return await parts.reader.look(job_id)
@@ -217,6 +214,12 @@ async def made_before(parts: Parts, job_id: str) -> Look:
         raise Unavailable(f"the job '{job_id}' of this Idempotency-Key cannot be read here") from error
     except NotFound:
         raise Gone(f"the job '{job_id}' of this Idempotency-Key is deleted; give another key") from None
+
+
+def json_answer(
+    view: JobView, status: int = 200, headers: Mapping[str, str] | None = None, background: BackgroundTask | None = None
+) -> Response:
+    return Response(view.model_dump_json(), status, headers, "application/json", background)
 
 
 def _add_ticket(parts: Parts, queue: str) -> None:

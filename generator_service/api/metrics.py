@@ -53,7 +53,7 @@ class RequestMetrics:
             self._requests.labels(method, route, answered).inc()
             self._seconds.labels(method, route).observe(time.perf_counter() - begin)
 
-        async def watching_send(message: Message) -> None:
+        async def counting_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -61,7 +61,7 @@ class RequestMetrics:
             await send(message)
 
         try:
-            await self.app(scope, receive, watching_send)
+            await self.app(scope, receive, counting_send)
         except Exception:
             if status is None:
                 count(500)

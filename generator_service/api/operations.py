@@ -27,17 +27,17 @@ def ready(parts: UseParts) -> Readiness:
     One live render worker is enough, whichever backbone it holds.  `backbones` names those that have a worker; a job
     for another one waits until somebody starts a worker for it.
     """
-    if absent := missing(parts):
+    if absent := find_missing(parts):
         raise Unavailable("not ready: " + "; ".join(f"{v.field}: {v.message}" for v in absent), absent)
     backbones = {info.backbone for info in parts.workers.alive() if info.backbone is not None}
     return Readiness(parts=tuple(_checks(parts)), backbones=tuple(sorted(backbones)))
 
 
-def missing(parts: Parts) -> list[Violation]:
+def find_missing(parts: Parts) -> list[Violation]:
     """What a job needs and is not there, and why."""
     checks = _checks(parts)
     with ThreadPoolExecutor(len(checks)) as pool:  # together they take as long as the slowest
-        messages = dict(zip(checks, pool.map(_complaint, checks.values()), strict=True))
+        messages = dict(zip(checks, pool.map(_error_message, checks.values()), strict=True))
     return [Violation(field=part, message=message) for part, message in messages.items() if message is not None]
 
 
@@ -57,7 +57,7 @@ def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
     }
 
 
-def _complaint(check: Callable[[], object]) -> str | None:
+def _error_message(check: Callable[[], object]) -> str | None:
     try:
         check()
     except ServiceError as error:

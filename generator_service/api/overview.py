@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from generator_service.api.auth import UseCaller
-from generator_service.api.operations import missing
+from generator_service.api.operations import find_missing
 from generator_service.api.parts import UseParts
 from generator_service.contract.answers import Lease, Overdue, Overview, QueueLoad, WorkerState
 from generator_service.contract.job import JobStatus
@@ -31,7 +31,7 @@ def overview(parts: UseParts, caller: UseCaller) -> Overview:
     """
     if caller.sees_jobs_of is not None:
         raise Forbidden("the overview shows everybody's jobs: it takes a key of scope admin")
-    absent = missing(parts)
+    absent = find_missing(parts)
     now = datetime.now(UTC)
     try:
         infos = parts.workers.alive()

@@ -83,7 +83,7 @@ class Parts:
     outbox: Outbox
 
 
-def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The app's lifespan.  Nothing is contacted: the API starts while others are down.
 
     Raises BadSettings and OSError, before the app starts, for addresses that make no sense.

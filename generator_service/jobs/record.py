@@ -1,11 +1,10 @@
 """The job record: the truth about a job, kept in Redis by `store.py`."""
 
-import json
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from generator_service.contract.job import JobError, JobId, JobStatus, Missing, Stage
 from generator_service.contract.report import Diagnostics
@@ -76,9 +75,12 @@ class JobRecord(WireModel):
         return before + (timedelta(0) if self.running_since is None else now - self.running_since)
 
 
+_FIELDS: Final = frozenset(JobRecord.model_fields)
+
+
 def fields_of(values: dict[str, Any]) -> dict[Any, Any]:
     """Some of a record's fields as they are kept.  values: as by `model_dump(mode="json")`."""
-    return {name: json.dumps(value) for name, value in values.items()}
+    return {name: to_json(value).decode() for name, value in values.items()}
 
 
 def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
@@ -89,7 +91,7 @@ def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     try:
-        known = {name: from_json(text) for name, text in fields.items() if name in JobRecord.model_fields}
+        known = {name: from_json(text) for name, text in fields.items() if name in _FIELDS}
         return JobRecord.model_validate(known, extra="ignore")
     except ValueError as error:  # no JSON, or not what belongs there
         raise Unreadable(f"the record of job '{job_id}' cannot be read") from error

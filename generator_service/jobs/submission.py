@@ -81,7 +81,9 @@ if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', its.fingerprint, 'job', its.id)
   redis.call('EXPIRE', idempotency, its.kept)
 end
-redis.call('HSET', job, unpack(ARGV, 3))
+local fields = {}
+for name, text in pairs(its.fields) do table.insert(fields, name); table.insert(fields, text) end
+redis.call('HSET', job, unpack(fields))
 if plan ~= '' then redis.call('SET', plan_key, plan) end
 redis.call('SADD', owners, its.owner)
 for index = 6, 9 do redis.call('ZADD', KEYS[index], its.score, its.id) end
@@ -222,6 +224,7 @@ def submission(
         "id": record.id,
         "owner": owner,
         "created_at": fields["created_at"],
+        "fields": fields,
         "score": str(score(record.created_at)),
         "admit": admit,
         "idempotency": 0,
@@ -247,7 +250,7 @@ def submission(
             ],
         }
     text = "" if plan is None else plan.model_dump_json()
-    return keys, [json.dumps(its), text, *(part for pair in fields.items() for part in pair)]
+    return keys, [json.dumps(its), text]
 
 
 def fingerprint(request: JobRequest) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from generator_service.backbones.base import Backbone
 from generator_service.guidance.protocols import Guidance
-from generator_service.sampling.state import OnStep, StepState, resumed_generator
+from generator_service.sampling.state import OnStep, StepState, restore_generator
 from shared.errors import RenderingFailed
 
 C = TypeVar("C")
@@ -22,7 +22,7 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
     step after which the latents are not finite.
     """
     solver = backbone.solver(start.steps)
-    generator = resumed_generator(start)
+    generator = restore_generator(start)
     latents, memory = start.latents, start.memory
     if start.step > 0:
         guidance.resume(start.report)

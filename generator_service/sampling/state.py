@@ -44,7 +44,7 @@ def first_state(backbone: AnyBackbone, settings: RenderSettings) -> StepState:
     return StepState(0, settings.steps, latents, memory=None, generator=generator.get_state())
 
 
-def resumed_generator(state: StepState) -> Generator:
+def restore_generator(state: StepState) -> Generator:
     generator = Generator("cpu")
     generator.set_state(state.generator)
     return generator

@@ -17,7 +17,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.jobs.workers import Heartbeat
 from generator_service.workers.loop import WorkerUnfit
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
-from telemetry.tracing import note, span
+from telemetry.tracing import set_span_attributes, span
 
 PATIENCE_SECONDS: Final = 600.0
 """For how long a worker tries to write down what became of a job, while Redis does not answer."""
@@ -177,7 +177,7 @@ class Attempts:
 
     def _ended(self, outcome: Outcome) -> None:
         self.count(outcome)
-        note(outcome=outcome)
+        set_span_attributes(outcome=outcome)
 
     def _tells_of_process(self, error: Exception) -> bool:
         expected = isinstance(error, (ServiceError, RetryLater, JobTimeoutException))

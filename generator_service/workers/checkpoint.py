@@ -24,7 +24,7 @@ from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.media.manifest import installed_versions
-from generator_service.sampling.state import StepState, first_state, resumed_generator
+from generator_service.sampling.state import StepState, first_state, restore_generator
 from generator_service.storage import CHECKPOINT_TYPE, JobKeys, ObjectStore
 from shared.errors import NotFound, Unavailable
 from shared.plan import Plan
@@ -89,7 +89,7 @@ def unpack(data: bytes, about: dict[str, Any], first: StepState) -> StepState:
             generator,
             None if report is None else GuidanceReport.from_storage(json.dumps(report)),
         )
-        resumed_generator(state)
+        restore_generator(state)
     except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError("Got something that is no checkpoint") from error
     return state

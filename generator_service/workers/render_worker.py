@@ -40,7 +40,7 @@ from generator_service.workers.progress import Pace, progress_at
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
-from telemetry.tracing import set_up_tracing, spans_in_turn
+from telemetry.tracing import consecutive_spans, set_up_tracing
 
 STORAGE_PAUSE_SECONDS: Final = 2.0
 """Between two attempts to store a video."""
@@ -80,7 +80,7 @@ class RenderWorker:
         self.attempts.take_turn(self._traced)
 
     def _traced(self, record: JobRecord) -> None:
-        with spans_in_turn() as begin_span:
+        with consecutive_spans() as begin_span:
             self._render(record, begin_span)
 
     def _render(self, record: JobRecord, begin_span: Callable[[str], None]) -> None:

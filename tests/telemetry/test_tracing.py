@@ -18,14 +18,15 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 OFF = """
 import json, sys
-from telemetry.tracing import note, set_up_tracing, span, spans_in_turn, trace_app, trace_client, traceparent
+from telemetry.tracing import consecutive_spans, set_span_attributes, set_up_tracing, span
+from telemetry.tracing import trace_app, trace_client, traceparent
 set_up_tracing("nobody")
 trace_app(None)
 trace_client(None)
 with span("plan", parent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", attempt=1):
-    with spans_in_turn() as begin:
+    with consecutive_spans() as begin:
         begin("sampling")
-        note(outcome="done")
+        set_span_attributes(outcome="done")
         assert traceparent() is None
 print(json.dumps([name for name in sys.modules if name.startswith("opentelemetry")]))
 """
