@@ -227,6 +227,7 @@ def main() -> None:
             )
             stack.callback(language_model.close)
             if given.answers is not None:
+                given.answers.parent.mkdir(parents=True, exist_ok=True)
                 language_model.notes = stack.enter_context(given.answers.open("w", encoding="utf-8"))
             wait_until_ready(language_model)
             completions.clear()

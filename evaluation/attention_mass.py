@@ -21,11 +21,13 @@ from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.contract.guidance import Branch, GuidanceParameters
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.protocols import Network
+from generator_service.guidance.protocols import LayerAttention, Network
+from generator_service.guidance.video import steps_above
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
@@ -53,10 +55,12 @@ class AttentionProbe:
     parameters: GuidanceParameters
     steps: range
     table: Table = field(default_factory=lambda: defaultdict(list))
-    memory: Tensor | None = None
+    features: Tensor | None = None
+    """Of the step before."""
+    needs_last_step = True
 
-    def resume(self, memory: Tensor | None) -> None:
-        self.memory = memory
+    def resume(self, report: GuidanceReport | None) -> None:
+        raise NotImplementedError
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -70,18 +74,18 @@ class AttentionProbe:
             layers = self.network.layers
             if step in self.steps:
                 fields = self._fields()
-                looks = {layer: partial(self._look, layer, fields) for layer in range(layers)}
+                looks = {layer: LayerAttention(partial(self._look, layer, fields)) for layer in range(layers)}
                 stack.enter_context(self.network.borrow_attention(looks))
             features = stack.enter_context(self.network.capture_features(layers // 2))
             yield
-        self.memory = features[-1]
+        self.features = features[-1]
 
     def _fields(self) -> dict[Branch, Tensor]:
         """Each branch's G alone, [N, N]."""
         alone = {
             branch: self.parameters.model_copy(update={"branches": (branch,)}) for branch in self.parameters.branches
         }
-        return {branch: dense(guidance_field(self.layout, self.memory, its)[0]) for branch, its in alone.items()}
+        return {branch: dense(guidance_field(self.layout, self.features, its)[0]) for branch, its in alone.items()}
 
     def _look(self, layer: int, fields: dict[Branch, Tensor], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         text = query.shape[2] - self.layout.grid.tokens
@@ -129,7 +133,9 @@ def _look_at(backbone: CogVideoX, caption: str) -> Table:
     conditioning = backbone.prepare(scene.caption, settings)
     guidance = settings.guidance
     layout = layout_on(backbone.grid(settings), scene.plan or plan)
-    probe = AttentionProbe(backbone, layout, guidance, range(round(guidance.steps * settings.steps)))
+    probe = AttentionProbe(
+        backbone, layout, guidance, steps_above(guidance.until, backbone.solver(settings.steps).noise_levels)
+    )
     denoise(backbone, conditioning, first_state(backbone, settings), probe, ignore)
     return probe.table
 

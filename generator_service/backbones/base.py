@@ -6,6 +6,7 @@ one more implementation.
 """
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -67,6 +68,8 @@ class Solver(ABC):
 
     timesteps: Tensor
     """[steps], descending, as the network was trained on them."""
+    noise_levels: tuple[float, ...]
+    """Of each step, at its start: σ / (α + σ) of latents α x + σ ε, so 1 is pure noise, whatever the schedule."""
 
     @abstractmethod
     def step(
@@ -101,10 +104,17 @@ class Backbone(ABC, Generic[C]):
         """Noise in the network's own shape, at the scale of the first timestep."""
 
     @abstractmethod
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: C) -> Tensor:
+    def predict(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        conditioning: C,
+        around: AbstractContextManager[None] = nullcontext(),
+    ) -> Tensor:
         """What the network was trained to predict (noise or velocity), classifier-free guidance applied.
 
-        latents as from `initial_latents`, timestep [] -> the latents' shape, float32.
+        latents as from `initial_latents`, timestep [] -> the latents' shape.  around: entered around the conditional
+        half, and around that alone where it is predicted by itself.
         """
 
     @abstractmethod

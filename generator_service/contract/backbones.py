@@ -57,7 +57,7 @@ class Defaults(WireModel):
 
 class BackboneSpec(WireModel):
     name: str
-    family: Literal["cogvideox", "emoji-world"]
+    family: Literal["cogvideox", "emoji-world", "wan"]
     summary: str
     weights: str
     """A name on the hub, or "packaged" for weights that come with this software."""
@@ -85,7 +85,7 @@ EMOJI_WORLD = BackboneSpec(
     maximum_steps=200,
     layers=6,
     defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
-    guidance=GuidanceParameters(form="additive", strength=0.3, steps=0.4, regional_steps=0.7),
+    guidance=GuidanceParameters(form="additive", strength=0.3, until=0.74, regional_until=0.47),
 )
 
 COGVIDEOX_2B = BackboneSpec(
@@ -102,6 +102,58 @@ COGVIDEOX_2B = BackboneSpec(
     defaults=Defaults(frames=49, width=720, height=480, fps=8, steps=50, guidance_scale=6.0),
 )
 
-BACKBONES: dict[str, BackboneSpec] = {spec.name: spec for spec in (EMOJI_WORLD, COGVIDEOX_2B)}
+WAN_2_1_T2V_1_3B = BackboneSpec(
+    name="wan2.1-t2v-1.3b",
+    family="wan",
+    summary="Wan 2.1, the small one",
+    weights="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    license="Apache-2.0",
+    frames=FrameRule(minimum=5, maximum=81, step=4),
+    width=SizeRule(minimum=480, maximum=832, step=16),
+    height=SizeRule(minimum=480, maximum=832, step=16),
+    maximum_steps=200,
+    layers=30,
+    defaults=Defaults(frames=81, width=832, height=480, fps=16, steps=50, guidance_scale=5.0),
+)
+
+WAN_2_1_T2V_14B = WAN_2_1_T2V_1_3B.model_copy(
+    update={
+        "name": "wan2.1-t2v-14b",
+        "summary": "Wan 2.1, the large one",
+        "weights": "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        "width": SizeRule(minimum=480, maximum=1280, step=16),
+        "height": SizeRule(minimum=480, maximum=1280, step=16),
+        "layers": 40,
+    }
+)
+
+WAN_2_2_T2V_A14B = WAN_2_1_T2V_14B.model_copy(
+    update={
+        "name": "wan2.2-t2v-a14b",
+        "summary": "Wan 2.2, two experts of 14 billion parameters, of which the first takes the noisy steps",
+        "weights": "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+        "defaults": Defaults(frames=81, width=832, height=480, fps=16, steps=40, guidance_scale=4.0),
+    }
+)
+
+WAN_2_2_TI2V_5B = BackboneSpec(
+    name="wan2.2-ti2v-5b",
+    family="wan",
+    summary="Wan 2.2 with a VAE that compresses more, here from text alone",
+    weights="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    license="Apache-2.0",
+    frames=FrameRule(minimum=5, maximum=121, step=4),
+    width=SizeRule(minimum=704, maximum=1280, step=32),
+    height=SizeRule(minimum=704, maximum=1280, step=32),
+    maximum_steps=200,
+    layers=30,
+    defaults=Defaults(frames=121, width=1280, height=704, fps=24, steps=50, guidance_scale=5.0),
+    guidance=GuidanceParameters(until=0.955, regional_until=0.955),  # its schedule begins with more noise
+)
+
+BACKBONES: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (EMOJI_WORLD, COGVIDEOX_2B, WAN_2_1_T2V_1_3B, WAN_2_1_T2V_14B, WAN_2_2_T2V_A14B, WAN_2_2_TI2V_5B)
+}
 
 DEFAULT_BACKBONE = EMOJI_WORLD.name

@@ -36,7 +36,10 @@ class GuidanceParameters(WireModel):
     strength: Annotated[float, Field(strict=True, ge=0.0, le=5.0, description="β of Eq. 4; 0 is the stock model.")] = (
         0.15
     )
-    steps: Annotated[Share, Field(description="Share of the denoising steps that are guided, from the first on.")] = 0.2
+    until: Annotated[
+        Share, Field(description="Noise level until which motion is guided: 1, pure noise, is never; 0 is to the end.")
+    ] = 0.93
+    """The paper's first 10 of 50 steps, both on CogVideoX-2B's schedule and on Wan's."""
     form: Annotated[Form, Field(description="Logits times 1 + β G, as in the paper, or plus β G.")] = "multiplicative"
     falloff: Annotated[
         float, Field(strict=True, gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")
@@ -58,15 +61,15 @@ class GuidanceParameters(WireModel):
     regional: Annotated[
         bool, Field(strict=True, description="Regional prompting: each box reads its own description.")
     ] = True
-    regional_steps: Annotated[Share, Field(description="Share of the steps with regional prompting.")] = 0.2
+    regional_until: Annotated[Share, Field(description="Noise level until which boxes read their descriptions.")] = 0.93
     base_ratio: Annotated[
         Share, Field(description="Weight of the whole prompt against the description of a region, in that region.")
     ] = 0.3
 
     @property
     def is_off(self) -> bool:
-        motion = self.strength > 0 and self.steps > 0 and bool(self.branches)
-        return not motion and not (self.regional and self.regional_steps > 0)
+        motion = self.strength > 0 and self.until < 1 and bool(self.branches)
+        return not motion and not (self.regional and self.regional_until < 1)
 
     def over(self, defaults: "GuidanceParameters") -> "GuidanceParameters":
         """The fields that were given here, and those of `defaults` for the rest."""

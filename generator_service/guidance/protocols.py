@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,19 +10,29 @@ from torch import Tensor
 from generator_service.contract.report import GuidanceReport
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Query, key and value of the joint sequence [text ; video], [batch, head, token, channel] each -> the same."""
+"""Query, key and value, [batch, head, token, channel] each -> as the query."""
+
+
+class LayerAttention(NamedTuple):
+    """How one layer attends; None: as it always does."""
+
+    video: Attend | None
+    """Where the video attends to itself; in a joint network all of the sequence [text ; video]."""
+    text: Attend | None = None
+    """Where the video reads the text, in a network that is not joint: video tokens to text tokens."""
 
 
 class Guidance(Protocol):
     """A method of guidance for one video.  It enters the loop at the two places that published methods use."""
 
     @property
-    def memory(self) -> Tensor | None:
-        """What the next step needs of the steps before: saved with the video's state."""
+    def needs_last_step(self) -> bool:
+        """Whether the next step is guided by what the network saw at the last one, which is not kept: no video is
+        resumed there."""
         ...
 
-    def resume(self, memory: Tensor | None) -> None:
-        """Called once before the first step: with None, or with the memory after the last step done."""
+    def resume(self, report: GuidanceReport | None) -> None:
+        """Called before the first step of a video that is resumed: with the report of the steps done."""
         ...
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
@@ -30,7 +40,8 @@ class Guidance(Protocol):
         ...
 
     def around_prediction(self, step: int) -> AbstractContextManager[None]:
-        """Entered for one prediction.  Attention methods borrow the network's processors here and hand them back."""
+        """Entered around the conditional prediction.  Attention methods borrow the network's processors here and hand
+        them back."""
         ...
 
     def report(self) -> GuidanceReport | None:
@@ -39,42 +50,48 @@ class Guidance(Protocol):
 
 
 class Network(Protocol):
-    """A DiT with joint attention over [text ; video].
+    """A DiT.
 
-    With classifier-free guidance only the conditional half is guided; the other one stays bit for bit what it is.
+    With classifier-free guidance only the conditional half is guided; the other one stays bit for bit what it is.  A
+    network that predicts both in one batch keeps what is borrowed away from the unconditional half.
     """
+
+    device: torch.device
 
     @property
     def layers(self) -> int: ...
+
+    @property
+    def joint(self) -> bool:
+        """Whether a layer attends over one sequence, [text ; video].  If not, the video attends to itself, and then to
+        the text."""
+        ...
 
     @property
     def text_tokens(self) -> int:
         """Length of an encoded text."""
         ...
 
-    @property
-    def device(self) -> torch.device: ...
-
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Each text on its own: [text, token, channel]."""
         ...
 
     def borrow_attention(
-        self, attends: Mapping[int, Attend], texts: Tensor | None = None
+        self, layers: Mapping[int, LayerAttention], texts: Tensor | None = None
     ) -> AbstractContextManager[None]:
         """Inside, these layers attend as given; `texts`, [1, token, channel], follow the prompt's own tokens, in which
         case every layer must be given."""
         ...
 
     def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
-        """For each prediction inside: the video tokens behind this layer, [N, D], float32."""
+        """For each conditional prediction inside: the video tokens behind this layer, [N, D], float32."""
         ...
 
 
 class _Unguided:
-    memory: Tensor | None = None
+    needs_last_step = False
 
-    def resume(self, memory: Tensor | None) -> None:
+    def resume(self, report: GuidanceReport | None) -> None:
         pass
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:

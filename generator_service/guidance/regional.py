@@ -15,6 +15,9 @@ tokens that have no thing in common with it.  What is around the boxes sees, and
 video to video the guidance of `attention` applies, in base and regional alike.  So nobody sees a description from
 outside its region; with ρ = 0 no video token sees the base text.
 
+That is a joint network.  Where the video reads texts in a cross-attention of its own, it blends there, over the texts
+alone, and what it sees of itself is `regional` throughout.
+
 The source, "Training-free Regional Prompting for Diffusion Transformers" (Chen et al., 2024, arXiv:2411.02395), blends
 in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here a
 thing still sees its surroundings, which it should match, and itself in all frames, which motion guidance works on; but
@@ -96,6 +99,19 @@ def regional_attention(
     for heads in split_heads(query):
         some = (query[:, heads], key[:, heads], value[:, heads])
         _attend_by_regions(*some, regions, groups, base_ratio, output[:, heads])
+    return output
+
+
+def read_by_regions(query: Tensor, key: Tensor, value: Tensor, regions: Regions, base_ratio: float) -> Tensor:
+    """A cross-attention: [batch, head, N, channel] of the video, [batch, head, texts, channel] -> as the query."""
+    output = torch.empty_like(query)
+    for rows, texts, _ in regions.groups:
+        q = query.index_select(2, rows)
+        result = attend(q, key.index_select(2, texts), value.index_select(2, texts)).output
+        if base_ratio > 0:
+            base = attend(q, key[:, :, : regions.text], value[:, :, : regions.text]).output
+            result = (base_ratio * base.float() + (1 - base_ratio) * result.float()).to(query.dtype)
+        output.index_copy_(2, rows, result)
     return output
 
 

@@ -1,6 +1,8 @@
 """Guidance of one video on any `Network`: motion guidance (Eq. 4) and regional prompting, each in its own steps.
 
-Outside these steps, and with a strength of 0, the network is the stock one, attention processors and all.
+Its own steps are those that begin above a noise level: so a network that is sampled in four steps is guided while as
+much of the video is decided as in fifty.  Outside of them, and with a strength of 0, the network is the stock one,
+attention processors and all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +14,16 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
-from generator_service.contract.report import GuidanceReport, RegionReport
+from generator_service.contract.report import GuidanceReport, PhaseReport, RegionReport
 from generator_service.guidance.attention import group_rows, guided_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
-from generator_service.guidance.layout import TokenLayout
-from generator_service.guidance.protocols import Attend, Network
-from generator_service.guidance.regional import Regions, regional_attention
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import TokenLayout, layout_on
+from generator_service.guidance.protocols import Attend, LayerAttention, Network
+from generator_service.guidance.regional import Regions, read_by_regions, regional_attention
 from generator_service.guidance.report import PhaseFacts, phase_reports
+from shared.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -81,32 +85,40 @@ class VideoGuidance:
         self.layout = layout
         self.motion = motion if motion is not None and motion.is_on else None
         self.regional = regional
-        self.memory: Tensor | None = None
-        """The features of the last step: [N, D]."""
+        self.features: Tensor | None = None
+        """[N, D]: of the step before, where the next one is guided by them."""
         self.facts: list[tuple[PhaseFacts, ...]] = []
         """Of each step that motion guided."""
+        self.phases_before: tuple[PhaseReport, ...] = ()
+        """Of a video that is resumed, whose steps that motion guides are all done."""
 
     @classmethod
     def of(
         cls,
         network: Network,
-        layout: TokenLayout,
+        grid: Grid,
+        plan: Plan,
         descriptions: Sequence[str],
         surroundings: str,
         parameters: GuidanceParameters,
-        steps: int,
+        noise_levels: Sequence[float],
     ) -> "VideoGuidance":
-        """What the parameters ask for, in a video of so many denoising steps."""
-        motion = MotionGuidance(parameters, range(round(parameters.steps * steps)))
+        """What the parameters ask for.  noise_levels: at the start of each step, descending; see `Solver`."""
+        layout = layout_on(grid, plan)
+        motion = MotionGuidance(parameters, steps_above(parameters.until, noise_levels))
         regional = None
-        if parameters.regional and (regional_steps := range(round(parameters.regional_steps * steps))):
+        if parameters.regional and (regional_steps := steps_above(parameters.regional_until, noise_levels)):
             regional = RegionalPrompting.encode(
                 network, layout, descriptions, surroundings, base_ratio=parameters.base_ratio, steps=regional_steps
             )
         return cls(network, layout, motion=motion, regional=regional)
 
-    def resume(self, memory: Tensor | None) -> None:
-        self.memory = memory
+    @property
+    def needs_last_step(self) -> bool:
+        return self.features is not None
+
+    def resume(self, report: GuidanceReport | None) -> None:
+        self.phases_before = () if report is None else report.phases
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -116,12 +128,12 @@ class VideoGuidance:
         regional = self.regional if self.regional is not None and step in self.regional.steps else None
         features: Sequence[Tensor] = ()
         with ExitStack() as stack:
-            attends = self._attends(self._field(step), regional)
-            stack.enter_context(self.network.borrow_attention(attends, None if regional is None else regional.text))
+            layers = self._layers(self._field(step), regional)
+            stack.enter_context(self.network.borrow_attention(layers, None if regional is None else regional.text))
             if self.motion is not None and step in self.motion.steps and step + 1 in self.motion.steps:
                 features = stack.enter_context(self.network.capture_features(self._feature_layer(self.motion)))
             yield
-        self.memory = features[-1] if features else None
+        self.features = features[-1] if features else None
 
     def report(self) -> GuidanceReport:
         captions = self.regional.captions if self.regional is not None else ()
@@ -130,37 +142,48 @@ class VideoGuidance:
             steps=max((len(part.steps) for part in parts if part is not None), default=0),
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
-            phases=phase_reports(self.facts),
+            phases=self.phases_before or phase_reports(self.facts),
         )
 
     def _field(self, step: int) -> GuidanceField:
         if self.motion is None or step not in self.motion.steps:
             return GuidanceField.unguided(self.layout.grid)
-        field, facts = guidance_field(self.layout, self.memory, self.motion.parameters)
+        field, facts = guidance_field(self.layout, self.features, self.motion.parameters)
         self.facts.append(facts)
         return field
 
-    def _attends(self, field: GuidanceField, regional: RegionalPrompting | None) -> dict[int, Attend]:
-        """Of the layers that motion guides; with descriptions in the sequence, of all."""
+    def _layers(self, field: GuidanceField, regional: RegionalPrompting | None) -> dict[int, LayerAttention]:
+        """Of the layers that motion guides; with descriptions, of all."""
         layers = range(self.network.layers)
         chosen = self.motion.parameters.layers if self.motion is not None else None
         guided = layers if chosen is None else chosen
-        here = self._attend(field, regional)
-        elsewhere = here if chosen is None else self._attend(GuidanceField.unguided(field.grid), regional)
-        attends = {layer: here if layer in guided else elsewhere for layer in layers}
-        return {layer: attend for layer, attend in attends.items() if attend is not None}
+        here = self._video(field, regional)
+        elsewhere = here if chosen is None else self._video(GuidanceField.unguided(field.grid), regional)
+        text = None
+        if regional is not None and not self.network.joint:
+            text = partial(read_by_regions, regions=regional.regions, base_ratio=regional.base_ratio)
+        attention = {layer: LayerAttention(here if layer in guided else elsewhere, text) for layer in layers}
+        return {layer: its for layer, its in attention.items() if its != LayerAttention(None)}
 
-    def _attend(self, field: GuidanceField, regional: RegionalPrompting | None) -> Attend | None:
+    def _video(self, field: GuidanceField, regional: RegionalPrompting | None) -> Attend | None:
         """None for the stock attention."""
         parameters = self.motion.parameters if self.motion is not None else GuidanceParameters()
         strength, form = parameters.strength, parameters.form
         if regional is not None:
             groups = regional.regions.group_rows(field, strength, form)
-            return partial(regional_attention, regions=regional.regions, groups=groups, base_ratio=regional.base_ratio)
-        text, device = self.network.text_tokens, self.network.device
-        groups = group_rows(field, strength, text=text, form=form, device=device)
+            if self.network.joint:
+                regions, base_ratio = regional.regions, regional.base_ratio
+                return partial(regional_attention, regions=regions, groups=groups, base_ratio=base_ratio)
+        else:
+            text, device = self.network.text_tokens if self.network.joint else 0, self.network.device
+            groups = group_rows(field, strength, text=text, form=form, device=device)
         return None if groups is None else partial(guided_attention, groups=groups)
 
     def _feature_layer(self, motion: MotionGuidance) -> int:
         chosen = motion.parameters.feature_layer
         return self.network.layers // 2 if chosen is None else chosen
+
+
+def steps_above(level: float, noise_levels: Sequence[float]) -> range:
+    """The steps that begin above it, the first ones."""
+    return range(sum(its > level for its in noise_levels))

@@ -20,6 +20,7 @@ from shared.motion_graph import (
     MotionGraph,
     MotionLabel,
     Phrase,
+    Phrases,
     Relation,
 )
 from shared.wire import WireModel
@@ -57,6 +58,9 @@ class Scene(WireModel):
     instances: Annotated[tuple[Seen, ...], Field(min_length=1, max_length=MAXIMUM_INSTANCES)]
     relations: Annotated[tuple[Relation, ...], Field(max_length=MAXIMUM_RELATIONS)] = ()
     background: Phrase
+    style: Phrases = ()
+    camera: Phrases = ()
+    excluded: Phrases = ()
     depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES)]
 
     @property
@@ -66,7 +70,13 @@ class Scene(WireModel):
     @property
     def graph(self) -> MotionGraph:
         """Raises ValidationError where ids are repeated or dangle."""
-        return MotionGraph(instances=self.nodes, relations=self.relations)
+        return MotionGraph(
+            instances=self.nodes,
+            relations=self.relations,
+            style=self.style,
+            camera=self.camera,
+            excluded=self.excluded,
+        )
 
 
 class Movement(WireModel):

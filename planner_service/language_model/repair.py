@@ -1,6 +1,7 @@
 """Repair by rule of what the language model does not mend itself, where there is one way to.
 
     a node or a movement that is there twice, alike      once is kept
+    a node with the id of another, and another name      has a numbered id
     a relation to what is no instance, or to itself      is left out
     a parent that is no instance                         is left out
     an order that repeats, invents or leaves out ids     those it has right, then the rest in the graph's order
@@ -25,7 +26,7 @@ AT_REST = (Phase(label=MotionLabel.MOTIONLESS),)
 
 def mended_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
     """`lost`: the instances that only the parser has seen."""
-    seen = [seen for index, seen in enumerate(scene.instances) if seen.node not in scene.nodes[:index]]
+    seen = list(_told_apart(scene.instances))
     ids = [one.node.id for one in seen]
     for instance in lost[: MAXIMUM_INSTANCES - len(ids)]:
         fresh = instance.model_copy(update={"id": _fresh(instance.id, ids), "parent": None})
@@ -64,6 +65,18 @@ def _only_moves(movement: Movement, still: Collection[str]) -> bool:
 
 def _at_rest(cues: InstanceCues) -> Movement:
     return Movement(why=f"{BY_RULE}: it is motionless", cues=cues.model_copy(update={"phases": AT_REST}))
+
+
+def _told_apart(instances: Sequence[Seen]) -> Iterator[Seen]:
+    names: dict[str, str] = {}
+    for index, seen in enumerate(instances):
+        node = seen.node
+        if any(node == other.node for other in instances[:index]):
+            continue
+        if names.get(node.id, node.name) != node.name:
+            node = node.model_copy(update={"id": _fresh(node.id, list(names))})
+        names[node.id] = node.name
+        yield seen.model_copy(update={"node": node})
 
 
 def _farther_later(relations: Sequence[Relation], order: Sequence[str]) -> Iterator[str]:

@@ -15,16 +15,26 @@ from pydantic import SecretStr
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import KeyInfo
 from generator_service.jobs.connection import connect, connect_async
+from generator_service.jobs.keyspace import waiting_key
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.reading import Reader
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
 
 TinyPipeline = Callable[..., Any]
+TinyWan = Callable[..., Any]
 
 WIDTH, HEIGHT = 48, 32
 """Never square: a swapped axis must show."""
+
+
+PIECES = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+PIECES += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+"""What the tokenizers know."""
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +60,7 @@ def _tiny_pipeline(
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-        pieces += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
-        tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+        tokenizer = T5Tokenizer(vocab=PIECES, extra_ids=0)
         text_encoder = T5EncoderModel(
             T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, use_cache=False)
         )
@@ -94,6 +102,59 @@ def _tiny_pipeline(
         vae=vae.eval(),
         transformer=transformer.eval(),
         scheduler=noise_schedule,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny_wan() -> TinyWan:
+    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; as above."""
+    return _tiny_wan
+
+
+@cache
+def _tiny_wan(form: Literal["one", "two experts", "per token"] = "one") -> Any:
+    import torch
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = T5Tokenizer(vocab=PIECES, extra_ids=0)
+        text_encoder = UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, use_cache=False
+            )
+        )
+        vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+        experts = [
+            WanTransformer3DModel(
+                num_attention_heads=2,
+                attention_head_dim=16,
+                text_dim=32,
+                freq_dim=16,
+                ffn_dim=32,
+                num_layers=2,
+                rope_max_seq_len=32,
+            ).eval()
+            for _ in range(2 if form == "two experts" else 1)
+        ]
+        for expert in experts:  # as they are initialized, its gates let little through
+            torch.nn.init.normal_(expert.condition_embedder.time_proj.weight, std=0.5)
+            torch.nn.init.normal_(expert.proj_out.weight, std=0.5)
+    pipeline = WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder.eval(),
+        vae=vae.eval(),
+        transformer=experts[0],
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, timestep_spacing="linspace"
+        ),
+        transformer_2=experts[1] if form == "two experts" else None,
+        boundary_ratio=0.875 if form == "two experts" else None,
+        expand_timesteps=form == "per token",
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -167,6 +228,26 @@ def refusing_writes(text_client: redis.Redis) -> Callable[[], AbstractContextMan
 @pytest.fixture
 def store(text_client: redis.Redis) -> JobStore:
     return JobStore(text_client)
+
+
+@pytest.fixture
+def tickets(raw_client: redis.Redis) -> Tickets:
+    return Tickets(raw_client)
+
+
+@pytest.fixture
+def start(store: JobStore, text_client: redis.Redis) -> Callable[..., JobRecord]:
+    """A worker starts this very job, whoever waits before it."""
+
+    def start(job: str, worker: str = "w1", store: JobStore = store) -> JobRecord:
+        queue = queue_of(store.get(job))
+        assert text_client.zadd(waiting_key(queue), {job: float("-inf")}, xx=True, ch=True) in (0, 1)
+        started = store.start(queue, worker=worker)
+        assert started is not None
+        assert started.id == job
+        return started
+
+    return start
 
 
 @pytest.fixture

@@ -16,7 +16,17 @@ from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed
 
-COMMON = {"__init__", "base", "cogvideox_attention", "device", "emoji_scene", "load", "weights"}
+COMMON = {
+    "__init__",
+    "base",
+    "cogvideox_attention",
+    "device",
+    "emoji_scene",
+    "load",
+    "pipeline",
+    "wan_attention",
+    "weights",
+}
 """What is no family."""
 
 

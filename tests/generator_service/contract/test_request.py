@@ -53,7 +53,7 @@ def test_guidance_can_be_off() -> None:
     off = JobRequest.model_validate({"prompt": "a tree", "guidance": "off"}).settings().guidance
     assert off.is_off
     assert not EMOJI_WORLD.guidance.is_off
-    assert off.model_copy(update={"regional": True, "regional_steps": 0.2}).is_off is False
+    assert off.model_copy(update={"regional": True, "regional_until": 0.9}).is_off is False
     assert off.model_copy(update={"strength": 0.1, "branches": ()}).is_off
 
 
@@ -64,7 +64,7 @@ def test_guidance_can_be_off() -> None:
         ({"strength": 6}, "guidance.strength"),
         ({"branches": ["rcg", "rcg"]}, "guidance.branches"),
         ({"branches": ["abc"]}, "guidance.branches.0"),
-        ({"steps": 1.5}, "guidance.steps"),
+        ({"until": 1.5}, "guidance.until"),
         ({"stepps": 0.5}, "guidance.stepps"),
         ({"strength": "0.3"}, "guidance.strength"),
         ({"layers": [True]}, "guidance.layers.0"),

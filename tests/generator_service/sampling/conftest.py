@@ -6,7 +6,8 @@ import torch
 
 from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.contract.backbones import COGVIDEOX_2B
+from generator_service.backbones.wan import Wan
+from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
 from generator_service.contract.request import RenderSettings
 
 
@@ -22,10 +23,14 @@ def settings() -> RenderSettings:
     )
 
 
+SETUP = Setup(weights_revision="random", device="cpu", dtype="float32", vae_tiling=False)
+
+
 @pytest.fixture
 def tiny_backbone(tiny_pipeline: Callable[..., Any]) -> Callable[..., CogVideoX]:
-    def build(**form: Any) -> CogVideoX:
-        setup = Setup(weights_revision="random", device="cpu", dtype="float32", vae_tiling=False)
-        return CogVideoX(COGVIDEOX_2B, tiny_pipeline(**form), torch.device("cpu"), setup)
+    return lambda **form: CogVideoX(COGVIDEOX_2B, tiny_pipeline(**form), torch.device("cpu"), SETUP)
 
-    return build
+
+@pytest.fixture
+def tiny_wan_backbone(tiny_wan: Callable[..., Any]) -> Callable[..., Wan]:
+    return lambda form: Wan(WAN_2_1_T2V_1_3B, tiny_wan(form), torch.device("cpu"), SETUP)

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import CogVideoXPipeline
+from diffusers import CogVideoXPipeline, WanPipeline
 
+from emoji_world.convolutions import split_convolutions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.load import load_backbone
+from generator_service.backbones.pipeline import PipelineBackbone
+from generator_service.backbones.wan import Wan
 from generator_service.backbones.weights import find_weights
-from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD
+from generator_service.contract.backbones import COGVIDEOX_2B, EMOJI_WORLD, WAN_2_1_T2V_1_3B
 from generator_service.contract.request import JobRequest, RenderSettings
 from generator_service.guidance.protocols import UNGUIDED
 from generator_service.sampling.loop import denoise
@@ -22,13 +25,13 @@ from generator_service.settings import WorkerSettings
 PROMPT = "a red car drives"
 
 
-def ours(backbone: CogVideoX, settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
+def ours(backbone: PipelineBackbone[Any], settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
     conditioning = backbone.prepare(PROMPT, settings)
     latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
     return latents, backbone.decode(latents, settings)
 
 
-def stock(pipeline: Any, settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
+def stock(pipeline: Any, settings: RenderSettings, text_tokens: int) -> tuple[torch.Tensor, np.ndarray]:
     def run(output_type: str) -> Any:
         return pipeline(
             PROMPT,
@@ -37,7 +40,7 @@ def stock(pipeline: Any, settings: RenderSettings) -> tuple[torch.Tensor, np.nda
             height=settings.height,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance_scale,
-            max_sequence_length=pipeline.transformer.config.max_text_seq_length,
+            max_sequence_length=text_tokens,
             generator=torch.Generator().manual_seed(settings.seed),
             output_type=output_type,
         ).frames
@@ -46,9 +49,9 @@ def stock(pipeline: Any, settings: RenderSettings) -> tuple[torch.Tensor, np.nda
     return run("latent"), np.stack(pictures)
 
 
-def assert_equal(backbone: CogVideoX, pipeline: Any, settings: RenderSettings) -> None:
+def assert_equal(backbone: PipelineBackbone[Any], pipeline: Any, settings: RenderSettings) -> None:
     our_latents, our_frames = ours(backbone, settings)
-    stock_latents, stock_frames = stock(pipeline, settings)
+    stock_latents, stock_frames = stock(pipeline, settings, backbone.text_tokens)
     assert torch.equal(our_latents, stock_latents)
     assert our_frames.shape == (settings.frames, settings.height, settings.width, 3)
     assert np.array_equal(our_frames, stock_frames)
@@ -95,11 +98,36 @@ def test_through_a_checkpoint_on_disk(
     assert_equal(backbone, pipeline, settings)
 
 
+@pytest.mark.parametrize("form", ["one", "two experts", "per token"])
+@pytest.mark.parametrize(("guidance_scale", "steps"), [(1.0, 2), (4.5, 1), (4.5, 5)])
+def test_every_form_of_wan(
+    tiny_wan_backbone: Callable[..., Wan], settings: RenderSettings, form: str, guidance_scale: float, steps: int
+) -> None:
+    backbone = tiny_wan_backbone(form)
+    changed = settings.model_copy(update={"guidance_scale": guidance_scale, "steps": steps, "frames": 5})
+    assert_equal(backbone, backbone.pipeline, changed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_wan_through_a_checkpoint_on_disk(
+    tiny_wan: Callable[..., Any], settings: RenderSettings, tmp_path: Path, dtype: str
+) -> None:
+    """Its VAE is in float32 whatever the rest."""
+    tiny_wan("two experts").save_pretrained(tmp_path)
+    backbone = load_backbone(WAN_2_1_T2V_1_3B, WorkerSettings(weights=tmp_path, device="cpu", dtype=dtype))
+    assert isinstance(backbone, Wan)
+    assert [expert.dtype for expert in backbone.experts] == [getattr(torch, dtype)] * 2
+    pipeline = WanPipeline.from_pretrained(tmp_path, dtype={"default": getattr(torch, dtype), "vae": torch.float32})
+    pipeline.set_progress_bar_config(disable=True)
+    assert_equal(backbone, pipeline, settings)
+
+
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 def test_on_the_packaged_weights(guidance_scale: float) -> None:
     backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu"))
     assert isinstance(backbone, CogVideoX)
     pipeline = CogVideoXPipeline.from_pretrained(find_weights(EMOJI_WORLD, None).path, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    split_convolutions(pipeline.vae)  # as the backbone does on a CPU: the same sums in another order
     settings = JobRequest(prompt=PROMPT, seed=11, steps=3, guidance_scale=guidance_scale).settings()
     assert_equal(backbone, pipeline, settings)

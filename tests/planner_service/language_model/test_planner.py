@@ -121,6 +121,13 @@ def test_what_the_narrow_schema_allows_is_valid(label):
     assert allowed >= (1 if label is MotionLabel.MOTIONLESS else 9)
 
 
+def test_what_is_no_thing_stays_with_the_graph(server, planner, replies, scene, movements):
+    said = {"style": ["film grain"], "camera": ["drone shot"], "excluded": ["people"]}
+    server.replies = replies(scene | said, movements)
+    graph = plan(planner, REQUEST).graph
+    assert (graph.style, graph.camera, graph.excluded) == (("film grain",), ("drone shot",), ("people",))
+
+
 def test_the_order_of_the_movements_does_not_matter(server, planner, replies, scene, movements):
     movements["movements"].reverse()
     server.replies = replies(scene, movements)
@@ -190,6 +197,16 @@ def test_a_node_that_is_there_twice_with_two_meanings_is_not_mended(server, plan
         plan(planner, REQUEST)
     assert failure.value.violations
     assert len(server.requests) == 3
+
+
+def test_two_things_with_one_id_are_told_apart(server, planner, replies, scene, movements):
+    scene["instances"][1]["node"] |= {"id": "car", "name": "blue car", "label": "rigid"}
+    scene |= {"relations": [], "depth_order": ["car"]}
+    movements["movements"][1]["cues"] |= {"instance": "car_1", "phases": [{"label": "rigid", "direction": "left"}]}
+    server.replies = replies(scene, scene, scene, movements)
+    made = plan(planner, REQUEST)
+    assert [instance.name for instance in made.graph.instances] == ["red car", "blue car"]
+    assert made.depth_order == ("car", "car_1")
 
 
 def test_a_node_that_is_there_twice_alike_is_kept_once(server, planner, replies, scene, movements):

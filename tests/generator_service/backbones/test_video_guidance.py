@@ -1,16 +1,18 @@
-"""Guidance on a tiny CogVideoX: nothing of it is nothing at all, and what is borrowed is handed back."""
+"""Guidance on tiny networks of every kind: nothing of it is nothing at all, and what is borrowed is handed back."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from generator_service.backbones.base import Setup
 from generator_service.backbones.cogvideox import CogVideoX
-from generator_service.contract.backbones import COGVIDEOX_2B
+from generator_service.backbones.wan import Wan
+from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.layout import TokenLayout, layout_on
@@ -25,9 +27,38 @@ WIDTH, HEIGHT = 48, 32
 SETUP = Setup(weights_revision="none", device="cpu", dtype="float32", vae_tiling=False)
 
 
-@pytest.fixture(params=[False, True], ids=["added positions", "rotary positions"])
-def backbone(request: pytest.FixtureRequest, tiny_pipeline: Callable[..., Any]) -> CogVideoX:
-    return CogVideoX(COGVIDEOX_2B, tiny_pipeline("dpm", rotary=request.param), torch.device("cpu"), SETUP)
+AnyNetwork = CogVideoX | Wan
+
+
+@pytest.fixture(params=["CogVideoX, added positions", "CogVideoX, rotary positions", "Wan", "Wan, two experts"])
+def backbone(
+    request: pytest.FixtureRequest, tiny_pipeline: Callable[..., Any], tiny_wan: Callable[..., Any]
+) -> AnyNetwork:
+    name, _, form = request.param.partition(", ")
+    if name == "Wan":
+        return Wan(WAN_2_1_T2V_1_3B, tiny_wan(form or "one"), torch.device("cpu"), SETUP)
+    return CogVideoX(COGVIDEOX_2B, tiny_pipeline("dpm", rotary="rotary" in form), torch.device("cpu"), SETUP)
+
+
+def transformers_of(backbone: AnyNetwork) -> tuple[Any, ...]:
+    return backbone.experts if isinstance(backbone, Wan) else (backbone.transformer,)
+
+
+def processors_of(backbone: AnyNetwork) -> list[dict[str, Any]]:
+    return [dict(its.attn_processors) for its in transformers_of(backbone)]
+
+
+@contextmanager
+def predictions(backbone: AnyNetwork) -> Iterator[list[Tensor]]:
+    """What the transformers answer inside: [half, …] or, half by half, [1, …]."""
+    answers: list[Tensor] = []
+    hooks = [
+        its.register_forward_hook(lambda _module, _args, output: answers.append(output[0]))
+        for its in transformers_of(backbone)
+    ]
+    yield answers
+    for hook in hooks:
+        hook.remove()
 
 
 @pytest.fixture(params=[1.0, 6.0], ids=["without CFG", "with CFG"])
@@ -48,12 +79,12 @@ def motion_of(steps: range = range(3), **changes: Any) -> MotionGuidance:
     return MotionGuidance(GuidanceParameters(**({"strength": 2.0} | changes)), steps)
 
 
-def regional_of(backbone: CogVideoX, layout: TokenLayout) -> RegionalPrompting:
+def regional_of(backbone: AnyNetwork, layout: TokenLayout) -> RegionalPrompting:
     return RegionalPrompting.encode(backbone, layout, ["a car", "a tree"], "a street", base_ratio=0.3, steps=range(2))
 
 
 def sampled(
-    backbone: CogVideoX,
+    backbone: AnyNetwork,
     settings: RenderSettings,
     layout: TokenLayout,
     motion: MotionGuidance | None,
@@ -68,7 +99,7 @@ def sampled(
 
 
 def test_no_strength_is_the_plain_sampler_bit_for_bit(
-    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
     conditioning = backbone.prepare("a car and a tree", settings)
@@ -80,42 +111,44 @@ def test_no_strength_is_the_plain_sampler_bit_for_bit(
         assert (guided - plain).abs().max() > 1e-4
 
 
-def test_a_resumed_run_is_the_undisturbed_one(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+def test_a_resumed_run_is_the_undisturbed_one(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:
     layout = layout_on(backbone.grid(settings), plan)
     motion, regional = motion_of(), regional_of(backbone, layout)
     states = sampled(backbone, settings, layout, motion, regional)
-    assert states[1].guidance is not None
-    assert states[1].guidance.shape == (layout.grid.tokens, 32)
-    assert states[3].guidance is None  # after the last guided step there is nothing to remember
-    for state in states[1:-1]:
+    assert [state.is_resumable for state in states[1:]] == [False, False, True, True]  # after the last guided step
+    for state in states[3:]:
         conditioning = backbone.prepare("a car and a tree", settings)
         guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
         resumed = denoise(backbone, conditioning, state, guidance, lambda state: None)
         assert torch.equal(resumed, states[-1].latents)
 
 
+def hooks_of(backbone: AnyNetwork) -> list[int]:
+    modules = [module for its in transformers_of(backbone) for module in its.modules()]
+    return [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules]
+
+
 def test_the_transformer_leaves_as_it_came_even_when_it_fails(
-    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    transformer = backbone.transformer
-    before = dict(transformer.attn_processors)
-    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in transformer.modules()]
+    before, hooks = processors_of(backbone), hooks_of(backbone)
     guidance = VideoGuidance(backbone, layout, motion=motion_of(), regional=regional_of(backbone, layout))
 
     def fail() -> None:
         with guidance.around_prediction(0):
-            assert dict(transformer.attn_processors) != before
+            assert all(now != then for now, then in zip(processors_of(backbone), before, strict=True))
+            assert hooks_of(backbone) != hooks
             raise RuntimeError("in the middle of a step")
 
     with pytest.raises(RuntimeError, match="in the middle of a step"):
         fail()
-    assert dict(transformer.attn_processors) == before
-    assert hooks == [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in transformer.modules()]
+    assert processors_of(backbone) == before
+    assert hooks_of(backbone) == hooks
 
 
 def test_outside_the_guided_steps_nothing_is_borrowed(
-    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
     transformer = backbone.transformer
@@ -125,10 +158,11 @@ def test_outside_the_guided_steps_nothing_is_borrowed(
     for step in range(STEPS):
         with guidance.around_prediction(step):
             changed.append([name for name, its in transformer.attn_processors.items() if its is not before[name]])
-    assert changed == [[], ["transformer_blocks.1.attn1.processor"], [], []]
+    blocks = "blocks" if isinstance(backbone, Wan) else "transformer_blocks"
+    assert changed == [[], [f"{blocks}.1.attn1.processor"], [], []]
 
 
-def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+def test_the_unconditional_half_stays_what_it_was(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:
     if settings.guidance_scale == 1:
         pytest.skip("there is no unconditional half")
     layout = layout_on(backbone.grid(settings), plan)
@@ -136,27 +170,21 @@ def test_the_unconditional_half_stays_what_it_was(backbone: CogVideoX, settings:
     state = first_state(backbone, settings)
     timestep = backbone.solver(STEPS).timesteps[0]
 
-    def halves() -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            both = backbone.transformer(
-                hidden_states=torch.cat([state.latents] * 2),
-                encoder_hidden_states=conditioning.text,
-                timestep=timestep.expand(2),
-                image_rotary_emb=conditioning.rotary,
-                return_dict=False,
-            )[0]
-        return both[0], both[1]
+    @torch.no_grad()
+    def halves(guidance: Guidance) -> tuple[Tensor, Tensor]:
+        with predictions(backbone) as answers:
+            backbone.predict(state.latents, timestep, conditioning, guidance.around_prediction(0))
+        first, second = torch.cat(answers)
+        return (second, first) if isinstance(backbone, Wan) else (first, second)
 
-    stock = halves()
-    guidance = VideoGuidance(backbone, layout, motion=motion_of(), regional=regional_of(backbone, layout))
-    with guidance.around_prediction(0):
-        guided = halves()
+    stock = halves(UNGUIDED)
+    guided = halves(VideoGuidance(backbone, layout, motion=motion_of(), regional=regional_of(backbone, layout)))
     assert torch.equal(guided[0], stock[0])
     assert not torch.allclose(guided[1], stock[1])
 
 
 def test_with_regions_too_motion_guides_its_own_layers_only(
-    backbone: CogVideoX, settings: RenderSettings, plan: Plan
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
     conditioning = backbone.prepare("a car and a tree", settings)
@@ -167,8 +195,8 @@ def test_with_regions_too_motion_guides_its_own_layers_only(
     def behind(layer: int, motion: MotionGuidance | None) -> Tensor:
         regional = regional_of(backbone, layout)
         guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
-        with guidance.around_prediction(0), backbone.capture_features(layer) as captured:
-            backbone.predict(state.latents, timestep, conditioning)
+        with backbone.capture_features(layer) as captured:
+            backbone.predict(state.latents, timestep, conditioning, guidance.around_prediction(0))
         return captured[0]
 
     assert torch.equal(behind(0, motion_of(layers=(1,))), behind(0, None))
@@ -176,58 +204,74 @@ def test_with_regions_too_motion_guides_its_own_layers_only(
     assert not torch.allclose(behind(0, motion_of(layers=(0,))), behind(0, None), atol=1e-4)
 
 
-def test_features_are_those_of_the_conditional_half(backbone: CogVideoX, settings: RenderSettings) -> None:
-    conditioning = backbone.prepare("a car and a tree", settings)
+def test_features_are_those_of_the_conditional_half(backbone: AnyNetwork, settings: RenderSettings) -> None:
     state = first_state(backbone, settings)
     timestep = backbone.solver(STEPS).timesteps[0]
+    captured: list[Tensor] = []
+
+    @contextmanager
+    def capture() -> Iterator[None]:
+        with backbone.capture_features(0) as features:
+            yield
+        captured.extend(features)
 
     @torch.no_grad()
-    def features(text: Tensor) -> Tensor:
-        with backbone.capture_features(0) as captured:
-            backbone.predict(state.latents, timestep, replace(conditioning, text=text))
-        return captured[0]
+    def features(caption: str, scale: float) -> Tensor:
+        conditioning = backbone.prepare(caption, settings.model_copy(update={"guidance_scale": scale}))
+        captured.clear()
+        backbone.predict(state.latents, timestep, conditioning, capture())
+        (its,) = captured
+        return its
 
-    conditional = features(conditioning.text[-1:])
-    assert torch.allclose(features(conditioning.text), conditional, atol=1e-5)
-    if settings.guidance_scale > 1:
-        assert not torch.allclose(features(conditioning.text[:1]), conditional, atol=1e-3)
+    conditional = features("a car and a tree", 1.0)
+    assert conditional.shape == (18, 32)
+    torch.testing.assert_close(features("a car and a tree", settings.guidance_scale), conditional, atol=1e-5, rtol=0)
+    assert not torch.allclose(features("", 1.0), conditional, atol=1e-4)
 
 
 def test_a_network_that_is_split_or_not_stock_is_refused(
-    backbone: CogVideoX, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
     guidance = VideoGuidance(backbone, layout, motion=motion_of())
-    monkeypatch.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
-    with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
-        pass
+    with monkeypatch.context() as patched:
+        patched.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
+        with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
+            pass
+    before = dict(backbone.transformer.attn_processors)
+    backbone.transformer.set_attn_processor(AttnProcessor2_0())
+    try:
+        with pytest.raises(TypeError, match="Got a AttnProcessor2_0 but expected"), guidance.around_prediction(0):
+            pass
+    finally:
+        backbone.transformer.set_attn_processor(before)
 
 
-def test_the_grid_of_a_video(backbone: CogVideoX, settings: RenderSettings) -> None:
+def test_the_grid_of_a_video(backbone: AnyNetwork, settings: RenderSettings) -> None:
     grid = backbone.grid(settings)
     assert (grid.frames, grid.rows, grid.columns, grid.compression) == (3, 2, 3, 4)
     assert grid.layout_frames == 9
 
 
-def test_a_jobs_parameters_become_what_guides_it(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
+def test_a_jobs_parameters_become_what_guides_it(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:
     def guidance(**parameters: Any) -> Guidance:
         asked = settings.model_copy(update={"guidance": GuidanceParameters(**parameters)})
         return backbone.guidance(backbone.scene(plan.prompt, plan), asked)
 
     assert backbone.guidance(backbone.scene(plan.prompt, plan), settings) is UNGUIDED
     assert backbone.guidance(backbone.scene(plan.prompt, None), settings) is UNGUIDED
-    both = guidance(strength=2.0, steps=0.5, regional_steps=0.75)  # of 4 steps
+    both = guidance(strength=2.0, until=0.9, regional_until=0.7)  # four steps begin at
     assert isinstance(both, VideoGuidance)
     assert (both.motion.steps, both.regional.steps) == (range(2), range(3))
     assert both.regional.captions == (("car", "a red car"), ("tree", "a green tree"), (None, "a street"))
-    for off in ({"strength": 0.0}, {"steps": 0.1}, {"branches": ()}):
+    for off in ({"strength": 0.0}, {"until": 1.0}, {"branches": ()}):
         assert guidance(**off).motion is None
-    for off in ({"regional": False}, {"regional_steps": 0.1}):
+    for off in ({"regional": False}, {"regional_until": 1.0}):
         assert guidance(**off).regional is None
 
 
-def test_the_report_tells_what_was_done(backbone: CogVideoX, settings: RenderSettings, plan: Plan) -> None:
-    asked = settings.model_copy(update={"guidance": GuidanceParameters(strength=2.0, steps=0.75, regional_steps=0.5)})
+def test_the_report_tells_what_was_done(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:
+    asked = settings.model_copy(update={"guidance": GuidanceParameters(strength=2.0, until=0.7, regional_until=0.9)})
     conditioning = backbone.prepare("a car and a tree", asked)
     guidance = backbone.guidance(backbone.scene(plan.prompt, plan), asked)
     denoise(backbone, conditioning, first_state(backbone, asked), guidance, lambda state: None)

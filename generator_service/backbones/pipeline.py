@@ -1,0 +1,133 @@
+"""What all DiTs have in common whose parts a stock diffusers pipeline holds: text encoder, transformer, VAE, scheduler.
+
+The loop is ours.  Every step does what the pipeline's `__call__` does with its defaults, in the same order, so that the
+bits are the same.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from generator_service.backbones.base import Backbone, Frames, Scene, Setup
+from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
+from generator_service.backbones.weights import find_weights
+from generator_service.contract.backbones import BackboneSpec
+from generator_service.contract.request import RenderSettings
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.protocols import UNGUIDED, Guidance, Network
+from generator_service.guidance.video import VideoGuidance
+from generator_service.settings import WorkerSettings
+from shared.plan import Plan
+
+C = TypeVar("C")
+
+
+class PipelineBackbone(Backbone[C], Network):
+    """A family sets the class of its pipeline, and says what of `Backbone` and of `Network` is its own."""
+
+    pipeline_class: ClassVar[Any]
+
+    def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
+        """pipeline: one of `pipeline_class` whose parts are on `device`, or will move there when they are called."""
+        self.spec = spec
+        self.setup = setup
+        self.pipeline = pipeline
+        self.transformer = pipeline.transformer
+        self.device = device
+
+    @classmethod
+    def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
+        """Raises WeightsMissing, and RenderingFailed for a device that is not there."""
+        weights = find_weights(spec, settings.weights)
+        device = resolve_device(settings)
+        dtype = resolve_dtype(settings, device, weights.path)
+        with _no_progress_bars():
+            pipeline = cls.pipeline_class.from_pretrained(
+                weights.path, dtype=cls.dtypes(dtype), local_files_only=True, use_safetensors=True
+            )
+        match settings.offload:
+            case "none":
+                pipeline.to(device)
+            case "model":
+                pipeline.enable_model_cpu_offload(device=device)
+            case "sequential":
+                pipeline.enable_sequential_cpu_offload(device=device)
+        if settings.vae_tiling:
+            pipeline.vae.enable_tiling()
+        setup = Setup(
+            weights_revision=weights.revision,
+            device=device_name(device),
+            dtype=str(dtype).removeprefix("torch."),
+            vae_tiling=settings.vae_tiling,
+        )
+        return cls(spec, pipeline, device, setup)
+
+    @classmethod
+    def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """Of each part; "default" for the rest."""
+        return {"default": dtype}
+
+    def scene(self, prompt: str, plan: Plan | None) -> Scene:
+        """As they are; a note says what of the prompt is too long to be read."""
+        scene = super().scene(prompt, plan)
+        tokenizer = self.pipeline.tokenizer
+        tokens = tokenizer(prompt).input_ids
+        if len(tokens) <= self.text_tokens:
+            return scene
+        unread = tokenizer.decode(tokens[self.text_tokens - 1 : -1])
+        return replace(scene, notes=(f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
+
+    def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
+        wish = settings.guidance
+        if scene.plan is None or wish.is_off:
+            return UNGUIDED
+        levels = self.solver(settings.steps).noise_levels
+        return VideoGuidance.of(
+            self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels
+        )
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:
+        video = self.decode_latents(latents, settings)
+        self.pipeline.maybe_free_model_hooks()
+        pictures = self.pipeline.video_processor.postprocess_video(video, output_type="np")[0]  # [F, H, W, 3], 0 to 1
+        frames: Frames = (pictures * 255).round().astype("uint8")
+        return frames
+
+    @abstractmethod
+    def decode_latents(self, latents: Tensor, settings: RenderSettings) -> Tensor:
+        """[1, channel, frame, height, width], -1 to 1."""
+
+    @abstractmethod
+    def grid(self, settings: RenderSettings) -> Grid:
+        """The video tokens that the transformer's attention sees."""
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        return self.encode_prompt(list(texts), with_empty=False)[0]
+
+    def encode_prompt(self, texts: str | list[str], *, with_empty: bool) -> tuple[Tensor, Tensor | None]:
+        """[text, token, channel], and the same of nothing at all."""
+        text, empty_text = self.pipeline.encode_prompt(
+            texts, do_classifier_free_guidance=with_empty, max_sequence_length=self.text_tokens, device=self.device
+        )
+        return text, empty_text
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Both libraries draw bars while they load: not into a worker's log.  They are left as they were."""
+    loud = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in loud:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in loud:
+            library.enable_progress_bar()

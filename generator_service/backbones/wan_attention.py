@@ -1,0 +1,97 @@
+"""Another attention inside a Wan transformer, borrowed for one prediction and handed back.
+
+A block has two: `attn1`, in which the video attends to itself, and `attn2`, in which it reads the text.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from torch import Tensor
+
+from generator_service.guidance.protocols import Attend, LayerAttention
+
+
+class BorrowedProcessor:
+    """`WanAttnProcessor`, with another attention; for networks that read no image."""
+
+    def __init__(self, attend: Attend) -> None:
+        self.attend = attend
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: None = None,
+        rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(seen)), attn.to_v(seen)
+        query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in (query, key, value))
+        if rotary_emb is not None:
+            query, key = _rotated(query, *rotary_emb), _rotated(key, *rotary_emb)
+        output = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+        output = output.transpose(1, 2).flatten(2, 3).type_as(query)
+        for last in attn.to_out:
+            output = last(output)
+        return output
+
+
+def _rotated(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """By their positions: [batch, token, head, channel], [1, token, 1, channel] each, every value twice."""
+    even, odd = tokens.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cos[..., 0::2], sin[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(tokens)
+
+
+@contextmanager
+def borrow_attention(transformer: Any, layers: Mapping[int, LayerAttention]) -> Iterator[None]:
+    """Inside, these layers attend as given.  Raises TypeError and ValueError where the network is not stock."""
+    if getattr(transformer, "_parallel_config", None) is not None:
+        raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
+    original = dict(transformer.attn_processors)
+    replaced = dict(original)
+    for layer, attention in layers.items():
+        for name, attend in (("attn1", attention.video), ("attn2", attention.text)):
+            if attend is not None:
+                place = f"blocks.{layer}.{name}.processor"
+                if type(original[place]) is not WanAttnProcessor:
+                    raise TypeError(f"Got a {type(original[place]).__name__} but expected a WanAttnProcessor")
+                replaced[place] = BorrowedProcessor(attend)
+    transformer.set_attn_processor(replaced)
+    try:
+        yield
+    finally:
+        transformer.set_attn_processor(original)
+
+
+@contextmanager
+def append_text(transformer: Any, text: Tensor) -> Iterator[None]:
+    """Inside, these embeddings, [1, token, channel], follow the prompt's."""
+
+    def lengthen(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        prompt = kwargs["encoder_hidden_states"]
+        return args, kwargs | {"encoder_hidden_states": torch.cat([prompt, text.to(prompt)], dim=1)}
+
+    hook = transformer.register_forward_pre_hook(lengthen, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def capture_features(transformer: Any, layer: int, captured: list[Tensor]) -> Iterator[None]:
+    """Of each prediction inside, the video tokens behind this layer, [N, D], float32, are added to the list."""
+
+    def keep(_module: Any, _args: Any, output: Tensor) -> None:
+        captured.append(output[0].detach().float().clone())
+
+    hook = transformer.blocks[layer].register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
