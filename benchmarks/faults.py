@@ -17,7 +17,7 @@ A table of kills by kind comes before the last line, which is one JSON object:
     lost                 jobs that are gone, or ended otherwise than in success
     duplicated           jobs with more than one video in the storage, and jobs beyond the first of one key
     stuck                jobs that have not ended `PATIENCE_SECONDS` after the last progress of any job
-    notice_seconds_max   the longest from the kill of a worker until the job in its hands was taken back; null if none
+    notice_seconds_max   the longest from the kill of a worker until the job in its hands was reclaimed; null if none
                          had one
 """
 
@@ -51,12 +51,12 @@ from deploy.stack import PLAN_WORKER, RENDER_WORKER, bypass_proxies
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
 from generator_service.jobs.connection import connect
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings
 from generator_service.storage import JobKeys, ObjectStore
-from shared.errors import NotFound, StillSubmitting, Unavailable
+from shared.errors import NotFound, Unavailable
 
 STEPS: Final = 25
 THINKING_SECONDS: Final = 0.75
@@ -89,7 +89,7 @@ class Service:
 
     def is_whole(self) -> bool:
         """Whether everybody is there again."""
-        beating = [worker.name for worker in self.registry.workers()]
+        beating = [worker.name for worker in self.registry.alive()]
         workers = [process for kind in WORKERS for process in self.victims.processes[kind]]
         return (
             all(any(f"-{process.pid}-" in name for name in beating) for process in workers)
@@ -98,11 +98,11 @@ class Service:
         )
 
     def held_by(self, pid: int) -> list[str]:
-        """The jobs in the hands of this process; of a dead one, until they are taken back."""
-        return [record.id for record in self.store.held() if f"-{pid}-" in str(record.worker)]
+        """The jobs in the hands of this process; of a dead one, until they are reclaimed."""
+        return [record.id for record in self.store.running() if f"-{pid}-" in str(record.worker)]
 
     def unended(self, jobs: Iterable[str]) -> list[str]:
-        return [record.id for record in self.store.some(jobs) if not record.status.is_terminal]
+        return [record.id for record in self.store.get_many(jobs) if not record.status.is_terminal]
 
 
 @contextmanager
@@ -154,7 +154,7 @@ class Clients(threading.Thread):
     def run(self) -> None:
         seed = self._seeds.randrange(2**32)
         while not self._stopping.wait(POLL_SECONDS):
-            with suppress(Unavailable, StillSubmitting):
+            with suppress(Unavailable):
                 if len(self._service.unended(self.acknowledged)) < AT_ONCE:
                     wish = {"prompt": PROMPT, "planner": "language-model", "steps": STEPS, "seed": seed}
                     job = self._service.client.submit(idempotency_key=str(seed), **wish)
@@ -172,7 +172,7 @@ class Kill:
     held: bool
     """It had a job in hand."""
     seconds: float | None
-    """Until that job was taken back, or until the API or Valkey answered again."""
+    """Until that job was reclaimed, or until the API or Valkey answered again."""
 
 
 def kill_one(service: Service, chance: random.Random) -> Kill:
@@ -242,7 +242,7 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
     jobs = clients.acknowledged
     stuck = [record.id for record in everybodys() if not record.status.is_terminal]
     lost = [job for job in jobs if job not in stuck and not succeeded(service, job)]
-    for record in service.store.some([*stuck, *lost]):
+    for record in service.store.get_many([*stuck, *lost]):
         print(f"{record.id}: {record.status}, {record.stage}, {record.error}")  # noqa: T201
     of_one_key = Counter(record.settings.seed for record in everybodys())
     of_one_key.subtract(set(of_one_key))
@@ -261,7 +261,7 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
 def described(kill: Kill) -> str:
     if kill.kind not in WORKERS:
         return f"{kill.kind}, back after {kill.seconds:.1f} s"
-    return f"{kill.kind}, {f'its job taken back after {kill.seconds:.1f} s' if kill.held else 'at no job'}"
+    return f"{kill.kind}, {f'its job reclaimed after {kill.seconds:.1f} s' if kill.held else 'at no job'}"
 
 
 def by_kind(kills: list[Kill]) -> str:

@@ -41,11 +41,11 @@ from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import JobRequest
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
-from generator_service.jobs.fair_order import waiting_key
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.keyspace import waiting_key
+from generator_service.jobs.queues import PLAN_QUEUE, render_queue
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import StorageSettings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, PlanningFailed, RenderingFailed
@@ -97,7 +97,6 @@ def service(folder: Path, workers: Sequence[str] = ()) -> Iterator[Service]:
         "GENERATOR_REDIS_URL": url,
         "GENERATOR_PLANNER_URL": planner,
         "GENERATOR_STORAGE_URL": storage.url,
-        "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
         # Without workers nobody beats, and nobody is to be missed.
         "GENERATOR_HEARTBEAT_SECONDS": "1" if workers else "3600",
         "GENERATOR_WEBHOOK_SECRET": "a secret of twenty-four letters",
@@ -119,7 +118,7 @@ def service(folder: Path, workers: Sequence[str] = ()) -> Iterator[Service]:
     def worker(kind: str) -> Part:
         def beats() -> bool:
             with connect(SecretStr(url), decode=True) as client:
-                return any(f"{its.kind}-worker" == kind for its in WorkerRegistry(client, 1.0).workers())
+                return any(f"{its.kind}-worker" == kind for its in WorkerRegistry(client, 1.0).alive())
 
         command = [sys.executable, "-m", "generator_service", kind]
         return Part(kind, command, beats, environment, needs=("Valkey", "API"), start_seconds=START_SECONDS)
@@ -365,12 +364,11 @@ def _record(service: Service, job: str, fields: dict[str, bytes]) -> None:
 
 
 def _deliver(service: Service, message: bytes, fields: dict[str, bytes]) -> None:
-    """Next in both queues, and among what RQ says was taken, and was begun."""
+    """The last ticket of both queues, and among what RQ says was begun."""
     if fields:
         service.redis.hset(b"rq:job:" + message, mapping=fields)  # type: ignore[arg-type]
     for queue in QUEUES:
-        service.redis.zadd(waiting_key(queue), {message: 0})
-        service.redis.rpush(f"rq:queue:{queue}:intermediate", message)
+        service.redis.rpush(f"rq:queue:{queue}", message)
         service.redis.zadd(f"rq:wip:{queue}", {message + b":1": time.time() + 60})
 
 
@@ -389,7 +387,7 @@ def _ended(service: Service, jobs: Sequence[str], expected: frozenset[str] = END
     since = time.monotonic()
     while left and time.monotonic() - since < PATIENCE_SECONDS:
         service.stack.advance()
-        records = {record.id: record for record in service.store.some(left)}
+        records = {record.id: record for record in service.store.get_many(left)}
         done = [job for job in left if job not in records or records[job].status.is_terminal]
         for job in done:
             record = records.get(job)

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 from generator_service.api.openapi import REQUESTS
 from generator_service.contract.job import JobStatus, Stage
-from generator_service.jobs.message import PLAN_FUNCTION, RENDER_FUNCTION
 from generator_service.jobs.record import JobRecord
+from generator_service.jobs.tickets import FUNCTION
 
 Json = Any
 Target = Literal["POST /jobs", "POST /plans", "message", "record"]
@@ -352,7 +352,7 @@ def _wordy_order(chance: random.Random) -> Case:
 def _message(chance: random.Random) -> Case:
     """In a worker's queue."""
     job = chance.choice(("0" * 32, "", "../..", "\ud800", "x" * 10_000, None, 7, [], {}))
-    function = chance.choice((PLAN_FUNCTION, RENDER_FUNCTION, "os.system", "", None, 7))
+    function = chance.choice((FUNCTION, "os.system", "", None, 7))
     datas = (
         json.dumps([function, None, [job], {}]),
         json.dumps([function, None, [job, job], {"job_id": job}]),
@@ -371,7 +371,7 @@ def _message(chance: random.Random) -> Case:
     }
     kept = {name: value for name, value in fields.items() if chance.random() < 0.9}
     return Case(
-        "a forged message",
+        "a forged ticket",
         "message",
         chance.choice((b"forged", b"", b"\xff\xfe", b"a-b-c-d", b"with a space", b"../..")),
         fields=kept,

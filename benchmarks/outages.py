@@ -127,7 +127,7 @@ def outage(service: Service, part: str, seconds: float) -> Seen:
 
     def look() -> bool:
         """Whether both have ended."""
-        records = store.some(filter(None, (job, other)))
+        records = store.get_many(filter(None, (job, other)))
         for record in records:
             if record.id == job and record.waiting_for is not None:
                 named.add(record.waiting_for.code)

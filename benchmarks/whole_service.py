@@ -82,7 +82,6 @@ def whole_service(folder: Path, thinking_seconds: float) -> Whole:
             "GENERATOR_PORT": str(api_port),
             "GENERATOR_REDIS_URL": redis_url(redis_port),
             "GENERATOR_PLANNER_URL": planner,
-            "GENERATOR_RENDER_SPOOL": str(folder / "spool"),
             "GENERATOR_STORAGE_URL": f"s3://{VIDEO_BUCKET}",
             "GENERATOR_STORAGE_ENDPOINT": s3_endpoint(s3_ports[0]),
             "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,

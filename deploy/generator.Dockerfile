@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action=ignore --constraint constraints.txt '.[generator]'
 
 # New named volumes take their owner from these folders.
-RUN useradd --uid 10001 --create-home app && install --directory --owner=app /models /run/gpus /spool
+RUN useradd --uid 10001 --create-home app && install --directory --owner=app /models /run/gpus
 ENV HF_HOME=/models
 
 COPY deploy/__init__.py deploy/

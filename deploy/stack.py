@@ -31,7 +31,7 @@ from deploy.servers import (
     valkey,
 )
 from deploy.signals import StopRequest
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings, WebhookSettings
 from shared.errors import Unavailable
 
@@ -137,7 +137,6 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
     """In the order in which they are started: the render worker, which takes longest, first."""
     # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a
     # small machine, that has made renders 100 times slower.
-    spool = str(temporary.parent / "spool")
     common = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary), "OMP_WAIT_POLICY": "PASSIVE"}
     planner_environment = common | _listens("PLANNER", addresses.planner)
     generator_environment = {
@@ -149,7 +148,6 @@ def _services(addresses: Addresses, temporary: Path) -> list[Part]:
         "GENERATOR_STORAGE_ENDPOINT": addresses.s3,
         "GENERATOR_STORAGE_ACCESS_KEY": S3_ACCESS_KEY,
         "GENERATOR_STORAGE_SECRET_KEY": S3_SECRET_KEY,
-        "GENERATOR_RENDER_SPOOL": spool,
     }
 
     def part(
@@ -208,7 +206,7 @@ def _beats(url: str, kind: Literal["plan", "render", "webhook"]) -> Callable[[],
     def ready() -> bool:
         with redis.Redis.from_url(url, decode_responses=True) as client:
             try:
-                workers = WorkerRegistry(client, Settings.model_fields["heartbeat_seconds"].default).workers()
+                workers = WorkerRegistry(client, Settings.model_fields["heartbeat_seconds"].default).alive()
             except Unavailable:
                 return False
         return any(worker.kind == kind and worker.started_at >= since for worker in workers)

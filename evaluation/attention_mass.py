@@ -21,6 +21,7 @@ from evaluation.ablation import backbone_of, planned_by_parser
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.contract.guidance import Branch, GuidanceParameters
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
@@ -54,10 +55,12 @@ class AttentionProbe:
     parameters: GuidanceParameters
     steps: range
     table: Table = field(default_factory=lambda: defaultdict(list))
-    memory: Tensor | None = None
+    features: Tensor | None = None
+    """Of the step before."""
+    needs_last_step = True
 
-    def resume(self, memory: Tensor | None) -> None:
-        self.memory = memory
+    def resume(self, report: GuidanceReport | None) -> None:
+        raise NotImplementedError
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -75,14 +78,14 @@ class AttentionProbe:
                 stack.enter_context(self.network.borrow_attention(looks))
             features = stack.enter_context(self.network.capture_features(layers // 2))
             yield
-        self.memory = features[-1]
+        self.features = features[-1]
 
     def _fields(self) -> dict[Branch, Tensor]:
         """Each branch's G alone, [N, N]."""
         alone = {
             branch: self.parameters.model_copy(update={"branches": (branch,)}) for branch in self.parameters.branches
         }
-        return {branch: dense(guidance_field(self.layout, self.memory, its)[0]) for branch, its in alone.items()}
+        return {branch: dense(guidance_field(self.layout, self.features, its)[0]) for branch, its in alone.items()}
 
     def _look(self, layer: int, fields: dict[Branch, Tensor], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         text = query.shape[2] - self.layout.grid.tokens

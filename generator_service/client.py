@@ -77,7 +77,7 @@ class Client:
         """A new job, from a request or from a request's fields; with a key, one job however often it is sent.
 
         Raises InvalidRequest; KeyReused where the key came with another request, and Gone where its job is deleted;
-        LimitReached and StillSubmitting, which may say in `retry_after` when to try again.
+        LimitReached, which may say in `retry_after` when to try again.
         """
         if request is None:
             with validation_errors_as_invalid_request():

@@ -58,12 +58,12 @@ def render(
     """`sample`, and what a user is given of it: files, and what of the plan is seen.  Raises OutOfMemory."""
     sampled = sample(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
     frames, scene, seconds = sampled.frames, sampled.scene, dict(sampled.seconds)
-    with _timed("encoding", seconds):
+    with _time_stage("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
         preview = draw_preview(frames, prompt, scene.plan)
     adherence = None
     if scene.plan is not None:
-        with _reproducible(), _memory_errors_as_ours(settings), _timed("measuring", seconds):
+        with _deterministic_algorithms(), _memory_errors_as_out_of_memory(settings), _time_stage("measuring", seconds):
             adherence = backbone.adherence(frames, scene)
     setup = backbone.setup
     manifest = Manifest(
@@ -106,9 +106,9 @@ def sample(
     passes through.  Raises OutOfMemory.
     """
     seconds: dict[str, float] = {}
-    with _reproducible(), _memory_errors_as_ours(settings):
+    with _deterministic_algorithms(), _memory_errors_as_out_of_memory(settings):
         on_stage(Stage.SAMPLING)
-        with _timed("sampling", seconds):
+        with _time_stage("sampling", seconds):
             scene = backbone.scene(prompt, plan)
             conditioning = backbone.prepare(scene.caption, settings)
             guidance = backbone.guidance(scene, settings)
@@ -116,7 +116,7 @@ def sample(
             state = start or first_state(backbone, settings)
             latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
         on_stage(Stage.DECODING)
-        with _timed("decoding", seconds):
+        with _time_stage("decoding", seconds):
             frames = backbone.decode(latents, settings)
     report = guidance.report()
     cost = None if report is None else meter.cost(report.steps)
@@ -124,14 +124,14 @@ def sample(
 
 
 @contextmanager
-def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+def _time_stage(stage: str, seconds: dict[str, float]) -> Iterator[None]:
     begin = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - begin, 3)
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
+def _deterministic_algorithms() -> Iterator[None]:
     """Only kernels that give the same bits every time; the process is left as it was."""
     before, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
@@ -145,10 +145,13 @@ def _reproducible() -> Iterator[None]:
 
 
 @contextmanager
-def _memory_errors_as_ours(settings: RenderSettings) -> Iterator[None]:
+def _memory_errors_as_out_of_memory(settings: RenderSettings) -> Iterator[None]:
     """torch's own words, which tell of the machine and its other work, are for the log."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU, torch has no class for it.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         size = f"{settings.frames} frames of {settings.width}×{settings.height}"
         raise OutOfMemory(f"{size} need more memory than the device has free") from error

@@ -51,8 +51,6 @@ class WorkerSettings(Environment):
     """Decode in tiles: less memory, slower."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
     """A render is saved so often, or less often where saving is slow: what a killed worker's successor does again."""
-    spool: Path = Path("~/.cache/motion-factorized-video/spool")
-    """A folder on this machine's disk, for all its workers: finished videos until the storage has them."""
 
 
 class WebhookSettings(Environment):

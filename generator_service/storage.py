@@ -2,7 +2,7 @@
 
 jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 
-and, until the job is done, jobs/{id}/checkpoint.safetensors.
+and, until the job is done, jobs/{id}/checkpoint.bin.
 
 Each attempt writes to its own folder, so a late attempt cannot overwrite the results of the next one.
 """
@@ -57,7 +57,7 @@ class JobKeys:
     @property
     def checkpoint(self) -> str:
         """Shared by all attempts: each resumes from it."""
-        return f"{self.prefix}checkpoint.safetensors"
+        return f"{self.prefix}checkpoint.bin"
 
     @property
     def attempt_prefix(self) -> str:

@@ -10,7 +10,6 @@
     │   ├── Gone                      410  gone                      it has been there, and is deleted
     │   └── Unreadable                404  unreadable                written by an incompatible version
     ├── Conflict                    409  conflict                  not possible in the job's present state
-    │   └── StillSubmitting           409  still_submitting          the same request is being worked on: try again
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
     │   ├── QueueFull                 429  queue_full                as many jobs wait as may
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
@@ -127,10 +126,6 @@ class Unreadable(NotFound):
 
 class Conflict(ServiceError):
     code, title, status = "conflict", "Not possible in the present state", 409
-
-
-class StillSubmitting(Conflict):
-    code, title, retryable = "still_submitting", "The same request is being worked on", True
 
 
 class LimitReached(ServiceError):

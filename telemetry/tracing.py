@@ -65,7 +65,7 @@ def span(name: str, *, parent: str | None = None, **attributes: str | int | None
 
 
 @contextmanager
-def spans_in_turn() -> Iterator[Callable[[str], None]]:
+def consecutive_spans() -> Iterator[Callable[[str], None]]:
     """Yields a function that ends the current span and begins another; the last one ends with the block."""
     with ExitStack() as current:
 
@@ -76,7 +76,7 @@ def spans_in_turn() -> Iterator[Callable[[str], None]]:
         yield begin
 
 
-def note(**attributes: str | int) -> None:
+def set_span_attributes(**attributes: str | int) -> None:
     """Add attributes to the current span."""
     if _on():
         from opentelemetry import trace

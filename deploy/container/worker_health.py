@@ -9,7 +9,7 @@ from typing import Final
 
 import redis
 
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings
 from shared.errors import Unavailable
 
@@ -22,7 +22,7 @@ def complaint(kind: str, settings: Settings) -> str | None:
     url = settings.redis_url.get_secret_value()
     with redis.Redis.from_url(url, decode_responses=True, socket_timeout=SECONDS) as client:
         try:
-            workers = WorkerRegistry(client, settings.heartbeat_seconds).workers()
+            workers = WorkerRegistry(client, settings.heartbeat_seconds).alive()
         except Unavailable as error:
             return error.detail
     if any(worker.name.startswith(mine) for worker in workers):

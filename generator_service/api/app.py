@@ -6,11 +6,11 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from generator_service.api import catalogue, events, jobs, metrics, operations, overview, results, webhooks
-from generator_service.api.auth import permission
+from generator_service.api.auth import require_scope
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
-from generator_service.api.parts import wiring
+from generator_service.api.parts import lifespan
 from generator_service.api.problems import add_problem_handlers, problem_responses
-from generator_service.jobs.counters import taken_back_counter
+from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
 from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailable
@@ -32,19 +32,19 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         title="Motion-Factorized Video",
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
-        lifespan=wiring(settings),
+        lifespan=lifespan(settings),
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
     for router in ROUTERS:
         refusals = problem_responses(Unauthenticated, Forbidden)
-        app.include_router(router, dependencies=[Depends(permission)], responses=refusals)
+        app.include_router(router, dependencies=[Depends(require_scope)], responses=refusals)
     for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
-    app.state.count_taken_back = taken_back_counter(counted)
+    app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)

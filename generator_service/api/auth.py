@@ -1,7 +1,7 @@
 """Who calls: the owner of what is submitted, and how far the caller's key reaches; and about which job.
 
-Where keys are required, every route but those of `OPEN_ROUTERS` in `app.py` depends on `permission`; a route with
-`KnownJob` among its parameters sees the caller's own jobs alone.
+Where keys are required, every route but those of `OPEN_ROUTERS` in `app.py` depends on `require_scope`; a route with
+`VisibleJob` among its parameters sees the caller's own jobs alone.
 
 All of them are coroutines, which need no thread; key and job are read in one round trip.
 """
@@ -52,37 +52,39 @@ BEARER: Final = HTTPBearer(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Access:
     caller: Caller
     job: Found
     """What there is of the job in the path."""
 
 
-async def _asked(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> _Asked:
+async def _authenticate(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+) -> _Access:
     """Raises Unauthenticated."""
     parts: Parts = request.app.state.parts
     job_id = request.path_params.get("job_id", "")
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        return _Asked(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
+        return _Access(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
     if given is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
     key, job = await parts.reader.find_as(ApiKey.parse(given.credentials), job_id)
-    return _Asked(Caller(key.owner, frozenset(key.scopes)), job)
+    return _Access(Caller(key.owner, frozenset(key.scopes)), job)
 
 
-_UseAsked = Annotated[_Asked, Depends(_asked)]
+_UseAccess = Annotated[_Access, Depends(_authenticate)]
 
 
-async def _caller(asked: _UseAsked) -> Caller:
+async def _caller(asked: _UseAccess) -> Caller:
     return asked.caller
 
 
 UseCaller = Annotated[Caller, Depends(_caller)]
 
 
-async def permission(request: Request, asked: _UseAsked) -> None:
+async def require_scope(request: Request, asked: _UseAccess) -> None:
     """Raises Unauthenticated and Forbidden."""
     needed = Scope.READ if request.method in _READING else Scope.SUBMIT
     if not asked.caller.may(needed):
@@ -92,7 +94,7 @@ async def permission(request: Request, asked: _UseAsked) -> None:
 _JobPath = Annotated[JobId, Path(description="The job's id: 32 hexadecimal digits.", examples=[uuid4().hex])]
 
 
-async def job_in_path(job_id: _JobPath, asked: _UseAsked) -> Look:
+async def job_in_path(job_id: _JobPath, asked: _UseAccess) -> Look:
     """Somebody else's job is answered as one that does not exist."""
     owner = asked.caller.sees_jobs_of
     look = asked.job.look()
@@ -101,13 +103,18 @@ async def job_in_path(job_id: _JobPath, asked: _UseAsked) -> Look:
     return look
 
 
-KnownJob = Annotated[Look, Depends(job_in_path)]
+VisibleJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
-async def known_job(request: Request) -> Look:
-    """The same job as `KnownJob`, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and NotFound."""
-    asked = await _permitted(request)
+async def identify(request: Request) -> Caller:
+    """Who calls a `DirectRoute`.  Raises Unauthenticated and Forbidden."""
+    return (await _authorize(request)).caller
+
+
+async def visible_job(request: Request) -> Look:
+    """The same job as `VisibleJob`, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and NotFound."""
+    asked = await _authorize(request)
     job_id = request.path_params["job_id"]
     if not asked.job.job_id:
         raise InvalidRequest(
@@ -116,7 +123,7 @@ async def known_job(request: Request) -> Look:
     return await job_in_path(job_id, asked)
 
 
-async def _permitted(request: Request) -> _Asked:
-    asked = await _asked(request, await BEARER(request))
-    await permission(request, asked)
+async def _authorize(request: Request) -> _Access:
+    asked = await _authenticate(request, await BEARER(request))
+    await require_scope(request, asked)
     return asked

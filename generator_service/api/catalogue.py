@@ -16,7 +16,7 @@ router = APIRouter(tags=["catalogue"])
 @router.get("/backbones", summary="The video models")
 def backbones(parts: UseParts) -> BackboneList:
     """Each with what it can do, what it does unless told otherwise, and how many workers hold it right now."""
-    workers = Counter(worker.backbone for worker in parts.workers.workers())
+    workers = Counter(worker.backbone for worker in parts.workers.alive())
     return BackboneList(
         backbones=tuple(
             BackboneView(spec=spec, is_default=spec.name == DEFAULT_BACKBONE, workers=workers[spec.name])

@@ -4,9 +4,19 @@ Its way from a request to an answer costs more than a look at a job; the routes 
 without: they take the request, and answer a response.
 """
 
+from typing import TypeVar
+
 from fastapi import Request
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
+
+from shared.errors import InvalidRequest, invalid_request, validation_errors_as_invalid_request
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class DirectRoute(APIRoute):
@@ -18,3 +28,29 @@ class DirectRoute(APIRoute):
             return
         response = await self.endpoint(Request(scope, receive, send))
         await response(scope, receive, send)
+
+
+async def read_body(request: Request, model: type[M]) -> M:
+    """The JSON body.  Raises InvalidRequest."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise InvalidRequest("the body must be JSON, with Content-Type: application/json")
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise HTTPException(400) from None
+    with validation_errors_as_invalid_request():
+        return model.model_validate_json(body)
+
+
+def read_header(request: Request, name: str, kind: TypeAdapter[T]) -> T | None:
+    """Raises InvalidRequest."""
+    text = request.headers.get(name)
+    if text is None:
+        return None
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        raise invalid_request([{**each, "loc": ("header", name)} for each in error.errors()]) from error

@@ -8,7 +8,7 @@ import anyio
 from fastapi import APIRouter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from generator_service.api.auth import KnownJob
+from generator_service.api.auth import VisibleJob
 from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
@@ -50,7 +50,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
         }
     },
 )
-async def events(job: KnownJob, parts: UseParts, viewer: UseViewer) -> EventSourceResponse:
+async def events(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> EventSourceResponse:
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
     stopping = anyio.Event()
     return EventSourceResponse(

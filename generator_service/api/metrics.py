@@ -6,7 +6,6 @@ What is looked up is the same in every API process: take its maximum over them, 
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,8 +15,8 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generator_service.api.parts import Parts, UseParts
-from generator_service.jobs.heartbeat import WorkerInfo
-from generator_service.jobs.load import loads
+from generator_service.jobs.queue_load import queue_loads
+from generator_service.jobs.workers import WorkerInfo
 from shared.errors import Unavailable
 
 SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -54,7 +53,7 @@ class RequestMetrics:
             self._requests.labels(method, route, answered).inc()
             self._seconds.labels(method, route).observe(time.perf_counter() - begin)
 
-        async def watching_send(message: Message) -> None:
+        async def counting_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -62,7 +61,7 @@ class RequestMetrics:
             await send(message)
 
         try:
-            await self.app(scope, receive, watching_send)
+            await self.app(scope, receive, counting_send)
         except Exception:
             if status is None:
                 count(500)
@@ -92,11 +91,9 @@ class _ServiceState(Collector):
         yield GaugeMetricFamily("generator_redis_up", "1 where Redis answers.", value=up)
 
     def _gauges(self) -> list[GaugeMetricFamily]:
-        workers = self._parts.workers.workers()
-        counts = self._parts.store.counts()
-        now = datetime.now(UTC)
-        queues = loads(self._parts.store, self._parts.delivery, now)
-        webhooks = self._parts.outbox.overdue(now)
+        store = self._parts.store
+        workers = self._parts.workers.alive()
+        counts, queues, webhooks = store.counts(), queue_loads(store), self._parts.outbox.overdue(store.now())
 
         by_status = GaugeMetricFamily("generator_jobs", "Jobs that are kept.", labels=["status"])
         for status, count in counts.items():

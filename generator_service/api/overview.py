@@ -7,13 +7,13 @@ from typing import Final
 from fastapi import APIRouter
 
 from generator_service.api.auth import UseCaller
-from generator_service.api.operations import missing
+from generator_service.api.operations import find_missing
 from generator_service.api.parts import UseParts
 from generator_service.contract.answers import Lease, Overdue, Overview, QueueLoad, WorkerState
 from generator_service.contract.job import JobStatus
-from generator_service.jobs.heartbeat import WorkerInfo
-from generator_service.jobs.load import loads
+from generator_service.jobs.queue_load import queue_loads
 from generator_service.jobs.record import JobRecord
+from generator_service.jobs.workers import WorkerInfo
 from shared.errors import Forbidden, Unavailable, Violation
 
 LONG_WAIT_SECONDS: Final = 600.0
@@ -31,15 +31,15 @@ def overview(parts: UseParts, caller: UseCaller) -> Overview:
     """
     if caller.sees_jobs_of is not None:
         raise Forbidden("the overview shows everybody's jobs: it takes a key of scope admin")
-    absent = missing(parts)
+    absent = find_missing(parts)
     now = datetime.now(UTC)
     try:
-        infos = parts.workers.workers()
+        infos = parts.workers.alive()
         workers = worker_states(infos, parts.workers.silence(info.name for info in infos))
-        held = leases(parts.store.held(), infos)
-        queues = dict(loads(parts.store, parts.delivery, now))
+        held = leases(parts.store.running(), infos)
+        queues = dict(queue_loads(parts.store))
         counts = parts.store.counts()
-        webhooks = parts.outbox.overdue(now)
+        webhooks = parts.outbox.overdue(parts.store.now())
     except Unavailable:
         workers, held, queues, counts, webhooks = (), (), {}, {}, Overdue(events=0, oldest_seconds=None)
     told = tuple(problems(absent, workers, held, queues, webhooks))

@@ -13,16 +13,15 @@ from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
-from generator_service.jobs.admission import Admission, Limits
+from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
-from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.jobs.idempotency import Idempotency
-from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.reading import Reader
+from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
-from generator_service.jobs.watchdog import Watchdog
+from generator_service.jobs.submission import Limits, Submissions
+from generator_service.jobs.tickets import Tickets
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings
 from generator_service.storage import ObjectStore
 from generator_service.webhooks.acceptance import WebhookAcceptance
@@ -72,9 +71,8 @@ class Parts:
     store: JobStore
     reader: Reader
     watcher: JobWatcher
-    delivery: Delivery
-    idempotency: Idempotency
-    admission: Admission
+    submissions: Submissions
+    tickets: Tickets
     objects: ObjectStore
     workers: WorkerRegistry
     planner: PlannerProbe
@@ -85,7 +83,7 @@ class Parts:
     outbox: Outbox
 
 
-def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The app's lifespan.  Nothing is contacted: the API starts while others are down.
 
     Raises BadSettings and OSError, before the app starts, for addresses that make no sense.
@@ -95,15 +93,13 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
     asynchronous = connect_async(settings.redis_url)
     reader = Reader(asynchronous)
     planner = PlannerProbe(settings.planner_url)
-    store, delivery = JobStore(text), Delivery(raw, settings.job_seconds)
     limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
     parts = Parts(
-        store=store,
+        store=JobStore(text),
         reader=reader,
         watcher=JobWatcher(reader),
-        delivery=delivery,
-        idempotency=Idempotency(text),
-        admission=Admission(text, store, delivery, limits),
+        submissions=Submissions(asynchronous, limits),
+        tickets=Tickets(raw),
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(text, settings.heartbeat_seconds),
         planner=planner,
@@ -118,13 +114,9 @@ def wiring(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManage
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
-        watchdog = Watchdog(
-            parts.store, parts.delivery, parts.workers, attempts, on_taken_back=app.state.count_taken_back
-        )
-        janitor = Janitor(
-            parts.store, parts.delivery, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds
-        )
-        with text, raw, planner, parts.webhooks, watchdog, janitor:
+        recovery = Recovery(parts.store, parts.tickets, parts.workers, attempts, on_reclaimed=app.state.count_reclaimed)
+        cleanup = Cleanup(parts.store, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds)
+        with text, raw, planner, parts.webhooks, recovery, cleanup:
             app.state.parts = parts
             async with asynchronous:
                 yield
@@ -143,7 +135,7 @@ UseParts = Annotated[Parts, Depends(_parts)]
 
 async def viewer_for(request: Request) -> Viewer:
     parts: Parts = request.app.state.parts
-    return Viewer(parts.delivery, parts.objects, request)
+    return Viewer(parts.objects, request)
 
 
 UseViewer = Annotated[Viewer, Depends(viewer_for)]

@@ -62,14 +62,7 @@ def _service_error(request: Request, error: Exception) -> Response:
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return _respond(request, invalid_request([_with_location(each) for each in error.errors()]).problem)
-
-
-def _with_location(error: dict[str, Any]) -> dict[str, Any]:
-    """For invalid JSON, FastAPI gives a character's position as the location."""
-    if error["type"] != "json_invalid":
-        return error
-    return {"loc": (), "msg": f"not JSON at character {error['loc'][-1]}: {error['ctx']['error']}"}
+    return _respond(request, invalid_request(error.errors()).problem)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:

@@ -6,7 +6,6 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from generator_service.contract.job import JobStatus, JobView, ResultUrls
-from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.view import view
@@ -16,23 +15,18 @@ from generator_service.storage import ObjectStore
 class Viewer:
     """For the client of `request`, by whose address for the API its links begin."""
 
-    def __init__(self, delivery: Delivery, objects: ObjectStore, request: Request) -> None:
-        self._delivery = delivery
+    def __init__(self, objects: ObjectStore, request: Request) -> None:
         self._objects = objects
         self._request = request
 
-    def view(self, record: JobRecord) -> JobView:
-        """Raises Unavailable."""
-        return self.view_at(record, self._delivery.position(record))
-
     async def view_of(self, job: Look) -> JobView:
-        """The same without a wait; in a thread where addresses are to be signed."""
+        """In a thread where addresses are to be signed.  Raises Unavailable."""
         if job.record.results is None:
             return self.view_at(job.record, job.position)
         return await run_sync(self.view_at, job.record, job.position)
 
     def view_at(self, record: JobRecord, position: int | None) -> JobView:
-        """The same, where the job's place in the queue is known."""
+        """position: in its queue; None where it does not wait.  Raises Unavailable."""
         path = f"/jobs/{record.id}"
         left = seconds_left(record, datetime.now(UTC))
         return view(record, queue_position=position, seconds_left=left, urls=self._urls(record, path))

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from generator_service.api.auth import KnownJob, UseCaller
+from generator_service.api.auth import UseCaller, VisibleJob
 from generator_service.api.parts import UseParts
 from generator_service.api.problems import problem_responses
 from generator_service.contract.answers import Deliveries, WebhookSecret
@@ -15,7 +15,7 @@ router = APIRouter(tags=["webhooks"])
 
 
 @router.get("/jobs/{job_id}/deliveries", summary="What came of a webhook", responses=problem_responses(NotFound))
-def deliveries(job: KnownJob, parts: UseParts) -> Deliveries:
+def deliveries(job: VisibleJob, parts: UseParts) -> Deliveries:
     """Every attempt to tell the job's end, and when the next one follows.
 
     An event is `delivered` once an attempt is answered with 2xx, and `given_up` after the last attempt, or where one is

@@ -106,11 +106,9 @@ class JobView(WireModel):
     step: int
     """Denoising steps done."""
     attempt: int
-    """Incremented each time a worker died with the job."""
-    delivery: int
-    """One more each time it was put into a queue anew, beyond once for each stage."""
+    """Incremented each time the job was lost with its worker."""
     retry_at: datetime | None
-    """From when on it may be put into a queue again; null where it is in one, or needs none."""
+    """From when on a queued job waits for its turn again; null where it does, and where it is not queued."""
     waiting_for: Missing | None
     """What was unavailable at the last attempt; null if nothing was.  The job is retried automatically."""
     prompt: Prompt

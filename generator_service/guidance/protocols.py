@@ -26,12 +26,13 @@ class Guidance(Protocol):
     """A method of guidance for one video.  It enters the loop at the two places that published methods use."""
 
     @property
-    def memory(self) -> Tensor | None:
-        """What the next step needs of the steps before: saved with the video's state."""
+    def needs_last_step(self) -> bool:
+        """Whether the next step is guided by what the network saw at the last one, which is not kept: no video is
+        resumed there."""
         ...
 
-    def resume(self, memory: Tensor | None) -> None:
-        """Called once before the first step: with None, or with the memory after the last step done."""
+    def resume(self, report: GuidanceReport | None) -> None:
+        """Called before the first step of a video that is resumed: with the report of the steps done."""
         ...
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
@@ -88,9 +89,9 @@ class Network(Protocol):
 
 
 class _Unguided:
-    memory: Tensor | None = None
+    needs_last_step = False
 
-    def resume(self, memory: Tensor | None) -> None:
+    def resume(self, report: GuidanceReport | None) -> None:
         pass
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:

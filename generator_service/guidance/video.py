@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
-from generator_service.contract.report import GuidanceReport, RegionReport
+from generator_service.contract.report import GuidanceReport, PhaseReport, RegionReport
 from generator_service.guidance.attention import group_rows, guided_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
@@ -85,10 +85,12 @@ class VideoGuidance:
         self.layout = layout
         self.motion = motion if motion is not None and motion.is_on else None
         self.regional = regional
-        self.memory: Tensor | None = None
-        """The features of the last step: [N, D]."""
+        self.features: Tensor | None = None
+        """[N, D]: of the step before, where the next one is guided by them."""
         self.facts: list[tuple[PhaseFacts, ...]] = []
         """Of each step that motion guided."""
+        self.phases_before: tuple[PhaseReport, ...] = ()
+        """Of a video that is resumed, whose steps that motion guides are all done."""
 
     @classmethod
     def of(
@@ -111,8 +113,12 @@ class VideoGuidance:
             )
         return cls(network, layout, motion=motion, regional=regional)
 
-    def resume(self, memory: Tensor | None) -> None:
-        self.memory = memory
+    @property
+    def needs_last_step(self) -> bool:
+        return self.features is not None
+
+    def resume(self, report: GuidanceReport | None) -> None:
+        self.phases_before = () if report is None else report.phases
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -127,7 +133,7 @@ class VideoGuidance:
             if self.motion is not None and step in self.motion.steps and step + 1 in self.motion.steps:
                 features = stack.enter_context(self.network.capture_features(self._feature_layer(self.motion)))
             yield
-        self.memory = features[-1] if features else None
+        self.features = features[-1] if features else None
 
     def report(self) -> GuidanceReport:
         captions = self.regional.captions if self.regional is not None else ()
@@ -136,13 +142,13 @@ class VideoGuidance:
             steps=max((len(part.steps) for part in parts if part is not None), default=0),
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
-            phases=phase_reports(self.facts),
+            phases=self.phases_before or phase_reports(self.facts),
         )
 
     def _field(self, step: int) -> GuidanceField:
         if self.motion is None or step not in self.motion.steps:
             return GuidanceField.unguided(self.layout.grid)
-        field, facts = guidance_field(self.layout, self.memory, self.motion.parameters)
+        field, facts = guidance_field(self.layout, self.features, self.motion.parameters)
         self.facts.append(facts)
         return field
 

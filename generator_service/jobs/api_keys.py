@@ -15,10 +15,11 @@ from enum import StrEnum
 from typing import Annotated, Final, cast
 
 import redis
-from pydantic import Field, StringConstraints
+import structlog
+from pydantic import Field, StringConstraints, ValidationError
 
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.connection import answering
+from generator_service.jobs.connection import redis_errors_as_unavailable
 from shared.errors import NotFound, Unauthenticated
 from shared.wire import WireModel
 
@@ -26,6 +27,8 @@ _KEYS: Final = "keys"
 USED: Final = "keys:used"
 _NO_HASH: Final = "0" * 64
 """No secret is known to have it."""
+
+log = structlog.get_logger(__name__)
 
 Owner = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Part of the names of Redis keys, and so without a colon."""
@@ -71,7 +74,7 @@ class ApiKeys:
         key = ApiKey.new()
         granted = tuple(sorted(set(scopes)))
         record = KeyRecord(id=key.id, owner=owner, scopes=granted, hash=key.hash, created_at=datetime.now(UTC))
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.set(key_name(key.id), record.model_dump_json())
             pipeline.sadd(_KEYS, key.id)
@@ -88,13 +91,15 @@ class ApiKeys:
         end = datetime.now(UTC) + grace
         if old.expires_at is None or old.expires_at > end:
             ending = old.model_copy(update={"expires_at": end})
-            with answering():
-                self._redis.set(key_name(old.id), ending.model_dump_json(), pxat=int(end.timestamp() * 1000), xx=True)
+            with redis_errors_as_unavailable():
+                self._redis.set(
+                    key_name(old.id), ending.model_dump_json(), px=max(1, round(grace.total_seconds() * 1000)), xx=True
+                )
         return key
 
     def revoke(self, key_id: str) -> None:
         """No longer good, from now on.  Raises NotFound."""
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.delete(key_name(key_id))
             pipeline.srem(_KEYS, key_id)
@@ -105,28 +110,30 @@ class ApiKeys:
 
     def all(self) -> tuple[KeyInfo, ...]:
         """Every key that is good now, by owner and age."""
-        with answering():
+        with redis_errors_as_unavailable():
             # Uses first: a key that is made and used while this is read has not expired.
             used = cast(dict[str, str], self._redis.hgetall(USED))
             ids = sorted(cast(set[str], self._redis.smembers(_KEYS)))
-            kept = cast(list[str | None], self._redis.mget([key_name(key_id) for key_id in ids])) if ids else []
-            records = [KeyRecord.model_validate_json(text) for text in kept if text is not None]
-            expired = {*ids, *used} - {record.id for record in records}
+            found = cast(list[str | None], self._redis.mget([key_name(key_id) for key_id in ids])) if ids else []
+            kept = {key_id: text for key_id, text in zip(ids, found, strict=True) if text is not None}
+            expired = {*ids, *used} - kept.keys()
             if expired:
                 self._redis.srem(_KEYS, *expired)
                 self._redis.hdel(USED, *expired)
         told = (
             KeyInfo(**record.model_dump(exclude={"hash", "used_at"}), used_at=_time(used.get(record.id)))
-            for record in records
+            for record in map(_read, kept.values())
+            if record is not None
         )
         return tuple(sorted(told, key=lambda info: (info.owner, info.created_at)))
 
     def _record(self, key_id: str) -> KeyRecord:
-        with answering():
+        with redis_errors_as_unavailable():
             kept = cast(str | None, self._redis.get(key_name(key_id)))
-        if kept is None:
+        record = _read(kept)
+        if record is None:
             raise _unknown(key_id)
-        return KeyRecord.model_validate_json(kept)
+        return record
 
 
 def verified(key: ApiKey, kept: str | None) -> KeyInfo:
@@ -134,10 +141,19 @@ def verified(key: ApiKey, kept: str | None) -> KeyInfo:
 
     Raises Unauthenticated, whatever is wrong with it.
     """
-    record = None if kept is None else KeyRecord.model_validate_json(kept)
+    record = _read(kept)
     if not hmac.compare_digest(key.hash, _NO_HASH if record is None else record.hash) or record is None:
         raise Unauthenticated("the key is not known here, or no longer good")
     return record
+
+
+def _read(kept: str | None) -> KeyRecord | None:
+    """None where there is none, and where it cannot be read."""
+    try:
+        return None if kept is None else KeyRecord.from_storage(kept)
+    except ValidationError:
+        log.warning("key_unreadable")
+        return None
 
 
 def _time(text: str | None) -> datetime | None:

@@ -31,8 +31,10 @@ _BROKEN: Final = (redis.ConnectionError,)
 """Is tried again at once, since a restart breaks connections; silence is not."""
 _SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
 _NO_WRITES: Final = (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
-_NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS)\b")
-"""For these the client has no exceptions; a pipeline's error begins with the command."""
+_NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS|READONLY|OOM)\b")
+_AWAY_TEXT: Final = re.compile(r"(^|caused error: )(UNBLOCKED|BUSY|LOADING|MASTERDOWN)\b")
+"""For these the client has no exceptions, or none where a pipeline or a script ran into them.  A failover makes a
+server read-only and ends what waits there; a script that does not end keeps it busy."""
 
 
 def connect(url: SecretStr, *, decode: bool) -> redis.Redis:
@@ -98,17 +100,21 @@ def _understood(url: SecretStr) -> Iterator[str]:
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Raises Unavailable where Redis cannot be reached, or cannot take a write."""
+def redis_errors_as_unavailable() -> Iterator[None]:
+    """Raises Unavailable where Redis cannot be reached, is failing over, or cannot take a write."""
     try:
         yield
     except redis.AuthenticationError as error:
         raise Unavailable("Redis refuses the service's password") from error
     except _SILENT as error:
-        raise Unavailable("Redis does not answer") from error
+        is_pool_used_up = "No connection available" in str(error)
+        raise Unavailable("too many requests wait for Redis" if is_pool_used_up else "Redis does not answer") from error
     except _NO_WRITES as error:
         raise Unavailable("Redis takes no writes") from error
     except redis.ResponseError as error:
-        if _NO_WRITES_TEXT.search(str(error)) is None:
-            raise
-        raise Unavailable("Redis takes no writes") from error
+        text = str(error)
+        if _NO_WRITES_TEXT.search(text):
+            raise Unavailable("Redis takes no writes") from error
+        if _AWAY_TEXT.search(text):
+            raise Unavailable("Redis is busy, or another server takes its place") from error
+        raise

@@ -10,17 +10,19 @@ then; and a sender whose lease has ended can change nothing any more.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, cast
 
 import redis
+from pydantic import ValidationError
 from redis.client import Pipeline
 
 from generator_service.contract.answers import DeliveryAttempt, Overdue
 from generator_service.contract.request import EventType
-from generator_service.jobs.connection import answering
+from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.record import JobRecord
 
 PAGE: Final = 500
@@ -119,7 +121,7 @@ class Outbox:
     def settle(self, lease: Lease, attempt: DeliveryAttempt) -> bool:
         """What came of sending it.  False, and nothing is written, where the lease has ended or the job is gone."""
         again = attempt.next_attempt_at
-        with answering():
+        with redis_errors_as_unavailable():
             settled = self._settle(
                 keys=[_DUE, _TARGETS, _log(lease.job_id)],
                 args=[lease.job_id, lease.until, attempt.model_dump_json(), _milliseconds(again) if again else ""],
@@ -127,14 +129,20 @@ class Outbox:
         return bool(settled)
 
     def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
-        """The first one first."""
-        with answering():
+        """The first one first; without those that cannot be read."""
+        with redis_errors_as_unavailable():
             texts = cast(list[str], self._redis.lrange(_log(job_id), 0, -1))
-        return tuple(DeliveryAttempt.model_validate_json(text) for text in texts)
+
+        def readable() -> Iterator[DeliveryAttempt]:
+            for text in texts:
+                with suppress(ValidationError):
+                    yield DeliveryAttempt.from_storage(text)
+
+        return tuple(readable())
 
     def overdue(self, now: datetime) -> Overdue:
         until = _milliseconds(now)
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.zcount(_DUE, "-inf", until)
             pipeline.zrange(_DUE, 0, 0, withscores=True)
@@ -143,7 +151,7 @@ class Outbox:
 
     def _due(self, now: datetime, passed_over: int) -> list[tuple[str, int, str]]:
         """Job, when it was due, and target: the next page of them."""
-        with answering():
+        with redis_errors_as_unavailable():
             page = cast(
                 list[tuple[str, float]],
                 self._redis.zrangebyscore(_DUE, 0, _milliseconds(now), start=passed_over, num=PAGE, withscores=True),
@@ -154,7 +162,7 @@ class Outbox:
         return [(job_id, int(due), target or "") for (job_id, due), target in zip(page, targets, strict=True)]
 
     def _won(self, job_id: str, due: int, until: int) -> bool:
-        with answering():
+        with redis_errors_as_unavailable():
             return bool(self._lease(keys=[_DUE], args=[job_id, due, until]))
 
 

@@ -14,11 +14,10 @@ import redis.asyncio
 from generator_service.contract.job import JobStatus
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import USED, KeyInfo, key_name, verified
-from generator_service.jobs.connection import answering
-from generator_service.jobs.delivery import QUEUES, queue_of
-from generator_service.jobs.fair_order import waiting_key
-from generator_service.jobs.record import JobRecord
-from generator_service.jobs.store import job_key, record_of
+from generator_service.jobs.connection import redis_errors_as_unavailable
+from generator_service.jobs.keyspace import job_key, waiting_key
+from generator_service.jobs.queues import QUEUES, queue_of
+from generator_service.jobs.record import JobRecord, record_of
 from shared.errors import Unavailable
 
 USE_SECONDS: Final = 60.0
@@ -88,7 +87,7 @@ class Reader:
         return found
 
     async def _found(self, key_id: str, job_id: str) -> tuple[str | None, Found]:
-        with answering():
+        with redis_errors_as_unavailable():
             answer = await self._read(keys=[key_name(key_id), job_key(job_id), *_ORDERS], args=[job_id])
         kept, pairs, *places = cast(tuple[str | None, list[str], *tuple[int | None, ...]], answer)
         return kept, Found(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True)), places)
@@ -98,5 +97,5 @@ class Reader:
         if now - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
             return
         self._noted[key_id] = now
-        with suppress(Unavailable), answering():  # a Redis that takes no writes can still be read
+        with suppress(Unavailable), redis_errors_as_unavailable():  # a Redis that takes no writes can still be read
             await self._redis.hset(USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())

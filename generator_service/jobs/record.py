@@ -1,13 +1,15 @@
 """The job record: the truth about a job, kept in Redis by `store.py`."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import Field
+from pydantic_core import from_json, to_json
 
 from generator_service.contract.job import JobError, JobId, JobStatus, Missing, Stage
 from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
+from shared.errors import NotFound, Unreadable
 from shared.plan import Prompt
 from shared.wire import WireModel
 
@@ -39,11 +41,9 @@ class JobRecord(WireModel):
     step: int = 0
     """Denoising steps done."""
     attempt: int = 1
-    """One more each time a worker fell silent with the job in hand."""
-    delivery: int = 1
-    """One more each time it was put into a queue anew, beyond once for each stage."""
+    """One more each time the job was lost with its worker."""
     retry_at: datetime | None = None
-    """From when on it may be put into a queue again; None where it is in one, or needs none."""
+    """From when on a queued job waits for its turn again; None where it does, and where it is not queued."""
     waiting_for: Missing | None = None
     """What was gone when the job was last tried; None where nothing was.  It is tried again by itself."""
     prompt: Prompt
@@ -73,3 +73,25 @@ class JobRecord(WireModel):
         """For what is missing, this try included."""
         before = timedelta(0) if self.waiting_for is None else timedelta(seconds=self.waiting_for.seconds)
         return before + (timedelta(0) if self.running_since is None else now - self.running_since)
+
+
+_FIELDS: Final = frozenset(JobRecord.model_fields)
+
+
+def fields_of(values: dict[str, Any]) -> dict[Any, Any]:
+    """Some of a record's fields as they are kept.  values: as by `model_dump(mode="json")`."""
+    return {name: to_json(value).decode() for name, value in values.items()}
+
+
+def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
+    """Raises NotFound where there is nothing; Unreadable for what is no record.
+
+    Fields that a newer version has added, at any depth, are passed over: while it is rolled out, both read the same.
+    """
+    if "id" not in fields:
+        raise NotFound(f"there is no job '{job_id}'")
+    try:
+        known = {name: from_json(text) for name, text in fields.items() if name in _FIELDS}
+        return JobRecord.model_validate(known, extra="ignore")
+    except ValueError as error:  # no JSON, or not what belongs there
+        raise Unreadable(f"the record of job '{job_id}' cannot be read") from error

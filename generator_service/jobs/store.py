@@ -1,21 +1,11 @@
-"""Job records in Redis: the truth about every job.
-
-    job:{id}            hash, a field of `JobRecord` each, as JSON
-    job:{id}:plan       the plan, as JSON
-    jobs                sorted set of all ids by time of creation
-    jobs:{status}       the same, of the jobs in that status
-    jobs:of:{owner}, jobs:of:{owner}:{status}   the same, of one owner's jobs
-    jobs:owners         set of all who have jobs: by it a job is found whose record does not say whose it is
-    jobs:put_aside:{queue}   sorted set of the ids of queued jobs that go into that queue later, by when (`retry_at`)
-    jobs:ended          sorted set of the ids of those in a terminal state, by time of their end
-    jobs:stored         set of the ids of jobs for which object storage may hold more than their results
-    jobs:tidying        there while a round of tidying up is somebody's
+"""Job records in Redis: the truth about every job.  `keyspace.py` has the keys.
 
 Every change of state is one method here, atomic (WATCH/MULTI), refused with `Conflict` where `states.py` does not
-allow it.  Nothing else writes these keys.
+allow it.  The same transaction changes the job's place: its turn, its indexes, and the event of its end.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,36 +13,33 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import redis
+import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json
 from redis.client import Pipeline
 
 from generator_service.contract.job import JobError, JobStatus, Missing, Stage
 from generator_service.contract.report import Diagnostics
-from generator_service.jobs import outbox
-from generator_service.jobs.connection import answering
-from generator_service.jobs.delivery import QUEUES, queue_of
-from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs import outbox, queues
+from generator_service.jobs.connection import redis_errors_as_unavailable
+from generator_service.jobs.keyspace import (
+    ENDED,
+    OWNERS,
+    STORED,
+    delayed_key,
+    index_key,
+    job_key,
+    plan_key,
+    score,
+    waiting_key,
+)
+from generator_service.jobs.queues import QUEUES, queue_of
+from generator_service.jobs.record import JobRecord, Results, fields_of, record_of
 from generator_service.jobs.states import MOVES
+from generator_service.jobs.submission import SUBMIT, submission
 from shared.errors import Conflict, NotFound, ServiceError, Unavailable, Unreadable
 from shared.plan import Plan
 
-_CREATE = """
-local id, score, created_at, plan, owner, indexes = unpack(ARGV)
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'created_at') == created_at end
-local reservation = KEYS[4 + indexes]
-local holder = reservation and redis.call('HGET', reservation, 'holder')
-if holder == '' then return false end
-if holder then redis.call('HSET', reservation, 'holder', '') end
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
-if plan ~= '' then redis.call('SET', KEYS[2], plan) end
-redis.call('SADD', KEYS[3], owner)
-for index = 4, 3 + indexes do redis.call('ZADD', KEYS[index], score, id) end
-return true
-"""
-"""A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
-
-_REPORT = """
+_REPORT: Final = """
 local status, worker = unpack(redis.call('HMGET', KEYS[1], 'status', 'worker'))
 if worker ~= table.remove(ARGV, 1) then return {status, 0} end
 if status == '"running"' then redis.call('HSET', KEYS[1], unpack(ARGV)) end
@@ -61,29 +48,32 @@ return {status, 1}
 """Only the record of a running job is written, by its own worker: a late report must not touch a job that has ended or
 is another's, nor bring a deleted one half back."""
 
-
-_TAKE_DUE = """
-local due = {}
-for _, key in ipairs(KEYS) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
-    redis.call('ZREM', key, id)
-    table.insert(due, id)
-  end
+_SKIP: Final = """
+local job, waiting = unpack(KEYS)
+local id, unreadable = unpack(ARGV)
+if redis.call('HGET', job, 'status') ~= '"queued"' then
+  redis.call('ZREM', waiting, id)
+elseif unreadable == '1' then
+  redis.call('ZADD', waiting, 'XX', '+inf', id)
 end
-return due
 """
+"""One that cannot be read waits behind all others: for a worker of a newer version, which may read it."""
 
-_FORGET_OWNER = """
+_FORGET_OWNER: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
 """
 
-_ENDED: Final = "jobs:ended"
-_OWNERS: Final = "jobs:owners"
-_STORED: Final = "jobs:stored"
-_TIDYING: Final = "jobs:tidying"
-
-MOST_HELD: Final = 10_000
+MOST_RUNNING: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
+
+_UNFINISHED: Final = tuple(status for status in JobStatus if not status.is_terminal)
+_BEFORE_OTHERS: Final = frozenset({"release", "promote"})
+"""Moves of jobs that have had their turn already."""
+
+_Change = Callable[[JobRecord, datetime], dict[str, Any]]
+"""The fields that a move changes, at this time."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,31 +84,53 @@ class Page:
     """What the page that follows comes after; None on the last one."""
 
 
+@dataclass(frozen=True)
+class QueueFront:
+    waiting: int
+    delayed: int
+    first: tuple[str, ...]
+    """Ids of the first of both."""
+
+
 class JobStore:
     """`redis_client` must decode responses to text.  Every method raises Unavailable where Redis does not answer."""
 
-    def __init__(self, redis_client: redis.Redis, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, redis_client: redis.Redis, now: Callable[[], datetime] | None = None) -> None:
+        """now: None for Redis' own clock, which is the same for all."""
         self._redis = redis_client
-        self._create = redis_client.register_script(_CREATE)
         self._report = redis_client.register_script(_REPORT)
-        self._take_due = redis_client.register_script(_TAKE_DUE)
+        self._skip_script = redis_client.register_script(_SKIP)
         self._forget_owner = redis_client.register_script(_FORGET_OWNER)
         self._now = now
+
+    def now(self) -> datetime:
+        with redis_errors_as_unavailable():
+            return self._time(self._redis)
+
+    def _time(self, client: redis.Redis) -> datetime:
+        if self._now is not None:
+            return self._now()
+        seconds, microseconds = client.time()
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+    def check(self) -> None:
+        """Returns where Redis takes writes."""
+        self.claim_round("check", seconds=0.001)
 
     # reading
 
     def get(self, job_id: str) -> JobRecord:
         """Raises NotFound; Unreadable where there is such a job."""
-        with answering():
+        with redis_errors_as_unavailable():
             fields = cast(dict[str, str], self._redis.hgetall(job_key(job_id)))
         return record_of(job_id, fields)
 
     def plan(self, job_id: str) -> Plan | None:
         """The job's plan; None while there is none.  Raises Unreadable where what is there is no plan."""
-        with answering():
-            text = cast(str | None, self._redis.get(_plan(job_id)))
+        with redis_errors_as_unavailable():
+            text = cast(str | None, self._redis.get(plan_key(job_id)))
         try:
-            return None if text is None else Plan.model_validate_json(text)
+            return None if text is None else Plan.from_storage(text)
         except ValidationError as error:
             raise Unreadable(f"the plan of job '{job_id}' cannot be read") from error
 
@@ -130,152 +142,138 @@ class JobStore:
         Jobs of the same microsecond are in descending order of their ids.  Raises NotFound for an `after` that is
         unknown, or another owner's.
         """
-        key = _index(status, owner)
-        with answering():
+        key = index_key(status, owner)
+        with redis_errors_as_unavailable():
             highest: str | float = "+inf"
             seen = 0
             if after is not None:
-                score = self._redis.zscore(_index(None, owner), after)
-                if score is None:
+                created = self._redis.zscore(index_key(None, owner), after)
+                if created is None:
                     raise NotFound(f"there is no job '{after}'")
-                highest = score
-                twins = cast(list[str], self._redis.zrangebyscore(key, score, score))
+                highest = created
+                twins = cast(list[str], self._redis.zrangebyscore(key, created, created))
                 seen = sum(twin >= after for twin in twins)
             ids = cast(list[str], self._redis.zrevrangebyscore(key, highest, "-inf", start=seen, num=limit + 1))
         here = ids[:limit]
-        return Page(self.some(here), next=here[-1] if len(ids) > limit else None)
+        return Page(self.get_many(here), next=here[-1] if len(ids) > limit else None)
 
-    def some(self, job_ids: Iterable[str]) -> tuple[JobRecord, ...]:
-        """Those of these jobs that there are, and can be read."""
+    def get_many(self, job_ids: Iterable[str]) -> tuple[JobRecord, ...]:
+        """Those of these jobs that there are, and can be read: a broken record hides no other, from nobody."""
         wanted = tuple(job_ids)
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in wanted:
                 pipeline.hgetall(job_key(job_id))
-            hashes = pipeline.execute()
-        return tuple(_readable(zip(wanted, hashes, strict=True)))
+            hashes = cast(list[dict[str, str]], pipeline.execute())
 
-    def queued(self, *, outside: Iterable[str] = ()) -> frozenset[str]:
-        """The ids of all queued jobs, those that are put aside or in the sorted sets `outside` left out."""
-        keys = [_index(JobStatus.QUEUED), *outside, *map(_put_aside, QUEUES)]
-        with answering():
-            return frozenset(cast(list[str], self._redis.zdiff(keys)))
+        def readable() -> Iterator[JobRecord]:
+            for job_id, fields in zip(wanted, hashes, strict=True):
+                with suppress(NotFound):
+                    yield record_of(job_id, fields)
 
-    def adds_up(self, *, outside: Iterable[str]) -> bool:
-        """Whether as many jobs are put aside or in the sorted sets `outside` as are queued.
+        return tuple(readable())
 
-        Then each of these is in one, unless something is there that is not queued, or is there twice.
-        """
-        with answering():
-            pipeline = self._redis.pipeline(transaction=True)
-            for key in (_index(JobStatus.QUEUED), *outside, *map(_put_aside, QUEUES)):
-                pipeline.zcard(key)
-            queued, *spoken_of = cast(list[int], pipeline.execute())
-        return queued == sum(spoken_of)
+    def running(self) -> tuple[JobRecord, ...]:
+        """All jobs that a worker has."""
+        pages = (self.list(status=status, limit=MOST_RUNNING) for status in (JobStatus.RUNNING, JobStatus.CANCELING))
+        return tuple(record for page in pages for record in page.jobs if record.worker is not None)
 
-    def take_due(self, limit: int) -> tuple[JobRecord, ...]:
-        """Of the jobs that are put aside for each queue, the first `limit` whose time has come.
-
-        Of all who ask, one gets them, and is to `deliver` them: they are put aside no more.
-        """
-        with answering():
-            ids = self._take_due(keys=[*map(_put_aside, QUEUES)], args=[_score(self._now()), limit])
-        return self.some(cast(list[str], ids))
-
-    def put_aside(self, depth: int) -> dict[str, tuple[int, tuple[str, ...]]]:
-        """For each queue: how many jobs go into it later, and the ids of the first `depth` of them."""
-        with answering():
+    def positions(self, records: Iterable[JobRecord]) -> tuple[int | None, ...]:
+        """How many jobs are before each in its queue now; None where it does not wait.  Later ones may yet come before
+        it."""
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=False)
-            for key in map(_put_aside, QUEUES):
-                pipeline.zcard(key)
-                pipeline.zrange(key, 0, depth - 1)
+            for record in records:
+                pipeline.zrank(waiting_key(queue_of(record)), record.id)
+            return tuple(cast(list[int | None], pipeline.execute()))
+
+    def fronts(self, depth: int) -> dict[str, QueueFront]:
+        """Of each queue: how many jobs wait, how many are delayed, and the ids of the first `depth` of either."""
+        with redis_errors_as_unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in QUEUES:
+                for key in (waiting_key(queue), delayed_key(queue)):
+                    pipeline.zcard(key)
+                    pipeline.zrange(key, 0, depth - 1)
             found = iter(pipeline.execute())
-        return {name: (count, tuple(ids)) for name, count, ids in zip(QUEUES, found, found, strict=True)}
+        return {
+            queue: QueueFront(waiting, delayed, (*first, *later))
+            for queue, waiting, first, delayed, later in zip(QUEUES, found, found, found, found, strict=True)
+        }
 
-    def ended(self, *, inside: Iterable[str]) -> frozenset[str]:
-        """The ids in the sorted sets `inside` of jobs that have ended or are deleted."""
-        unfinished = [_index(status) for status in JobStatus if not status.is_terminal]
-        with answering():
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in inside:
-                pipeline.zdiff([key, *unfinished])
-            return frozenset().union(*cast(list[list[str]], pipeline.execute()))
-
-    def unfinished_keys(self, owner: str) -> tuple[str, ...]:
-        """The sorted sets of an owner's jobs that have not ended."""
-        return tuple(_index(status, owner) for status in JobStatus if not status.is_terminal)
+    def waiting(self) -> dict[str, int]:
+        """How many jobs wait in each queue."""
+        return {queue: front.waiting for queue, front in self.fronts(1).items()}
 
     def first_queued(self, limit: int) -> tuple[str, ...]:
         """The ids of the queued jobs that were submitted first."""
-        with answering():
-            return tuple(cast(list[str], self._redis.zrange(_index(JobStatus.QUEUED), 0, limit - 1)))
-
-    def held(self) -> tuple[JobRecord, ...]:
-        """All jobs that a worker has."""
-        statuses = (JobStatus.RUNNING, JobStatus.CANCELING)
-        pages = (self.list(status=status, limit=MOST_HELD).jobs for status in statuses)
-        return tuple(record for page in pages for record in page if record.worker is not None)
+        with redis_errors_as_unavailable():
+            return tuple(cast(list[str], self._redis.zrange(index_key(JobStatus.QUEUED), 0, limit - 1)))
 
     def counts(self) -> dict[JobStatus, int]:
         """Jobs in each status."""
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             for status in JobStatus:
-                pipeline.zcard(_index(status))
+                pipeline.zcard(index_key(status))
             return dict(zip(JobStatus, pipeline.execute(), strict=True))
 
     # the life of a job
 
-    def create(self, record: JobRecord, plan: Plan | None, reservation: str | None = None) -> None:
-        """Persist a new job.  Call before enqueueing it.
+    def create(self, record: JobRecord, plan: Plan | None) -> None:
+        """Persist a new job that waits from now on, whatever the limits of those who submit.
 
-        reservation: the Redis key of that of an Idempotency-Key (`idempotency.py`), which has made its job from now on.
-        Conflict where there is another job of that id, or has been one for that reservation.
+        Conflict where there is another job of that id.
         """
-        fields = _fields(record.model_dump(mode="json"))
-        pairs = [part for pair in fields.items() for part in pair]
-        indexes = _indexes(record)
-        keys = [
-            job_key(record.id),
-            _plan(record.id),
-            _OWNERS,
-            *indexes,
-            *([] if reservation is None else [reservation]),
-        ]
-        text = "" if plan is None else plan.model_dump_json()
-        values = [record.id, _score(record.created_at), fields["created_at"], text, record.owner, len(indexes)]
-        with answering():
-            created = self._create(keys=keys, args=[*values, *pairs])
-        if not created:
+        keys, arguments = submission(record, plan)
+        with redis_errors_as_unavailable():
+            (verdict, *_) = cast(list[str], self._redis.eval(SUBMIT, len(keys), *keys, *arguments))
+        if verdict != "created":
             raise Conflict(f"there is a job '{record.id}'")
 
-    def start(self, job_id: str, *, worker: str, stage: Stage) -> JobRecord:
-        """A worker takes a job queued for `stage`.  Conflict where it was canceled meanwhile, or planned already."""
+    def start(self, queue: str, *, worker: str) -> JobRecord | None:
+        """The worker takes the job whose turn it is; None where none waits."""
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
-            if record.stage is not stage:
-                raise Conflict(f"job '{job_id}' is {record.status} for {record.stage}, not for {stage}")
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if queue_of(record) != queue:
+                raise Conflict(f"job '{record.id}' is queued for {record.stage} by now")
             started_at = record.started_at or now
-            return {"worker": worker, "started_at": started_at, "running_since": now, "retry_at": None}
+            return {"status": JobStatus.RUNNING, "worker": worker, "started_at": started_at, "running_since": now}
 
-        return self._move("start", job_id, JobStatus.RUNNING, changes)
+        while True:
+            with redis_errors_as_unavailable():
+                first = cast(list[tuple[str, float]], self._redis.zrange(waiting_key(queue), 0, 0, withscores=True))
+            for job_id, turn in first:
+                try:
+                    return self._move("start", job_id, change)
+                except (Conflict, NotFound) as reason:  # another worker was faster; or nobody can do anything with it
+                    is_unreadable = isinstance(reason, NotFound)
+                    if is_unreadable and turn == math.inf:
+                        return None
+                    self._skip(queue, job_id, is_unreadable=is_unreadable)
+            if not first:
+                return None
+
+    def _skip(self, queue: str, job_id: str, *, is_unreadable: bool) -> None:
+        """The job at the front is to keep nobody behind it waiting."""
+        if is_unreadable:
+            log.warning("job_quarantined", job_id=job_id, queue=queue)
+        with redis_errors_as_unavailable():
+            self._skip_script(keys=[job_key(job_id), waiting_key(queue)], args=[job_id, int(is_unreadable)])
 
     def hand_over(self, job_id: str, plan: Plan, *, worker: str, progress: float, seconds: float) -> JobRecord:
         """Planning is done: keep the plan, back to queued for rendering."""
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             return {
-                "worker": None,
-                "running_since": None,
-                "expected_at": None,
+                **_queued(Stage.SAMPLING),
                 "waiting_for": None,
-                "stage": Stage.SAMPLING,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
             }
 
-        return self._move("hand_over", job_id, JobStatus.QUEUED, changes, plan=plan)
+        return self._move("hand_over", job_id, change, plan=plan)
 
     def report(
         self,
@@ -296,10 +294,10 @@ class JobStore:
             "progress": progress,
             "step": step,
             "expected_at": None if expected_at is None else expected_at.isoformat(),
-            "updated_at": self._now().isoformat(),
+            "updated_at": datetime.now(UTC).isoformat(),  # nothing is decided by it
         }
-        arguments = [part for pair in _fields(values).items() for part in pair]
-        with answering():
+        arguments = [part for pair in fields_of(values).items() for part in pair]
+        with redis_errors_as_unavailable():
             text, own = self._report(keys=[job_key(job_id)], args=[json.dumps(worker), *arguments])
         if text is None:
             raise NotFound(f"there is no job '{job_id}'")
@@ -308,112 +306,119 @@ class JobStore:
             raise _not_yours(job_id, status)
         return status
 
-    def hand_back(self, job_id: str, *, worker: str) -> JobRecord:
-        """A worker that is to stop lets go of its job, which costs the job no attempt.
+    def release(self, job_id: str, *, worker: str) -> JobRecord:
+        """A worker that is to stop lets go of its job, which costs the job no attempt: it waits before all others.
 
-        It is delivered anew by the watchdog.  Conflict where the job is to be canceled.
+        Conflict where the job is to be canceled.
         """
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            return _queued_again(record, now)
+            return _queued(_queued_stage(record))
 
-        return self._move("hand_back", job_id, JobStatus.QUEUED, changes)
+        return self._move("release", job_id, change)
 
-    def postpone(self, job_id: str, missing: ServiceError, *, worker: str, pause: timedelta) -> JobRecord:
+    def retry_later(self, job_id: str, missing: ServiceError, *, worker: str, pause: timedelta) -> JobRecord:
         """A worker lets go of a job that needs what is `missing`, which costs the job no attempt.
 
-        It is delivered anew by the watchdog, after the `pause`.  Conflict where the job is to be canceled.
+        It waits for its turn again after the `pause`.  Conflict where the job is to be canceled.
         """
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             since = now if record.waiting_for is None else record.waiting_for.since
             seconds = (record.waited(now) + pause).total_seconds()
             waiting_for = Missing(code=missing.code, message=missing.detail, since=since, seconds=seconds)
-            return {**_queued_again(record, now + pause), "waiting_for": waiting_for}
+            return {**_queued(_queued_stage(record), now + pause), "waiting_for": waiting_for}
 
-        return self._move("postpone", job_id, JobStatus.QUEUED, changes)
+        return self._move("retry_later", job_id, change)
 
-    def take_back(self, seen: JobRecord, *, attempts: int, pause: timedelta) -> JobRecord:
+    def reclaim(self, seen: JobRecord, reason: str, *, attempts: int, pause: timedelta) -> JobRecord:
         """The worker that ran the job, as it was `seen`, is gone: the job goes on without it.
 
-        Canceled where that was wished, failed where this was the last of its `attempts`, else queued, to be delivered
-        anew after the `pause`.  Conflict where somebody else, or that worker after all, has moved it since.
+        Canceled where that was wished, failed for that reason where this was the last of its `attempts`, else queued,
+        to wait for its turn after the `pause`.  Conflict where somebody else, or that worker after all, has moved it
+        since.
         """
 
-        def target(record: JobRecord) -> JobStatus:
-            if record.status is JobStatus.CANCELING:
-                return JobStatus.CANCELED
-            return JobStatus.FAILED if record.attempt >= attempts else JobStatus.QUEUED
-
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
-            if (record.worker, record.attempt) != (seen.worker, seen.attempt):
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if (record.worker, record.running_since) != (seen.worker, seen.running_since):
                 raise _not_yours(record.id, record.status)
-            match target(record):
-                case JobStatus.CANCELED:
-                    return _ended(now)
-                case JobStatus.FAILED:
-                    reason = f"its worker fell silent, in attempt {record.attempt} of {attempts}"
-                    return {**_ended(now), "error": JobError.of(Unavailable(reason))}
-                case _:
-                    again = _queued_again(record, now + pause)
-                    return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
+            if record.status is JobStatus.CANCELING:
+                return _ended(JobStatus.CANCELED, now)
+            if record.attempt >= attempts:
+                error = JobError.of(Unavailable(f"{reason}, in attempt {record.attempt} of {attempts}"))
+                return {**_ended(JobStatus.FAILED, now), "error": error}
+            again = _queued(_queued_stage(record), now + pause)
+            return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
 
-        return self._move("take_back", seen.id, target, changes)
+        return self._move("reclaim", seen.id, change)
 
-    def deliver(self, seen: JobRecord) -> JobRecord:
-        """A queued job, as it was `seen`, is to be put into its queue anew: under this record's name.
+    def promote(self, job_id: str) -> JobRecord:
+        """A delayed job whose time has come waits for its turn again.
 
-        Of all who see the same, one may do so; Conflict for the others.
+        Before all others; but one that waits for a missing part gets the next turn of its owner: many may, and each is
+        tried again and again.  Conflict where it is not delayed, or not due.
         """
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
-            if record.status is not JobStatus.QUEUED or record.delivery != seen.delivery:
-                raise Conflict(f"job '{record.id}' is {record.status}, in delivery {record.delivery}")
-            return {"delivery": record.delivery + 1, "retry_at": None}
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if record.retry_at is None or record.retry_at > now:
+                raise Conflict(f"job '{job_id}' is {record.status}, and not due")
+            return {"status": JobStatus.QUEUED, "retry_at": None}
 
-        return self._move("deliver", seen.id, JobStatus.QUEUED, changes)
+        return self._move("promote", job_id, change)
+
+    def promote_due(self, limit: int) -> tuple[JobRecord, ...]:
+        """Of the delayed jobs of each queue, promote the first `limit` whose time has come, the oldest first."""
+        now = score(self.now())
+        with redis_errors_as_unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in QUEUES:
+                pipeline.zrangebyscore(delayed_key(queue), "-inf", now, start=0, num=limit)
+            due = [job_id for job_ids in cast(list[list[str]], pipeline.execute()) for job_id in job_ids]
+        promoted = []
+        for record in sorted(self.get_many(due), key=lambda record: record.created_at):
+            with suppress(Conflict, NotFound):  # canceled meanwhile
+                promoted.append(self.promote(record.id))
+        return tuple(promoted)
 
     def succeed(self, job_id: str, *, worker: str, results: Results, diagnostics: Diagnostics) -> JobRecord:
         """Conflict where the job is to be canceled: the wish came first."""
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             seconds = record.diagnostics.seconds | diagnostics.seconds
             return {
-                **_ended(now),
+                **_ended(JobStatus.SUCCEEDED, now),
                 "progress": 1.0,
                 "step": record.settings.steps,  # the last reports may have been lost
                 "results": results,
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }
 
-        return self._move("succeed", job_id, JobStatus.SUCCEEDED, changes)
+        return self._move("succeed", job_id, change)
 
-    def fail(self, job_id: str, error: ServiceError, *, worker: str | None) -> JobRecord:
-        """`worker` gives the job up; None: a job that no worker has.  Conflict where it is not the worker's."""
+    def fail(self, job_id: str, error: ServiceError, *, worker: str) -> JobRecord:
+        """The worker gives the job up.  Conflict where it is not the worker's."""
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            return {**_ended(now), "error": JobError.of(error)}
+            return {**_ended(JobStatus.FAILED, now), "error": JobError.of(error)}
 
-        return self._move("fail", job_id, JobStatus.FAILED, changes)
+        return self._move("fail", job_id, change)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Queued: canceled at once.  Running: `canceling`, until its worker confirms.  Otherwise nothing changes."""
-        while True:
-            record = self.get(job_id)
-            try:
-                match record.status:
-                    case JobStatus.QUEUED:
-                        return self._move("cancel", job_id, JobStatus.CANCELED, lambda _, now: _ended(now))
-                    case JobStatus.RUNNING:
-                        return self._move("cancel", job_id, JobStatus.CANCELING, lambda _record, _now: {})
-                    case _:
-                        return record
-            except Conflict:
-                continue  # it moved on between the look and the change
+
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
+            if record.status is JobStatus.QUEUED:
+                return _ended(JobStatus.CANCELED, now)
+            return {"status": JobStatus.CANCELING}
+
+        try:
+            return self._move("cancel", job_id, change)
+        except Conflict:
+            return self.get(job_id)
 
     def confirm_cancel(self, job_id: str, *, worker: str) -> JobRecord:
         """`worker` has let go of a job that was to be canceled.
@@ -421,18 +426,52 @@ class JobStore:
         Conflict where nobody wished that, or where the job is not the worker's.
         """
 
-        def changes(record: JobRecord, now: datetime) -> dict[str, Any]:
+        def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            if record.status is not JobStatus.CANCELING:
-                raise Conflict(f"job '{job_id}' is {record.status}, not canceling")
-            return _ended(now)
+            return _ended(JobStatus.CANCELED, now)
 
-        return self._move("confirm_cancel", job_id, JobStatus.CANCELED, changes)
+        return self._move("confirm_cancel", job_id, change)
+
+    def _move(self, move: str, job_id: str, change: _Change, *, plan: Plan | None = None) -> JobRecord:
+        """Raises NotFound, and Conflict where `states.MOVES` has no such move."""
+        written: list[JobRecord] = []
+
+        def attempt(pipeline: Pipeline) -> JobRecord:
+            record = record_of(job_id, cast(dict[str, str], pipeline.hgetall(job_key(job_id))))
+            if record in written:  # the connection broke after an earlier attempt was written and before its answer
+                return record
+            now = self._time(pipeline)
+            update = {**change(record, now), "updated_at": now}
+            moved = record.model_copy(update=update)
+            if (record.status, moved.status) not in MOVES[move]:
+                raise Conflict(f"job '{job_id}' is {record.status} and cannot become {moved.status}")
+            written.append(moved)
+            pipeline.multi()
+            pipeline.hset(job_key(job_id), mapping=fields_of(moved.model_dump(mode="json", include=set(update))))
+            if plan is not None:
+                pipeline.set(plan_key(job_id), plan.model_dump_json())
+            for index in _indexes_by_status(record):
+                pipeline.zrem(index, job_id)
+            for index in _indexes_by_status(moved):
+                pipeline.zadd(index, {job_id: score(record.created_at)})
+            _leave_queue(pipeline, record, moved)
+            _enter_queue(pipeline, moved, first=move in _BEFORE_OTHERS and moved.waiting_for is None)
+            if moved.finished_at is not None:
+                pipeline.zadd(ENDED, {job_id: score(moved.finished_at)})
+            outbox.enter(pipeline, moved)
+            return moved
+
+        with redis_errors_as_unavailable():
+            return cast(
+                JobRecord, self._redis.transaction(cast(Any, attempt), job_key(job_id), value_from_callable=True)
+            )
+
+    # the end of a job
 
     def ended_before(self, moment: datetime, limit: int) -> tuple[str, ...]:
         """The ids of jobs that ended before then, those that did first before others."""
-        with answering():
-            ids = self._redis.zrangebyscore(_ENDED, "-inf", f"({_score(moment)}", start=0, num=limit)
+        with redis_errors_as_unavailable():
+            ids = self._redis.zrangebyscore(ENDED, "-inf", f"({score(moment)}", start=0, num=limit)
         return tuple(cast(list[str], ids))
 
     def delete(self, job_id: str) -> JobRecord:
@@ -446,25 +485,21 @@ class JobStore:
             if not record.status.is_terminal:
                 raise Conflict(f"job '{job_id}' is {record.status}: cancel it first")
             pipeline.multi()
-            pipeline.delete(job_key(job_id), _plan(job_id))
-            for index in (*_indexes(record), _ENDED):
-                pipeline.zrem(index, job_id)
-            outbox.forget(pipeline, job_id)
-            pipeline.sadd(_STORED, job_id)
+            _forget(pipeline, job_id, [record.owner], [record.status])
             return record
 
-        with answering():
+        with redis_errors_as_unavailable():
             return cast(
                 JobRecord, self._redis.transaction(cast(Any, attempt), job_key(job_id), value_from_callable=True)
             )
 
     def broken_before(self, moment: datetime) -> tuple[str, ...]:
         """The ids of jobs submitted before then that have not ended, so far as is known, and cannot be read."""
-        with answering():
-            ids = cast(list[str], self._redis.zrangebyscore(_index(None), "-inf", f"({_score(moment)}"))
-            ended = self._redis.zmscore(_ENDED, ids) if ids else []
-        unended = [job_id for job_id, score in zip(ids, ended, strict=True) if score is None]
-        readable = {record.id for record in self.some(unended)}
+        with redis_errors_as_unavailable():
+            ids = cast(list[str], self._redis.zrangebyscore(index_key(), "-inf", f"({score(moment)}"))
+            ended = self._redis.zmscore(ENDED, ids) if ids else []
+        unended = [job_id for job_id, at in zip(ids, ended, strict=True) if at is None]
+        readable = {record.id for record in self.get_many(unended)}
         return tuple(job_id for job_id in unended if job_id not in readable)
 
     def drop(self, job_id: str) -> None:
@@ -477,51 +512,51 @@ class JobStore:
             with suppress(NotFound):
                 record_of(job_id, cast(dict[str, str], pipeline.hgetall(job_key(job_id))))
                 raise Conflict(f"the record of job '{job_id}' can be read")
-            if pipeline.zscore(_index(None), job_id) is None:
+            if pipeline.zscore(index_key(), job_id) is None:
                 raise NotFound(f"there is no job '{job_id}'")
-            owners = cast(set[str], pipeline.smembers(_OWNERS))
+            owners = cast(set[str], pipeline.smembers(OWNERS))
             pipeline.multi()
-            pipeline.delete(job_key(job_id), _plan(job_id))
-            for owner in (None, *owners):
-                for status in (None, *JobStatus):
-                    pipeline.zrem(_index(status, owner), job_id)
-            for key in (_ENDED, *map(_put_aside, QUEUES)):
-                pipeline.zrem(key, job_id)
-            outbox.forget(pipeline, job_id)
-            pipeline.sadd(_STORED, job_id)
+            _forget(pipeline, job_id, owners, JobStatus)
+            for queue in QUEUES:
+                queues.withdraw(pipeline, queue, job_id)
+                pipeline.zrem(delayed_key(queue), job_id)
 
-        with answering():
+        with redis_errors_as_unavailable():
             self._redis.transaction(cast(Any, attempt), job_key(job_id))
 
     def forget_owners(self) -> None:
         """Those who have no jobs any more."""
-        with answering():
-            owners = sorted(cast(set[str], self._redis.smembers(_OWNERS)))
+        with redis_errors_as_unavailable():
+            owners = sorted(cast(set[str], self._redis.smembers(OWNERS)))
             pipeline = self._redis.pipeline(transaction=False)
             for owner in owners:
-                pipeline.exists(_index(None, owner))
+                pipeline.exists(index_key(None, owner))
             for owner, exists in zip(owners, pipeline.execute(), strict=True):
                 if not exists:
-                    self._forget_owner(keys=[_index(None, owner), _OWNERS], args=[owner])
+                    self._forget_owner(keys=[index_key(None, owner), OWNERS], args=[owner])
 
     # what is stored for a job
 
     def note_objects(self, job_id: str) -> None:
         """Object storage may hold something for this job from now on.  Call before it does."""
-        with answering():
-            self._redis.sadd(_STORED, job_id)
+        with redis_errors_as_unavailable():
+            self._redis.sadd(STORED, job_id)
+
+    def may_have_objects(self, job_id: str) -> bool:
+        with redis_errors_as_unavailable():
+            return bool(self._redis.sismember(STORED, job_id))
 
     def leftovers(self) -> dict[str, int | None]:
         """The jobs that have ended, or are deleted, and may have objects that nobody needs: id -> the attempt whose
         objects are its results, None where there are none.
         """
-        with answering():
-            ids = sorted(cast(set[str], self._redis.smembers(_STORED)))
+        with redis_errors_as_unavailable():
+            ids = sorted(cast(set[str], self._redis.smembers(STORED)))
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in ids:
                 pipeline.exists(job_key(job_id))
             gone = {job_id for job_id, exists in zip(ids, pipeline.execute(), strict=True) if not exists}
-        records = {record.id: record for record in self.some(ids)}
+        records = {record.id: record for record in self.get_many(ids)}
         over = {job_id for job_id, record in records.items() if record.status.is_terminal}
         # A record that is there and cannot be read may be of a newer version, and its job at work.
         ended = [job_id for job_id in ids if job_id in gone | over]
@@ -530,59 +565,48 @@ class JobStore:
 
     def forget_objects(self, job_id: str) -> None:
         """There are none left but its results."""
-        with answering():
-            self._redis.srem(_STORED, job_id)
+        with redis_errors_as_unavailable():
+            self._redis.srem(STORED, job_id)
 
-    def may_tidy_up(self, seconds: float) -> bool:
-        """Of all who ask within these seconds, one may."""
-        with answering():
-            return bool(self._redis.set(_TIDYING, 1, nx=True, px=round(seconds * 1000)))
-
-    def _move(
-        self,
-        move: str,
-        job_id: str,
-        target: JobStatus | Callable[[JobRecord], JobStatus],
-        changes: Callable[[JobRecord, datetime], dict[str, Any]],
-        plan: Plan | None = None,
-    ) -> JobRecord:
-        """Raises NotFound, and Conflict where `states.MOVES` has no such move."""
-        key = job_key(job_id)
-        tried: list[JobRecord] = []
-
-        def attempt(pipeline: Pipeline) -> JobRecord:
-            record = record_of(job_id, cast(dict[str, str], pipeline.hgetall(key)))
-            if record in tried:  # the connection broke after an earlier attempt was written and before its answer
-                return record
-            status = target if isinstance(target, JobStatus) else target(record)
-            if (record.status, status) not in MOVES[move]:
-                raise Conflict(f"job '{job_id}' is {record.status} and cannot become {status}")
-            now = self._now()
-            update = {**changes(record, now), "status": status, "updated_at": now}
-            moved = record.model_copy(update=update)
-            tried.append(moved)
-            pipeline.multi()
-            pipeline.hset(key, mapping=_fields(moved.model_dump(mode="json", include=set(update))))
-            if plan is not None:
-                pipeline.set(_plan(job_id), plan.model_dump_json())
-            for index in _indexes_by_status(record, record.status):
-                pipeline.zrem(index, job_id)
-            for index in _indexes_by_status(record, status):
-                pipeline.zadd(index, {job_id: _score(record.created_at)})
-            if record.retry_at is not None:
-                pipeline.zrem(_put_aside(queue_of(record)), job_id)
-            if moved.retry_at is not None:
-                pipeline.zadd(_put_aside(queue_of(moved)), {job_id: _score(moved.retry_at)})
-            if moved.finished_at is not None:
-                pipeline.zadd(_ENDED, {job_id: _score(moved.finished_at)})
-            outbox.enter(pipeline, moved)
-            return moved
-
-        with answering():
-            return cast(JobRecord, self._redis.transaction(cast(Any, attempt), key, value_from_callable=True))
+    def claim_round(self, task: str, seconds: float) -> bool:
+        """Of all who ask within these seconds, one is to do the task."""
+        with redis_errors_as_unavailable():
+            return bool(self._redis.set(f"jobs:round:{task}", 1, nx=True, px=round(seconds * 1000)))
 
 
-def _require_own(record: JobRecord, worker: str | None) -> None:
+def _leave_queue(pipeline: Pipeline, record: JobRecord, moved: JobRecord) -> None:
+    if record.status is not JobStatus.QUEUED:
+        return
+    if record.retry_at is not None:
+        pipeline.zrem(delayed_key(queue_of(record)), record.id)
+    elif moved.status is JobStatus.RUNNING:
+        queues.take(pipeline, record)
+    else:
+        queues.withdraw(pipeline, queue_of(record), record.id)
+
+
+def _enter_queue(pipeline: Pipeline, record: JobRecord, *, first: bool) -> None:
+    if record.status is not JobStatus.QUEUED:
+        return
+    if record.retry_at is not None:
+        pipeline.zadd(delayed_key(queue_of(record)), {record.id: score(record.retry_at)})
+    elif first:
+        queues.enqueue_first(pipeline, record)
+    else:
+        queues.enqueue(pipeline, record)
+
+
+def _forget(pipeline: Pipeline, job_id: str, owners: Iterable[str], statuses: Iterable[JobStatus]) -> None:
+    pipeline.delete(job_key(job_id), plan_key(job_id))
+    for owner in (None, *owners):
+        for status in (None, *statuses):
+            pipeline.zrem(index_key(status, owner), job_id)
+    pipeline.zrem(ENDED, job_id)
+    outbox.forget(pipeline, job_id)
+    pipeline.sadd(STORED, job_id)
+
+
+def _require_own(record: JobRecord, worker: str) -> None:
     """Who has handed a job over, or was taken for dead, must not touch it any more.
 
     Names are never used twice and a worker does one thing at a time, so its name is enough to tell.
@@ -595,70 +619,22 @@ def _not_yours(job_id: str, status: JobStatus) -> Conflict:
     return Conflict(f"job '{job_id}' is {status}, and not in this worker's hands")
 
 
-def _queued_again(record: JobRecord, retry_at: datetime) -> dict[str, Any]:
-    stage = Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
-    return {"worker": None, "running_since": None, "expected_at": None, "stage": stage, "retry_at": retry_at}
+def _queued_stage(record: JobRecord) -> Stage:
+    """What the job of a worker that lets go of it is queued for."""
+    return Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
 
 
-def _ended(now: datetime) -> dict[str, Any]:
-    return {
-        "worker": None,
-        "running_since": None,
-        "expected_at": None,
-        "stage": None,
-        "retry_at": None,
-        "waiting_for": None,
-        "finished_at": now,
-    }
+def _queued(stage: Stage, retry_at: datetime | None = None) -> dict[str, Any]:
+    return {"status": JobStatus.QUEUED, "stage": stage, "retry_at": retry_at, **_NOT_RUNNING}
 
 
-def job_key(job_id: str) -> str:
-    return f"job:{job_id}"
+def _ended(status: JobStatus, now: datetime) -> dict[str, Any]:
+    gone = {"stage": None, "retry_at": None, "waiting_for": None}
+    return {"status": status, "finished_at": now, **gone, **_NOT_RUNNING}
 
 
-def _plan(job_id: str) -> str:
-    return f"job:{job_id}:plan"
+_NOT_RUNNING: Final = {"worker": None, "running_since": None, "expected_at": None}
 
 
-def _index(status: JobStatus | None, owner: str | None = None) -> str:
-    jobs = "jobs" if owner is None else f"jobs:of:{owner}"
-    return jobs if status is None else f"{jobs}:{status}"
-
-
-def _put_aside(queue: str) -> str:
-    return f"jobs:put_aside:{queue}"
-
-
-def _indexes(record: JobRecord) -> tuple[str, ...]:
-    """All that a job stands in."""
-    return _index(None), _index(None, record.owner), *_indexes_by_status(record, record.status)
-
-
-def _indexes_by_status(record: JobRecord, status: JobStatus) -> tuple[str, ...]:
-    return _index(status), _index(status, record.owner)
-
-
-def _score(moment: datetime) -> int:
-    """Microseconds since 1970: exact in a double, and they tell jobs of the same millisecond apart."""
-    return round(moment.timestamp() * 1_000_000)
-
-
-def _fields(values: dict[str, Any]) -> dict[Any, Any]:
-    return {name: json.dumps(value) for name, value in values.items()}
-
-
-def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
-    if "id" not in fields:
-        raise NotFound(f"there is no job '{job_id}'")
-    try:  # fields that a newer version has added are passed over: while it is rolled out, both read the same records
-        known = {name: from_json(text) for name, text in fields.items() if name in JobRecord.model_fields}
-        return JobRecord.model_validate(known)
-    except ValueError as error:  # no JSON, or not what belongs there
-        raise Unreadable(f"the record of job '{job_id}' cannot be read") from error
-
-
-def _readable(hashes: Iterable[tuple[str, dict[str, str]]]) -> Iterator[JobRecord]:
-    """One broken record must hide no other, from nobody: neither from a client's list nor from the watchdog."""
-    for job_id, fields in hashes:
-        with suppress(NotFound):
-            yield record_of(job_id, fields)
+def _indexes_by_status(record: JobRecord) -> tuple[str, str]:
+    return index_key(record.status), index_key(record.status, record.owner)

@@ -7,25 +7,39 @@ from torch import Tensor
 
 from generator_service.backbones.base import Backbone
 from generator_service.guidance.protocols import Guidance
-from generator_service.sampling.state import OnStep, StepState, resumed_generator
+from generator_service.sampling.state import OnStep, StepState, restore_generator
+from shared.errors import RenderingFailed
 
 C = TypeVar("C")
 
 
 @torch.no_grad()
 def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: Guidance, on_step: OnStep) -> Tensor:
-    """The clean latents.  `start` is `first_state`, or any state that `on_step` was given: the result is the same.
+    """The clean latents.  `start` is `first_state`, or any resumable state that `on_step` was given: the result is the
+    same.
 
-    Without guidance this equals the stock diffusers pipeline bit for bit.
+    Without guidance this equals the stock diffusers pipeline bit for bit.  Raises RenderingFailed at the
+    step after which the latents are not finite.
     """
     solver = backbone.solver(start.steps)
-    generator = resumed_generator(start)
+    generator = restore_generator(start)
     latents, memory = start.latents, start.memory
-    guidance.resume(start.guidance)
+    if start.step > 0:
+        guidance.resume(start.report)
     for index in range(start.step, start.steps):
         timestep = solver.timesteps[index]
         latents = guidance.before_prediction(index, timestep, latents)
         prediction = backbone.predict(latents, timestep, conditioning, guidance.around_prediction(index))
         latents, memory = solver.step(index, prediction, latents, memory, generator)
-        on_step(StepState(index + 1, start.steps, latents, memory, generator.get_state(), guidance.memory))
+        if not torch.isfinite(latents).all():
+            raise RenderingFailed(
+                f"the numbers overflowed at step {index + 1} of {start.steps}: lower `guidance_scale` or "
+                "`guidance.strength`; where every video fails so, the worker's number format is too narrow for its "
+                "backbone (GENERATOR_RENDER_DTYPE=bfloat16 or float32)"
+            )
+        is_resumable = not guidance.needs_last_step
+        state = StepState(
+            index + 1, start.steps, latents, memory, generator.get_state(), guidance.report(), is_resumable
+        )
+        on_step(state)
     return latents

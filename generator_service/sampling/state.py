@@ -1,4 +1,4 @@
-"""Where a video stands between two denoising steps: all it takes to go on from there."""
+"""Where a video stands between two denoising steps: all it takes to go on from there, outside the guided steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from generator_service.backbones.base import AnyBackbone
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 
 
@@ -19,8 +20,10 @@ class StepState:
     """The solver's: what its next step needs of this one."""
     generator: Tensor
     """[bytes], uint8: the random generator's state."""
-    guidance: Tensor | None = None
-    """The guidance's memory."""
+    report: GuidanceReport | None = None
+    """What guidance did so far."""
+    is_resumable: bool = True
+    """Not where the next step's guidance needs what the network saw at this one: it is not kept."""
 
 
 OnStep = Callable[[StepState], None]
@@ -41,7 +44,7 @@ def first_state(backbone: AnyBackbone, settings: RenderSettings) -> StepState:
     return StepState(0, settings.steps, latents, memory=None, generator=generator.get_state())
 
 
-def resumed_generator(state: StepState) -> Generator:
+def restore_generator(state: StepState) -> Generator:
     generator = Generator("cpu")
     generator.set_state(state.generator)
     return generator

@@ -1,14 +1,17 @@
 """Where a render stands, kept in object storage, so that whoever takes the job next goes on from there.
 
-jobs/{id}/checkpoint.safetensors: the tensors of a `StepState`, and as metadata its step, whose it is, and a fingerprint
-of all that decides the video.  One of another fingerprint is passed over: going on from it would make another video.
+jobs/{id}/checkpoint.bin: the SHA-256 of what follows, and a safetensors file: the tensors of a `StepState`, and as JSON
+its step, its report, whose it is, and a fingerprint of all that decides the video.
+
+None is saved while guidance needs the features of the step before, which are large: a render that is interrupted in
+its guided steps, the first fifth, begins anew.
 """
 
 import hashlib
 import json
 import time
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import safetensors.torch
 import structlog
@@ -16,17 +19,20 @@ import torch
 from safetensors import SafetensorError
 
 from generator_service.backbones.base import AnyBackbone, Setup
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.media.manifest import installed_versions
-from generator_service.sampling.state import StepState
+from generator_service.sampling.state import StepState, first_state, restore_generator
 from generator_service.storage import CHECKPOINT_TYPE, JobKeys, ObjectStore
-from shared.errors import NotFound, StorageUnavailable, Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.plan import Plan
 
 SHARE: Final = 0.02
 """No more of the time than this is spent on saving, however slow the storage is."""
+
+_HASH_BYTES: Final = hashlib.sha256().digest_size
 
 log = structlog.get_logger(__name__)
 
@@ -43,36 +49,54 @@ def fingerprint(prompt: str, plan: Plan | None, settings: RenderSettings, setup:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def packed(state: StepState, metadata: dict[str, str]) -> bytes:
-    """The safetensors file.  Never pickle: it is read from where others may write."""
-    tensors = {"latents": state.latents, "generator": state.generator}
+def pack(state: StepState, about: dict[str, Any]) -> bytes:
+    """Never pickle: it is read from where others may write."""
+    report = None if state.report is None else state.report.model_dump(mode="json")
+    facts = json.dumps(about | {"step": state.step, "report": report}).encode()
+    tensors = {"latents": state.latents, "generator": state.generator, "facts": torch.tensor(list(facts)).byte()}
     tensors |= {} if state.memory is None else {"memory": state.memory}
-    tensors |= {} if state.guidance is None else {"guidance": state.guidance}
-    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(own, metadata | {"step": str(state.step), "steps": str(state.steps)})
+    data = safetensors.torch.save({name: its.detach().to("cpu").contiguous() for name, its in tensors.items()})
+    return hashlib.sha256(data).digest() + data
 
 
-def unpacked(data: bytes, device: torch.device) -> tuple[StepState, dict[str, str]]:
-    """The state, on the device, and the metadata it was packed with.  Raises ValueError for anything else."""
+def unpack(data: bytes, about: dict[str, Any], first: StepState) -> StepState:
+    """What `pack` was given with the same `about`, for the video that begins with `first`.
+
+    Raises ValueError for anything else, and for a state that cannot be one of this video's.
+    """
+    digest, data = data[:_HASH_BYTES], data[_HASH_BYTES:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError("Got a checkpoint that is damaged")
     try:
         tensors = safetensors.torch.load(data)
-        # The library gives metadata of files alone: https://huggingface.co/docs/safetensors#format
-        metadata: dict[str, str] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        facts = json.loads(bytes(tensors["facts"].tolist()))
+        step, report = facts.pop("step"), facts.pop("report")
+        latents, memory, generator = tensors["latents"], tensors.get("memory"), tensors["generator"]
+        if facts != about:
+            raise ValueError(f"Got a checkpoint of {facts} but expected one of {about}")
+        if not (type(step) is int and 0 < step <= first.steps):
+            raise ValueError(f"Got step {step!r} but expected 1 to {first.steps}")
+        if latents.dtype != first.latents.dtype:
+            raise ValueError(f"Got latents in {latents.dtype} but expected {first.latents.dtype}")
+        for tensor in (latents, memory):
+            if tensor is not None and (tensor.shape != first.latents.shape or not torch.isfinite(tensor).all()):
+                raise ValueError(f"Got {tuple(tensor.shape)} but expected finite {tuple(first.latents.shape)}")
         state = StepState(
-            step=int(metadata["step"]),
-            steps=int(metadata["steps"]),
-            latents=tensors["latents"].to(device),
-            memory=tensors["memory"].to(device) if "memory" in tensors else None,
-            generator=tensors["generator"],
-            guidance=tensors["guidance"].to(device) if "guidance" in tensors else None,
+            step,
+            first.steps,
+            latents.to(first.latents.device),
+            None if memory is None else memory.to(first.latents.device),
+            generator,
+            None if report is None else GuidanceReport.from_storage(json.dumps(report)),
         )
-    except (SafetensorError, KeyError) as error:
+        restore_generator(state)
+    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError("Got something that is no checkpoint") from error
-    return state, metadata
+    return state
 
 
 class Checkpoint:
-    """That of one attempt at a job.  Storage that fails costs the checkpoint, never the video."""
+    """That of one attempt at a job.  Whatever is wrong with it costs the checkpoint, never the video."""
 
     def __init__(
         self,
@@ -86,34 +110,29 @@ class Checkpoint:
         """seconds: at least so many lie between one and the next."""
         self._store = store
         self._objects = objects
-        self._device = backbone.device
-        self._job_id = record.id
+        self._backbone = backbone
+        self._record = record
         self._key = JobKeys(record.id).checkpoint
-        self._metadata = {
+        self._about = {
             "job": record.id,
-            "attempt": str(record.attempt),
             "fingerprint": fingerprint(record.prompt, plan, record.settings, backbone.setup),
         }
         self._seconds = seconds
         self._next = time.monotonic() + seconds
 
-    @property
-    def fingerprint(self) -> str:
-        return self._metadata["fingerprint"]
-
     def load(self) -> StepState | None:
         """What an earlier attempt has left; None where there is nothing to go on from."""
         try:
-            state, metadata = unpacked(self._objects.get(self._key), self._device)
+            if not self._store.may_have_objects(self._record.id):
+                return None
+            data = self._objects.get(self._key)
+            state = unpack(data, self._about, first_state(self._backbone, self._record.settings))
         except NotFound:
             return None
-        except (ValueError, StorageUnavailable):
-            log.exception("checkpoint_unreadable")
+        except (ValueError, Unavailable) as error:
+            log.warning("checkpoint_not_used", reason=str(error))
             return None
-        if metadata["fingerprint"] != self._metadata["fingerprint"]:
-            log.warning("checkpoint_of_another_video", attempt=metadata["attempt"])
-            return None
-        log.info("resuming", step=state.step, saved_in_attempt=metadata["attempt"])
+        log.info("resuming", step=state.step)
         return state
 
     def save_if_due(self, state: StepState) -> None:
@@ -121,10 +140,13 @@ class Checkpoint:
             self.save(state)
 
     def save(self, state: StepState) -> None:
+        """Where it can be resumed from."""
+        if not state.is_resumable:
+            return
         begin = time.monotonic()
         try:
-            data = packed(state, self._metadata)
-            self._store.note_objects(self._job_id)
+            data = pack(state, self._about)
+            self._store.note_objects(self._record.id)
             self._objects.put(self._key, data, CHECKPOINT_TYPE)
         except Unavailable:
             log.warning("checkpoint_not_saved", step=state.step)

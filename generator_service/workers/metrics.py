@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import Stage
-from generator_service.jobs.counters import taken_back_counter
+from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Outcome
 
@@ -34,7 +34,7 @@ class WorkerMetrics:
         self._attempts = Counter(
             "generator_attempts", "Attempts at jobs, by how they ended.", [*labels, "outcome"], registry=self.registry
         )
-        self.taken_back = taken_back_counter(self.registry)
+        self.reclaimed = reclaimed_counter(self.registry)
         for outcome in get_args(Outcome):
             self._attempts.labels(**labels, outcome=outcome)  # a rate needs a zero to begin with
         self._stages = Histogram(

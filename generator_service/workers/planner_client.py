@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx
@@ -23,6 +24,8 @@ from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
 CONNECT_SECONDS: Final = 5.0
+FIRST_PAUSE: Final = timedelta(seconds=1)
+LONGEST_PAUSE: Final = timedelta(seconds=10)
 MAXIMUM_BYTES: Final = 4 * 1024 * 1024
 """Of an answer; the largest plan there can be has half of that."""
 LOOK_SECONDS: Final = 0.5
@@ -48,6 +51,15 @@ class PlannerGone(Exception):
     def __init__(self, reason: PlannerUnavailable | LanguageModelUnavailable) -> None:
         super().__init__(reason.detail)
         self.reason = reason
+
+    def pause(self, waited: timedelta, patience: timedelta) -> timedelta:
+        """Before the next try: as long as the job has waited already, within limits, or as the planner says.
+
+        Where patience ends first, the last try is too early; the planner then answers without its language model.
+        """
+        usual = min(max(waited, FIRST_PAUSE), LONGEST_PAUSE)
+        said = timedelta(seconds=self.reason.retry_after or 0)
+        return max(usual, min(said, patience - waited))
 
 
 class PlannerClient:

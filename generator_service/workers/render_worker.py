@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
+import torch
 
 from generator_service import rendering
 from generator_service.backbones.base import AnyBackbone
@@ -19,27 +20,27 @@ from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import RenderSettings
+from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import Delivery, render_queue
-from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
-from generator_service.jobs.janitor import Janitor
+from generator_service.jobs.queues import render_queue
 from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
-from generator_service.jobs.watchdog import Watchdog
+from generator_service.jobs.tickets import Tickets
+from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.rendering import OnStage, Rendered
 from generator_service.sampling.state import Cancelled, OnStep, StepState
 from generator_service.settings import BadSettings, Settings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
+from generator_service.workers.loop import work_until_stopped, worker_name
 from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
 from generator_service.workers.progress import Pace, progress_at
-from generator_service.workers.resident import work_until_stopped, worker_name
-from generator_service.workers.spool import Spool, Spooled
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
-from telemetry.tracing import set_up_tracing, spans_in_turn
+from telemetry.tracing import consecutive_spans, set_up_tracing
 
 STORAGE_PAUSE_SECONDS: Final = 2.0
 """Between two attempts to store a video."""
@@ -72,16 +73,14 @@ class RenderWorker:
     checkpoint_seconds: float
     stopping: threading.Event
     """Set when this worker is to let go of its job."""
-    spool: Spool
     render: Render = rendering.render
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
 
-    def run(self, job_id: str) -> None:
-        self.attempts.run(job_id, self._traced)
-        self.spool.tidy_up(self.store)
+    def take_turn(self) -> None:
+        self.attempts.take_turn(self._traced)
 
     def _traced(self, record: JobRecord) -> None:
-        with spans_in_turn() as begin_span:
+        with consecutive_spans() as begin_span:
             self._render(record, begin_span)
 
     def _render(self, record: JobRecord, begin_span: Callable[[str], None]) -> None:
@@ -91,12 +90,12 @@ class RenderWorker:
         """
         plan = self.store.plan(record.id)
         checkpoint = Checkpoint(self.store, self.objects, self.backbone, record, plan, self.checkpoint_seconds)
-        start = checkpoint.load() if record.delivery > 1 else None
+        start = checkpoint.load()
         job = _Reporter(
             self.store, record, self.attempts.worker, checkpoint, start, self.stopping, begin_span, self.metrics.step
         )
         try:
-            rendered = self.spool.load(record.id, checkpoint.fingerprint) or self.render(
+            rendered = self.render(
                 self.backbone,
                 record.prompt,
                 plan,
@@ -108,7 +107,6 @@ class RenderWorker:
         except (Stopped, SystemExit):
             job.save()
             raise
-        self.spool.keep(record.id, checkpoint.fingerprint, rendered)
         job.on_stage(Stage.STORING)
         keys = JobKeys(record.id, record.attempt)
         try:
@@ -116,7 +114,7 @@ class RenderWorker:
             results = self._keep(rendered, plan, keys, job)
             seconds = rendered.diagnostics.seconds | {Stage.STORING.value: round(time.perf_counter() - begin, 3)}
             diagnostics = rendered.diagnostics.model_copy(update={"seconds": seconds})
-            self.attempts.insist(lambda: self._succeed(record.id, results, diagnostics))
+            self.attempts.retry_while_unavailable(lambda: self._succeed(record.id, results, diagnostics))
         except (Cancelled, Conflict, NotFound):
             # Not on any other error: where Redis falls silent, the job may have succeeded all the same.
             # And only this attempt's: another may have won meanwhile.
@@ -132,9 +130,9 @@ class RenderWorker:
             if self.store.get(job_id).results != results:  # else an earlier call has done it, and its answer was lost
                 raise
 
-    def _keep(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
+    def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
         """Waits for storage that is gone, until it is back, the job is canceled, or this worker is to stop."""
-        self.attempts.insist(lambda: self.store.note_objects(keys.job_id))
+        self.attempts.retry_while_unavailable(lambda: self.store.note_objects(keys.job_id))
         while True:
             try:
                 return self._store(rendered, plan, keys)
@@ -144,7 +142,7 @@ class RenderWorker:
                 raise Stopped
             job.on_stage(Stage.STORING)
 
-    def _store(self, rendered: Rendered | Spooled, plan: Plan | None, keys: JobKeys) -> Results:
+    def _store(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
         self.objects.put(keys.preview, rendered.preview, PREVIEW_TYPE)
         self.objects.put(keys.manifest, rendered.manifest.model_dump_json(indent=2).encode(), JSON_TYPE)
@@ -243,22 +241,15 @@ class _Reporter:
             raise Cancelled
 
 
-_SERVING: ContextVar[RenderWorker] = ContextVar("render_worker")
-
-
-@contextmanager
-def serving(worker: RenderWorker) -> Iterator[None]:
-    """Inside the block, `render` is this worker's."""
-    token = _SERVING.set(worker)
+def is_sick(device: torch.device, error: Exception) -> bool:
+    """Whether an unexpected error tells of this process or its device, which would fail every other job as well."""
+    if isinstance(error, MemoryError | torch.AcceleratorError):
+        return True
     try:
-        yield
-    finally:
-        _SERVING.reset(token)
-
-
-def render(job_id: str) -> None:
-    """What RQ calls, by its dotted name."""
-    _SERVING.get().run(job_id)
+        torch.ones(2, device=device).sum().item()
+    except Exception:  # whatever it is, the device cannot add two numbers
+        return True
+    return False
 
 
 @contextmanager
@@ -296,19 +287,27 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
         connect(settings.redis_url, decode=False) as raw,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
     ):
-        store = JobStore(text)
-        delivery = Delivery(raw, settings.job_seconds)
-        attempts = Attempts(store, heartbeat, name, Stage.SAMPLING, count=metrics.attempt)
-        watchdog = Watchdog(store, delivery, registry, settings.maximum_attempts, on_taken_back=metrics.taken_back)
-        retention = timedelta(days=settings.retention_days)
-        janitor = Janitor(store, delivery, objects.delete_leftovers, retention, settings.heartbeat_seconds)
-        stopping = threading.Event()
-        spool = Spool(settings.render.spool)
-        spool.tidy_up(store)
-        worker = RenderWorker(
-            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, spool, metrics=metrics
+        store, tickets, queue = JobStore(text), Tickets(raw), render_queue(spec.name)
+        attempts = Attempts(
+            store,
+            heartbeat,
+            name,
+            queue,
+            maximum=settings.maximum_attempts,
+            count=metrics.attempt,
+            is_unfit=partial(is_sick, backbone.device),
         )
-        with serving(worker), watchdog, janitor:
+        stopping = threading.Event()
+        worker = RenderWorker(
+            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, metrics=metrics
+        )
+        retention = timedelta(days=settings.retention_days)
+        with (
+            Recovery(store, tickets, registry, settings.maximum_attempts, on_reclaimed=metrics.reclaimed),
+            Cleanup(store, objects.delete_leftovers, retention, settings.heartbeat_seconds),
+        ):
             log.info("worker_started", worker=name)
-            yield lambda: work_until_stopped(delivery.queue(render_queue(spec.name)), name, stopping)
+            yield lambda: work_until_stopped(
+                tickets.queue(queue), name, worker.take_turn, settings.job_seconds, stopping
+            )
     log.info("worker_stopped", worker=name)

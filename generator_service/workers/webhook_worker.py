@@ -10,15 +10,15 @@ import anyio
 import structlog
 
 from generator_service.jobs.connection import connect
-from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.settings import BadSettings, Settings
 from generator_service.webhooks.deliverer import Deliverer
 from generator_service.webhooks.sending import Sender
 from generator_service.webhooks.signing import Signer
 from generator_service.webhooks.targets import TargetPolicy
-from generator_service.workers.resident import worker_name
+from generator_service.workers.loop import worker_name
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
 
@@ -42,9 +42,9 @@ def webhook_worker(settings: Settings) -> Iterator[Callable[[], None]]:
         connect(settings.redis_url, decode=True) as text,
         Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info),
     ):
-        deliverer = Deliverer(
-            JobStore(text), Outbox(text), Signer(settings.webhook.secret), Sender(TargetPolicy(settings.webhook))
-        )
+        store, signer = JobStore(text), Signer(settings.webhook.secret)
+        sender = Sender(TargetPolicy(settings.webhook))
+        deliverer = Deliverer(store, Outbox(text), signer, sender, now=store.now)
         log.info("worker_started", worker=name)
         yield lambda: anyio.run(_run, deliverer)
     log.info("worker_stopped", worker=name)

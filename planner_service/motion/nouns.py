@@ -59,7 +59,7 @@ OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
 
 CONCRETE = frozenset(
     ("noun.animal", "noun.artifact", "noun.body", "noun.food", "noun.group", "noun.object", "noun.person",
-     "noun.phenomenon", "noun.plant", "noun.shape", "noun.substance")
+     "noun.plant", "noun.shape", "noun.substance")
 )  # fmt: skip
 """Supersenses of what can be drawn in a box."""
 
@@ -149,11 +149,15 @@ def known(name: str) -> Noun | None:
     Of people and animals that the table does not have, the entry of what WordNet says they are a kind of.
     """
     words = _last_words(name)
-    for length in (3, 2, 1):
+    for length in (3, 2):
         if (noun := table().get(" ".join(words[-length:]))) is not None:
             return noun
     if not words:
         return None
+    if len(words) > 1 and (noun := _kind(" ".join(words[-2:]))) is not None:
+        return noun  # a hot dog is no dog
+    if (noun := table().get(words[-1])) is not None:
+        return noun
     if words[-1].endswith(OF_PEOPLE):
         return table()["person"]
     common = {sense.supersense for sense in _common(words[-1])} & CONCRETE
@@ -200,9 +204,10 @@ def _kind(lemma: str) -> Noun | None:
     common = [sense for sense in _common(lemma) if sense.supersense in CONCRETE]
     lifeless = [sense for sense in common if sense.supersense not in ALIVE]
     for sense in lifeless or common:
-        for synset in ancestors(sense.offset):
+        for number, synset in enumerate(ancestors(sense.offset)):
             for name in synset.lemmas:
-                if name in table() and senses(name)[0].offset == synset.offset:
+                alike = name in table() and (table()[name].kind is Kind.ANIMATE) == (sense.supersense in ALIVE)
+                if alike and (number == 0 or senses(name)[0].offset == synset.offset):
                     return table()[name]
     return None
 

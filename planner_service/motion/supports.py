@@ -43,7 +43,6 @@ CARRYING = frozenset(
         "mat",
         "rug",
         "blanket",
-        "board",
         "hammock",
         "swing",
         "beam",
@@ -82,6 +81,8 @@ def seat_depth(name: str) -> float:
 def carries_people(name: str) -> bool:
     """Whether it is what who does something is on or in meanwhile: a bench, a boat, a branch."""
     head = head_of(name)
+    if noun_of(name).kind is Kind.VEHICLE:
+        return True
     return not is_a(head, WORKPLACES) and is_a(head, CARRYING)
 
 

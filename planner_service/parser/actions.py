@@ -74,7 +74,14 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
         passive = _is_passive(word, words)
         objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
         crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
-        inside = [w for w in words[begin:end] if w.index not in particle and not _is_along(w, words, mentions)]
+        meaning = lexicon.verbs.get(entry)
+        goes = meaning is not None and (meaning.travels or meaning.object == "travels" or meaning.direction is not None)
+        idle = {w.index for w in words[word.index + 1 : end] if w.tag == "RP" and not goes}  # "folds up a chair"
+        inside = [
+            w
+            for w in words[begin:end]
+            if w.index not in particle and w.index not in idle and not _is_along(w, words, mentions)
+        ]
         own = max((w.index + 1 for w in words[begin : word.index] if w.role is Role.PRONOUN), default=begin)
         actions.append(
             Action(

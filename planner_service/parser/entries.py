@@ -8,6 +8,8 @@ from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
+BECOMING = frozenset(("turn", "go", "grow", "become", "get", "come", "fall", "run"))
+"""Before an adjective these say that something changes, and not that it moves."""
 WAYS = frozenset(("up", "down", "across", "along", "past"))
 ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
 """A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
@@ -31,8 +33,16 @@ def entry_of(
     for head in heads:
         if (phrasal := lexicon.phrasal(head, base)) is not None:
             return phrasal, ()
+    if base in BECOMING and after and after[0].role is Role.ADJECTIVE:
+        return "become", ()  # "turns red"
     if base == "leave" and word.lower != "left":
         return "exit", ()
+    if (
+        base in ("make", "use", "prepare")
+        and after
+        and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER)
+    ):
+        return base, ()  # "uses a computer", but not "makes its way"
     if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
         return ("be", ()) if stays and after[0].lower != "to" else (None, ())

@@ -9,12 +9,13 @@ from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.motion.wordnet import senses
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
-from planner_service.parser.composition import Composition
+from planner_service.parser.composition import composed
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.pronouns import antecedents
+from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Role, Word
@@ -47,7 +48,7 @@ def interpret(
         if number in drawn:
             drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
-    return Composition(prompt, words, mentions, actions, attachments, drawn, picture, lexicon).explained()
+    return composed(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
 
 
 def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
@@ -59,7 +60,7 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
             worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
-            if acts or ((moves or opens) and seen[number].use is Use.BACKGROUND):
+            if acts or ((moves or opens) and not action.passive and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)

@@ -211,6 +211,8 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
                 text=f"{before.text} of {mention.text}",
                 determined=True,
             )
+        elif lexicon.is_in(lexicon.worn, before.head) and before.definite and mention.determined:
+            merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
         elif before.head in lexicon.measures:
             merged[-1] = replace(
                 mention,

@@ -21,6 +21,10 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
         if mention.use is not Use.PRONOUN:
             continue
         located = _located(words, mentions, mention)
+        bearer = _bearer(words, mentions, located)
+        if bearer is not None:
+            found[number] = bearer
+            continue
         around = [a for a in actions if a.start <= mention.start < a.end and a.index < mention.start]
         excluded = {n for a in around for n in a.subjects} if located is None else {located}
         candidates = [
@@ -33,6 +37,14 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
         if candidates:
             found[number] = (heads or candidates)[-1]
     return found
+
+
+def _bearer(words: Sequence[Word], mentions: Sequence[Mention], located: int | None) -> int | None:
+    """What has it: of "a table with two plates on it" the table."""
+    if located is None or located == 0 or words[mentions[located].start - 1].lower != "with":
+        return None
+    before = mentions[located - 1]
+    return located - 1 if before.end == mentions[located].start - 1 and before.use is Use.THING else None
 
 
 def _located(words: Sequence[Word], mentions: Sequence[Mention], pronoun: Mention) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import FINITE, Role, Word
@@ -21,7 +21,13 @@ def subjects_of(
     last = next(reversed(earlier.values()), ()) if earlier else ()
     if word.index and words[word.index - 1].tag == "EX":
         told = mention_at(mentions, word.index + 1) if word.index + 1 < len(words) else None
-        return (told,) if told is not None else ()  # "there is a vase"
+        group = [told] if told is not None else []
+        while group and group[-1] + 1 < len(mentions):
+            between = words[mentions[group[-1]].end : mentions[group[-1] + 1].start]
+            if not between or any(w.lower not in LINKING for w in between):
+                break
+            group.append(group[-1] + 1)
+        return tuple(group)  # "there is a vase, a cup and a plate"
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
@@ -34,13 +40,14 @@ def subjects_of(
         for child in word.token.children:
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
+                    number = _head_of(number, words, mentions) if word.tag in FINITE else number
                     if word.tag == "VBZ" and beside is not None and number in coordinated(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)
                 if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
                     return (number,)
                 if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
-                    return last
+                    return _meant(child.lower_, last, child.i, mentions)
     if beside is not None:
         return _group(word, words, mentions, beside)
     head = word.token.head
@@ -63,6 +70,19 @@ def subjects_of(
     after = [number for number in things if mentions[number].start > comma]
     after = after or [number for number in things if mentions[number].start > word.index]
     return (after[0],) if after else ()
+
+
+def _meant(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[Mention]) -> tuple[int, ...]:
+    """Who a subject pronoun is: who acted last, unless that is a person and "it" is not, or the other way round."""
+    if pronoun not in ("it", "he", "she") or _is_person(mentions[last[0]]) == (pronoun != "it"):
+        return last
+    things = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
+    fitting = [n for n in things if _is_person(mentions[n]) == (pronoun != "it")]
+    return (fitting[-1],) if fitting else last
+
+
+def _is_person(mention: Mention) -> bool:
+    return is_a(mention.head, frozenset(("person",)))
 
 
 def mention_at(mentions: Sequence[Mention], index: int) -> int | None:

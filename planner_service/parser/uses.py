@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
-from planner_service.motion.wordnet import senses
+from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -33,6 +33,9 @@ SCENERY = frozenset(
     )
 )
 """What is a kind of one of these is a place for what is on or in it."""
+CLOTHES = frozenset(
+    ("clothing", "garment", "footwear", "headdress", "jewelry", "jewellery", "adornment", "body part", "covering")
+)
 APART = (
     Arrangement.LEFT_OF,
     Arrangement.RIGHT_OF,
@@ -51,8 +54,13 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
     used = [
         mention
         if mention.use is Use.PRONOUN
-        else replace(mention, use=Use.NOTHING if mention.start in quoted else _use(mention, words, lexicon))
-        for mention in mentions
+        else replace(
+            mention,
+            use=Use.NOTHING
+            if mention.start in quoted or _is_worn_by_verb(number, mentions, words)
+            else _use(mention, words, lexicon),
+        )
+        for number, mention in enumerate(mentions)
     ]
     return _worn_by_wearers(_place_of_scene(used, words), words, lexicon)
 
@@ -99,12 +107,16 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "below a necklace"
     if lexicon.is_in(lexicon.worn, name):
         return Use.NOTHING
-    pair = " ".join(name.lower().split()[-2:])
+    pair = " ".join([*name.lower().split()[-2:-1], mention.head])
+    if " " in pair and supersense(pair) == "noun.location":
+        return Use.BACKGROUND  # "a parking lot"
     if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
         return Use.THING  # "a remote control"
     if lexicon.is_in(lexicon.abstract, name):
         compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
         return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
+    if known(name) is None and supersense(mention.head) == "noun.location":
+        return Use.BACKGROUND
     if known(name) is None and is_a(mention.head, SCENERY):
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     abstract = known(name) is None and is_abstract(mention.head)
@@ -175,7 +187,7 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
             listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
-            wearable = worn or lexicon.is_in(lexicon.wearable, mention.name)
+            wearable = worn or is_wearable(mention, lexicon)
             plain = mention.plural and not mention.determined and mention.use is not Use.PRONOUN
             lifeless = (noun := known(mention.name)) is None or noun.kind is not Kind.ANIMATE
             if (listed and (wearable or (plain and lifeless))) or _is_attribute(
@@ -204,7 +216,11 @@ def _is_attribute(
         return not (acts and words[mention.start].lower in POSSESSIVES)
     if link == "wearing":
         return mention.use is not Use.PRONOUN
-    if link in ("in", "with") and lexicon.is_in(lexicon.wearable, mention.name):
+    if (
+        link in ("in", "with")
+        and is_wearable(mention, lexicon)
+        and (link == "with" or _could_wear(wearer, mention, words))
+    ):
         return True
     noun = known(mention.name)
     lifeless = noun is None or noun.kind is not Kind.ANIMATE
@@ -216,6 +232,23 @@ def _is_attribute(
         and lifeless
         and not acts
     )
+
+
+def is_wearable(mention: Mention, lexicon: Lexicon) -> bool:
+    """Whether people wear it."""
+    return lexicon.is_in(lexicon.wearable, mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
+
+
+def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
+    """Whether it is what somebody is said to wear: "she is wearing a hat and a scarf"."""
+    mention = mentions[number]
+    before = words[mention.start - 1] if mention.start else None
+    if before is None:
+        return False
+    if before.role is Role.VERB and before.lemma == "wear":
+        return True
+    joins = number > 0 and before.lower in ("and", ",") and mention.start - mentions[number - 1].end <= 2
+    return joins and _is_worn_by_verb(number - 1, mentions, words)
 
 
 def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:

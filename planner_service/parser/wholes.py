@@ -16,6 +16,8 @@ from shared.motion_graph import MotionLabel
 
 HAND_PREPOSITIONS = frozenset(("with", "from", "using", "out of"))
 """What is after these is in the hand of who does it, if it is small: "drinks from a cup", "walks with a stick"."""
+HANDFUL = 3
+"""The most things that one has in hand."""
 IN_HAND, CARRIED = 0.35, 0.6
 """The largest that is done something to in hand, and that is carried along, as shares of their holder's height."""
 
@@ -83,13 +85,15 @@ def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: flo
     lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
     fixed = is_a(head_of(mentions[held].name), FIXTURES)
-    return lifeless and small and not fixed and held != holder and mentions[held].count <= mentions[holder].count
+    return (
+        lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
+    )
 
 
 def _is_handy(held: int, holder: int, mentions: Sequence[Mention]) -> bool:
     """Whether it is one, and small enough to go where its holder goes."""
     smaller = noun_of(mentions[held].name).height <= noun_of(mentions[holder].name).height
-    return mentions[held].count == 1 and held != holder and smaller
+    return mentions[held].count <= HANDFUL and held != holder and smaller
 
 
 def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> bool:

@@ -28,6 +28,8 @@ def gerund(verb: str) -> str:
 
 
 def third_person(verb: str) -> str:
+    if verb in ("be", "have"):
+        return {"be": "is", "have": "has"}[verb]
     if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
         return f"{verb}es"
     if verb.endswith("y") and verb[-2:-1] not in tuple("aeiou"):

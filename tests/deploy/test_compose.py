@@ -25,11 +25,11 @@ from pydantic_settings import BaseSettings
 import shared.environment
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
-from generator_service.cli.services import require_callers_to_be_known
+from generator_service.cli.services import require_keys_off_loopback
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
-from generator_service.workers.resident import STOP_SECONDS
+from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.language_model.client import MAXIMUM_TOKENS, READY_SECONDS
@@ -290,7 +290,7 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
 @pytest.mark.usefixtures("environment")
 def test_what_listens_to_others_asks_who_calls() -> None:
     generator = GeneratorSettings()
-    require_callers_to_be_known(generator.host, generator.require_keys)
+    require_keys_off_loopback(generator.host, generator.require_keys)
     assert PlannerSettings().token is not None
 
 

@@ -16,9 +16,9 @@ import redis
 from deploy.container import http_health, worker_health
 from deploy.container.claim_gpu import NoneFree, claim
 from deploy.servers import LOOPBACK, free_ports
-from generator_service.jobs.heartbeat import WorkerInfo, WorkerRegistry
+from generator_service.jobs.workers import WorkerInfo, WorkerRegistry
 from generator_service.settings import Settings
-from generator_service.workers.resident import worker_name
+from generator_service.workers.loop import worker_name
 
 GPUS = ("4", "GPU-8932f937/5", "6")
 

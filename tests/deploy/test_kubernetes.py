@@ -18,13 +18,13 @@ from deploy.manifests import Manifest, built, complaints, overlays, pod_template
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.api.server import GRACE_SECONDS
-from generator_service.cli.services import require_callers_to_be_known
+from generator_service.cli.services import require_keys_off_loopback
 from generator_service.contract.answers import QueueLoad
 from generator_service.settings import Settings as GeneratorSettings
 from generator_service.settings import StorageSettings, WebhookSettings, WorkerSettings
 from generator_service.webhooks.sending import DEADLINE_SECONDS
 from generator_service.webhooks.targets import Address, TargetPolicy, TargetRefused
-from generator_service.workers.resident import STOP_SECONDS
+from generator_service.workers.loop import STOP_SECONDS
 from planner_service import __main__ as planner_cli
 from planner_service.api import create_app as create_planner
 from planner_service.settings import Settings as PlannerSettings
@@ -219,7 +219,7 @@ def test_the_code_reads_what_it_is_told(manifests: list[Manifest], monkeypatch: 
     assert generator.planner_url == "http://planner:8081"
     assert planner.language_model_url == "http://vllm:8000/v1"
     assert planner.language_model_name == named_model(manifests)
-    require_callers_to_be_known(generator.host, generator.require_keys)
+    require_keys_off_loopback(generator.host, generator.require_keys)
     assert planner.token == generator.planner_token is not None
     ports = {
         name: port["containerPort"]
@@ -378,15 +378,6 @@ def test_valkey_runs_the_script_and_the_users_of_compose(manifests: list[Manifes
     assert "emptyDir" in volumes["/tmp"]  # noqa: S108
     pings = [container[probe]["exec"]["command"][-1] for probe in ("startupProbe", "readinessProbe")]
     assert set(pings) == {theirs["healthcheck"]["test"][-1].replace("$$", "$")}
-
-
-def test_finished_videos_outlive_the_container(manifests: list[Manifest]) -> None:
-    pod = named(manifests, "Deployment", "render-worker")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    spool = settings_of(container, manifests)["GENERATOR_RENDER_SPOOL"]
-    (name,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == spool)
-    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == name)
-    assert "medium" not in volume["emptyDir"]
 
 
 def test_keda_asks_for_numbers_that_the_api_answers(every_overlay: dict[str, list[Manifest]]) -> None:

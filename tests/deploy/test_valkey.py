@@ -21,7 +21,7 @@ from deploy.servers import LOOPBACK, VALKEY, answers, free_ports
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
-from generator_service.jobs.heartbeat import WorkerRegistry
+from generator_service.jobs.workers import WorkerRegistry
 from shared.errors import Unavailable
 
 PASSWORD: Final = "correcthorse"
@@ -131,7 +131,7 @@ def test_without_the_password_there_is_not_even_a_ping(guarded: Guarded, login: 
 def test_a_wrong_password_is_told_as_such_and_not_shown(guarded: Guarded) -> None:
     url = SecretStr(guarded.url.replace(PASSWORD, "hunter2"))
     with connect(url, decode=True) as client, pytest.raises(Unavailable) as refusal:
-        WorkerRegistry(client, 3.0).workers()
+        WorkerRegistry(client, 3.0).alive()
     assert "refuses the service's password" in refusal.value.detail
     assert "hunter2" not in refusal.value.detail
 
@@ -170,7 +170,7 @@ def services(folder: Path, url: str, ports: list[int]) -> list[Part]:
     def beats(kind: str) -> Callable[[], bool]:
         def ready() -> bool:
             with connect(SecretStr(url), decode=True) as client:
-                return any(worker.kind == kind for worker in WorkerRegistry(client, 0.5).workers())
+                return any(worker.kind == kind for worker in WorkerRegistry(client, 0.5).alive())
 
         return ready
 
@@ -244,6 +244,6 @@ def test_all_that_the_services_do_is_allowed(guarded: Guarded, tmp_path: Path) -
     keys_command(guarded.url, "revoke", key.split("_")[1])
     assert guarded.refusals() == []
     logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))
-    assert "job_taken_back" in logs
+    assert "job_reclaimed" in logs
     for secret in (PASSWORD, "token-between-us", key):
         assert secret not in logs

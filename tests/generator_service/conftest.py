@@ -15,8 +15,12 @@ from pydantic import SecretStr
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import KeyInfo
 from generator_service.jobs.connection import connect, connect_async
+from generator_service.jobs.keyspace import waiting_key
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.reading import Reader
+from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
@@ -224,6 +228,26 @@ def refusing_writes(text_client: redis.Redis) -> Callable[[], AbstractContextMan
 @pytest.fixture
 def store(text_client: redis.Redis) -> JobStore:
     return JobStore(text_client)
+
+
+@pytest.fixture
+def tickets(raw_client: redis.Redis) -> Tickets:
+    return Tickets(raw_client)
+
+
+@pytest.fixture
+def start(store: JobStore, text_client: redis.Redis) -> Callable[..., JobRecord]:
+    """A worker starts this very job, whoever waits before it."""
+
+    def start(job: str, worker: str = "w1", store: JobStore = store) -> JobRecord:
+        queue = queue_of(store.get(job))
+        assert text_client.zadd(waiting_key(queue), {job: float("-inf")}, xx=True, ch=True) in (0, 1)
+        started = store.start(queue, worker=worker)
+        assert started is not None
+        assert started.id == job
+        return started
+
+    return start
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from generator_service.rendering import Rendered, render
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
 from generator_service.settings import WorkerSettings
-from generator_service.workers.checkpoint import packed, unpacked
+from generator_service.workers.checkpoint import pack, unpack
 from shared.errors import OutOfMemory
 from shared.plan import Plan
 
@@ -109,27 +109,30 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
     assert {(phase.instance, phase.branch) for phase in report.phases} == {("car", "gig"), ("tree", "rcg")}
 
 
-@pytest.mark.parametrize("done", [1, 2, 4])
+@pytest.mark.parametrize("done", [2, 3])
 def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     done: int, backbone: AnyBackbone, plan: Plan
 ) -> None:
-    """At steps 1 and 2 the guidance remembers features, at step 4 only decoding is left."""
-    wish = {"until": 0.6, "strength": 1.0, "regional": False}
+    """Two of four steps are guided by motion, so that nothing of the first is kept; step 3 has regions alone."""
+    wish = {"until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
     settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
-    files: list[bytes] = []
+    states: list[StepState] = []
 
     def whole(start: StepState | None, on_step: Callable[[StepState], None]) -> Rendered:
         return render(backbone, plan.prompt, plan, settings, start=start, on_step=on_step, on_stage=lambda stage: None)
 
-    undisturbed = whole(None, lambda state: files.append(packed(state, {})))
+    undisturbed = whole(None, states.append)
+    assert [state.is_resumable for state in states] == [False, True, True, True]
     torch.rand(3)  # whatever the process does in between
-    state, _ = unpacked(files[done - 1], backbone.device)
-    assert (state.guidance is None) == (done == 4)
+    state = unpack(pack(states[done - 1], {}), {}, first_state(backbone, settings))
     later: list[int] = []
     resumed = whole(state, lambda state: later.append(state.step))
     assert later == list(range(done + 1, 5))
     assert np.array_equal(resumed.frames, undisturbed.frames)
     assert resumed.video == undisturbed.video
+    assert resumed.diagnostics.guidance == undisturbed.diagnostics.guidance
+    assert resumed.diagnostics.guidance is not None
+    assert {phase.steps for phase in resumed.diagnostics.guidance.phases} == {2}
 
 
 def test_a_callback_can_cancel_in_every_stage(backbone: AnyBackbone, settings: RenderSettings) -> None:
@@ -153,17 +156,41 @@ def test_the_process_is_left_as_it_was(backbone: AnyBackbone, settings: RenderSe
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 35.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 35.00 GiB."),
+        MemoryError("35.00 GiB"),
+    ],
+)
 def test_a_full_device_is_an_expected_error(
-    backbone: AnyBackbone, settings: RenderSettings, monkeypatch: pytest.MonkeyPatch
+    error: Exception, backbone: AnyBackbone, settings: RenderSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 35.00 GiB.")
+        raise error
 
     monkeypatch.setattr(backbone, "predict", fill)
     with pytest.raises(OutOfMemory) as caught:
         rendered(backbone, settings)
     assert caught.value.detail == "9 frames of 96×64 need more memory than the device has free"
     assert "35.00 GiB" in str(caught.value.__cause__)  # for the log
+
+
+def test_a_cpu_that_lacks_memory_says_so_in_the_words_that_are_looked_for() -> None:
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        torch.empty(2**58, dtype=torch.uint8)
+
+
+def test_any_other_error_passes_through(
+    backbone: AnyBackbone, settings: RenderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(backbone, "predict", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        rendered(backbone, settings)
 
 
 def test_what_is_seen_is_measured_as_the_video_is_drawn(

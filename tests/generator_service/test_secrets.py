@@ -120,7 +120,7 @@ def test_the_api_whatever_goes_wrong(
                 assert ask("GET", "/jobs", key.text) == 503
                 assert "refuses the service's password" in said[-1]
                 ask("GET", "/metrics", key.text)
-                wait_until(lambda: "watchdog_blind" in log.read_text())
+                wait_until(lambda: "recovery_interrupted" in log.read_text())
             finally:
                 client.config_set("requirepass", REDIS_PASSWORD)
     secret = (key.secret, reader.secret, gone.secret, stranger.secret)

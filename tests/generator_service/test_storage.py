@@ -81,7 +81,7 @@ def test_keys_of_a_job() -> None:
     assert JobKeys("ab").preview == "jobs/ab/1/preview.png"
     assert JobKeys("ab", attempt=2).manifest == "jobs/ab/2/manifest.json"
     assert JobKeys("ab", attempt=2).attempt_prefix == "jobs/ab/2/"
-    assert JobKeys("ab", attempt=2).checkpoint == "jobs/ab/checkpoint.safetensors"
+    assert JobKeys("ab", attempt=2).checkpoint == "jobs/ab/checkpoint.bin"
     assert JobKeys("ab", attempt=2).prefix == "jobs/ab/"
 
 

@@ -18,14 +18,15 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 OFF = """
 import json, sys
-from telemetry.tracing import note, set_up_tracing, span, spans_in_turn, trace_app, trace_client, traceparent
+from telemetry.tracing import consecutive_spans, set_span_attributes, set_up_tracing, span
+from telemetry.tracing import trace_app, trace_client, traceparent
 set_up_tracing("nobody")
 trace_app(None)
 trace_client(None)
 with span("plan", parent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", attempt=1):
-    with spans_in_turn() as begin:
+    with consecutive_spans() as begin:
         begin("sampling")
-        note(outcome="done")
+        set_span_attributes(outcome="done")
         assert traceparent() is None
 print(json.dumps([name for name in sys.modules if name.startswith("opentelemetry")]))
 """
@@ -77,22 +78,21 @@ with open_planners(Settings(language_model_url=sys.argv[1]), metrics) as planner
         print(client.get("/metrics").text)
 """
 
-USELESS = {
-    "choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 100, "completion_tokens": 2},
-}
+USAGE = {"prompt_tokens": 100, "completion_tokens": 2}
 
 
 @pytest.fixture
 def model(served: Any) -> Iterator[tuple[str, list[str]]]:
-    """A server whose every answer has to be repaired, and the contexts that it was given."""
+    """A server that is ready and whose every answer has to be repaired, and the contexts that it was given."""
     contexts: list[str] = []
-    answer = json.dumps(USELESS).encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             contexts.append(self.headers["traceparent"])
+            content = '{"state": "ready"}' if asked["response_format"]["json_schema"]["name"] == "ready" else "{}"
+            choice = {"message": {"content": content}, "finish_reason": "stop"}
+            answer = json.dumps({"choices": [choice], "usage": USAGE}).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
@@ -118,10 +118,11 @@ def test_it_passes_through_the_planner_to_the_language_model(model: tuple[str, l
     answered = collector.wait_for("planner", "POST /plans", trace=trace)
     assert answered.parent == caller
     asked = [span for span in collector.spans if (span.name, span.trace) == ("POST", trace)]
-    assert [span.parent for span in asked] == [answered.id] * 3  # the first answer, and two repairs
+    # the first answer, whether a schema is obeyed, and two repairs
+    assert [span.parent for span in asked] == [answered.id] * 4
     assert sorted(contexts) == sorted(f"00-{trace}-{span.id}-01" for span in asked)
 
     assert 'planner_repairs_total{planner="language-model"} 2.0' in done.stdout
-    assert 'planner_language_model_seconds_count{outcome="answered"} 3.0' in done.stdout
-    assert 'planner_language_model_tokens_total{kind="prompt"} 300.0' in done.stdout
-    assert 'planner_language_model_tokens_total{kind="completion"} 6.0' in done.stdout
+    assert 'planner_language_model_seconds_count{outcome="answered"} 4.0' in done.stdout
+    assert 'planner_language_model_tokens_total{kind="prompt"} 400.0' in done.stdout
+    assert 'planner_language_model_tokens_total{kind="completion"} 8.0' in done.stdout

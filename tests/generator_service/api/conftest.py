@@ -21,8 +21,10 @@ from generator_service.api.app import create_app
 from generator_service.api.parts import Parts
 from generator_service.api.server import HttpProtocol
 from generator_service.contract.report import Diagnostics
-from generator_service.jobs.heartbeat import WorkerInfo
+from generator_service.jobs.keyspace import waiting_key
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.record import JobRecord, Results
+from generator_service.jobs.workers import WorkerInfo
 from generator_service.settings import Settings, StorageSettings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys
 from shared.errors import PROBLEM_MEDIA_TYPE, Problem
@@ -74,10 +76,14 @@ class LiveApi:
         return str(answer.json()["id"])
 
     def start(self, job_id: str) -> JobRecord:
-        """The next stage begins."""
-        stage = self.parts.store.get(job_id).stage
-        assert stage is not None
-        return self.parts.store.start(job_id, worker="w1", stage=stage)
+        """The next stage begins, whoever waits before this job."""
+        store = self.parts.store
+        queue = queue_of(store.get(job_id))
+        store._redis.zadd(waiting_key(queue), {job_id: float("-inf")}, xx=True)
+        started = store.start(queue, worker="w1")
+        assert started is not None
+        assert started.id == job_id
+        return started
 
     def finish(self, job_id: str, *, with_plan: bool = True, notes: tuple[str, ...] = ()) -> JobRecord:
         """The end of a running job: its files, then its record."""

@@ -21,7 +21,6 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.__main__ import app
 from generator_service.cli.progress import ProgressDisplay, describe, time_left
 from generator_service.contract.job import JobStatus, JobView, Missing, Stage
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
 from shared.errors import OutOfMemory
 
 Run = Callable[..., Result]
@@ -40,11 +39,11 @@ def worker(api) -> Iterator[Callable[[Callable[[str], None]], None]]:
 
     def employ(work: Callable[[str], None]) -> None:
         def wait_and_work() -> None:
-            orders = [api.parts.delivery.queue(name).order for name in (PLAN_QUEUE, render_queue("emoji-world"))]
             deadline = time.monotonic() + 20
-            while (job := next(filter(None, (order.take(1) for order in orders)), None)) is None:
+            while not (jobs := api.parts.store.first_queued(1)):
                 assert time.monotonic() < deadline
-            work(job)
+                time.sleep(0.01)
+            work(jobs[0])
 
         threads.append(threading.Thread(target=wait_and_work))
         threads[-1].start()

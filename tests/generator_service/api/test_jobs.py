@@ -8,13 +8,12 @@ from threading import Event, Semaphore
 import pytest
 
 from generator_service.contract.job import JobPage, JobStatus, JobView, Stage
-from generator_service.jobs.delivery import PLAN_QUEUE, render_queue
-from generator_service.jobs.record import JobRecord
+from generator_service.jobs.queues import PLAN_QUEUE
 from generator_service.storage import JobKeys
 from shared.errors import NotFound, OutOfMemory, Unavailable
 
 
-def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
+def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api, wait_until):
     answer = api.http.post("/jobs", json={"prompt": "  a red car  ", "seed": 7, "metadata": {"order": "12"}})
 
     assert answer.status_code == 202
@@ -27,35 +26,40 @@ def test_a_prompt_is_accepted_persisted_and_queued_for_planning(api):
 
     record = api.parts.store.get(job.id)
     assert record.prompt == "a red car"
-    assert api.parts.delivery.queue(PLAN_QUEUE).job_ids == [job.id]
+    assert api.parts.store.positions([record]) == (0,)
+    wait_until(lambda: api.parts.tickets.queue(PLAN_QUEUE).count == 1)
 
 
-def test_a_plan_of_ones_own_skips_planning(api, plan):
+def test_a_plan_of_ones_own_skips_planning(api, plan, wait_until):
     answer = api.http.post("/jobs", json={"plan": plan.model_dump(mode="json")})
 
     job = JobView.model_validate_json(answer.content)
     assert (job.stage, job.planner, job.prompt) == (Stage.SAMPLING, None, plan.prompt)
     assert api.parts.store.plan(job.id) == plan
-    assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
-    assert api.parts.delivery.queue(render_queue("emoji-world")).job_ids == [job.id]
+    assert {queue: count for queue, count in api.parts.store.waiting().items() if count} == {"render.emoji-world": 1}
+    wait_until(lambda: api.parts.tickets.queue("render.emoji-world").count == 1)
 
 
 def test_a_refused_job_leaves_nothing(api):
     assert api.http.post("/jobs", json={"prompt": "x", "frames": 10}).status_code == 422
     assert sum(api.parts.store.counts().values()) == 0
-    assert api.parts.delivery.queue(PLAN_QUEUE).count == 0
+    assert set(api.parts.store.waiting().values()) == {0}
 
 
-def test_a_job_that_is_kept_but_cannot_be_enqueued_is_accepted(api, monkeypatch):
-    """A watchdog puts it into its queue."""
-
-    def silent(_: JobRecord) -> None:
+def test_a_job_without_a_ticket_waits_all_the_same(api, monkeypatch):
+    def silent(_: str) -> None:
         raise Unavailable("Redis does not answer")
 
-    monkeypatch.setattr(api.parts.delivery, "enqueue", silent)
+    monkeypatch.setattr(api.parts.tickets, "add", silent)
     job = api.submit()
-    assert api.parts.store.get(job).status is JobStatus.QUEUED
-    assert api.http.get(f"/jobs/{job}").json()["queue_position"] is None
+    assert api.http.get(f"/jobs/{job}").json()["queue_position"] == 0
+
+
+def test_a_list_asks_for_all_places_at_once(api, text_client):
+    jobs = [api.submit() for _ in range(5)]
+    api.start(jobs[0])
+    listed = api.http.get("/jobs").json()["jobs"]
+    assert [job["queue_position"] for job in listed] == [3, 2, 1, 0, None]
 
 
 def test_a_look_at_a_job_needs_no_thread(api, monkeypatch):

@@ -222,7 +222,9 @@ def test_a_deleted_job_leaves_no_index_behind(text_client, http_of):
     assert a.delete(f"/jobs/{job}").status_code == 204
     left = set(text_client.keys())
     assert {
-        name for name in left if not name.startswith(("key", "rate:", "jobs:stored", "jobs:owners", "jobs:tidying"))
+        name
+        for name in left
+        if not name.startswith(("key", "rate:", "jobs:stored", "jobs:owners", "jobs:round:", "rq:"))
     } == set()
 
 

@@ -10,8 +10,8 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.cli.overview import lines
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
-from generator_service.jobs.heartbeat import WorkerInfo
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerInfo
 from shared.errors import PlannerUnavailable
 
 
@@ -34,9 +34,8 @@ def in_metrics(api, name, queue):
 def test_load_is_what_waits_and_what_runs(api, plan):
     planned, *_ = [api.submit() for _ in range(3)]
     rendered = api.submit(prompt=None, plan=plan.model_dump(mode="json"))
-    for job, queue in ((planned, "plan"), (rendered, "render.emoji-world")):
+    for job in (planned, rendered):
         api.start(job)
-        api.parts.delivery.queue(queue).order.take(1)
     load = api.http.get("/load").json()
     planning = load["plan"]["any"]
     assert (planning["waiting"], planning["running"], planning["jobs"]) == (2, 1, 3)
@@ -64,20 +63,19 @@ def test_the_oldest_is_the_one_that_still_waits(api, text_client):
     api.parts.store.cancel(hours[2])
     api.parts.store.cancel(hours[1])
     load = api.http.get("/load").json()["plan"]["any"]
-    assert (load["waiting"], load["oldest_seconds"]) == (3, None)  # messages of which nothing will come
+    assert (load["waiting"], load["oldest_seconds"]) == (0, None)
 
 
 def test_one_that_is_never_let_to_the_front_is_not_overlooked(api, text_client):
     last, *_ = [api.submit() for _ in range(30)]
     then = datetime.now(UTC) - timedelta(hours=2)
     text_client.hset(f"job:{last}", "updated_at", json.dumps(then.isoformat()))
-    order = api.parts.delivery.queue("plan").order
-    text_client.zadd(order.key, {last: 1e6})  # its turn never comes
-    assert last not in api.parts.delivery.fronts(20)["plan"][1]
+    text_client.zadd("waiting:plan", {last: 1e6})  # its turn never comes
+    assert last not in api.parts.store.fronts(20)["plan"].first
     assert round(in_metrics(api, "generator_queue_oldest_seconds", "plan") / 3600, 2) == 2
 
 
-def test_jobs_that_are_put_aside_wait_too(api, text_client):
+def test_delayed_jobs_wait_too(api, text_client):
     api.beat("plan")
     api.beat("render", "emoji-world")
     gone = PlannerUnavailable("gone")
@@ -85,9 +83,8 @@ def test_jobs_that_are_put_aside_wait_too(api, text_client):
     then = datetime.now(UTC) - timedelta(hours=2)
     for job in jobs:
         text_client.hset(f"job:{job}", "created_at", json.dumps(then.isoformat()))
-        assert api.parts.delivery.queue("plan").order.take(1) == job
         api.start(job)
-        api.parts.store.postpone(job, gone, worker="w1", pause=timedelta(hours=1))
+        api.parts.store.retry_later(job, gone, worker="w1", pause=timedelta(hours=1))
     waiting = api.submit()
     load = api.http.get("/load").json()["plan"]["any"]
     assert (load["waiting"], load["put_aside"], load["running"], load["jobs"]) == (1, 5, 0, 6)
@@ -97,8 +94,7 @@ def test_jobs_that_are_put_aside_wait_too(api, text_client):
     api.parts.store.cancel(waiting)
     for job in jobs[1:]:
         api.parts.store.cancel(job)
-    api.parts.delivery.withdraw(waiting)
-    api.parts.delivery.enqueue(api.parts.store.deliver(api.parts.store.get(jobs[0])))
+    JobStore(text_client, now=lambda: datetime.now(UTC) + timedelta(hours=1)).promote(jobs[0])
     load = api.http.get("/load").json()["plan"]["any"]
     assert (load["waiting"], load["put_aside"], round(load["oldest_seconds"] / 3600, 2)) == (1, 0, 2)
 
@@ -131,7 +127,6 @@ def test_problems_in_plain_words(api, plan):
     api.beat("render", "emoji-world")
     assert overview(api).problems == ()
     record = api.start(job)
-    api.parts.delivery.queue("render.emoji-world").order.take(1)
     found = overview(api)
     assert [(lease.job, lease.worker, lease.held) for lease in found.leases] == [(job, "w1", False)]
     assert found.problems == (f"job {job}: its worker w1 is silent; another will take the job within seconds",)
@@ -176,7 +171,6 @@ def due(api, text_client):
         text_client.hset(f"job:{job.id}", "webhook", json.dumps(webhook))
         then = datetime.now(UTC) - timedelta(minutes=minutes)
         JobStore(text_client, now=lambda: then).cancel(job.id)
-        api.parts.delivery.withdraw(job.id)
 
     return due
 

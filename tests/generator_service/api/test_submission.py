@@ -16,8 +16,6 @@ import pytest
 from deploy.servers import LOOPBACK, answers, free_ports
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
-from generator_service.contract.request import JobRequest
-from generator_service.jobs.idempotency import Idempotency
 from shared.errors import KeyReused, QueueFull, Unavailable
 
 CAT, DOG = {"prompt": "a yellow cat", "seed": 7}, {"prompt": "a brown dog"}
@@ -66,10 +64,10 @@ def test_fifty_at_once_at_two_processes_make_one_job(redis_url, api):
             answered = list(pool.map(post, range(50)))
     kinds = Counter((answer.status_code, answer.headers.get("Idempotency-Replayed")) for answer in answered)
     assert kinds[202, None] == 1
-    assert set(kinds) <= {(202, None), (202, "true"), (409, None)}
+    assert kinds[202, "true"] == 49
     assert len({answer.json()["id"] for answer in answered if answer.status_code == 202}) == 1
     assert api.parts.store.counts()[JobStatus.QUEUED] == 1
-    assert api.parts.delivery.queue("plan").count == 1
+    assert api.parts.store.waiting()["plan"] == 1
     assert api.http.post("/jobs", json=CAT, headers=KEY).headers["Idempotency-Replayed"] == "true"
 
 
@@ -90,16 +88,6 @@ def test_the_key_of_another_request_is_refused(api, problem):
     assert api.parts.store.counts()[JobStatus.QUEUED] == 1
 
 
-def test_while_the_first_is_worked_on_the_second_is_asked_to_wait(api, problem):
-    request = JobRequest.model_validate(CAT)
-    held = api.parts.idempotency.reserve("anyone", KEY["Idempotency-Key"], request, "f" * 32)
-    answer = api.http.post("/jobs", json=CAT, headers=KEY)
-    assert problem(answer, 409, "still_submitting").retryable
-    assert answer.headers["Retry-After"] == "1"
-    api.parts.idempotency.free(held)
-    assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 202
-
-
 def test_whoever_refuses_it_before_it_is_made_leaves_the_key_free(api, problem, monkeypatch):
     def refuse(*_) -> None:
         raise Unavailable("too many names", retry_after=3)
@@ -114,65 +102,34 @@ def test_whoever_refuses_it_before_it_is_made_leaves_the_key_free(api, problem, 
         assert api.http.post("/jobs", json=hooked, headers=KEY).status_code == 202
 
 
-def test_while_redis_may_still_be_making_the_job_the_key_is_not_free(api, problem, monkeypatch):
-    def create(*_) -> None:
-        raise Unavailable("Redis does not answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(api.parts.store, "create", create)
-        problem(api.http.post("/jobs", json=CAT, headers=KEY), 503, "unavailable")
-    problem(api.http.post("/jobs", json=CAT, headers=KEY), 409, "still_submitting")
-
-
-def test_an_api_that_died_before_the_job_was_made_blocks_nobody(api, text_client):
-    dead = Idempotency(text_client, lease_seconds=0)
-    dead.reserve("anyone", KEY["Idempotency-Key"], JobRequest.model_validate(CAT), "f" * 32)
-    answer = api.http.post("/jobs", json=CAT, headers=KEY)
-    assert (answer.status_code, answer.json()["id"]) == (202, "f" * 32)
-    assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == "f" * 32
-
-
-def made_by_one_that_dies(api, monkeypatch) -> str:
-    """The id of a job whose maker does nothing more once it is kept; nor does it answer with the job."""
-    made: list[str] = []
-
-    def create(record, plan, reservation) -> None:
-        keep(record, plan, reservation)
-        made.append(record.id)
-        raise Unavailable("killed")
-
-    keep = api.parts.store.create
-    with monkeypatch.context() as patch:
-        patch.setattr(api.parts.store, "create", create)
-        patch.setattr(api.parts.idempotency, "_lease", 0)
-        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 503
-    return made[0]
-
-
 def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, monkeypatch):
+    made: list[str] = []
     with serve(redis_url=redis_url, owner_unfinished=1) as api:  # there is no room for another one
-        job = made_by_one_that_dies(api, monkeypatch)
+        submit = api.parts.submissions.submit
+
+        async def killed(record, *arguments, **options):
+            await submit(record, *arguments, **options)
+            made.append(record.id)
+            raise Unavailable("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api.parts.submissions, "submit", killed)
+            assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 503
         again = api.http.post("/jobs", json=CAT, headers=KEY)
-        assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (job, "true")
+        assert ([again.json()["id"]], again.headers["Idempotency-Replayed"]) == (made, "true")
         assert sum(api.parts.store.counts().values()) == 1
 
 
-def test_one_that_was_only_slow_makes_no_second_job(api, monkeypatch):
-    """It goes on after its lease has ended and somebody else has made the job."""
-    create = api.parts.store.create
-    made: list[str] = []
-
-    def late(record, plan, reservation) -> None:
-        monkeypatch.setattr(api.parts.store, "create", create)
-        made.append(api.http.post("/jobs", json=CAT, headers=KEY).json()["id"])
-        api.start(made[0])
-        create(record, plan, reservation)
-
-    monkeypatch.setattr(api.parts.idempotency, "_lease", 0)
-    monkeypatch.setattr(api.parts.store, "create", late)
-    answer = api.http.post("/jobs", json=CAT, headers=KEY)
-    assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (202, made[0], "running")
-    assert sum(api.parts.store.counts().values()) == 1
+def test_the_webhook_of_a_request_that_is_refused_is_not_looked_up(serve, problem, redis_url, monkeypatch):
+    hooked = CAT | {"webhook": {"url": "https://example.com/hooks"}}
+    with serve(redis_url=redis_url, owner_burst=1, owner_rate=0.001) as api:
+        looked_up: list[object] = []
+        monkeypatch.setattr(api.parts.webhooks, "accept", lambda *_: looked_up.append(1))
+        first = api.http.post("/jobs", json=hooked, headers=KEY)
+        assert first.headers["RateLimit"] == '"submissions";r=0'
+        problem(api.http.post("/jobs", json=hooked), 429, "too_fast")
+        assert api.http.post("/jobs", json=hooked, headers=KEY).json()["id"] == first.json()["id"]
+        assert looked_up == [1]
 
 
 def test_the_key_of_a_deleted_job_makes_no_other(api, problem):
@@ -191,30 +148,6 @@ def test_a_job_that_this_version_cannot_read_is_not_deleted(api, problem, text_c
     assert problem(api.http.get(f"/jobs/{job}"), 404, "unreadable")
     text_client.hset(f"job:{job}", "stage", stage)
     assert api.http.post("/jobs", json=CAT, headers=KEY).json()["id"] == job
-
-
-def test_nor_does_that_of_one_whose_maker_had_died(api, problem, monkeypatch):
-    job = made_by_one_that_dies(api, monkeypatch)
-    api.http.post(f"/jobs/{job}/cancel")
-    api.http.delete(f"/jobs/{job}")
-    problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
-    assert sum(api.parts.store.counts().values()) == 0
-
-
-def test_nor_one_that_was_only_slow_while_its_job_was_made_and_deleted(api, problem, monkeypatch):
-    create = api.parts.store.create
-
-    def late(record, plan, reservation) -> None:
-        monkeypatch.setattr(api.parts.store, "create", create)
-        job = api.http.post("/jobs", json=CAT, headers=KEY).json()["id"]
-        api.http.post(f"/jobs/{job}/cancel")
-        api.http.delete(f"/jobs/{job}")
-        create(record, plan, reservation)
-
-    monkeypatch.setattr(api.parts.idempotency, "_lease", 0)
-    monkeypatch.setattr(api.parts.store, "create", late)
-    problem(api.http.post("/jobs", json=CAT, headers=KEY), 410, "gone")
-    assert sum(api.parts.store.counts().values()) == 0
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"a\tb"])
@@ -245,7 +178,7 @@ def test_a_full_queue_is_429_until_there_is_room(serve, problem, redis_url):
         answer = api.http.post("/jobs", json=CAT, headers=KEY)
         assert "holds 2 jobs" in problem(answer, 429, "queue_full").detail
         assert answer.headers["Retry-After"] == "60"  # nothing was ever taken from it
-        api.parts.delivery.queue("plan").order.take(1)
+        api.parts.store.start("plan", worker="w1")
         assert api.http.post("/jobs", json=DOG, headers=KEY).status_code == 202  # a refused request leaves its key free
 
 

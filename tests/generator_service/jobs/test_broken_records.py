@@ -1,4 +1,4 @@
-"""Records and messages that cannot be read: an older version's, a newer one's, or nobody's."""
+"""Records that cannot be read: an older version's, a newer one's, or nobody's."""
 
 import asyncio
 import json
@@ -10,14 +10,13 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.job import JobStatus
+from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
-from generator_service.jobs.delivery import PLAN_QUEUE, Delivery
-from generator_service.jobs.janitor import Janitor
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from shared.errors import Conflict, NotFound, RenderingFailed, Unreadable
+from shared.errors import Conflict, NotFound, Unreadable
 
 MakeRecord = Callable[..., JobRecord]
 
@@ -56,17 +55,17 @@ def test_a_broken_record_hides_no_other(
     for look in (store.get, store.cancel, store.delete):
         with pytest.raises(NotFound):
             look(broken)
-    with pytest.raises(NotFound):
-        store.start(broken, worker="w1", stage=Stage.PLANNING)
+    started = [store.start("plan", worker=f"w{number}") for number in range(3)]
+    assert [record and record.id for record in started] == [first, last, None]
 
 
-def test_a_broken_record_blinds_no_watchdog(
+def test_a_broken_record_hides_no_running_job(
     store: JobStore, text_client: redis.Redis, records: list[JobRecord]
 ) -> None:
-    for record in records:
-        store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    for _ in records:
+        store.start("plan", worker="w1")
     text_client.hset(f"job:{records[0].id}", "stage", "sampling")
-    assert {record.id for record in store.held()} == {records[1].id, records[2].id}
+    assert {record.id for record in store.running()} == {records[1].id, records[2].id}
 
 
 def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str, raw_client: redis.Redis) -> None:
@@ -81,14 +80,20 @@ def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str
         assert client.hget("job:1", "status") == '"\ufffd"'
 
 
-def test_a_field_of_a_newer_version_is_passed_over(
+def test_fields_of_a_newer_version_are_passed_over_at_any_depth(
     store: JobStore, text_client: redis.Redis, records: list[JobRecord]
 ) -> None:
     job = records[0].id
-    text_client.hset(f"job:{job}", "colour", json.dumps("high"))
+    settings = json.loads(text_client.hget(f"job:{job}", "settings"))
+    guidance = settings["guidance"] | {"colour": "low"}
+    newer = settings | {"colour": "lower", "guidance": guidance}
+    text_client.hset(f"job:{job}", mapping={"colour": json.dumps("high"), "settings": json.dumps(newer)})
     assert store.get(job) == records[0]
-    assert store.start(job, worker="w1", stage=Stage.PLANNING).status is JobStatus.RUNNING
+    started = store.start("plan", worker="w1")
+    assert started is not None
+    assert (started.id, started.status) == (job, JobStatus.RUNNING)
     assert text_client.hget(f"job:{job}", "colour") == '"high"'
+    assert json.loads(text_client.hget(f"job:{job}", "settings")) == newer
 
 
 @pytest.mark.parametrize("text", ["", "null", "{}", "[" * 5000])
@@ -102,53 +107,44 @@ def test_a_broken_plan_is_told_as_such(
         store.plan(job)
 
 
-def test_a_message_whose_name_is_no_text_is_nobodys(
-    store: JobStore, raw_client: redis.Redis, records: list[JobRecord]
-) -> None:
-    delivery = Delivery(raw_client, job_seconds=600)
-    raw_client.zadd(delivery.queue(PLAN_QUEUE).order.key, {b"\xff\xfe": -1})
-    delivery.enqueue(store.get(records[0].id))
-    assert delivery.fronts(5)[PLAN_QUEUE] == (2, ("\ufffd\ufffd", records[0].id))
+# the cleanup
 
 
-# the janitor
-
-
-def tidied_up(store: JobStore, client: redis.Redis, retention: timedelta) -> tuple[list[str], dict[str, int | None]]:
+def cleaned_up(store: JobStore, retention: timedelta) -> tuple[list[str], dict[str, int | None]]:
     """The jobs that are told to be dropped, and those whose objects go."""
     deleted: dict[str, int | None] = {}
-    janitor = Janitor(store, Delivery(client, 600), deleted.__setitem__, retention, seconds=3.0)
     with capture_logs() as logs:
-        janitor.tidy_up()
-    return [line["job_id"] for line in logs if line["event"] == "job_record_unreadable_dropped"], deleted
+        Cleanup(store, deleted.__setitem__, retention, seconds=3.0).clean_up()
+    return [line["job_id"] for line in logs if line["event"] == "unreadable_job_dropped"], deleted
 
 
 @pytest.mark.parametrize("field", ["settings", "owner", "everything"])
 @pytest.mark.parametrize("ended", [False, True])
 def test_what_cannot_be_read_is_dropped_once_it_is_old(
-    store: JobStore, text_client: redis.Redis, raw_client: redis.Redis, make_record: MakeRecord, field: str, ended: bool
+    store: JobStore, text_client: redis.Redis, make_record: MakeRecord, field: str, ended: bool
 ) -> None:
     record = make_record(owner="ann")
     job = record.id
     store.create(record, None)
     store.note_objects(job)
     if ended:
-        store.fail(job, RenderingFailed("as an example"), worker=None)
+        store.cancel(job)
     if field == "everything":
         text_client.delete(f"job:{job}")
     else:
         text_client.hset(f"job:{job}", field, "{")
 
-    assert tidied_up(store, raw_client, timedelta(days=36500)) == ([], {job: None} if field == "everything" else {})
+    assert cleaned_up(store, timedelta(days=36500)) == ([], {job: None} if field == "everything" else {})
     assert text_client.zscore("jobs:of:ann", job) is not None
 
-    assert tidied_up(store, raw_client, timedelta(0)) == ([job], {job: None})
-    assert [key for key in text_client.scan_iter("job*") if text_client.type(key) != "string"] == []
-    assert tidied_up(store, raw_client, timedelta(0)) == ([], {})
+    assert cleaned_up(store, timedelta(0)) == ([job], {job: None})
+    assert list(text_client.scan_iter("job:*")) + list(text_client.scan_iter("*:plan")) == []
+    assert list(text_client.scan_iter("jobs*")) == []
+    assert cleaned_up(store, timedelta(0)) == ([], {})
 
 
-def test_no_janitor_takes_the_files_of_a_job_that_it_cannot_read(
-    store: JobStore, text_client: redis.Redis, raw_client: redis.Redis, records: list[JobRecord]
+def test_no_cleanup_takes_the_files_of_a_job_that_it_cannot_read(
+    store: JobStore, text_client: redis.Redis, records: list[JobRecord]
 ) -> None:
     """While a newer version is rolled out, its jobs may be unreadable to an older one."""
     newer, plain = records[0].id, records[1].id
@@ -156,7 +152,7 @@ def test_no_janitor_takes_the_files_of_a_job_that_it_cannot_read(
         store.note_objects(job)
     text_client.hset(f"job:{newer}", "stage", '"of a newer version"')
     store.cancel(plain)
-    assert tidied_up(store, raw_client, timedelta(days=36500)) == ([], {plain: None})
+    assert cleaned_up(store, timedelta(days=36500)) == ([], {plain: None})
 
 
 def test_what_can_be_read_is_not_dropped(store: JobStore, records: list[JobRecord]) -> None:

@@ -13,7 +13,6 @@ from generator_service.contract.keys import ApiKey
 from generator_service.jobs import connection
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect_async
-from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.reading import Look, Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
@@ -31,37 +30,24 @@ def look_at(url: str, job_id: str, times: int = 1) -> list[Look]:
     return asyncio.run(looks())
 
 
-@pytest.fixture
-def delivery(raw_client: redis.Redis) -> Delivery:
-    return Delivery(raw_client, job_seconds=600)
-
-
 @pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
 def test_the_record_and_its_place(
-    redis_url: str, store: JobStore, delivery: Delivery, make_record: MakeRecord, stage: Stage
+    redis_url: str, store: JobStore, make_record: MakeRecord, start: Callable[..., JobRecord], stage: Stage
 ) -> None:
     first, second = make_record(stage=stage), make_record(stage=stage)
     for record in (first, second):
         store.create(record, None)
-        delivery.enqueue(record)
     assert look_at(redis_url, second.id) == [Look(second, 1)]
-    running = store.start(second.id, worker="w1", stage=stage)  # and its place was not given up yet
+    running = start(second.id)
     assert look_at(redis_url, second.id) == [Look(running, None)]
 
 
-def test_a_job_that_is_in_no_queue_has_no_place(redis_url: str, store: JobStore, make_record: MakeRecord) -> None:
-    record = make_record()
-    store.create(record, None)
-    assert look_at(redis_url, record.id) == [Look(record, None)]
-
-
 def test_a_job_for_a_backbone_that_a_newer_version_has_added(
-    redis_url: str, store: JobStore, delivery: Delivery, make_record: MakeRecord
+    redis_url: str, store: JobStore, make_record: MakeRecord
 ) -> None:
     record = make_record(stage=Stage.SAMPLING)
     record = record.model_copy(update={"settings": record.settings.model_copy(update={"backbone": "newer"})})
     store.create(record, None)
-    delivery.enqueue(record)
     assert look_at(redis_url, record.id) == [Look(record, None)]
 
 
@@ -78,7 +64,7 @@ def test_many_looks_at_once_use_a_few_connections(
     record = make_record()
     store.create(record, None)
     before = text_client.info("stats")["total_connections_received"]
-    assert look_at(redis_url, record.id, times=100) == [Look(record, None)] * 100
+    assert look_at(redis_url, record.id, times=100) == [Look(record, 0)] * 100
     assert text_client.info("stats")["total_connections_received"] - before <= 3
 
 
@@ -105,7 +91,7 @@ def test_key_and_job_are_one_question_and_a_use_is_written_once_a_minute(
             before = calls()
             for _ in range(7):
                 info, found = await reader.find_as(key, record.id)
-                assert (info.owner, found.look()) == ("a", Look(record, None))
+                assert (info.owner, found.look()) == ("a", Look(record, 0))
             return {name: after - before[name] for name, after in calls().items()}
 
     assert asyncio.run(look_seven_times_more()) == {"evalsha": 7, "hset": 0}

@@ -10,7 +10,7 @@ from generator_service.jobs.states import MOVES, successors
 from generator_service.jobs.store import JobStore
 
 LIFE = {
-    "queued": {"queued", "running", "canceled", "failed"},
+    "queued": {"queued", "running", "canceled"},
     "running": {"queued", "canceling", "succeeded", "failed"},
     "canceling": {"canceled", "failed"},
     "canceled": set(),

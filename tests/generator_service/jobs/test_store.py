@@ -13,6 +13,7 @@ from redis.connection import Connection
 
 from generator_service.contract.job import JobStatus, Missing, Stage
 from generator_service.contract.report import Diagnostics
+from generator_service.jobs.queues import queue_of
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.states import successors
 from generator_service.jobs.store import JobStore
@@ -28,29 +29,29 @@ from shared.errors import (
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
+Start = Callable[..., JobRecord]
 
 RESULTS = Results(video="v", plan="p", preview="w", manifest="m", report="r")
 UNKNOWN = "f" * 32
 
-Move = Callable[[JobStore, str, Plan], JobRecord]
+Move = Callable[[JobStore, str, Plan], JobRecord | None]
 
 GONE = LanguageModelUnavailable("no vLLM")
 
 MOVES: dict[str, Move] = {
-    "start": lambda store, job, plan: store.start(job, worker="w1", stage=Stage.PLANNING),
+    "start": lambda store, job, plan: store.start("plan", worker="w1"),
     "hand_over": lambda store, job, plan: store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0),
-    "hand_back": lambda store, job, plan: store.hand_back(job, worker="w1"),
-    "postpone": lambda store, job, plan: store.postpone(job, GONE, worker="w1", pause=timedelta(0)),
-    "take_back": lambda store, job, plan: store.take_back(held(store, job), attempts=2, pause=timedelta(0)),
-    "deliver": lambda store, job, plan: store.deliver(store.get(job)),
+    "release": lambda store, job, plan: store.release(job, worker="w1"),
+    "retry_later": lambda store, job, plan: store.retry_later(job, GONE, worker="w1", pause=timedelta(0)),
+    "reclaim": lambda store, job, plan: store.reclaim(held(store, job), "dead", attempts=2, pause=timedelta(0)),
     "succeed": lambda store, job, plan: store.succeed(job, worker="w1", results=RESULTS, diagnostics=Diagnostics()),
-    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker=store.get(job).worker),
+    "fail": lambda store, job, plan: store.fail(job, RenderingFailed("broken"), worker="w1"),
     "confirm_cancel": lambda store, job, plan: store.confirm_cancel(job, worker="w1"),
 }
 
 
 def held(store: JobStore, job: str) -> JobRecord:
-    """The job as a watchdog has seen it, in the hands of a worker."""
+    """The job as another process has seen it, in the hands of a worker."""
     return store.get(job).model_copy(update={"worker": "w1"})
 
 
@@ -66,13 +67,11 @@ PATHS: dict[JobStatus, tuple[str, ...]] = {
 
 LEGAL: dict[tuple[JobStatus, str], JobStatus] = {
     (JobStatus.QUEUED, "start"): JobStatus.RUNNING,
-    (JobStatus.QUEUED, "fail"): JobStatus.FAILED,
-    (JobStatus.QUEUED, "deliver"): JobStatus.QUEUED,
     (JobStatus.RUNNING, "hand_over"): JobStatus.QUEUED,
-    (JobStatus.RUNNING, "hand_back"): JobStatus.QUEUED,
-    (JobStatus.RUNNING, "postpone"): JobStatus.QUEUED,
-    (JobStatus.RUNNING, "take_back"): JobStatus.QUEUED,
-    (JobStatus.CANCELING, "take_back"): JobStatus.CANCELED,
+    (JobStatus.RUNNING, "release"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "retry_later"): JobStatus.QUEUED,
+    (JobStatus.RUNNING, "reclaim"): JobStatus.QUEUED,
+    (JobStatus.CANCELING, "reclaim"): JobStatus.CANCELED,
     (JobStatus.RUNNING, "succeed"): JobStatus.SUCCEEDED,
     (JobStatus.RUNNING, "fail"): JobStatus.FAILED,
     (JobStatus.CANCELING, "confirm_cancel"): JobStatus.CANCELED,
@@ -117,8 +116,11 @@ def test_every_move_in_every_state(
 ) -> None:
     job = in_status(store, make_record(), status, plan)
     target = LEGAL.get((status, move))
-    if target is None:
-        before = dump(text_client)
+    before = dump(text_client)
+    if move == "start" and target is None:
+        assert MOVES[move](store, job, plan) is None
+        assert dump(text_client) == before
+    elif target is None:
         with pytest.raises(Conflict, match=f"'{job}' is {status}"):
             MOVES[move](store, job, plan)
         assert dump(text_client) == before
@@ -131,13 +133,14 @@ def test_every_move_in_every_state(
 
 
 def test_the_table_of_moves_is_the_diagram() -> None:
-    """`cancel` is the only other move: queued to canceled, running to canceling."""
+    """`cancel` and `promote` are the only other moves: to canceled or canceling; from delayed to waiting."""
     moves = {(status, target) for (status, _), target in LEGAL.items()}
     moves |= {(JobStatus.QUEUED, JobStatus.CANCELED), (JobStatus.RUNNING, JobStatus.CANCELING)}
+    moves |= {(JobStatus.QUEUED, JobStatus.QUEUED)}
     assert moves == {(status, successor) for status in JobStatus for successor in successors(status)}
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", [move for move in MOVES if move != "start"])
 def test_no_move_makes_a_job_of_nothing(move: str, store: JobStore, text_client: redis.Redis, plan: Plan) -> None:
     with pytest.raises(NotFound, match=UNKNOWN):
         MOVES[move](store, UNKNOWN, plan)
@@ -186,7 +189,8 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert store.get(new.id) == new
     assert store.plan(new.id) is None
 
-    planning = store.start(new.id, worker="plan-1", stage=Stage.PLANNING)
+    planning = store.start("plan", worker="plan-1")
+    assert planning is not None
     assert (planning.worker, planning.stage) == ("plan-1", Stage.PLANNING)
     assert planning.started_at is not None
     assert planning.started_at > new.created_at
@@ -196,14 +200,14 @@ def test_from_prompt_to_video(text_client: redis.Redis, make_record: MakeRecord,
     assert waiting.progress == 0.05
     assert store.plan(new.id) == plan
 
-    rendering = store.start(new.id, worker="render-1", stage=Stage.SAMPLING)
+    rendering = store.start("render.emoji-world", worker="render-1")
+    assert rendering is not None
     assert rendering.started_at == planning.started_at  # the first start
     assert rendering.running_since is not None
     assert rendering.running_since > planning.started_at
     assert store.report(new.id, worker="render-1", stage=Stage.SAMPLING, progress=0.5, step=2) is JobStatus.RUNNING
     halfway = store.get(new.id)
     assert (halfway.stage, halfway.progress, halfway.step) == (Stage.SAMPLING, 0.5, 2)
-    assert halfway.updated_at > rendering.updated_at
 
     seconds = {"sampling": 2.0}
     done = store.succeed(
@@ -227,7 +231,8 @@ def test_a_plan_of_ones_own_is_kept(store: JobStore, make_record: MakeRecord, pl
 def test_a_failure_keeps_its_reason(store: JobStore, make_record: MakeRecord) -> None:
     record = make_record()
     store.create(record, None)
-    failed = store.fail(record.id, PlanningFailed("no instance found"), worker=None)
+    store.start("plan", worker="w1")
+    failed = store.fail(record.id, PlanningFailed("no instance found"), worker="w1")
     assert failed.error is not None
     assert failed.error.model_dump() == {
         "code": "planning_failed",
@@ -238,14 +243,13 @@ def test_a_failure_keeps_its_reason(store: JobStore, make_record: MakeRecord) ->
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.CANCELING])
-@pytest.mark.parametrize("worker", ["w2", None])
 def test_a_worker_ends_no_job_that_another_has(
-    status: JobStatus, worker: str | None, store: JobStore, make_record: MakeRecord, plan: Plan
+    status: JobStatus, store: JobStore, make_record: MakeRecord, plan: Plan
 ) -> None:
     job = in_status(store, make_record(), status, plan)
     before = store.get(job)
     with pytest.raises(Conflict, match="not in this worker's hands"):
-        store.fail(job, RenderingFailed("broken"), worker=worker)
+        store.fail(job, RenderingFailed("broken"), worker="w2")
     with pytest.raises(Conflict):
         store.confirm_cancel(job, worker="w2")
     assert store.get(job) == before
@@ -256,8 +260,8 @@ LATE: dict[str, Callable[[JobStore, str, str, Plan], object]] = {
         job, worker=worker, stage=Stage.PLANNING, progress=0.9, step=4
     ),
     "hand_over": lambda store, job, worker, plan: store.hand_over(job, plan, worker=worker, progress=0.05, seconds=1.0),
-    "hand_back": lambda store, job, worker, plan: store.hand_back(job, worker=worker),
-    "postpone": lambda store, job, worker, plan: store.postpone(job, GONE, worker=worker, pause=timedelta(0)),
+    "release": lambda store, job, worker, plan: store.release(job, worker=worker),
+    "retry_later": lambda store, job, worker, plan: store.retry_later(job, GONE, worker=worker, pause=timedelta(0)),
     "succeed": lambda store, job, worker, plan: store.succeed(
         job, worker=worker, results=RESULTS, diagnostics=Diagnostics()
     ),
@@ -273,20 +277,21 @@ def test_a_worker_that_was_taken_for_dead_touches_its_job_no_more(
     late: str, restarted: bool, store: JobStore, text_client: redis.Redis, make_record: MakeRecord, plan: Plan
 ) -> None:
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
-    store.take_back(store.get(job), attempts=2, pause=timedelta(0))
+    store.reclaim(store.get(job), "dead", attempts=2, pause=timedelta(0))
     if restarted:
-        store.start(job, worker="w2", stage=Stage.PLANNING)
+        store.promote(job)
+        store.start("plan", worker="w2")
     before = dump(text_client)
     with pytest.raises(Conflict):
         LATE[late](store, job, "w1", plan)
     assert dump(text_client) == before
 
 
-# taking back, delivering anew
+# reclaimed, released, retried later, promoted
 
 
 @pytest.mark.parametrize("stage", Stage)
-def test_a_job_taken_back_begins_its_next_attempt_after_the_pause(
+def test_a_reclaimed_job_begins_its_next_attempt_after_the_pause(
     stage: Stage, text_client: redis.Redis, make_record: MakeRecord
 ) -> None:
     now = datetime(2026, 3, 1, 13, tzinfo=UTC)
@@ -294,20 +299,23 @@ def test_a_job_taken_back_begins_its_next_attempt_after_the_pause(
     begin = Stage.PLANNING if stage is Stage.PLANNING else Stage.SAMPLING
     record = make_record(stage=begin)
     store.create(record, None)
-    store.start(record.id, worker="w1", stage=begin)
+    store.start(queue_of(record), worker="w1")
     store.report(record.id, worker="w1", stage=stage, progress=0.9, step=3)
-    again = store.take_back(store.get(record.id), attempts=2, pause=timedelta(seconds=8))
+    again = store.reclaim(store.get(record.id), "dead", attempts=2, pause=timedelta(seconds=8))
     assert (again.status, again.stage, again.worker, again.running_since) == (JobStatus.QUEUED, begin, None, None)
     assert (again.attempt, again.progress, again.step) == (2, 0.0, 0)
     assert again.retry_at == now + timedelta(seconds=8)
-    assert store.start(record.id, worker="w2", stage=begin).retry_at is None
+    assert store.start(queue_of(record), worker="w2") is None  # not yet
+    now += timedelta(seconds=8)
+    assert store.promote(record.id).retry_at is None
+    assert store.start(queue_of(record), worker="w2") == store.get(record.id)
 
 
 def test_after_the_last_attempt_the_job_has_failed_and_says_why(
     store: JobStore, make_record: MakeRecord, plan: Plan
 ) -> None:
     job = in_status(store, make_record(attempt=3), JobStatus.RUNNING, plan)
-    failed = store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+    failed = store.reclaim(store.get(job), "its worker fell silent", attempts=3, pause=timedelta(0))
     assert (failed.status, failed.attempt, failed.worker) == (JobStatus.FAILED, 3, None)
     assert failed.error is not None
     assert failed.error.model_dump() == {
@@ -317,17 +325,17 @@ def test_after_the_last_attempt_the_job_has_failed_and_says_why(
     }
 
 
-def test_a_job_handed_back_has_lost_no_attempt_and_no_progress(
+def test_a_released_job_has_lost_no_attempt_and_no_progress(
     store: JobStore, make_record: MakeRecord, plan: Plan
 ) -> None:
     job = in_status(store, make_record(stage=Stage.PLANNING), JobStatus.RUNNING, plan)
     store.report(job, worker="w1", stage=Stage.PLANNING, progress=0.02, step=0)
-    again = store.hand_back(job, worker="w1")
+    again = store.release(job, worker="w1")
     assert (again.status, again.attempt, again.progress, again.worker) == (JobStatus.QUEUED, 1, 0.02, None)
-    assert again.retry_at == again.updated_at  # at once
+    assert again.retry_at is None  # at once
 
 
-def test_a_postponed_job_says_what_was_gone_and_for_how_long_until_it_was_there(
+def test_a_job_retried_later_says_what_was_gone_and_for_how_long_until_it_was_there(
     text_client: redis.Redis, make_record: MakeRecord, plan: Plan
 ) -> None:
     """It is tried for 20 s, paused for 3 s, waits in the queue for 11 minutes, and is tried for 1 s."""
@@ -335,7 +343,7 @@ def test_a_postponed_job_says_what_was_gone_and_for_how_long_until_it_was_there(
     store = JobStore(text_client, now=lambda: now)
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
     now += timedelta(seconds=20)
-    first = store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
+    first = store.retry_later(job, GONE, worker="w1", pause=timedelta(seconds=3))
     since = first.updated_at
     assert first == store.get(job)
     assert (first.status, first.stage, first.attempt, first.worker) == (JobStatus.QUEUED, Stage.PLANNING, 1, None)
@@ -343,69 +351,144 @@ def test_a_postponed_job_says_what_was_gone_and_for_how_long_until_it_was_there(
     assert first.waiting_for == Missing(code="language_model_unavailable", message="no vLLM", since=since, seconds=23)
 
     now += timedelta(seconds=3)
-    store.deliver(first)
+    store.promote(job)
     now += timedelta(minutes=11)
-    assert store.start(job, worker="w2", stage=Stage.PLANNING).waiting_for == first.waiting_for
+    again = store.start("plan", worker="w2")
+    assert again is not None
+    assert again.waiting_for == first.waiting_for
     now += timedelta(seconds=1)
-    second = store.postpone(job, PlannerUnavailable("no planner"), worker="w2", pause=timedelta(0))
+    second = store.retry_later(job, PlannerUnavailable("no planner"), worker="w2", pause=timedelta(0))
     assert second.waiting_for == Missing(code="planner_unavailable", message="no planner", since=since, seconds=24)
 
-    store.start(job, worker="w3", stage=Stage.PLANNING)
+    store.promote(job)
+    store.start("plan", worker="w3")
     assert store.hand_over(job, plan, worker="w3", progress=0.05, seconds=1.0).waiting_for is None
 
 
-def test_jobs_that_are_put_aside_are_taken_once_their_time_has_come_those_first_whose_came_first(
-    text_client: redis.Redis, make_record: MakeRecord, plan: Plan
+def test_delayed_jobs_are_promoted_once_their_time_has_come_those_first_whose_came_first(
+    text_client: redis.Redis, make_record: MakeRecord, plan: Plan, start: Start
 ) -> None:
     now = datetime(2026, 3, 1, 13, tzinfo=UTC)
     store = JobStore(text_client, now=lambda: now)
 
-    def put_aside(seconds: int, stage: Stage = Stage.PLANNING) -> str:
+    def delayed(seconds: int, stage: Stage = Stage.PLANNING) -> str:
         job = in_status(store, make_record(stage=stage), JobStatus.QUEUED, plan)
-        store.start(job, worker="w1", stage=stage)
-        return store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=seconds)).id
+        start(job, store=store)
+        return store.retry_later(job, GONE, worker="w1", pause=timedelta(seconds=seconds)).id
 
-    third, first, second, _ = [put_aside(seconds) for seconds in (3, 1, 2, 9)]
-    canceled, started = put_aside(1), put_aside(1)
-    store.cancel(canceled)
-    store.start(started, worker="w2", stage=Stage.PLANNING)
-    rendered = put_aside(3, Stage.SAMPLING)
-    assert store.take_due(2) == ()
+    third, first, second, _ = [delayed(seconds) for seconds in (3, 1, 2, 9)]
+    store.cancel(delayed(1))
+    rendered = delayed(3, Stage.SAMPLING)
+    assert store.promote_due(2) == ()
+    with pytest.raises(Conflict, match="not due"):
+        store.promote(first)
     now += timedelta(seconds=3)
-    assert {record.id for record in store.take_due(2)} == {first, second, rendered}  # two for each queue
-    assert store.take_due(2) == (store.get(third),)
-    assert store.take_due(2) == ()
+    assert {record.id for record in store.promote_due(2)} == {first, second, rendered}  # two for each queue
+    assert store.promote_due(2) == (store.get(third),)
+    assert store.promote_due(2) == ()
+    with pytest.raises(Conflict, match="not due"):
+        store.promote(first)
 
 
-def test_a_postponed_job_is_canceled_at_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+def test_a_delayed_job_is_canceled_at_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
-    store.postpone(job, GONE, worker="w1", pause=timedelta(seconds=3))
+    store.retry_later(job, GONE, worker="w1", pause=timedelta(seconds=3))
     ended = store.cancel(job)
     assert (ended.status, ended.waiting_for, ended.retry_at) == (JobStatus.CANCELED, None, None)
 
 
-def test_a_job_that_is_seen_twice_is_taken_back_once_and_delivered_once(
-    store: JobStore, make_record: MakeRecord, plan: Plan
-) -> None:
-    """The worker is the same each time, so only the number of the attempt, and of the delivery, can tell."""
+def test_a_job_that_is_seen_twice_is_reclaimed_once(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
+    """Worker and attempt are the same each time, so only the time of its start can tell."""
     job = in_status(store, make_record(), JobStatus.RUNNING, plan)
     seen = store.get(job)
-    queued = store.take_back(seen, attempts=9, pause=timedelta(0))
-    assert store.deliver(queued).delivery == 2
+    store.release(job, worker="w1")
+    running = store.start("plan", worker="w1")
     with pytest.raises(Conflict):
-        store.deliver(queued)
-    running = store.start(job, worker="w1", stage=Stage.PLANNING)
-    with pytest.raises(Conflict):
-        store.take_back(seen, attempts=9, pause=timedelta(0))
+        store.reclaim(seen, "dead", attempts=9, pause=timedelta(0))
     assert store.get(job) == running
 
 
-def test_a_job_queued_for_rendering_is_not_planned_again(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
-    job = in_status(store, make_record(), JobStatus.RUNNING, plan)
-    waiting = store.hand_over(job, plan, worker="w1", progress=0.05, seconds=1.0)
-    with pytest.raises(Conflict, match="queued for sampling, not for planning"):
-        store.start(job, worker="w2", stage=Stage.PLANNING)
-    assert store.get(job) == waiting
+# turns
+
+
+def turns(store: JobStore, client: redis.Redis) -> dict[str, str]:
+    """Every place of each job in the queues."""
+    places: dict[str, str] = {}
+    for key in (*client.scan_iter("waiting:*"), *client.scan_iter("delayed:*")):
+        for job in client.zrange(key, 0, -1):
+            assert job not in places, f"{job} is in {places[job]} and in {key}"
+            places[job] = key
+    return places
+
+
+@pytest.mark.parametrize("stage", [Stage.PLANNING, Stage.SAMPLING])
+@pytest.mark.parametrize("status", JobStatus)
+def test_a_job_has_a_turn_while_it_is_queued_and_no_longer(
+    status: JobStatus, stage: Stage, store: JobStore, text_client: redis.Redis, make_record: MakeRecord, start: Start,
+    plan: Plan,
+) -> None:  # fmt: skip
+    record = make_record(stage=stage)
+    store.create(record, None)
+    if status not in (JobStatus.QUEUED, JobStatus.CANCELED):
+        start(record.id)
+    if status in (JobStatus.CANCELED, JobStatus.CANCELING):
+        store.cancel(record.id)
+    if status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+        MOVES[status.value.removesuffix("ed")](store, record.id, plan)
+    expected = {record.id: f"waiting:{queue_of(record)}"} if status is JobStatus.QUEUED else {}
+    assert store.get(record.id).status is status
+    assert turns(store, text_client) == expected
+
+
+def test_who_lets_go_of_a_job_gives_it_a_turn(
+    store: JobStore, text_client: redis.Redis, make_record: MakeRecord, start: Start, plan: Plan
+) -> None:
+    """Released: before all others.  Planned: behind those that wait for a render.  Reclaimed, and to be retried: later,
+    then before the others, and where a part is missing, in turn."""
+    pause = timedelta(0)
+    released, planned, reclaimed, retried, other = (make_record() for _ in range(5))
+    rendered = make_record(stage=Stage.SAMPLING)
+    for record in (released, planned, reclaimed, retried, other, rendered):
+        store.create(record, None)
+    for record in (released, planned, reclaimed, retried):
+        start(record.id)
+    store.release(released.id, worker="w1")
+    store.hand_over(planned.id, plan, worker="w1", progress=0.05, seconds=1.0)
+    store.reclaim(store.get(reclaimed.id), "dead", attempts=2, pause=pause)
+    store.retry_later(retried.id, GONE, worker="w1", pause=pause)
+    assert text_client.zrange("waiting:plan", 0, -1) == [released.id, other.id]
+    assert text_client.zrange("waiting:render.emoji-world", 0, -1) == [rendered.id, planned.id]
+    assert set(text_client.zrange("delayed:plan", 0, -1)) == {reclaimed.id, retried.id}
+    released_again = start(released.id)
+    store.promote_due(9)
+    assert text_client.zrange("waiting:plan", 0, -1) == [reclaimed.id, other.id, retried.id]
+    assert text_client.exists("delayed:plan") == 0
+    assert released_again.attempt == 1
+
+
+def test_a_start_passes_over_what_is_not_queued_or_cannot_be_read(
+    store: JobStore, text_client: redis.Redis, make_record: MakeRecord
+) -> None:
+    """The unreadable one waits behind all others, for a worker that may read it."""
+    unreadable, gone, ended, sound = (make_record() for _ in range(4))
+    for record in (unreadable, gone, ended, sound):
+        store.create(record, None)
+    settings = text_client.hget(f"job:{unreadable.id}", "settings")
+    text_client.hset(f"job:{unreadable.id}", "settings", "{}")
+    text_client.delete(f"job:{gone.id}")
+    text_client.hset(f"job:{ended.id}", "status", '"failed"')
+    started = store.start("plan", worker="w1")
+    assert started is not None
+    assert started.id == sound.id
+    for _ in range(2):
+        assert store.start("plan", worker="w2") is None
+    assert turns(store, text_client) == {unreadable.id: "waiting:plan"}
+
+    store.create(later := make_record(), None)
+    assert text_client.zrange("waiting:plan", 0, -1) == [later.id, unreadable.id]
+    text_client.hset(f"job:{unreadable.id}", "settings", settings)
+    starts = [store.start("plan", worker="w3") for _ in range(3)]
+    assert [record and record.id for record in starts] == [later.id, unreadable.id, None]
 
 
 # reports
@@ -493,9 +576,10 @@ def test_jobs_by_the_time_of_their_end(text_client: redis.Redis, make_record: Ma
     assert store.ended_before(clock[2], limit=1) == (first,)
 
 
-def test_a_round_of_tidying_up_is_one_hands(store: JobStore) -> None:
-    assert race(*[lambda: store.may_tidy_up(30.0)] * 8).count(True) == 1  # type: ignore[arg-type]
-    assert not store.may_tidy_up(30.0)
+def test_a_round_of_a_task_is_one_hands(store: JobStore) -> None:
+    assert race(*[lambda: store.claim_round("x", 30.0)] * 8).count(True) == 1  # type: ignore[arg-type]
+    assert not store.claim_round("x", 30.0)
+    assert store.claim_round("y", 30.0)
 
 
 # lists
@@ -597,11 +681,23 @@ def test_of_many_workers_exactly_one_starts_a_job(store: JobStore, make_record: 
     record = make_record()
     store.create(record, None)
     workers = [f"w{number}" for number in range(8)]
-    outcomes = race(
-        *(lambda name=name: store.start(record.id, worker=name, stage=Stage.PLANNING) for name in workers)  # type: ignore[misc]
-    )
+    outcomes = race(*(lambda name=name: store.start("plan", worker=name) for name in workers))  # type: ignore[misc]
     winners = [outcome.worker for outcome in outcomes if isinstance(outcome, JobRecord)]
     assert winners == [store.get(record.id).worker]
+    assert outcomes.count(None) == 7
+
+
+def test_many_workers_start_each_job_once(store: JobStore, make_record: MakeRecord) -> None:
+    jobs = [make_and_create(store, make_record, owner=owner) for owner in "abc" for _ in range(10)]
+
+    def work(name: str) -> list[str]:
+        taken = []
+        while (record := store.start("plan", worker=name)) is not None:
+            taken.append(record.id)
+        return taken
+
+    outcomes = race(*(lambda name=f"w{number}": work(name) for number in range(6)))  # type: ignore[misc]
+    assert sorted(itertools.chain.from_iterable(outcomes)) == sorted(jobs)  # type: ignore[arg-type]
 
 
 def test_moves_do_not_lose_reports_made_meanwhile(store: JobStore, make_record: MakeRecord, plan: Plan) -> None:
@@ -630,11 +726,12 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.plan(UNKNOWN),
         lambda: store.list(limit=1),
         lambda: store.counts(),
-        lambda: store.some([UNKNOWN]),
-        lambda: store.queued(),
-        lambda: store.adds_up(outside=()),
-        lambda: store.take_due(1),
-        lambda: store.held(),
+        lambda: store.get_many([UNKNOWN]),
+        lambda: store.fronts(1),
+        lambda: store.promote_due(1),
+        lambda: store.promote(UNKNOWN),
+        lambda: store.running(),
+        lambda: store.now(),
         lambda: store.note_objects(UNKNOWN),
         lambda: store.leftovers(),
         lambda: store.forget_objects(UNKNOWN),
@@ -643,7 +740,7 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.cancel(UNKNOWN),
         lambda: store.delete(UNKNOWN),
         lambda: store.ended_before(datetime.now(UTC), limit=1),
-        lambda: store.may_tidy_up(1.0),
+        lambda: store.claim_round("x", 1.0),
         *(lambda move=move: move(store, UNKNOWN, plan) for move in MOVES.values()),
     ]
     for call in calls:
@@ -662,14 +759,17 @@ def test_an_answer_lost_in_transit_is_no_conflict(
 
     def losing(self: Connection, *arguments: object, **options: object) -> object:
         answer = read(self, *arguments, **options)
-        if not lost and isinstance(answer, list) and len(answer) == 5:  # EXEC's: HSET, two ZREM, two ZADD
+        if (
+            not lost and isinstance(answer, list) and len(answer) == 6
+        ):  # EXEC's: HSET, two ZREM, two ZADD, the turn's script
             lost.append(answer)
             raise redis.ConnectionError("the answer is lost")
         return answer
 
     monkeypatch.setattr(Connection, "read_response", losing)
-    started = store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    started = store.start("plan", worker="w1")
     assert lost
+    assert started is not None
     assert (started.status, started.worker) == (JobStatus.RUNNING, "w1")
     assert store.get(record.id) == started
 
@@ -718,7 +818,7 @@ def test_a_job_is_created_once(store: JobStore, make_record: MakeRecord, plan: P
     record = make_record()
     store.create(record, None)
     store.create(record, None)  # sent again, since the first answer was lost
-    store.start(record.id, worker="w1", stage=Stage.PLANNING)
+    store.start("plan", worker="w1")
     other = record.model_copy(update={"created_at": record.created_at + timedelta(microseconds=1), "prompt": "a dog"})
     with pytest.raises(Conflict):
         store.create(other, plan)

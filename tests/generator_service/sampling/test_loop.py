@@ -10,10 +10,12 @@ from torch import Tensor
 
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.wan import Wan
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import UNGUIDED, Guidance
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, OnStep, StepState, first_state, ignore
+from shared.errors import RenderingFailed
 
 BuildBackbone = Callable[..., CogVideoX]
 
@@ -112,13 +114,16 @@ def test_as_many_timesteps_as_steps_and_none_past_the_clean_video(tiny_backbone:
 class Recording:
     """Moves the latents at step 1 and notes the order of calls."""
 
-    memory: Tensor | None = None
+    needs_last_step = False
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
 
-    def resume(self, memory: Tensor | None) -> None:
-        assert memory is None
+    def resume(self, report: GuidanceReport | None) -> None:
+        raise NotImplementedError
+
+    def report(self) -> None:
+        return None
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         self.calls.append(("before", step))
@@ -155,3 +160,24 @@ def test_guidance_may_take_gradients_through_the_network(
             return latents - gradient
 
     assert not torch.equal(run(backbone, settings, guidance=Gradient()), run(backbone, settings))
+
+
+def test_numbers_that_overflow_end_the_video_at_their_step(
+    tiny_backbone: BuildBackbone, settings: RenderSettings
+) -> None:
+    class Overflow(Recording):
+        def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+            return latents * float("inf") if step == 2 else latents
+
+    done: list[int] = []
+    overflow = pytest.raises(RenderingFailed, match=r"overflowed at step 3 of 4: lower `guidance_scale`.*bfloat16")
+    backbone = tiny_backbone()
+    with overflow:
+        denoise(
+            backbone,
+            backbone.prepare("a car", settings),
+            first_state(backbone, settings),
+            Overflow(),
+            lambda state: done.append(state.step),
+        )
+    assert done == [1, 2]

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import WebhookSettings
 from generator_service.webhooks.signing import Signer
 

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
-from generator_service.contract.job import JobView, Stage
+from generator_service.contract.job import JobView
 from generator_service.contract.report import Diagnostics
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.record import JobRecord, Results
@@ -101,7 +101,7 @@ def test_a_succeeded_job_is_told_as_get_answers_it_but_without_urls(
 ) -> None:
     job = make_job(receiver.url).id
     results = Results(video="secret-key-of-an-object", plan=None, preview="p", manifest="m", report="r")
-    store.start(job, worker="w1", stage=Stage.PLANNING)
+    store.start("plan", worker="w1")
     store.succeed(job, worker="w1", results=results, diagnostics=Diagnostics(notes=("'puppy' is drawn as 'sheep'",)))
     with delivering():
         wait_until(lambda: bool(outbox.attempts(job)))

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from generator_service.contract.answers import DeliveryAttempt, Overdue
-from generator_service.contract.job import JobStatus, Stage
+from generator_service.contract.job import JobStatus
 from generator_service.contract.report import Diagnostics
 from generator_service.jobs import outbox as outbox_module
 from generator_service.jobs.outbox import Lease, Outbox
@@ -32,7 +32,9 @@ def an_attempt(again: datetime | None = None) -> DeliveryAttempt:
 
 
 def start(store: JobStore, job: JobRecord) -> JobRecord:
-    return store.start(job.id, worker="w1", stage=Stage.PLANNING)
+    started = store.start("plan", worker="w1")
+    assert started is not None
+    return started
 
 
 ENDS: dict[str, Callable[[JobStore, JobRecord], object]] = {
@@ -41,9 +43,8 @@ ENDS: dict[str, Callable[[JobStore, JobRecord], object]] = {
         store.succeed(job.id, worker="w1", results=RESULTS, diagnostics=Diagnostics()),
     ),
     "failed": lambda store, job: (start(store, job), store.fail(job.id, OutOfMemory("x"), worker="w1")),
-    "failed in the queue": lambda store, job: store.fail(job.id, OutOfMemory("x"), worker=None),
-    "failed after its last worker": lambda store, job: store.take_back(
-        start(store, job), attempts=1, pause=timedelta(0)
+    "failed after its last worker": lambda store, job: store.reclaim(
+        start(store, job), "dead", attempts=1, pause=timedelta(0)
     ),
     "canceled in the queue": lambda store, job: store.cancel(job.id),
     "canceled by its worker": lambda store, job: (
@@ -53,7 +54,7 @@ ENDS: dict[str, Callable[[JobStore, JobRecord], object]] = {
     ),
     "canceled after its worker": lambda store, job: (
         start(store, job),
-        store.take_back(store.cancel(job.id), attempts=3, pause=timedelta(0)),
+        store.reclaim(store.cancel(job.id), "dead", attempts=3, pause=timedelta(0)),
     ),
 }
 

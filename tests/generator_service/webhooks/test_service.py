@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 from generator_service.api.app import create_app
 from generator_service.contract.answers import Deliveries
 from generator_service.contract.job import JobView
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings, StorageSettings, WebhookSettings
 
 ENVIRONMENT = {
@@ -154,7 +154,7 @@ def test_from_submission_to_a_receiver_that_checks(
         ) as worker,
     ):
         try:
-            wait_until(lambda: [info.kind for info in registry.workers()] == ["webhook"], 60)
+            wait_until(lambda: [info.kind for info in registry.alive()] == ["webhook"], 60)
             taken, refused = (submit(api, f"{receiver.url}?token=hunter2").json()["id"] for _ in range(2))
             for job in (taken, refused):
                 api.post(f"/jobs/{job}/cancel")
@@ -163,7 +163,7 @@ def test_from_submission_to_a_receiver_that_checks(
             assert worker.wait(10) == 0
         finally:
             worker.kill()
-    assert registry.workers() == ()
+    assert registry.alive() == ()
     assert [deliveries(api, job).state for job in (taken, refused)] == ["delivered", "given_up"]
     assert deliveries(api, refused).attempts[0].status == 410
 

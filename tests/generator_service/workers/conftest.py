@@ -21,10 +21,11 @@ import redis
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
-from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.queues import PLAN_QUEUE, queue_of, render_queue
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
+from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.settings import StorageSettings
 from generator_service.storage import ObjectStore
 from generator_service.workers.attempt import Attempts
@@ -32,11 +33,6 @@ from shared.errors import PROBLEM_MEDIA_TYPE, ServiceError
 from shared.plan import Plan
 
 FRAMES = 9
-
-
-@pytest.fixture
-def delivery(raw_client: redis.Redis) -> Delivery:
-    return Delivery(raw_client, job_seconds=600)
 
 
 @pytest.fixture
@@ -55,7 +51,11 @@ MakeAttempts = Callable[[Stage], Attempts]
 
 @pytest.fixture
 def attempts(store: JobStore, heartbeat: Heartbeat) -> MakeAttempts:
-    return lambda stage: Attempts(store, heartbeat, "w1", stage, patience_seconds=1.0)
+    def attempts(stage: Stage) -> Attempts:
+        queue = PLAN_QUEUE if stage is Stage.PLANNING else render_queue("emoji-world")
+        return Attempts(store, heartbeat, "w1", queue, maximum=3, patience_seconds=1.0)
+
+    return attempts
 
 
 @pytest.fixture
@@ -90,14 +90,14 @@ def make_job(settings: RenderSettings, plan: Plan) -> Callable[..., JobRecord]:
 
 @pytest.fixture
 def submit(
-    store: JobStore, delivery: Delivery, make_job: Callable[..., JobRecord], plan: Plan
+    store: JobStore, tickets: Tickets, make_job: Callable[..., JobRecord], plan: Plan
 ) -> Callable[..., JobRecord]:
-    """Persist, then enqueue: a job to be planned, or one with its plan."""
+    """A job to be planned, or one with its plan, that waits and has a ticket."""
 
     def submit(stage: Stage = Stage.PLANNING, **changes: Any) -> JobRecord:
         record = make_job(stage, **changes)
         store.create(record, None if stage is Stage.PLANNING else plan)
-        delivery.enqueue(record)
+        tickets.add(queue_of(record))
         return record
 
     return submit
@@ -258,5 +258,4 @@ def render_environment(_storage: dict[str, str], tmp_path: Path, tiny_pipeline: 
     return environment | {
         "GENERATOR_RENDER_WEIGHTS": str(weights),
         "GENERATOR_RENDER_BACKBONE": "cogvideox-2b",
-        "GENERATOR_RENDER_SPOOL": str(tmp_path / "spool"),
     }

@@ -1,5 +1,6 @@
 """What is saved comes back bit for bit, another video's is passed over, and saving costs next to nothing."""
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +10,12 @@ from typing import Any, cast
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from deploy.servers import free_ports
 from generator_service.backbones.base import AnyBackbone, Setup
 from generator_service.contract.job import Stage
+from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
@@ -20,36 +23,52 @@ from generator_service.sampling.state import StepState
 from generator_service.settings import StorageSettings
 from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import checkpoint as checkpoint_module
-from generator_service.workers.checkpoint import Checkpoint, fingerprint, packed, unpacked
+from generator_service.workers.checkpoint import Checkpoint, fingerprint, pack, unpack
 from shared.errors import StorageUnavailable
 from shared.plan import Plan
 
-CPU = torch.device("cpu")
 SETUP = Setup(weights_revision="sha256:0", device="cpu", dtype="float32", vae_tiling=False)
-BACKBONE = cast(AnyBackbone, SimpleNamespace(setup=SETUP, device=CPU))
+SHAPE = (1, 3, 4, 6, 2)
+ABOUT = {"job": "a" * 32, "fingerprint": "0"}
 
 
-def state(step: int = 3) -> StepState:
+class Noise:
+    """All of a backbone that matters here."""
+
+    setup = SETUP
+
+    def initial_latents(self, settings: RenderSettings, generator: torch.Generator) -> Tensor:
+        return torch.randn(*SHAPE, generator=generator)
+
+
+BACKBONE = cast(AnyBackbone, Noise())
+
+
+def state(step: int = 3, **changes: Any) -> StepState:
     generator = torch.Generator().manual_seed(7)
-    latents = torch.randn(1, 3, 4, 6, 2, generator=generator)
-    return StepState(
+    latents = torch.randn(*SHAPE, generator=generator)
+    own = StepState(
         step,
         steps=9,
-        latents=latents,
-        memory=latents[:, :2].bfloat16(),
+        latents=latents.permute(0, 1, 2, 4, 3).contiguous().permute(0, 1, 2, 4, 3),  # not contiguous
+        memory=latents.bfloat16(),
         generator=generator.get_state(),
-        guidance=latents.permute(0, 1, 3, 2, 4),  # of the same memory, and not contiguous
+        report=GuidanceReport(steps=2, video_tokens=24, regions=(), phases=()),
     )
+    return replace(own, **changes)
+
+
+FIRST = StepState(0, 9, torch.zeros(*SHAPE), None, torch.Generator().get_state())
 
 
 def same(one: StepState, other: StepState) -> bool:
-    def equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
+    def equal(a: Tensor | None, b: Tensor | None) -> bool:
         if a is None or b is None:
             return a is b
         return a.dtype == b.dtype and torch.equal(a, b)
 
-    tensors = ("latents", "memory", "generator", "guidance")
-    return (one.step, one.steps) == (other.step, other.steps) and all(
+    tensors = ("latents", "memory", "generator")
+    return (one.step, one.steps, one.report) == (other.step, other.steps, other.report) and all(
         equal(getattr(one, name), getattr(other, name)) for name in tensors
     )
 
@@ -57,29 +76,57 @@ def same(one: StepState, other: StepState) -> bool:
 # the file
 
 
-@pytest.mark.parametrize("left_out", [{}, {"memory": None}, {"guidance": None}, {"memory": None, "guidance": None}])
-def test_what_is_packed_comes_back(left_out: dict[str, Any]) -> None:
-    saved = replace(state(), **left_out)
-    restored, metadata = unpacked(packed(saved, {"job": "a" * 32}), CPU)
-    assert same(restored, saved)
-    assert metadata == {"job": "a" * 32, "step": "3", "steps": "9"}
+@pytest.mark.parametrize("changes", [{}, {"memory": None}, {"report": None}, {"step": 9}])
+def test_what_is_packed_comes_back(changes: dict[str, Any]) -> None:
+    saved = state(**changes)
+    assert same(unpack(pack(saved, ABOUT), ABOUT, FIRST), saved)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x00" * 7,
-        packed(state(), {})[:-1],
-        pickle.dumps({"latents": [1.0]}),
-        safetensors.torch.save({"latents": torch.zeros(2)}),
-        safetensors.torch.save({"latents": torch.zeros(2)}, {"step": "1", "steps": "2"}),
-        safetensors.torch.save({"latents": torch.zeros(2), "generator": torch.zeros(2)}, {"step": "x", "steps": "2"}),
-    ],
-)
-def test_anything_else_is_no_checkpoint(data: bytes) -> None:
+def sealed(data: bytes) -> bytes:
+    """With a hash that is right."""
+    return hashlib.sha256(data).digest() + data
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+WHOLE = pack(state(), ABOUT)
+NAN, INFINITE = torch.full(SHAPE, float("nan")), torch.full(SHAPE, float("inf"))
+POISONED: dict[str, bytes] = {
+    "nothing": b"",
+    "zeros": b"\x00" * 40,
+    "cut": WHOLE[:-1],
+    "hash flipped": flipped(WHOLE, 3),
+    "header flipped": flipped(WHOLE, 60),
+    "latents flipped": flipped(WHOLE, len(WHOLE) - 40),
+    "pickle": sealed(pickle.dumps({"latents": [1.0]})),
+    "something else": sealed(safetensors.torch.save({"latents": torch.zeros(2)})),
+    "no facts": sealed(safetensors.torch.save({"latents": FIRST.latents, "generator": FIRST.generator})),
+    "facts that are none": sealed(
+        safetensors.torch.save(
+            {"latents": FIRST.latents, "generator": FIRST.generator, "facts": torch.tensor([91, 93]).byte()}
+        )
+    ),
+    "step -3": pack(state(-3), ABOUT),
+    "step 0": pack(state(0), ABOUT),
+    "step 10 of 9": pack(state(10), ABOUT),
+    "half a step": pack(state(cast(int, 2.5)), ABOUT),
+    "NaN": pack(state(latents=NAN), ABOUT),
+    "infinite memory": pack(state(memory=INFINITE), ABOUT),
+    "latents of another shape": pack(state(latents=torch.zeros(1, 3, 6, 4, 2)), ABOUT),
+    "latents of another type": pack(state(latents=torch.zeros(*SHAPE).half()), ABOUT),
+    "memory of another shape": pack(state(memory=torch.zeros(2)), ABOUT),
+    "a generator that is none": pack(state(generator=torch.zeros(3)), ABOUT),
+    "another job's": pack(state(), ABOUT | {"job": "b" * 32}),
+    "another video's": pack(state(), ABOUT | {"fingerprint": "1"}),
+}
+
+
+@pytest.mark.parametrize("poison", POISONED)
+def test_anything_else_is_no_checkpoint(poison: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (every one of them says something else)
-        unpacked(data, CPU)
+        unpack(POISONED[poison], ABOUT, FIRST)
 
 
 def test_the_fingerprint_knows_all_that_decides_the_video(
@@ -121,7 +168,8 @@ def objects() -> ObjectStore:
 
 @pytest.fixture
 def record(make_job: Callable[..., JobRecord]) -> JobRecord:
-    return make_job(Stage.SAMPLING)
+    job = make_job(Stage.SAMPLING)
+    return job.model_copy(update={"settings": job.settings.model_copy(update={"steps": 9})})
 
 
 @pytest.fixture
@@ -144,6 +192,13 @@ def test_a_later_attempt_finds_what_an_earlier_one_saved(
     assert store.leftovers() == {record.id: None}  # it is noted, and there is no such job
 
 
+def test_none_is_saved_where_guidance_needs_what_is_not_kept(
+    make_checkpoint: Callable[..., Checkpoint], objects: ObjectStore
+) -> None:
+    make_checkpoint().save(state(is_resumable=False))
+    assert objects.keys("jobs/") == ()
+
+
 def test_a_checkpoint_of_another_video_is_passed_over(
     make_checkpoint: Callable[..., Checkpoint], record: JobRecord
 ) -> None:
@@ -153,8 +208,9 @@ def test_a_checkpoint_of_another_video_is_passed_over(
 
 
 def test_what_cannot_be_read_costs_the_checkpoint_alone(
-    make_checkpoint: Callable[..., Checkpoint], objects: ObjectStore, record: JobRecord
+    make_checkpoint: Callable[..., Checkpoint], store: JobStore, objects: ObjectStore, record: JobRecord
 ) -> None:
+    store.note_objects(record.id)
     objects.put(JobKeys(record.id).checkpoint, b"not safetensors", "application/octet-stream")
     assert make_checkpoint().load() is None
 

@@ -18,10 +18,10 @@ from deploy.servers import embedded_valkey, free_ports
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.storage import JobKeys, ObjectStore
 from shared.plan import Plan
 
@@ -90,7 +90,7 @@ def test_render_workers_that_die_or_seem_to_or_are_stopped(
             stack.enter_context(run_worker("render", tmp_path / f"log{number}", redis_url, **environment))
             for number in range(3)
         ]
-        wait_until(lambda: len(registry.workers()) == 3, START_SECONDS)
+        wait_until(lambda: len(registry.alive()) == 3, START_SECONDS)
         undisturbed = video(submit(Stage.SAMPLING, settings=small).id)
 
         # One is held for so long that it is taken for dead, and goes on later.
@@ -100,7 +100,7 @@ def test_render_workers_that_die_or_seem_to_or_are_stopped(
         assert video(job) == undisturbed
         won = store.get(job)
         late.send_signal(signal.SIGCONT)
-        wait_until(lambda: [worker.job for worker in registry.workers()] == [None] * 3)
+        wait_until(lambda: [worker.job for worker in registry.alive()] == [None] * 3)
         assert store.get(job) == won
         assert won.results is not None
         results = set(won.results.model_dump().values())
@@ -142,7 +142,7 @@ def test_a_plan_worker_dies(
             for number in range(2)
         ]
         stack.callback(thinking.set)
-        wait_until(lambda: len(registry.workers()) == 2, START_SECONDS)
+        wait_until(lambda: len(registry.alive()) == 2, START_SECONDS)
         job = submit().id
         wait_until(lambda: bool(planner.orders))
         holder(store, job, workers).send_signal(signal.SIGKILL)
@@ -173,22 +173,22 @@ def test_a_plan_worker_is_stopped_while_the_planner_thinks(
     assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
 
 
-def test_the_api_dies_between_persisting_and_enqueueing(
+def test_every_ticket_is_lost(
     tmp_path: Path,
     redis_url: str,
     run_worker: RunWorker,
     planner: Any,
     store: JobStore,
+    tickets: Tickets,
     submit: Submit,
     wait_until: WaitUntil,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with monkeypatch.context() as dying:
-        dying.setattr(Delivery, "enqueue", lambda self, record: None)
-        job = submit().id
+    """As where the API dies between making a job and its ticket, and a worker between taking one and its job."""
+    jobs = [submit().id for _ in range(3)]
+    tickets.queue("plan").empty()
     with run_worker("plan", tmp_path / "log", redis_url, GENERATOR_PLANNER_URL=planner.url):
-        wait_until(lambda: store.get(job).stage is Stage.SAMPLING, START_SECONDS)
-    assert store.get(job).attempt == 1
+        wait_until(lambda: all(store.get(job).stage is Stage.SAMPLING for job in jobs), START_SECONDS)
+    assert [store.get(job).attempt for job in jobs] == [1] * 3
 
 
 def test_valkey_dies_in_the_middle_of_a_job(
@@ -207,8 +207,7 @@ def test_valkey_dies_in_the_middle_of_a_job(
     url = f"redis://127.0.0.1:{port}/0"
     with ExitStack() as stack:
         text = stack.enter_context(connect(SecretStr(url), decode=True))
-        raw = stack.enter_context(connect(SecretStr(url), decode=False))
-        store, delivery = JobStore(text), Delivery(raw, job_seconds=600)
+        store = JobStore(text)
         jobs = [make_job() for _ in range(5)]
         with embedded_valkey(tmp_path, port) as server:
             log = tmp_path / "log"
@@ -216,7 +215,6 @@ def test_valkey_dies_in_the_middle_of_a_job(
             stack.callback(thinking.set)
             for job in jobs:
                 store.create(job, None)
-                delivery.enqueue(job)
             wait_until(lambda: bool(planner.orders), START_SECONDS)
             os.kill(server.pid, signal.SIGKILL)
         time.sleep(4)  # the outage: longer than the worker's beats are good for

@@ -25,7 +25,7 @@ def metrics() -> WorkerMetrics:
 
 @pytest.fixture
 def counting(store: JobStore, heartbeat: Any, metrics: WorkerMetrics) -> Attempts:
-    return Attempts(store, heartbeat, "w1", Stage.PLANNING, patience_seconds=1.0, count=metrics.attempt)
+    return Attempts(store, heartbeat, "w1", "plan", maximum=3, patience_seconds=1.0, count=metrics.attempt)
 
 
 def counted(metrics: WorkerMetrics) -> dict[str, float]:
@@ -65,15 +65,18 @@ def test_each_attempt_is_counted_once_by_its_end(
         raise Stopped
 
     for work in (hand_over, hand_over, hand_over, fail, stop, stop, cancel, lose, stop_too_late):
-        counting.run(submit().id, work)
-    counting.run("0" * 31 + "f", fail)  # there is no such job, so that was no attempt
-    assert counted(metrics) == {"done": 3, "failed": 1, "handed_back": 2, "canceled": 1, "lost": 2}
+        job = submit().id
+        counting.take_turn(work)
+        if not store.get(job).status.is_terminal and store.get(job).stage is Stage.PLANNING:
+            store.cancel(job)  # else it would be the next one again
+    counting.take_turn(fail)  # nothing waits, so that was no attempt
+    assert counted(metrics) == {"done": 3, "failed": 1, "released": 2, "canceled": 1, "lost": 2}
 
 
-def test_taken_back_by_what_became_of_them(metrics: WorkerMetrics) -> None:
-    metrics.taken_back(JobStatus.QUEUED)
-    metrics.taken_back(JobStatus.QUEUED)
-    metrics.taken_back(JobStatus.FAILED)
+def test_reclaimed_by_what_became_of_them(metrics: WorkerMetrics) -> None:
+    metrics.reclaimed(JobStatus.QUEUED)
+    metrics.reclaimed(JobStatus.QUEUED)
+    metrics.reclaimed(JobStatus.FAILED)
     counts = {
         status: metrics.registry.get_sample_value("generator_jobs_taken_back_total", {"status": status})
         for status in ("queued", "failed", "canceled")

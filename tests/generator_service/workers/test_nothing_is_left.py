@@ -1,4 +1,4 @@
-"""After lives of every kind, in real processes and servers: what is in Redis, in RQ's registries and in the storage?"""
+"""After lives of every kind, in real processes and servers: what is in Redis and in the storage?"""
 
 import signal
 import subprocess
@@ -14,11 +14,10 @@ import redis
 
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
-from generator_service.jobs.delivery import QUEUES, Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
-from generator_service.jobs.janitor import Janitor
+from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.storage import ObjectStore
 from shared.errors import PlanningFailed
 from shared.plan import Plan
@@ -29,31 +28,12 @@ Process = subprocess.Popen[bytes]
 RunWorker = Callable[..., AbstractContextManager[Process]]
 
 START_SECONDS = 120.0
-REGISTRIES = ("started", "failed", "finished", "canceled", "deferred", "scheduled", "ready")
-
-
-def in_queues(delivery: Delivery) -> list[str]:
-    """What waits in the queues, is in RQ's workers' hands, or is in any of its registries."""
-    found: list[str] = []
-    for queue in map(delivery.queue, QUEUES):
-        found += queue.get_job_ids() + queue.intermediate_queue.get_job_ids()
-        for registry in REGISTRIES:
-            found += getattr(queue, f"{registry}_job_registry").get_job_ids(cleanup=False)
-    return found
 
 
 def of_jobs(client: redis.Redis) -> set[str]:
-    """Every key but those of the workers, the janitors' and RQ's own."""
+    """Every key but those of the workers, of who does what, and RQ's: tickets tell of no job."""
     keys = (str(key) for key in client.scan_iter())
-    others = (
-        "jobs:tidying",
-        "worker:",
-        "workers",
-        "rq:worker:",
-        "rq:workers",
-        "rq:clean_",
-    )
-    return {key for key in keys if not key.startswith(others)}
+    return {key for key in keys if not key.startswith(("jobs:round:", "worker:", "workers", "rq:"))}
 
 
 class Life:
@@ -111,13 +91,13 @@ def life(
         for number, kind in enumerate(("plan", "plan", "render", "render", "render")):
             log = tmp_path / f"{kind}-{number}"
             life.workers.append(stack.enter_context(run_worker(kind, log, redis_url, **environments[kind])))
-        wait_until(lambda: len(registry.workers()) == len(life.workers), START_SECONDS)
+        wait_until(lambda: len(registry.alive()) == len(life.workers), START_SECONDS)
         yield life
 
 
 @pytest.mark.timeout(400)
 def test_nothing_is_left_but_what_belongs_to_a_job(
-    life: Life, answer: Any, plan: Plan, store: JobStore, delivery: Delivery, text_client: redis.Redis,
+    life: Life, answer: Any, plan: Plan, store: JobStore, text_client: redis.Redis,
     objects_of_processes: ObjectStore, make_job: Callable[..., JobRecord], wait_until: WaitUntil,
 ) -> None:  # fmt: skip
     objects = objects_of_processes
@@ -132,9 +112,9 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     life.planner.answers = [answer.plan(plan)]
     unrenderable = life.job(Stage.SAMPLING, steps=2, frames=13)  # the plan has nine
     ends[unrenderable] = life.end(unrenderable)
-    never_enqueued = make_job(settings=life.small)
-    store.create(never_enqueued, None)
-    ends[never_enqueued.id] = life.end(never_enqueued.id)
+    without_ticket = make_job(settings=life.small)
+    store.create(without_ticket, None)
+    ends[without_ticket.id] = life.end(without_ticket.id)
 
     # Canceled: as it waits for a backbone that nobody has, is planned, is sampled, is decoded or stored.
     waiting = life.job(Stage.SAMPLING, backbone="emoji-world")
@@ -168,7 +148,7 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     life.end(deleted)
     store.delete(deleted)
 
-    succeeded = {plain, never_enqueued.id, planned_twice, rendered_twice}
+    succeeded = {plain, without_ticket.id, planned_twice, rendered_twice}
     assert ends.pop(late) in (JobStatus.SUCCEEDED, JobStatus.CANCELED)
     assert {job for job, end in ends.items() if end is JobStatus.SUCCEEDED} == succeeded
     assert {job for job, end in ends.items() if end is JobStatus.FAILED} == {unplannable, unrenderable}
@@ -178,7 +158,6 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     assert {record.id for record in records} == {*ends, late}
     kept = {key for record in records if record.results for key in record.results.model_dump().values()}
     wait_until(lambda: set(objects.keys("jobs/")) == kept)
-    wait_until(lambda: in_queues(delivery) == [])
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     statuses = {f":{record.status}" for record in records} | {""}
     indices = {"jobs:ended", "jobs:owners"} | {
@@ -198,7 +177,6 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
         worker.send_signal(signal.SIGTERM)
     for worker in life.workers:
         worker.wait(20)
-    Janitor(store, delivery, objects.delete_leftovers, timedelta(0), seconds=60).tidy_up()
+    Cleanup(store, objects.delete_leftovers, timedelta(0), seconds=60).clean_up()
     assert of_jobs(text_client) == set()
-    assert in_queues(delivery) == []
     assert objects.keys("jobs/") == ()

@@ -31,10 +31,9 @@ from generator_service.api.app import create_app
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.connection import connect
-from generator_service.jobs.delivery import Delivery
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import Settings, StorageSettings
 from generator_service.storage import ObjectStore
 from shared.plan import Plan
@@ -93,10 +92,9 @@ def test_storage_dies_before_the_video_is_stored_and_then_a_worker_does(
     variables = {name.removeprefix("GENERATOR_STORAGE_").lower(): value for name, value in environment.items()}
     objects = ObjectStore.open(StorageSettings.model_validate(variables))
     logs = [tmp_path / f"log{number}" for number in range(2)]
-    spool = tmp_path / "spool"
 
     def waits_with_its_video(job: str) -> bool:
-        return happened("storage_waited_for", job, *logs) > 0 and (spool / f"{job}.zip").exists()
+        return happened("storage_waited_for", job, *logs) > 0
 
     def video(job: str) -> bytes:
         wait_until(lambda: store.get(job).status.is_terminal, 60)
@@ -107,7 +105,7 @@ def test_storage_dies_before_the_video_is_stored_and_then_a_worker_does(
     with ExitStack() as workers:
         with storage_on(tmp_path / "s3", ports) as pid:
             processes = [workers.enter_context(run_worker("render", log, redis_url, **environment)) for log in logs]
-            wait_until(lambda: len(registry.workers()) == 2, START_SECONDS)
+            wait_until(lambda: len(registry.alive()) == 2, START_SECONDS)
             undisturbed = video(submit(Stage.SAMPLING, settings=small).id)
 
             job = submit(Stage.SAMPLING, settings=small).id
@@ -118,9 +116,8 @@ def test_storage_dies_before_the_video_is_stored_and_then_a_worker_does(
         with storage_on(tmp_path / "s3", ports) as pid:
             assert video(job) == undisturbed
             assert store.get(job).attempt == 1
-            wait_until(lambda: list(spool.iterdir()) == [])
 
-            # Again, and the worker that waits is killed: another one on this machine stores its video.
+            # Again, and the worker that waits is killed: another one makes its video anew, and waits as well.
             job = submit(Stage.SAMPLING, settings=small).id
             wait_until(lambda: store.get(job).step > 0)
             os.kill(pid, signal.SIGKILL)
@@ -128,11 +125,10 @@ def test_storage_dies_before_the_video_is_stored_and_then_a_worker_does(
             worker = store.get(job).worker
             (dead,) = [process for process in processes if f"-{process.pid}-" in str(worker)]
             dead.send_signal(signal.SIGKILL)
-            wait_until(lambda: happened("spooled_video_found", job, *logs) == 1, 30)
+            wait_until(lambda: (store.get(job).attempt, store.get(job).stage) == (2, Stage.STORING), 120)
         with storage_on(tmp_path / "s3", ports):
             assert video(job) == undisturbed
             assert store.get(job).attempt == 2
-            wait_until(lambda: list(spool.iterdir()) == [])
 
 
 # Redis
@@ -153,14 +149,12 @@ def test_redis_is_gone_as_a_render_ends(
     url = f"redis://{LOOPBACK}:{port}/0"
     with ExitStack() as stack:
         text = stack.enter_context(connect(SecretStr(url), decode=True))
-        raw = stack.enter_context(connect(SecretStr(url), decode=False))
-        store, delivery = JobStore(text), Delivery(raw, job_seconds=600)
+        store = JobStore(text)
         job = make_job(Stage.SAMPLING, settings=small)
         with embedded_valkey(tmp_path / "valkey", port) as server:
             stack.enter_context(run_worker("render", log, url, **render_environment))
-            wait_until(lambda: bool(WorkerRegistry(text, 60).workers()), START_SECONDS)
+            wait_until(lambda: bool(WorkerRegistry(text, 60).alive()), START_SECONDS)
             store.create(job, plan)
-            delivery.enqueue(job)
             wait_until(lambda: store.get(job.id).step > 0)
             os.kill(server.pid, signal.SIGKILL)
 
@@ -257,8 +251,8 @@ def test_the_planner_and_then_its_language_model_are_gone(
     def waits_for(what: str, job: str) -> bool:
         """In its queue, with no attempt lost, and it says what for."""
         record = store.get(job)
-        put_aside = (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
-        return put_aside and record.waiting_for is not None and record.waiting_for.code == what
+        delayed = (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
+        return delayed and record.waiting_for is not None and record.waiting_for.code == what
 
     def planned(job: str) -> JobRecord:
         wait_until(lambda: store.get(job).stage is not Stage.PLANNING, 60)

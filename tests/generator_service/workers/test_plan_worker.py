@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from generator_service.contract.job import JobStatus, Stage
-from generator_service.jobs.delivery import Delivery
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from generator_service.workers import plan_worker
+from generator_service.jobs.tickets import Tickets
 from generator_service.workers.attempt import Outcome
 from generator_service.workers.plan_worker import PlanWorker
 from generator_service.workers.planner_client import PlannerClient
@@ -26,61 +25,55 @@ Submit = Callable[..., JobRecord]
 
 
 @pytest.fixture
-def worker(planner: Any, store: JobStore, delivery: Delivery, attempts: Any) -> PlanWorker:
+def worker(planner: Any, store: JobStore, tickets: Tickets, attempts: Any) -> PlanWorker:
     client = PlannerClient(planner.url, 30.0)
-    return PlanWorker(store, delivery, client, attempts(Stage.PLANNING), patience=timedelta(minutes=10))
+    return PlanWorker(store, tickets, client, attempts(Stage.PLANNING), patience=timedelta(minutes=10))
 
 
 def test_a_planned_job_waits_for_rendering(
-    worker: PlanWorker, store: JobStore, delivery: Delivery, submit: Submit, plan: Plan
+    worker: PlanWorker, store: JobStore, tickets: Tickets, submit: Submit, plan: Plan
 ) -> None:
     job = submit().id
-    worker.run(job)
+    worker.take_turn()
     record = store.get(job)
     assert (record.status, record.stage, record.worker) == (JobStatus.QUEUED, Stage.SAMPLING, None)
     assert record.progress == pytest.approx(0.05)
     assert 0 < record.diagnostics.seconds["planning"] < 5
     assert store.plan(job) == plan
-    assert delivery.queue("render.emoji-world").job_ids == [job]
-
-
-def test_rq_finds_the_worker_by_the_dotted_name(worker: PlanWorker, store: JobStore, submit: Submit) -> None:
-    job = submit().id
-    with plan_worker.serving(worker):
-        plan_worker.plan(job)
-    assert store.get(job).stage is Stage.SAMPLING
-    with pytest.raises(LookupError):
-        plan_worker.plan(job)
+    assert store.positions([record]) == (0,)
+    assert tickets.queue("render.emoji-world").count == 1
 
 
 def test_what_cannot_be_planned_fails(
-    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, delivery: Delivery, submit: Submit
+    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, tickets: Tickets, submit: Submit
 ) -> None:
     planner.answers = [answer.problem(PlanningFailed("nothing to draw"))]
     job = submit().id
-    worker.run(job)
+    worker.take_turn()
     record = store.get(job)
     assert record.status is JobStatus.FAILED
     assert record.error is not None
     assert (record.error.code, record.error.message) == ("planning_failed", "nothing to draw")
-    assert delivery.queue("render.emoji-world").count == 0
+    assert tickets.queue("render.emoji-world").count == 0
 
 
-def test_while_its_planner_is_gone_a_job_is_put_aside_and_the_next_one_is_planned(
+def test_while_its_planner_is_gone_a_job_is_delayed_and_the_next_one_is_planned(
     worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit, plan: Plan
 ) -> None:
     planner.answers = [answer.problem(LanguageModelUnavailable("no vLLM")), answer.plan(plan)]
-    aside, following = submit(planner="language-model").id, submit(planner="parser").id
-    worker.run(aside)
-    worker.run(following)
-    record = store.get(aside)
+    delayed, following = submit(planner="language-model").id, submit(planner="parser").id
+    worker.take_turn()
+    worker.take_turn()
+    record = store.get(delayed)
     assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.PLANNING, 1)
     assert record.retry_at == record.updated_at + timedelta(seconds=1)
     assert record.waiting_for is not None
     assert (record.waiting_for.code, record.waiting_for.message) == ("language_model_unavailable", "no vLLM")
     assert store.get(following).stage is Stage.SAMPLING
-    worker.run(aside)
-    assert (store.get(aside).stage, store.get(aside).waiting_for) == (Stage.SAMPLING, None)
+    time.sleep(1.0)
+    store.promote_due(9)
+    worker.take_turn()
+    assert (store.get(delayed).stage, store.get(delayed).waiting_for) == (Stage.SAMPLING, None)
 
 
 def waited(seconds: float) -> dict[str, Any]:
@@ -95,7 +88,7 @@ def test_the_pause_is_as_long_as_the_wait_so_far(
 ) -> None:
     planner.answers = [answer.problem(PlannerUnavailable("gone"))]
     job = submit(**waited(seconds)).id
-    worker.run(job)
+    worker.take_turn()
     record = store.get(job)
     assert record.retry_at is not None
     assert (record.retry_at - record.updated_at).total_seconds() == pytest.approx(pause, abs=0.5)
@@ -107,7 +100,7 @@ def test_a_planner_that_stays_away_fails_the_job_which_says_who(
 ) -> None:
     planner.answers = [answer.problem(gone)]
     job = submit(**waited(601)).id
-    worker.run(job)
+    worker.take_turn()
     record = store.get(job)
     assert record.error is not None
     assert (record.status, record.attempt, record.error.code) == (JobStatus.FAILED, 1, gone.code)
@@ -121,7 +114,7 @@ def test_a_plan_that_takes_too_long_fails_the_job_at_once(
     given_up = threading.Event()
     planner.before_answer = lambda: given_up.wait(20)
     job = submit().id
-    replace(worker, planner=PlannerClient(planner.url, 0.3)).run(job)
+    replace(worker, planner=PlannerClient(planner.url, 0.3)).take_turn()
     given_up.set()
     error = store.get(job).error
     assert error is not None
@@ -129,14 +122,14 @@ def test_a_plan_that_takes_too_long_fails_the_job_at_once(
 
 
 def test_a_job_canceled_as_its_plan_arrives_is_not_rendered(
-    worker: PlanWorker, planner: Any, store: JobStore, delivery: Delivery, submit: Submit
+    worker: PlanWorker, planner: Any, store: JobStore, tickets: Tickets, submit: Submit
 ) -> None:
     job = submit().id
     planner.before_answer = lambda: store.cancel(job)
-    worker.run(job)
+    worker.take_turn()
     assert store.get(job).status is JobStatus.CANCELED
     assert store.plan(job) is None
-    assert delivery.queue("render.emoji-world").count == 0
+    assert tickets.queue("render.emoji-world").count == 0
 
 
 def canceled(store: JobStore, job: str) -> None:
@@ -144,7 +137,7 @@ def canceled(store: JobStore, job: str) -> None:
 
 
 def taken_from_the_worker(store: JobStore, job: str) -> None:
-    store.take_back(store.get(job), attempts=3, pause=timedelta(0))
+    store.reclaim(store.get(job), "dead", attempts=3, pause=timedelta(0))
 
 
 def deleted(store: JobStore, job: str) -> None:
@@ -158,7 +151,7 @@ def test_a_worker_whose_plan_nobody_wants_waits_for_it_no_longer(
     worker: PlanWorker,
     planner: Any,
     store: JobStore,
-    delivery: Delivery,
+    tickets: Tickets,
     submit: Submit,
     wait_until: Callable[..., None],
 ) -> None:
@@ -167,7 +160,7 @@ def test_a_worker_whose_plan_nobody_wants_waits_for_it_no_longer(
     planner.before_answer = lambda: (end(store, job), thinking.wait(60))
     job = submit().id
     begin = time.monotonic()
-    worker.run(job)
+    worker.take_turn()
     assert time.monotonic() - begin < 10
     thinking.set()
     wait_until(lambda: planner.broken_off == 1)
@@ -176,11 +169,11 @@ def test_a_worker_whose_plan_nobody_wants_waits_for_it_no_longer(
     if end is taken_from_the_worker:
         assert (store.get(job).status, store.get(job).attempt) == (JobStatus.QUEUED, 2)
     assert store.plan(job) is None
-    assert delivery.queue("render.emoji-world").count == 0
+    assert tickets.queue("render.emoji-world").count == 0
 
     planner.before_answer = lambda: None
     following = submit().id
-    worker.run(following)
+    worker.take_turn()
     assert store.get(following).stage is Stage.SAMPLING
 
 
@@ -197,26 +190,25 @@ def test_a_silent_redis_while_the_planner_thinks_is_no_reason_to_lose_the_plan(
     with monkeypatch.context() as outage:
         outage.setattr(JobStore, "get", silent)
         planner.before_answer = lambda: asked.wait(20)
-        worker.run(job)
+        worker.take_turn()
     assert asked.is_set()
     assert store.get(job).stage is Stage.SAMPLING
 
 
-def test_a_planned_job_that_cannot_be_enqueued_is_left_to_the_watchdog(
+def test_a_planned_job_without_a_ticket_waits_all_the_same(
     worker: PlanWorker, store: JobStore, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And its planning is done, for those who count."""
     outcomes: list[Outcome] = []
     worker = replace(worker, attempts=replace(worker.attempts, count=outcomes.append))
 
-    def dead(self: Delivery, record: JobRecord) -> None:
+    def dead(self: Tickets, name: str) -> None:
         raise Unavailable("Redis does not answer")
 
     job = submit().id
-    monkeypatch.setattr(Delivery, "enqueue", dead)
-    worker.run(job)
-    record = store.get(job)
-    assert (record.status, record.stage, record.error) == (JobStatus.QUEUED, Stage.SAMPLING, None)
+    monkeypatch.setattr(Tickets, "add", dead)
+    worker.take_turn()
+    assert store.positions([store.get(job)]) == (0,)
+    assert store.get(job).stage is Stage.SAMPLING
     assert outcomes == ["done"]
 
 
@@ -243,3 +235,14 @@ def test_the_pace_of_one_worker() -> None:
     later = begin + timedelta(seconds=10)
     assert pace.expected_end(0.75, later) == later + timedelta(seconds=10)
     assert pace.expected_end(1.0, later) == later
+
+
+def test_a_job_is_not_tried_before_the_planner_says(
+    worker: PlanWorker, planner: Any, answer: Any, store: JobStore, submit: Submit
+) -> None:
+    busy = answer.problem(LanguageModelUnavailable("busy"))
+    planner.answers = [replace(busy, headers={"Retry-After": "40"})]
+    job = submit().id
+    worker.take_turn()
+    record = store.get(job)
+    assert record.retry_at == record.updated_at + timedelta(seconds=40)

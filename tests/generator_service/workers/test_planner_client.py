@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -127,6 +128,24 @@ def test_the_planner_says_when_to_ask_again(
     with pytest.raises(PlannerGone) as caught:
         ask(planner, submit())
     assert caught.value.reason.retry_after == heard
+
+
+@pytest.mark.parametrize(
+    ("waited", "said", "pause"),
+    [
+        (0, None, 1),
+        (4, None, 4),
+        (100, None, 10),
+        (0, 40, 40),
+        (30, 5, 10),
+        (580, 40, 20),
+        (0, 900, 600),
+        (595, 40, 10),
+    ],
+)
+def test_the_next_try_is_as_late_as_the_planner_says_within_patience(waited: int, said: int | None, pause: int) -> None:
+    gone = PlannerGone(LanguageModelUnavailable("busy", retry_after=said))
+    assert gone.pause(timedelta(seconds=waited), timedelta(seconds=600)) == timedelta(seconds=pause)
 
 
 def test_an_error_of_its_own_stays_with_the_planner(planner: Any, answer: Any, submit: Submit) -> None:

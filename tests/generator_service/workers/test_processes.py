@@ -14,9 +14,9 @@ import pytest
 from deploy.servers import S3_SECRET_KEY, free_ports
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
-from generator_service.jobs.heartbeat import WorkerRegistry
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import BadSettings, Settings, WorkerSettings
 from generator_service.storage import ObjectStore
 from generator_service.workers.render_worker import render_worker
@@ -47,8 +47,8 @@ def test_a_plan_worker(
 ) -> None:
     log = tmp_path / "log"
     with run_worker("plan", log, redis_url, GENERATOR_PLANNER_URL=planner.url) as process:
-        wait_until(lambda: bool(registry.workers()), START_SECONDS)
-        (info,) = registry.workers()
+        wait_until(lambda: bool(registry.alive()), START_SECONDS)
+        (info,) = registry.alive()
         assert (info.kind, info.backbone, info.device, info.job) == ("plan", None, None, None)
         assert str(process.pid) in info.name
 
@@ -56,7 +56,7 @@ def test_a_plan_worker(
         wait_until(lambda: store.get(job).stage is Stage.SAMPLING)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    assert registry.workers() == ()
+    assert registry.alive() == ()
     assert [event["event"] for event in events(log)] == [
         "worker_started",
         "job_started",
@@ -79,7 +79,7 @@ def test_a_render_worker(
     plan: Plan,
     wait_until: WaitUntil,
 ) -> None:
-    """It renders one job, lets go of one, and hands the one in hand back when it is told to stop."""
+    """It renders one job, lets go of one, and releases the one in hand when it is told to stop."""
     log = tmp_path / "log"
     small = settings.model_copy(update={"backbone": "cogvideox-2b", "width": 48, "height": 32})
 
@@ -87,8 +87,8 @@ def test_a_render_worker(
         return submit(Stage.SAMPLING, settings=small.model_copy(update={"steps": steps})).id
 
     with run_worker("render", log, redis_url, **render_environment) as process:
-        wait_until(lambda: bool(registry.workers()), START_SECONDS)
-        (info,) = registry.workers()
+        wait_until(lambda: bool(registry.alive()), START_SECONDS)
+        (info,) = registry.alive()
         assert (info.kind, info.backbone, info.device) == ("render", "cogvideox-2b", "cpu")
 
         done = submit_render(steps=2)
@@ -110,12 +110,12 @@ def test_a_render_worker(
         process.send_signal(signal.SIGTERM)
         waiting = submit_render(steps=2)
         assert process.wait(10) == 0
-    handed_back = store.get(last)
-    assert (handed_back.status, handed_back.attempt, handed_back.worker) == (JobStatus.QUEUED, 1, None)
+    released = store.get(last)
+    assert (released.status, released.attempt, released.worker) == (JobStatus.QUEUED, 1, None)
     (saved,) = [event["step"] for event in events(log) if event["event"] == "checkpoint_saved"]
-    assert saved == handed_back.step
+    assert saved == released.step
     assert store.get(waiting).status is JobStatus.QUEUED
-    assert registry.workers() == ()
+    assert registry.alive() == ()
     assert "job_canceled" in [event["event"] for event in events(log) if event.get("job_id") == canceled]
     assert S3_SECRET_KEY not in log.read_text()
 

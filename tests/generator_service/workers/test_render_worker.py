@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,8 +27,8 @@ from generator_service.sampling.state import OnStep, StepState
 from generator_service.settings import StorageSettings
 from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import render_worker
-from generator_service.workers.render_worker import RenderWorker
-from generator_service.workers.spool import Spool
+from generator_service.workers.loop import WorkerUnfit
+from generator_service.workers.render_worker import RenderWorker, is_sick
 from shared.errors import OutOfMemory, StorageUnavailable, Unavailable
 from shared.plan import Plan
 
@@ -59,7 +58,7 @@ class FakeRender:
         on_stage(Stage.SAMPLING)
         for step in range(1 if start is None else start.step + 1, settings.steps + 1):
             self._do(f"step {step}")
-            on_step(StepState(step, settings.steps, torch.zeros(1), None, torch.zeros(1)))
+            on_step(StepState(step, settings.steps, torch.zeros(2), None, torch.Generator().get_state()))
         self._do("decoding")
         on_stage(Stage.DECODING)
         self._do("encoding")
@@ -103,14 +102,9 @@ def objects(s3_settings: StorageSettings) -> ObjectStore:
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool")
-
-
-@pytest.fixture
-def make_worker(store: JobStore, objects: ObjectStore, attempts: Any, spool: Spool) -> MakeWorker:
+def make_worker(store: JobStore, objects: ObjectStore, attempts: Any) -> MakeWorker:
     setup = Setup(weights_revision="sha256:0", device="cpu", dtype="float32", vae_tiling=False)
-    backbone = cast(AnyBackbone, SimpleNamespace(setup=setup, device=torch.device("cpu")))
+    backbone = cast(AnyBackbone, SimpleNamespace(setup=setup, initial_latents=lambda *_: torch.zeros(2)))
 
     def make(
         render: FakeRender,
@@ -125,7 +119,6 @@ def make_worker(store: JobStore, objects: ObjectStore, attempts: Any, spool: Spo
             attempts(Stage.SAMPLING),
             checkpoint_seconds,
             stopping or threading.Event(),
-            spool,
             render,
         )
 
@@ -143,7 +136,7 @@ def test_a_rendered_job_is_stored_on_s3(
     make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit, plan: Plan
 ) -> None:
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender()).run(job)
+    make_worker(FakeRender()).take_turn()
 
     record = store.get(job)
     assert (record.status, record.stage, record.progress, record.step) == (JobStatus.SUCCEEDED, None, 1.0, 4)
@@ -164,7 +157,7 @@ def test_a_job_without_plan_stores_none(
 ) -> None:
     job = submit(Stage.SAMPLING).id
     text_client.delete(f"job:{job}:plan")
-    make_worker(FakeRender()).run(job)
+    make_worker(FakeRender()).take_turn()
     results = store.get(job).results
     assert results is not None
     assert results.plan is None
@@ -179,7 +172,7 @@ def test_progress_rises_through_the_stages(make_worker: MakeWorker, store: JobSt
         record = store.get(job)
         seen.append((record.stage, round(record.progress, 6), record.step))
 
-    make_worker(FakeRender(look)).run(job)
+    make_worker(FakeRender(look)).take_turn()
     assert seen == [
         ("sampling", 0.0, 0),  # before anything was reported
         ("sampling", 0.05, 0),
@@ -189,26 +182,6 @@ def test_progress_rises_through_the_stages(make_worker: MakeWorker, store: JobSt
         ("sampling", 0.9, 4),
         ("decoding", 0.9, 4),
     ]
-
-
-def test_rq_finds_the_worker_by_the_dotted_name(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
-    job = submit(Stage.SAMPLING).id
-    with render_worker.serving(make_worker(FakeRender())):
-        render_worker.render(job)
-    assert store.get(job).status is JobStatus.SUCCEEDED
-    with pytest.raises(LookupError):
-        render_worker.render(job)
-
-
-def test_two_messages_for_one_job_render_it_once(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
-    job = submit(Stage.SAMPLING).id
-    render = FakeRender()
-    worker = make_worker(render)
-    worker.run(job)
-    ended = store.get(job)
-    worker.run(job)
-    assert render.done.count("sampling") == 1
-    assert store.get(job) == ended
 
 
 # cancel
@@ -229,7 +202,7 @@ def test_a_wish_to_cancel_ends_the_work_at_the_next_callback(
 ) -> None:
     job = submit(Stage.SAMPLING).id
     render = FakeRender(lambda name: store.cancel(job) if name == moment else None)
-    make_worker(render).run(job)
+    make_worker(render).take_turn()
     assert render.done[-1] == last
     record = store.get(job)
     assert (record.status, record.results, record.error) == (JobStatus.CANCELED, None, None)
@@ -258,7 +231,7 @@ def test_a_job_canceled_while_it_is_stored_leaves_no_object(
     job = submit(Stage.SAMPLING).id
     moment = getattr(JobKeys(job), name)
     interrupted.when_stored = lambda key: store.cancel(job) if key == moment else None
-    make_worker(FakeRender(), interrupted).run(job)
+    make_worker(FakeRender(), interrupted).take_turn()
     assert store.get(job).status is JobStatus.CANCELED
     assert stored(interrupted, job) == set()
 
@@ -274,7 +247,7 @@ def test_a_cancel_while_a_job_is_stored_wins_or_comes_too_late(
         interrupted.when_stored = lambda key, keys=keys, clients=clients: (  # type: ignore[misc]
             [client.start() for client in clients] if key == keys.video else None
         )
-        make_worker(FakeRender(), interrupted).run(job)
+        make_worker(FakeRender(), interrupted).take_turn()
         for client in clients:
             client.join()
         record = store.get(job)
@@ -289,7 +262,7 @@ def test_a_job_that_vanishes_ends_the_work_and_leaves_nothing(
 ) -> None:
     job = submit(Stage.SAMPLING).id
     render = FakeRender(lambda name: text_client.flushall() if name == "step 2" else None)
-    make_worker(render).run(job)
+    make_worker(render).take_turn()
     assert render.done[-1] == "step 2"
     assert stored(objects, job) == set()
     assert list(text_client.scan_iter("job*")) == []
@@ -300,7 +273,7 @@ def test_a_job_that_vanishes_at_the_very_end_leaves_nothing(
 ) -> None:
     job = submit(Stage.SAMPLING).id
     interrupted.when_stored = lambda key: text_client.flushall() if key.endswith("plan.json") else None
-    make_worker(FakeRender(), interrupted).run(job)
+    make_worker(FakeRender(), interrupted).take_turn()
     assert stored(interrupted, job) == set()
     assert list(text_client.scan_iter("job*")) == []
 
@@ -316,14 +289,14 @@ def test_a_failed_job_does_not_disturb_the_next(make_worker: MakeWorker, store: 
     render = FakeRender(out_of_memory)
     worker = make_worker(render)
     failed = submit(Stage.SAMPLING).id
-    worker.run(failed)
+    worker.take_turn()
     error = store.get(failed).error
     assert error is not None
     assert error.code == "out_of_memory"
 
     render.at = lambda _: None
     job = submit(Stage.SAMPLING).id
-    worker.run(job)
+    worker.take_turn()
     assert store.get(job).status is JobStatus.SUCCEEDED
 
 
@@ -354,25 +327,17 @@ def gone() -> Failing:
     return cast(Failing, Failing.open(StorageSettings(url="memory://")))
 
 
-def spooled(tmp_path: Path) -> list[str]:
-    return [path.name for path in (tmp_path / "spool").iterdir()]
-
-
 @pytest.mark.usefixtures("impatient")
 def test_storage_that_is_gone_is_waited_for(
-    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, tmp_path: Path
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit
 ) -> None:
     job = submit(Stage.SAMPLING).id
-    kept: list[list[str]] = []
     gone.failures = 3
-    gone.when_asked = lambda: kept.append(spooled(tmp_path))
     render = FakeRender()
-    make_worker(render, gone).run(job)
+    make_worker(render, gone).take_turn()
     record = store.get(job)
     assert (record.status, record.step, record.attempt) == (JobStatus.SUCCEEDED, 4, 1)
     assert render.done.count("encoding") == 1
-    assert kept == [[f"{job}.zip"]] * (3 + 5)
-    assert spooled(tmp_path) == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -388,52 +353,31 @@ def test_storage_that_fails_half_way_gets_the_rest_later(
 
     job = submit(Stage.SAMPLING).id
     interrupted.when_stored = filling
-    make_worker(FakeRender(), interrupted).run(job)
+    make_worker(FakeRender(), interrupted).take_turn()
     results = store.get(job).results
     assert results is not None
     assert stored(interrupted, job) == set(results.model_dump().values())
 
 
-def test_a_worker_that_is_to_stop_leaves_the_video_on_disk_for_the_next(
-    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, gone: Failing, submit: Submit, tmp_path: Path
+def test_a_worker_that_is_to_stop_waits_for_storage_no_longer(
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit
 ) -> None:
     job = submit(Stage.SAMPLING).id
     stopping = threading.Event()
     gone.when_asked = stopping.set
-    make_worker(FakeRender(), gone, stopping=stopping).run(job)
+    make_worker(FakeRender(), gone, stopping=stopping).take_turn()
     assert (store.get(job).status, store.get(job).attempt) == (JobStatus.QUEUED, 1)
-    assert spooled(tmp_path) == [f"{job}.zip"]
-
-    delivered_anew(store, job)
-    render = FakeRender()
-    make_worker(render).run(job)
-    record = store.get(job)
-    assert render.done == []
-    assert (record.status, record.step, record.progress) == (JobStatus.SUCCEEDED, 4, 1.0)
-    assert record.results is not None
-    assert objects.get(record.results.video) == b"mp4"
-    assert set(record.diagnostics.seconds) == {"sampling", "decoding", "encoding", "storing"}
-    assert spooled(tmp_path) == []
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_job_canceled_while_storage_is_gone_ends_and_leaves_nothing(
-    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, tmp_path: Path
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit
 ) -> None:
     job = submit(Stage.SAMPLING).id
     gone.when_asked = lambda: store.cancel(job)
-    make_worker(FakeRender(), gone).run(job)
+    make_worker(FakeRender(), gone).take_turn()
     assert store.get(job).status is JobStatus.CANCELED
-    assert spooled(tmp_path) == []
-
-
-def test_a_disk_that_takes_nothing_costs_the_copy_and_not_the_video(
-    make_worker: MakeWorker, store: JobStore, submit: Submit, tmp_path: Path
-) -> None:
-    (tmp_path / "spool").write_text("no folder")
-    job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender()).run(job)
-    assert store.get(job).status is JobStatus.SUCCEEDED
+    assert gone.keys("jobs/") == ()
 
 
 def test_redis_that_is_silent_at_the_end_is_waited_for(
@@ -453,7 +397,7 @@ def test_redis_that_is_silent_at_the_end_is_waited_for(
     puts: list[int] = []
     gone.failures = 0
     gone.when_asked = lambda: puts.append(1)
-    make_worker(FakeRender(), gone).run(job)
+    make_worker(FakeRender(), gone).take_turn()
     assert store.get(job).status is JobStatus.SUCCEEDED
     assert (len(calls), len(puts)) == (4, 5)
 
@@ -470,7 +414,7 @@ def test_a_silent_redis_between_steps_is_no_reason_to_lose_the_video(
 
     monkeypatch.setattr(JobStore, "report", flaky)
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender()).run(job)
+    make_worker(FakeRender()).take_turn()
     assert store.get(job).status is JobStatus.SUCCEEDED
 
 
@@ -485,7 +429,7 @@ def test_a_silent_redis_at_the_end_keeps_the_objects_of_what_may_have_succeeded(
 
     monkeypatch.setattr(JobStore, "succeed", lost)
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender()).run(job)
+    make_worker(FakeRender()).take_turn()
     record = store.get(job)
     assert record.status is JobStatus.SUCCEEDED
     assert record.results is not None
@@ -495,27 +439,21 @@ def test_a_silent_redis_at_the_end_keeps_the_objects_of_what_may_have_succeeded(
 # stopping and going on
 
 
-def delivered_anew(store: JobStore, job: str) -> None:
-    """As the watchdog does; the message itself is not needed here."""
-    store.deliver(store.get(job))
-
-
 @pytest.mark.parametrize("moment", ["step 2", "step 4"])
-def test_a_worker_that_is_to_stop_saves_the_step_and_hands_the_job_back(
+def test_a_worker_that_is_to_stop_saves_the_step_and_releases_the_job(
     moment: str, make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
 ) -> None:
     job = submit(Stage.SAMPLING).id
     stopping = threading.Event()
     first = FakeRender(lambda name: stopping.set() if name == moment else None)
-    make_worker(first, stopping=stopping).run(job)
+    make_worker(first, stopping=stopping).take_turn()
     record = store.get(job)
     assert (record.status, record.stage, record.attempt) == (JobStatus.QUEUED, Stage.SAMPLING, 1)
     assert stored(objects, job) == {JobKeys(job).checkpoint}
 
-    delivered_anew(store, job)
     progress: list[float] = [record.progress]
     second = FakeRender(lambda _: progress.append(store.get(job).progress))
-    make_worker(second).run(job)
+    make_worker(second).take_turn()
     record = store.get(job)
     assert (record.status, record.attempt, record.step) == (JobStatus.SUCCEEDED, 1, 4)
     steps = [name for name in (*first.done, *second.done) if name.startswith("step")]
@@ -529,8 +467,7 @@ def test_the_end_of_a_resumed_job_is_expected_from_the_steps_done_since(
     """Three of four steps are another's; the fourth, 0.2125 of the job, takes 17 s: so the last 0.1 of it take 8 s."""
     job = submit(Stage.SAMPLING).id
     stopping = threading.Event()
-    make_worker(FakeRender(lambda name: stopping.set() if name == "step 3" else None), stopping=stopping).run(job)
-    delivered_anew(store, job)
+    make_worker(FakeRender(lambda name: stopping.set() if name == "step 3" else None), stopping=stopping).take_turn()
     moments = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
     monkeypatch.setattr(render_worker, "datetime", SimpleNamespace(now=lambda _: moments[-1]))
     expected: dict[str, datetime | None] = {}
@@ -540,7 +477,7 @@ def test_the_end_of_a_resumed_job_is_expected_from_the_steps_done_since(
             moments.append(moments[-1] + timedelta(seconds=17))
         expected[name] = store.get(job).expected_at
 
-    make_worker(FakeRender(look)).run(job)
+    make_worker(FakeRender(look)).take_turn()
     assert (expected["sampling"], expected["step 4"]) == (None, None)
     assert expected["decoding"] == datetime(2026, 3, 1, 12, 0, 17 + 8, tzinfo=UTC)
     assert store.get(job).expected_at is None
@@ -555,11 +492,10 @@ def test_a_worker_that_is_ended_in_a_step_saves_the_one_before(
 
     job = submit(Stage.SAMPLING).id
     with pytest.raises(SystemExit):
-        make_worker(FakeRender(ended)).run(job)
+        make_worker(FakeRender(ended)).take_turn()
     assert store.get(job).status is JobStatus.QUEUED
-    delivered_anew(store, job)
     render = FakeRender()
-    make_worker(render).run(job)
+    make_worker(render).take_turn()
     assert render.done == ["sampling", "step 3", "step 4", "decoding", "encoding"]
 
 
@@ -570,7 +506,7 @@ def test_a_worker_that_is_to_stop_before_it_has_begun_has_nothing_to_save(
     stopping = threading.Event()
     stopping.set()
     render = FakeRender()
-    make_worker(render, stopping=stopping).run(job)
+    make_worker(render, stopping=stopping).take_turn()
     assert render.done == ["sampling"]
     assert store.get(job).status is JobStatus.QUEUED
     assert stored(objects, job) == set()
@@ -582,7 +518,7 @@ def test_what_is_rendered_is_stored_before_the_worker_stops(
     job = submit(Stage.SAMPLING).id
     stopping = threading.Event()
     render = FakeRender(lambda name: stopping.set() if name == "encoding" else None)
-    make_worker(render, stopping=stopping).run(job)
+    make_worker(render, stopping=stopping).take_turn()
     assert store.get(job).status is JobStatus.SUCCEEDED
 
 
@@ -596,13 +532,14 @@ def test_a_worker_that_lost_its_job_touches_nothing_of_the_one_that_has_it(
 
     def overtaken(key: str) -> None:
         if key == JobKeys(job).manifest:
-            store.take_back(store.get(job), attempts=3, pause=timedelta(0))
-            store.start(job, worker="w2", stage=Stage.SAMPLING)
+            store.reclaim(store.get(job), "dead", attempts=3, pause=timedelta(0))
+            store.promote(job)
+            store.start("render.emoji-world", worker="w2")
             ObjectStore.put(interrupted, theirs.video, b"theirs", "video/mp4")
             store.succeed(job, worker="w2", results=results, diagnostics=Diagnostics())
 
     interrupted.when_stored = overtaken
-    make_worker(FakeRender(), interrupted).run(job)
+    make_worker(FakeRender(), interrupted).take_turn()
     assert store.get(job).results == results
     assert stored(interrupted, job) == {theirs.video}
     assert interrupted.get(theirs.video) == b"theirs"
@@ -615,16 +552,47 @@ def test_a_worker_that_lost_its_job_stops_at_the_next_step(
 
     def overtaken(name: str) -> None:
         if name == "step 2":
-            store.take_back(store.get(job), attempts=3, pause=timedelta(0))
-            store.start(job, worker="w2", stage=Stage.SAMPLING)
+            store.reclaim(store.get(job), "dead", attempts=3, pause=timedelta(0))
+            store.promote(job)
+            store.start("render.emoji-world", worker="w2")
 
     render = FakeRender(overtaken)
-    make_worker(render, checkpoint_seconds=0.0).run(job)
+    make_worker(render, checkpoint_seconds=0.0).take_turn()
     assert render.done[-1] == "step 2"
     assert (store.get(job).status, store.get(job).worker, store.get(job).step) == (JobStatus.RUNNING, "w2", 0)
 
 
 def test_every_job_that_stores_something_is_noted(make_worker: MakeWorker, store: JobStore, submit: Submit) -> None:
     job = submit(Stage.SAMPLING).id
-    make_worker(FakeRender()).run(job)
+    make_worker(FakeRender()).take_turn()
     assert store.leftovers() == {job: 1}
+
+
+# a sick device
+
+
+def test_a_device_that_fails_every_call_makes_the_worker_unfit() -> None:
+    healthy, sick = torch.device("cpu"), torch.device("cuda", 99)  # which fails every call, where there is none
+    assert not is_sick(healthy, RuntimeError("shapes do not fit"))
+    assert is_sick(healthy, MemoryError())
+    assert is_sick(healthy, torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    assert is_sick(sick, RuntimeError("cuDNN error"))
+
+
+@pytest.mark.parametrize("moment", ["step 2", "encoding"])
+def test_a_job_of_a_worker_that_breaks_down_goes_on_elsewhere_from_its_checkpoint(
+    moment: str, make_worker: MakeWorker, store: JobStore, submit: Submit
+) -> None:
+    def break_down(name: str) -> None:
+        if name == moment:
+            raise MemoryError
+
+    job = submit(Stage.SAMPLING).id
+    with pytest.raises(WorkerUnfit):
+        make_worker(FakeRender(break_down), checkpoint_seconds=0.0).take_turn()
+    assert (store.get(job).status, store.get(job).attempt) == (JobStatus.QUEUED, 2)
+    JobStore(store._redis, now=lambda: datetime.now(UTC) + timedelta(minutes=1)).promote(job)
+    render = FakeRender()
+    make_worker(render).take_turn()
+    assert store.get(job).status is JobStatus.SUCCEEDED
+    assert "step 1" not in render.done

@@ -9,24 +9,24 @@ import structlog
 from shared.errors import Unavailable
 
 LEAVING_SECONDS: Final = 2.0
-"""How long the end of the block waits for a look under way."""
+"""How long the end of the block waits for a run under way."""
 
 log = structlog.get_logger(__name__)
 
 
-class Routine(ABC):
-    """Looks after something, in a thread of its own while the `with` block runs; outages are logged and outlived."""
+class PeriodicTask(ABC):
+    """Runs in a thread of its own while the `with` block lasts; outages are logged and outlived."""
 
     name: ClassVar[str]
 
     def __init__(self, seconds: float) -> None:
-        """seconds: from the end of one look to the next."""
+        """seconds: from the end of one run to the next."""
         self._seconds = seconds
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._repeat, name=self.name, daemon=True)
 
     @abstractmethod
-    def look(self) -> None:
+    def run_once(self) -> None:
         """Raises Unavailable."""
 
     def __enter__(self) -> Self:
@@ -37,12 +37,12 @@ class Routine(ABC):
         self._stopping.set()
         self._thread.join(LEAVING_SECONDS)
 
-    def _run(self) -> None:
+    def _repeat(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.look()
+                self.run_once()
             except Unavailable as outage:
-                log.warning(f"{self.name}_blind", reason=outage.detail)
+                log.warning(f"{self.name}_interrupted", reason=outage.detail)
             except Exception:  # whatever it is, nobody else does what this does
-                log.exception(f"{self.name}_blind")
+                log.exception(f"{self.name}_interrupted")
             self._stopping.wait(self._seconds)

@@ -1,6 +1,6 @@
-"""Who is at work: each worker process says so every few seconds, and is forgotten when it falls silent.
+"""Which workers live: each process sends a heartbeat every few seconds, and is forgotten when it falls silent.
 
-worker:{name}       a `WorkerInfo` as JSON; expires after three missed beats
+worker:{name}       a `WorkerInfo` as JSON; expires after three missed heartbeats
 workers             set of names, the silent ones included until somebody looks
 """
 
@@ -12,8 +12,9 @@ from typing import Literal, Self, cast
 
 import redis
 import structlog
+from pydantic import ValidationError
 
-from generator_service.jobs.connection import answering
+from generator_service.jobs.connection import redis_errors_as_unavailable
 from shared.errors import Unavailable
 from shared.wire import WireModel
 
@@ -48,20 +49,29 @@ class WorkerRegistry:
         self._redis = redis_client
         self.heartbeat_seconds = heartbeat_seconds
 
-    def workers(self) -> tuple[WorkerInfo, ...]:
-        """Those that were heard within the last three heartbeats, by name."""
-        with answering():
+    def alive(self) -> tuple[WorkerInfo, ...]:
+        """Workers whose heartbeat has not expired, by name; without those whose record cannot be read."""
+        with redis_errors_as_unavailable():
             names = sorted(cast(set[str], self._redis.smembers(_WORKERS)))
             texts = cast(list[str | None], self._redis.mget([_key(name) for name in names])) if names else []
             silent = [name for name, text in zip(names, texts, strict=True) if text is None]
             if silent:
-                self._redis.srem(_WORKERS, *silent)  # one that speaks again is back with its next beat
-        return tuple(WorkerInfo.model_validate_json(text) for text in texts if text is not None)
+                self._redis.srem(_WORKERS, *silent)  # one that speaks again is back with its next heartbeat
+
+        def readable() -> Iterator[WorkerInfo]:
+            for name, text in zip(names, texts, strict=True):
+                try:
+                    if text is not None:
+                        yield WorkerInfo.from_storage(text)
+                except ValidationError:
+                    log.warning("worker_unreadable", worker=name)
+
+        return tuple(readable())
 
     def silence(self, names: Iterable[str]) -> dict[str, float]:
-        """Seconds since the last beat of those of these workers that were heard within the last three."""
+        """Seconds since the last heartbeat of each of these workers whose heartbeat has not expired."""
         wanted = tuple(names)
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=False)
             for name in wanted:
                 pipeline.pttl(_key(name))
@@ -71,7 +81,7 @@ class WorkerRegistry:
 
     def beat(self, info: WorkerInfo) -> None:
         milliseconds = round(BEATS_TO_EXPIRY * self.heartbeat_seconds * 1000)
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.set(_key(info.name), info.model_dump_json(), px=milliseconds)
             pipeline.sadd(_WORKERS, info.name)
@@ -79,7 +89,7 @@ class WorkerRegistry:
 
     def forget(self, name: str) -> None:
         """A worker that ends in good order says so."""
-        with answering():
+        with redis_errors_as_unavailable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.delete(_key(name))
             pipeline.srem(_WORKERS, name)

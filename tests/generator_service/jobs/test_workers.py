@@ -1,5 +1,6 @@
 """Who is at work, told through a real Valkey."""
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from generator_service.jobs.heartbeat import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from shared.errors import Unavailable
 
 WaitUntil = Callable[..., None]
@@ -24,13 +25,13 @@ def registry(text_client: redis.Redis) -> WorkerRegistry:
 
 
 def test_nobody_is_at_work(registry: WorkerRegistry) -> None:
-    assert registry.workers() == ()
+    assert registry.alive() == ()
 
 
 def test_workers_by_name(registry: WorkerRegistry) -> None:
     registry.beat(RENDERER)
     registry.beat(PLANNER)
-    assert registry.workers() == (PLANNER, RENDERER)
+    assert registry.alive() == (PLANNER, RENDERER)
 
 
 def test_a_beat_is_good_for_three(text_client: redis.Redis) -> None:
@@ -42,17 +43,17 @@ def test_a_silent_worker_is_forgotten_and_leaves_nothing(
     registry: WorkerRegistry, text_client: redis.Redis, wait_until: WaitUntil
 ) -> None:
     registry.beat(PLANNER)
-    assert registry.workers() == (PLANNER,)
-    wait_until(lambda: registry.workers() == ())
+    assert registry.alive() == (PLANNER,)
+    wait_until(lambda: registry.alive() == ())
     assert text_client.keys() == []
 
 
 def test_a_worker_thought_silent_is_back_with_its_next_beat(registry: WorkerRegistry, text_client: redis.Redis) -> None:
     registry.beat(PLANNER)
     text_client.delete("worker:plan-1")
-    assert registry.workers() == ()
+    assert registry.alive() == ()
     registry.beat(PLANNER)
-    assert registry.workers() == (PLANNER,)
+    assert registry.alive() == (PLANNER,)
 
 
 def test_the_first_beat_comes_before_the_block_and_the_end_takes_all_away(
@@ -60,7 +61,7 @@ def test_the_first_beat_comes_before_the_block_and_the_end_takes_all_away(
 ) -> None:
     registry = WorkerRegistry(text_client, heartbeat_seconds=60)
     with Heartbeat(registry, RENDERER):
-        assert registry.workers() == (RENDERER,)
+        assert registry.alive() == (RENDERER,)
     assert text_client.keys() == []
 
 
@@ -76,7 +77,7 @@ def test_the_job_in_hand_is_told_at_once(text_client: redis.Redis) -> None:
     registry = WorkerRegistry(text_client, heartbeat_seconds=60)
 
     def jobs() -> list[str | None]:
-        return [worker.job for worker in registry.workers()]
+        return [worker.job for worker in registry.alive()]
 
     with Heartbeat(registry, RENDERER) as heartbeat:
         assert jobs() == [None]
@@ -112,7 +113,7 @@ def test_whatever_happens_to_a_beat_is_outlived(
     registry = Flaky(text_client, heartbeat_seconds=0.05)
     with Heartbeat(registry, RENDERER):
         wait_until(lambda: len(outcomes) > 4)
-        wait_until(lambda: registry.workers() == (RENDERER,))
+        wait_until(lambda: registry.alive() == (RENDERER,))
     assert outcomes[:5] == [True, False, False, False, True]
 
 
@@ -125,11 +126,24 @@ def test_a_redis_that_takes_no_writes_is_outlived(
             wait_until(lambda: text_client.get("worker:render-1") is None)
             with pytest.raises(Unavailable, match="takes no writes"):
                 registry.beat(RENDERER)
-        wait_until(lambda: registry.workers() == (RENDERER,))
+        wait_until(lambda: registry.alive() == (RENDERER,))
 
 
 def test_redis_is_down(no_redis: redis.Redis) -> None:
     registry = WorkerRegistry(no_redis, heartbeat_seconds=1)
-    for call in (registry.workers, lambda: registry.beat(PLANNER), lambda: registry.forget("plan-1")):
+    for call in (registry.alive, lambda: registry.beat(PLANNER), lambda: registry.forget("plan-1")):
         with pytest.raises(Unavailable):
             call()
+
+
+def test_what_a_newer_version_says_of_its_worker_blinds_nobody(
+    registry: WorkerRegistry, text_client: redis.Redis
+) -> None:
+    """One field more is passed over; a record that cannot be read hides no other."""
+    for info in (PLANNER, RENDERER):
+        registry.beat(info)
+    registry.beat(PLANNER.model_copy(update={"name": "plan-2"}))
+    newer = json.loads(text_client.get("worker:plan-1")) | {"colour": "red"}
+    text_client.set("worker:plan-1", json.dumps(newer))
+    text_client.set("worker:plan-2", '{"kind": "of a newer version"}')
+    assert registry.alive() == (PLANNER, RENDERER)

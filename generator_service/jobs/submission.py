@@ -1,0 +1,272 @@
+"""How a job comes to be: within the limits, once for each Idempotency-Key, and waiting for its turn, all in one script.
+
+The rate is the generic cell rate algorithm (ITU-T I.371).  An Idempotency-Key makes one job within `KEPT_SECONDS`, also
+when that job is deleted; the semantics are those of the IETF's draft-ietf-httpapi-idempotency-key-header, but that who
+sends a request twice at once waits for no answer: the second finds what the first has made.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis.asyncio
+
+from generator_service.contract.job import JobStatus
+from generator_service.contract.request import JobRequest
+from generator_service.jobs.connection import redis_errors_as_unavailable
+from generator_service.jobs.keyspace import (
+    OWNERS,
+    index_key,
+    job_key,
+    plan_key,
+    score,
+    taken_key,
+    turns_key,
+    waiting_key,
+)
+from generator_service.jobs.queues import LUA_ENQUEUE, lines, queue_of, render_queue
+from generator_service.jobs.record import JobRecord, fields_of
+from shared.errors import Conflict, KeyReused, QueueFull, ServiceError, TooFast, TooManyUnfinished
+from shared.plan import Plan
+
+KEPT_SECONDS: Final = 24 * 3600
+UNMEASURED_SECONDS: Final = 60
+"""What a client is told to wait for while nothing is known of how fast a queue moves."""
+LONGEST_SECONDS: Final = 3600
+
+SUBMIT: Final = (
+    LUA_ENQUEUE
+    + """
+local its, plan = cjson.decode(ARGV[1]), ARGV[2]
+local job, plan_key, owners, waiting, turns = unpack(KEYS, 1, 5)
+local idempotency, rate = KEYS[its.idempotency], KEYS[its.rate]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+
+local function pace(taken)  -- seconds between two jobs that leave the queue; '' where nothing is known
+  local count = redis.call('LLEN', taken)
+  return count == 0 and '' or tostring((now / 1000 - redis.call('LINDEX', taken, -1)) / count)
+end
+
+local created_at = redis.call('HGET', job, 'created_at')
+if created_at then
+  return {created_at == its.created_at and 'created' or 'exists', redis.call('ZRANK', waiting, its.id)}
+end
+if idempotency then
+  local fingerprint, made = unpack(redis.call('HMGET', idempotency, 'fingerprint', 'job'))
+  if fingerprint then return {fingerprint == its.fingerprint and 'made' or 'reused', made} end
+end
+if rate then
+  for number, queue in ipairs(its.queues) do
+    if redis.call('ZCARD', KEYS[queue.waiting]) >= its.queued then
+      return {'queued', number, pace(KEYS[queue.taken])}
+    end
+  end
+  local count = 0
+  for _, unfinished in ipairs(its.unfinished_keys) do count = count + redis.call('ZCARD', KEYS[unfinished]) end
+  if count >= its.unfinished then return {'unfinished', count, pace(KEYS[its.queues[#its.queues].taken])} end
+  if not its.left then
+    local each = 1000 / its.per_second
+    local full = math.max(now, tonumber(redis.call('GET', rate) or 0)) + each
+    its.left = math.floor((its.burst * each - (full - now)) / each + 1e-6)
+    if its.left < 0 then return {'rate', math.ceil(full - now - its.burst * each)} end
+    redis.call('SET', rate, string.format('%.3f', full), 'PX', math.ceil(full - now))
+  end
+end
+if its.admit then return {'admitted', its.left} end
+
+if idempotency then
+  redis.call('HSET', idempotency, 'fingerprint', its.fingerprint, 'job', its.id)
+  redis.call('EXPIRE', idempotency, its.kept)
+end
+local fields = {}
+for name, text in pairs(its.fields) do table.insert(fields, name); table.insert(fields, text) end
+redis.call('HSET', job, unpack(fields))
+if plan ~= '' then redis.call('SET', plan_key, plan) end
+redis.call('SADD', owners, its.owner)
+for index = 6, 9 do redis.call('ZADD', KEYS[index], its.score, its.id) end
+return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), its.left}
+"""
+)
+"""A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    queued: int
+    """Jobs that may wait in one queue."""
+    unfinished: int
+    """Jobs of one owner that have not ended."""
+    rate: float
+    """Jobs a second that an owner may submit in the long run."""
+    burst: int
+    """And so many at once."""
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    text: str
+    fingerprint: str
+    """Of the request that came with it."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What an owner's rate still allows."""
+
+    limit: int
+    seconds: int
+    """In which a quota that was used up is whole again."""
+    left: int | None
+    """None where it is not known: the answer was lost, and the request sent again."""
+
+
+@dataclass(frozen=True)
+class Created:
+    position: int | None
+    """Jobs before it in its queue."""
+    quota: Quota
+
+
+@dataclass(frozen=True)
+class MadeBefore:
+    """The Idempotency-Key has made this job."""
+
+    job_id: str
+
+
+class Submissions:
+    """`client` must decode responses to text, and is used in one event loop.  Raises Unavailable where Redis does not
+    answer."""
+
+    def __init__(self, client: redis.asyncio.Redis, limits: Limits) -> None:
+        self._submit = client.register_script(SUBMIT)
+        self._limits = limits
+
+    async def admit(self, record: JobRecord, key: IdempotencyKey | None = None) -> Quota | MadeBefore:
+        """Whether the job would be taken, for those who have more to find out before they submit it: it counts for the
+        owner's rate from now on.  Raises what `submit` raises.
+        """
+        keys, arguments = submission(record, None, key, self._limits, admit=True)
+        verdict, facts = await self._run(keys, arguments)
+        match verdict, facts:
+            case "made", [str(job_id)]:
+                return MadeBefore(job_id)
+            case "admitted", [int(left)]:
+                return self._quota(left)
+        raise self._refusal(record, verdict, facts)
+
+    async def submit(
+        self, record: JobRecord, plan: Plan | None, key: IdempotencyKey | None = None, admitted: Quota | None = None
+    ) -> Created | MadeBefore:
+        """Raises QueueFull, TooManyUnfinished and TooFast, which say after how many seconds another try makes sense;
+        KeyReused where the key belongs to another request.
+        """
+        keys, arguments = submission(record, plan, key, self._limits, left=None if admitted is None else admitted.left)
+        verdict, facts = await self._run(keys, arguments)
+        match verdict, facts:
+            case "made", [str(job_id)]:
+                return MadeBefore(job_id)
+            case "created", [position, *left]:
+                return Created(position, self._quota(left[0] if left else None))
+        raise self._refusal(record, verdict, facts)
+
+    async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
+        with redis_errors_as_unavailable():
+            verdict, *facts = await self._submit(keys=keys, args=arguments)
+        return verdict, facts
+
+    def _quota(self, left: int | None) -> Quota:
+        return Quota(self._limits.burst, math.ceil(self._limits.burst / self._limits.rate), left)
+
+    def _refusal(self, record: JobRecord, verdict: str, facts: list[Any]) -> ServiceError:
+        limits = self._limits
+        match verdict, facts:
+            case "queued", [number, pace]:
+                wait, how = _wait(pace)
+                queue = _queues(record)[number - 1]
+                reason = f"the queue '{queue}' holds {limits.queued} jobs, as many as it may; {how}"
+                return QueueFull(reason, retry_after=wait)
+            case "unfinished", [count, pace]:
+                wait, how = _wait(pace)
+                reason = f"'{record.owner}' has {count} unfinished jobs, of {limits.unfinished} it may have; {how}"
+                return TooManyUnfinished(reason, retry_after=wait)
+            case "rate", [milliseconds]:
+                reason = f"'{record.owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"
+                return TooFast(reason, retry_after=math.ceil(milliseconds / 1000))
+            case "reused", _:
+                return KeyReused("this Idempotency-Key came with another request within the last 24 hours")
+        return Conflict(f"there is a job '{record.id}'")
+
+
+def submission(
+    record: JobRecord,
+    plan: Plan | None,
+    key: IdempotencyKey | None = None,
+    limits: Limits | None = None,
+    *,
+    admit: bool = False,
+    left: int | None = None,
+) -> tuple[list[str], list[str]]:
+    """The keys and arguments of `SUBMIT`.  admit: and no more.  left: of the owner's quota, where it was admitted."""
+    queue, status, owner = queue_of(record), record.status, record.owner
+    keys = [job_key(record.id), plan_key(record.id), OWNERS, waiting_key(queue), turns_key(queue)]
+    keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
+
+    def number(name: str) -> int:
+        keys.append(name)
+        return len(keys)
+
+    fields = fields_of(record.model_dump(mode="json"))
+    its: dict[str, Any] = {
+        "id": record.id,
+        "owner": owner,
+        "created_at": fields["created_at"],
+        "fields": fields,
+        "score": str(score(record.created_at)),
+        "admit": admit,
+        "idempotency": 0,
+        "kept": KEPT_SECONDS,
+        "rate": 0,
+        **lines(record),
+        **({} if left is None else {"left": left}),
+    }
+    if key is not None:
+        hashed = hashlib.sha256(key.text.encode()).hexdigest()
+        its |= {"fingerprint": key.fingerprint, "idempotency": number(f"idempotency:{owner}:{hashed}")}
+    if limits is not None:
+        unfinished = [index_key(status, owner) for status in JobStatus if not status.is_terminal]
+        its |= {
+            "rate": number(f"rate:{owner}"),
+            "queued": limits.queued,
+            "unfinished": limits.unfinished,
+            "per_second": limits.rate,
+            "burst": limits.burst,
+            "unfinished_keys": [number(name) for name in unfinished],
+            "queues": [
+                {"waiting": number(waiting_key(name)), "taken": number(taken_key(name))} for name in _queues(record)
+            ],
+        }
+    text = "" if plan is None else plan.model_dump_json()
+    return keys, [json.dumps(its), text]
+
+
+def fingerprint(request: JobRequest) -> str:
+    """The same for all ways to write the same request: SHA-256 of its JSON, names in order, without what is default."""
+    text = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _queues(record: JobRecord) -> tuple[str, ...]:
+    """Those that the job goes through, each of which must have room for it."""
+    return tuple(dict.fromkeys((queue_of(record), render_queue(record.settings.backbone))))
+
+
+def _wait(pace: str) -> tuple[int, str]:
+    """Seconds until a job leaves the queue, as measured, and where they come from."""
+    if not pace:
+        return UNMEASURED_SECONDS, "no job has left it since it began to fill, so that the wait is a guess"
+    seconds = float(pace)
+    return min(max(math.ceil(seconds), 1), LONGEST_SECONDS), f"one leaves it every {seconds:.1f} s"

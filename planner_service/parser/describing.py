@@ -1,0 +1,50 @@
+"""The texts of a graph: descriptions, attributes, the background."""
+
+from planner_service.parser.actions import Action
+from planner_service.parser.mentions import Use
+from planner_service.parser.prepositions import preposition_before
+from planner_service.parser.scene import Scene
+from planner_service.parser.wording import article, gerund, trimmed
+
+DEFAULT_BACKGROUND = "a plain background"
+OF_FRAME = frozenset(("center", "centre", "middle", "top", "bottom", "side", "corner", "edge", "front", "back"))
+"""Alone these are places of the picture, not of the scene."""
+TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
+
+
+def attributes_of(scene: Scene, number: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(trimmed(action.text)[:120] for action in scene.actions if number in action.subjects))[:4]
+
+
+def description_of(scene: Scene, number: int) -> str:
+    """The regional description: the instance and what it does, "a red car driving to the right"."""
+    name = scene.mentions[number].name
+    described = f"{article(name)}{name}"
+    for action in scene.actions:
+        if number in action.subjects and action.start >= scene.mentions[number].end:
+            described += f" {_doing(scene, action)}"
+            break
+    return described.strip()[:400]
+
+
+def _doing(scene: Scene, action: Action) -> str:
+    rest = trimmed(" ".join(word.lower for word in scene.words[action.index + 1 : action.end]))
+    if action.lemma == "be":
+        return rest
+    verb = scene.words[action.index].lower
+    if action.passive:
+        return f"{verb} {rest}".strip()
+    return f"{'not ' if action.negated else ''}{gerund(action.lemma)} {rest}".strip()
+
+
+def background_of(scene: Scene) -> str:
+    """The places and times of the prompt, with their prepositions."""
+    phrases: list[str] = []
+    for number, mention in enumerate(scene.mentions):
+        matched = preposition_before(scene.words, mention.start)
+        phrase = matched[1] if matched is not None else ""
+        is_time = scene.lexicon.is_in(scene.lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
+        if (mention.use is Use.BACKGROUND or is_time) and number not in scene.drawn and mention.name not in OF_FRAME:
+            phrases.append(f"{phrase} {mention.text}".strip())
+    joined = ", ".join(dict.fromkeys(phrases))
+    return joined[:120].rstrip(" ,") or DEFAULT_BACKGROUND

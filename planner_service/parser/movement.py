@@ -1,0 +1,162 @@
+"""What an instance does: the cues of its actions, one after the other, and of what carries it along."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner_service.explanation import About
+from planner_service.motion.arrangements import Arrangement
+from planner_service.motion.cues import MAXIMUM_PHASES, Phase
+from planner_service.motion.nouns import Kind, noun_of
+from planner_service.parser.actions import Action
+from planner_service.parser.attachments import Attachment
+from planner_service.parser.cueing import Because, Cued, Setting, cued, mutual_goal, sent
+from planner_service.parser.scene import Scene
+from planner_service.parser.times import Seen, seen_when
+from planner_service.parser.whereabouts import tour_of
+from shared.motion_graph import (
+    MotionLabel,
+)
+
+SENDING = ("travels", "follows", "rides")
+"""What such verbs are done to travels too."""
+FIXED = 0.4
+"""Things of this height and more are not thrown, a fraction of the frame's."""
+
+
+def cues_told(scene: Scene, number: int) -> tuple[Cued, ...]:
+    """The cues for each of "…, then …"; within a phase those of the action that moves most."""
+    by_sequence: dict[int, list[Cued]] = {}
+    for action in scene.actions:
+        if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
+            by_sequence.setdefault(action.sequence, []).append(cued(action, _setting(scene, number, action)))
+        elif _is_sent(scene, number, action):
+            by_sequence.setdefault(action.sequence, []).append(sent(action, _setting(scene, number, action)))
+    own = [action for action in scene.actions if number in action.subjects]
+    if (time := seen_when(own)) is not None:
+        while_seen = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
+        return _seen_for_a_time(while_seen, time, scene.mentions[number].name)
+    if not by_sequence:
+        return (cued(None, Setting(scene.mentions[number].name, arranged=False)),)
+    chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
+    steps: list[Cued] = []
+    for index, told in enumerate(chosen):
+        if told.shown == "after":
+            steps += [told.unseen(), *([told] if index + 1 == len(chosen) else [])]
+        elif told.shown == "before":
+            seen = any(not step.phase.absent for step in steps)
+            steps += [*([] if seen else [told]), told.unseen()]
+        else:
+            steps.append(told)
+    return tuple(steps[:MAXIMUM_PHASES])
+
+
+def carried(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
+    """The cues of what carries it, where it is on or in something that travels and goes nowhere by itscene."""
+    if (whole := scene.wholes.get(number)) is not None:
+        moving = any(cued.phase.travels for cued in cues_told(scene, whole))
+        return tuple(cued.moved_along() for cued in told) if moving else told
+    for attachment in scene.attachments:
+        if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
+            continue
+        carrier = cues_told(scene, attachment.target)
+        rides = len(carrier) == len(told) and any(
+            action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
+            for action in scene.actions
+        )
+        travels = any(cued.phase.travels for cued in told)
+        if any(cued.phase.travels for cued in carrier) and (rides or not travels):
+            own = [*told, *told[-1:] * len(carrier)]
+            return tuple(mine.carried_by(theirs) for mine, theirs in zip(own, carrier, strict=False))
+    return told
+
+
+def mutual(scene: Scene, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """The phases, with respect to the other where two move toward each other, or apart."""
+    for action in scene.actions:
+        goal = mutual_goal(action)
+        group = [name for subject in action.subjects for name in scene.ids.get(subject, ())]
+        if goal is not None and number in action.subjects and len(group) > 1:
+            other = group[1] if identifier == group[0] else group[0]
+            changes = {"direction": None, "goal": goal, "target": other}
+            return tuple(
+                phase if phase.label is MotionLabel.MOTIONLESS else phase.model_copy(update=changes) for phase in phases
+            )
+    return phases
+
+
+def _setting(scene: Scene, number: int, action: Action) -> Setting:
+    about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
+    goals = [a for a in scene.attachments if a.source in about and a.goal and a.action == action.index]
+    held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
+    before = {other.index for other in scene.actions if other.sequence < action.sequence}
+    arranged = any(
+        a.arrangement not in held and not _goes_along(scene, action, a)
+        for a in scene.attachments
+        if a.source == number and a.action not in before
+    )
+    target = scene.ids[goals[0].target][0] if goals and goals[0].target in scene.ids else None
+    return Setting(
+        scene.mentions[number].name,
+        arranged=arranged,
+        goal=goals[0].goal if target else None,
+        target=target,
+        phrase=goals[0].phrase if goals else "",
+        toured=bool(tour_of(scene, number)),
+        causes=number in action.subjects and _moves_another(scene, number, action),
+    )
+
+
+def _moves_another(scene: Scene, number: int, action: Action) -> bool:
+    """Whether the object does what the verb says: "a boy flies a kite", "a girl kicks a ball"."""
+    throws = action.verb.object == "travels" and noun_of(scene.mentions[number].name).kind is Kind.ANIMATE
+    caused = throws or action.verb.object == "made_to"
+    return caused and bool(action.objects) and not action.passive and not action.negated
+
+
+def _is_sent(scene: Scene, number: int, action: Action) -> bool:
+    """Whether it goes where the action goes; what is large stays where it is when it is hit."""
+    noun = noun_of(scene.mentions[number].name)
+    fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and noun.height >= FIXED
+    return number in action.objects and action.verb.object in SENDING and not action.negated and not fixed
+
+
+def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:
+    """Whether what an instance is arranged with travels as it does."""
+    if action.verb.object == "rides" and attachment.target in action.objects:
+        return True
+    if attachment.arrangement in (Arrangement.ON, Arrangement.IN) and attachment.target in action.subjects:
+        return True
+    if attachment.phrase in ("along", "across"):
+        return True
+    return attachment.arrangement in (Arrangement.NEXT_TO, Arrangement.AT) and any(
+        other.verb.travels for other in scene.actions if attachment.target in other.subjects
+    )
+
+
+def _merged(told: Sequence[Cued]) -> Cued:
+    """What says most of a movement, entering and leaving with the rest: "enters and walks to the right"."""
+    chosen = max(told, key=lambda cued: cued.liveliness)
+    for other in told:
+        if other is not chosen:
+            chosen = chosen.crossing_as(other)
+    return chosen
+
+
+def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued, ...]:
+    """What it does while it is seen, in quarters of the clip, and nothing before or after."""
+    does = max(told, key=lambda cued: cued.liveliness) if told else cued(None, Setting(name, arranged=False))
+    because = Because(About.CUE, "absent", (seen.said,), "the words say when it is seen")
+    unseen = replace(does, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,))
+    quarters = round(seen.share * 4)
+    before, after = (unseen, does) if seen.from_on else (does, unseen)
+    if quarters == 2:
+        return before, after
+    return (*[before] * quarters, *[after] * (4 - quarters))
+
+
+def timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
+    """Equal shares of the clip."""
+    return tuple(
+        cued.phase.model_copy(update={"until": 1.0 if index == len(told) else index / len(told)})
+        for index, cued in enumerate(told, start=1)
+    )

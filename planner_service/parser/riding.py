@@ -1,0 +1,61 @@
+"""Who goes along with whom: company, mounts and vehicles."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner_service.motion.arrangements import Arrangement
+from planner_service.motion.nouns import Kind, noun_of
+from planner_service.motion.supports import seat_depth
+from planner_service.parser.actions import Action
+from planner_service.parser.attachments import COMPANY, Attachment
+from planner_service.parser.mentions import Mention
+
+
+def with_company(action: Action, attachments: Sequence[Attachment], mentions: Sequence[Mention]) -> Action:
+    """ "A hiker walks with a dog": animals and people that are with who travels do as that does."""
+    company = [
+        a.target
+        for a in attachments
+        if action.verb.travels
+        and a.phrase in COMPANY
+        and a.action == action.index
+        and a.source in action.subjects
+        and noun_of(mentions[a.target].name).kind is Kind.ANIMATE
+    ]
+    return replace(action, subjects=tuple(dict.fromkeys([*action.subjects, *company])))
+
+
+def with_vehicle(action: Action, attachments: Sequence[Attachment], mentions: Sequence[Mention]) -> Action:
+    """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
+    if not action.verb.travels:
+        return action
+    for attachment in attachments:
+        if attachment.source not in action.subjects:
+            continue
+        kind = noun_of(mentions[attachment.target].name).kind
+        inside = attachment.arrangement in (Arrangement.IN, Arrangement.ON) and action.verb.object == "rides"
+        mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
+        on_wheels = kind is Kind.VEHICLE and attachment.arrangement is Arrangement.ON
+        mounted = mounted or (on_wheels and action.verb.direction == "sideways")
+        if action.objects and mounted and attachment.target not in action.subjects:
+            return replace(action, subjects=(*action.subjects, attachment.target))  # "a cowboy on a horse chases"
+        if not action.objects and ((kind is Kind.VEHICLE and inside) or mounted):
+            return replace(action, verb=replace(action.verb, object="rides"), objects=(attachment.target,))
+    return action
+
+
+def rides_of(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[Attachment]:
+    """Who rides a horse is on it, who drives a car is in it."""
+    rides = []
+    for action in actions:
+        if action.verb.object == "rides":
+            driven = action.lemma in ("drive", "pilot", "steer", "row", "paddle")
+            for rider in action.subjects:
+                astride = any(seat_depth(mentions[mount].name) > 0 for mount in action.objects[:1])
+                arrangement = Arrangement.IN if driven and not astride else Arrangement.ON
+                rides += [
+                    Attachment(rider, mount, arrangement.value, arrangement)
+                    for mount in action.objects[:1]
+                    if mount != rider
+                ]
+    return rides
