@@ -42,8 +42,7 @@ from generator_service.contract.request import JobRequest
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
 from generator_service.jobs.keyspace import waiting_key
-from generator_service.jobs.queues import PLAN_QUEUE, render_queue
-from generator_service.jobs.queues import queue_of
+from generator_service.jobs.queues import PLAN_QUEUE, queue_of, render_queue
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.workers import WorkerRegistry
