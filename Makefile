@@ -118,8 +118,8 @@ format: $(VENV)/installed-dev ## mend style and format
 	$(BIN)/ruff format
 
 .PHONY: emoji-world
-emoji-world: $(VENV)/installed ## train the emoji world from nothing: about two hours on two cores, into var/emoji-world
-	$(BIN)/python -m emoji_world train --profile cpu --out var/emoji-world
+emoji-world: $(VENV)/installed ## train the second emoji world on two cores, on from what there is of it; a day, stop at any time
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m emoji_world train --profile cpu-further --out var/emoji-world
 
 .PHONY: bench-attention
 bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; some minutes

@@ -5,8 +5,8 @@
 - time: one thread's CPU time, because others may use the machine too; on CUDA by events.  Each round runs every method
   once, in turn; the median over rounds of the ratio to plain attention in the same round.
 - memory: the highest resident set (VmHWM, so on Linux) of a fresh process that calls the method, over that of one that
-  calls plain attention, medians of three; torch's profiler would not see what kernels allocate past torch.  On CUDA
-  the peak of torch's allocator, likewise.
+  calls plain attention, medians of three (one above 5,000 tokens); torch's profiler would not see what kernels allocate
+  past torch.  On CUDA the peak of torch's allocator, likewise.
 - error: the largest difference from a dense float64 reference, over the reference's largest value.
 
 Regional methods read four descriptions; plain attention, which they are compared to, reads none.
@@ -26,10 +26,9 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from guided_scene import CHANNELS, LARGE, SIZES, TINY, Case, Size
+from guided_scene import LARGE, SIZES, TINY, Case, Size
 from torch import Tensor
 
-HEADS = {"cpu": 4, "cuda": 30}
 DTYPES = {"cpu": "float32", "cuda": "bfloat16"}
 LAYERS, STEPS, GUIDED_STEPS = 30, 50, 10
 """CogVideoX-2B's, and how the paper samples it."""
@@ -47,7 +46,8 @@ class Measured:
     error: float
 
 
-def measure(case: Case, names: list[str], heads: int, dtype: torch.dtype, rounds: int) -> list[Measured]:
+def measure(case: Case, names: list[str], dtype: torch.dtype, rounds: int) -> list[Measured]:
+    heads = case.heads()
     calls = {name: partial(case.method(name), *case.qkv(name, heads, dtype)) for name in names}
     for call in calls.values():
         call()
@@ -58,7 +58,7 @@ def measure(case: Case, names: list[str], heads: int, dtype: torch.dtype, rounds
             name,
             median(turn[name] for turn in seconds),
             median(turn[name] / turn["plain"] for turn in seconds),
-            peak_mib(case, name, heads, dtype),
+            peak_mib(case, name, dtype),
             case.error(name, heads, dtype),
         )
         for name in names
@@ -78,10 +78,10 @@ def timed(call: Callable[[], Tensor], device: str) -> float:
     return begin.elapsed_time(end) / 1000
 
 
-def peak_mib(case: Case, name: str, heads: int, dtype: torch.dtype) -> float:
+def peak_mib(case: Case, name: str, dtype: torch.dtype) -> float:
     """With whatever else there is, which is the same for all methods of a case."""
     if case.device == "cuda":
-        call = partial(case.method(name), *case.qkv(name, heads, dtype))
+        call = partial(case.method(name), *case.qkv(name, case.heads(), dtype))
         call()  # compiles
         torch.cuda.reset_peak_memory_stats()
         call()
@@ -90,14 +90,14 @@ def peak_mib(case: Case, name: str, heads: int, dtype: torch.dtype) -> float:
         return math.nan
     command = [sys.executable, __file__, "--dtype", str(dtype)[6:], "--peak", name]
     command += ["--quick"] if case.size is TINY else ["--tokens", str(case.size.tokens)]
-    processes = 1 if case.size is TINY else 3
+    processes = 1 if case.size is TINY or case.size.tokens > LARGE else 3
     return median(float(subprocess.check_output(command, text=True)) for _ in range(processes))  # noqa: S603
 
 
-def peak_mib_of_this_process(size: Size, name: str, heads: int, dtype: torch.dtype) -> float:
+def peak_mib_of_this_process(size: Size, name: str, dtype: torch.dtype) -> float:
     for case in (Case(TINY, "cpu"), Case(size, "cpu")):  # a tiny one of all methods first: code takes memory too
         for each in case.names(flex=False) if case.size is TINY else (name,):
-            case.method(each)(*case.qkv(each, heads, dtype))
+            case.method(each)(*case.qkv(each, case.heads(), dtype))
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 2**10
 
@@ -113,20 +113,19 @@ def header(*cells: str) -> None:
 
 
 def report(sizes: Iterable[Size], device: str, dtype: torch.dtype, rounds: int, *, whole_video: bool) -> None:
-    heads = HEADS[device]
     where = torch.cuda.get_device_name() if device == "cuda" else f"{cpu()}, one thread"
-    setting = f"{heads} heads of {CHANNELS} channels, {str(dtype)[6:]}"
-    print(f"{where}; torch {torch.__version__}; {setting}; {datetime.now(UTC):%Y-%m-%d}.")  # noqa: T201
-    header("tokens", "area", "method", "seconds", "ratio to plain", "peak over plain, MiB", "error")
+    print(f"{where}; torch {torch.__version__}; {str(dtype)[6:]}; {datetime.now(UTC):%Y-%m-%d}.")  # noqa: T201
+    header("tokens", "heads", "area", "method", "seconds", "ratio to plain", "peak over plain, MiB", "error")
     results: list[Measured] = []
     for size in sizes:
         case = Case(size, device)
         few = max(3, rounds // 3) if size.tokens > LARGE else rounds
-        results = measure(case, case.names(flex=whole_video), heads, dtype, few)
+        results = measure(case, case.names(flex=whole_video), dtype, few)
         for its in results:
             over = "" if math.isnan(its.mib) else f"{its.mib - results[0].mib:+.0f}"
             numbers = (f"{its.seconds:.4f}", f"{its.ratio:.2f}", over, f"{its.error:.0e}")
-            row(f"{size.tokens:,}", f"{case.area:.0%}", its.name, *numbers)
+            heads = f"{case.heads()} × {size.channels}"
+            row(f"{size.tokens:,}", heads, f"{case.area:.0%}", its.name, *numbers)
     if whole_video:
         per_video(results)
 
@@ -152,7 +151,7 @@ def cpu() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=HEADS, default="cpu")
+    parser.add_argument("--device", choices=DTYPES, default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"))
     parser.add_argument("--rounds", type=int, default=15, help="a third of them at the full size")
     parser.add_argument("--tokens", type=int, choices=SIZES, nargs="+", default=list(SIZES))
@@ -163,7 +162,7 @@ def main() -> None:
     dtype = getattr(torch, given.dtype or DTYPES[given.device])
     sizes = [TINY] if given.quick else [SIZES[tokens] for tokens in given.tokens]
     if given.peak:
-        print(peak_mib_of_this_process(sizes[0], given.peak, HEADS["cpu"], dtype))  # noqa: T201
+        print(peak_mib_of_this_process(sizes[0], given.peak, dtype))  # noqa: T201
     else:
         rounds = 1 if given.quick else given.rounds
         report(sizes, given.device, dtype, rounds, whole_video=given.device == "cuda" or given.quick)

@@ -29,7 +29,6 @@ from shared.plan import Phase, Plan, Track
 
 PARAMETERS = GuidanceParameters()
 BETA = PARAMETERS.strength
-CHANNELS = 64
 LARGE = 5000
 """Of more tokens the naive method does not fit, every eighth row is compared to the reference, and rounds are fewer."""
 
@@ -42,6 +41,11 @@ Qkv = tuple[Tensor, Tensor, Tensor]
 class Size:
     grid: Grid
     text: int
+    """0 for Wan, whose video attends to itself; its texts are read elsewhere, and cost little."""
+    channels: int = 64
+    """Of a head."""
+    heads: int = 4
+    """On a CPU, where they are computed one after another."""
 
     @property
     def tokens(self) -> int:
@@ -55,6 +59,7 @@ SIZES = {
         Size(Grid(8, 16, 16), 32),
         Size(Grid(8, 16, 32), 32),
         Size(Grid(13, 30, 45, compression=4), 226),  # CogVideoX-2B's
+        Size(Grid(21, 30, 52, compression=4), 0, channels=128, heads=1),  # Wan's: 81 frames of 832 × 480
     )
 }
 TINY = Size(Grid(3, 7, 10), 5)
@@ -102,9 +107,14 @@ class Case:
         """How many text tokens the method has before the video's."""
         return self.size.text * (1 + len(self.membership) * name.startswith("regional"))
 
+    def heads(self) -> int:
+        """As many as are measured: on a GPU CogVideoX-2B's 30, or Wan's 12."""
+        on_gpu = 30 if self.size.text else 12
+        return on_gpu if self.device == "cuda" else self.size.heads
+
     def qkv(self, name: str, heads: int, dtype: torch.dtype) -> Qkv:
         """As projections leave them: token before head."""
-        shape = (1, self.texts(name) + self.size.grid.tokens, heads, CHANNELS)
+        shape = (1, self.texts(name) + self.size.grid.tokens, heads, self.size.channels)
         generator = torch.Generator(self.device).manual_seed(0)
         query, key, value = (
             torch.randn(shape, generator=generator, device=self.device, dtype=dtype).transpose(1, 2) for _ in range(3)
@@ -130,6 +140,8 @@ class Case:
             return partial(guided_attention, groups=groups)
         regions = Regions.of(self.inside, self.wholes, self.size.text, self.device)
         groups = regions.group_rows(self.field, BETA, form)
+        if self.size.text == 0:  # things do not see each other
+            return partial(guided_attention, groups=groups)
         return partial(regional_attention, regions=regions, groups=groups, base_ratio=PARAMETERS.base_ratio)
 
     def _naive(self, form: str) -> Method:
@@ -138,7 +150,7 @@ class Case:
         change = BETA * self.dense(every, self.size.text)
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            logits = query @ key.transpose(2, 3) / math.sqrt(CHANNELS)
+            logits = query @ key.transpose(2, 3) / math.sqrt(self.size.channels)
             return changed(logits, change, form).softmax(dim=-1).to(value.dtype) @ value
 
         return attend
@@ -182,7 +194,7 @@ class Case:
         for some in rows.split(256):
             change = BETA * (name != "plain") * self.dense(some, self.texts(name)).double()
             logits = changed(
-                query[:, :, some] @ key.transpose(2, 3) / math.sqrt(CHANNELS), change, name.split(", ")[-1]
+                query[:, :, some] @ key.transpose(2, 3) / math.sqrt(self.size.channels), change, name.split(", ")[-1]
             )
             exact = sum(
                 share * logits.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ value
@@ -197,6 +209,8 @@ class Case:
         texts, video = self.texts(name), self.size.grid.tokens
         if not name.startswith("regional"):
             return [(1.0, torch.ones(len(rows), texts + video, dtype=torch.bool, device=self.device))]
+        if texts == 0:
+            return [(1.0, ~self._apart(rows, 0))]
         text_of = functional.pad(torch.arange(texts) // self.size.text, (0, video), value=-1).to(self.device)
         lies_in = functional.pad(self.membership, (texts, 0, 1, 0)).to(self.device)  # [text, texts + N]
         lies_in[0, texts:] = True
@@ -205,8 +219,11 @@ class Case:
         is_text = (text_of[rows] >= 0)[:, None]
         base = torch.where(is_text, of_text, to_text | (text_of == 0))
         described = to_text | (lies_in[:, rows][text_of.clamp(min=0)].T & (text_of > 0))
-        boxes = functional.pad(self.inside, (texts, 0)).to(self.device)  # [instance, texts + N]
-        apart = boxes.any(dim=0) & boxes[:, rows].any(dim=0)[:, None] & ~(boxes[:, rows].float().T @ boxes.float() > 0)
-        described &= ~apart
+        described &= ~self._apart(rows, texts)
         regional = torch.where(is_text, base, described)
         return [(PARAMETERS.base_ratio, base), (1 - PARAMETERS.base_ratio, regional)]
+
+    def _apart(self, rows: Tensor, texts: int) -> Tensor:
+        """[row, texts + N]: keys in the boxes of other things."""
+        boxes = functional.pad(self.inside, (texts, 0)).to(self.device)  # [instance, texts + N]
+        return boxes.any(dim=0) & boxes[:, rows].any(dim=0)[:, None] & ~(boxes[:, rows].float().T @ boxes.float() > 0)

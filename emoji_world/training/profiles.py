@@ -1,6 +1,6 @@
 """What to train, how long and on what: one entry per kind of machine."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,8 @@ from emoji_world.training.vae import VaeRecipe
 
 @dataclass(frozen=True)
 class Profile:
-    vae: VaeRecipe
+    vae: VaeRecipe | None
+    """None: the autoencoder to go on from, as it is."""
     cached_clips: int
     transformer: TransformerRecipe
     device: Literal["cpu", "cuda"] = "cpu"
@@ -24,16 +25,21 @@ class Profile:
     cadence: Cadence = field(default_factory=Cadence)
     seed: int = 0
     start: Path | None = None
-    """A pipeline folder to go on from, of any frame size."""
+    """A pipeline folder to go on from, of any frame size; it may hold an autoencoder alone."""
 
 
+IN_TRAINING = Path(__file__).parents[1] / "in_training"
+"""What there is of the second world's weights."""
+
+CPU = Profile(
+    vae=VaeRecipe(Budget(120)),
+    cached_clips=65_536,
+    transformer=TransformerRecipe(Budget(1200)),
+    cadence=Cadence(checkpoint=300, report=30),
+)
 PROFILES: dict[str, Profile] = {
-    "cpu": Profile(
-        vae=VaeRecipe(Budget(62)),
-        cached_clips=65_536,
-        transformer=TransformerRecipe(Budget(1200)),
-        cadence=Cadence(checkpoint=300, report=30),
-    ),
+    "cpu": CPU,
+    "cpu-further": replace(CPU, vae=None, start=IN_TRAINING),
     "gpu": Profile(
         vae=VaeRecipe(Budget(8), crops=128),
         cached_clips=204_800,

@@ -56,10 +56,14 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
 
 
 def train_vae(profile: Profile, folder: Path, report: Report) -> AutoencoderKLCogVideoX:
-    """The trained autoencoder, its latents whitened."""
+    """The trained autoencoder, its latents whitened; or the one to go on from."""
+    start = None if profile.start is None else profile.start / "vae"
+    if profile.vae is None:
+        if start is None:
+            raise ValueError("Got a profile with no recipe for an autoencoder, and none to go on from")
+        return load_vae(start)
     finished = folder / "vae"
     if not finished.exists():
-        start = None if profile.start is None else profile.start / "vae"
         training = VaeTraining(profile.world, profile.networks, profile.vae, profile.device, profile.seed, start)
         run_stage(
             training.trainee,

@@ -118,8 +118,7 @@ class CogVideoX(PipelineBackbone[CogVideoXConditioning]):
     def borrow_attention(self, layers: Mapping[int, LayerAttention], texts: Tensor | None = None) -> Iterator[None]:
         attends = {layer: its.video for layer, its in layers.items() if its.video is not None}
         with ExitStack() as stack:
-            if attends:
-                stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens))
+            stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens))
             if texts is not None:
                 stack.enter_context(append_text(self.transformer, texts))
             yield

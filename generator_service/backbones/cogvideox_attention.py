@@ -5,7 +5,7 @@ may be longer, by descriptions of regions that the unconditional half never sees
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 from torch.nn import functional
 
+from generator_service.backbones.processors import borrow_processors
 from generator_service.guidance.protocols import Attend
 
 
@@ -59,26 +60,16 @@ class ConditionalProcessor:
         return torch.cat([seen[:, :, : self.text], unseen, seen[:, :, self.text :]], dim=2)
 
 
-@contextmanager
-def borrow_attention(transformer: Any, attends: Mapping[int, Attend], *, text: int) -> Iterator[None]:
+def borrow_attention(transformer: Any, attends: Mapping[int, Attend], *, text: int) -> AbstractContextManager[None]:
     """Inside, these layers attend as given; text: how many text tokens both halves see.
 
-    Raises TypeError and ValueError where the network is not stock.
+    Raises TypeError and ValueError as `borrow_processors` does.
     """
-    if getattr(transformer, "_parallel_config", None) is not None:
-        raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
-    original = dict(transformer.attn_processors)
-    replaced = dict(original)
-    for layer, attend in attends.items():
-        name = f"transformer_blocks.{layer}.attn1.processor"
-        if type(original[name]) is not CogVideoXAttnProcessor2_0:
-            raise TypeError(f"Got a {type(original[name]).__name__} but expected a CogVideoXAttnProcessor2_0")
-        replaced[name] = ConditionalProcessor(attend, text=text)
-    transformer.set_attn_processor(replaced)
-    try:
-        yield
-    finally:
-        transformer.set_attn_processor(original)
+    borrowed = {
+        f"transformer_blocks.{layer}.attn1.processor": ConditionalProcessor(attend, text=text)
+        for layer, attend in attends.items()
+    }
+    return borrow_processors(transformer, CogVideoXAttnProcessor2_0, borrowed)
 
 
 @contextmanager

@@ -4,13 +4,14 @@ A block has two: `attn1`, in which the video attends to itself, and `attn2`, in 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor
 
+from generator_service.backbones.processors import borrow_processors
 from generator_service.guidance.protocols import Attend, LayerAttention
 
 
@@ -47,25 +48,15 @@ def _rotated(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(tokens)
 
 
-@contextmanager
-def borrow_attention(transformer: Any, layers: Mapping[int, LayerAttention]) -> Iterator[None]:
-    """Inside, these layers attend as given.  Raises TypeError and ValueError where the network is not stock."""
-    if getattr(transformer, "_parallel_config", None) is not None:
-        raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
-    original = dict(transformer.attn_processors)
-    replaced = dict(original)
-    for layer, attention in layers.items():
-        for name, attend in (("attn1", attention.video), ("attn2", attention.text)):
-            if attend is not None:
-                place = f"blocks.{layer}.{name}.processor"
-                if type(original[place]) is not WanAttnProcessor:
-                    raise TypeError(f"Got a {type(original[place]).__name__} but expected a WanAttnProcessor")
-                replaced[place] = BorrowedProcessor(attend)
-    transformer.set_attn_processor(replaced)
-    try:
-        yield
-    finally:
-        transformer.set_attn_processor(original)
+def borrow_attention(transformer: Any, layers: Mapping[int, LayerAttention]) -> AbstractContextManager[None]:
+    """Inside, these layers attend as given.  Raises TypeError and ValueError as `borrow_processors` does."""
+    places = {
+        f"blocks.{layer}.{name}.processor": attend
+        for layer, attention in layers.items()
+        for name, attend in (("attn1", attention.video), ("attn2", attention.text))
+    }
+    borrowed = {place: BorrowedProcessor(attend) for place, attend in places.items() if attend is not None}
+    return borrow_processors(transformer, WanAttnProcessor, borrowed)
 
 
 @contextmanager

@@ -78,9 +78,12 @@ def unpack(data: bytes, about: dict[str, Any], first: StepState) -> StepState:
             raise ValueError(f"Got step {step!r} but expected 1 to {first.steps}")
         if latents.dtype != first.latents.dtype:
             raise ValueError(f"Got latents in {latents.dtype} but expected {first.latents.dtype}")
-        for tensor in (latents, memory):
-            if tensor is not None and (tensor.shape != first.latents.shape or not torch.isfinite(tensor).all()):
-                raise ValueError(f"Got {tuple(tensor.shape)} but expected finite {tuple(first.latents.shape)}")
+        shape = first.latents.shape
+        of_latents = memory is None or memory.shape[-len(shape) :] == shape  # one, or several of them
+        if latents.shape != shape or not of_latents:
+            raise ValueError(f"Got latents or memory of another shape than {tuple(shape)}")
+        if not all(torch.isfinite(tensor).all() for tensor in (latents, memory) if tensor is not None):
+            raise ValueError("Got latents or memory that are not finite")
         state = StepState(
             step,
             first.steps,

@@ -34,7 +34,13 @@ LEAD = 0.12
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEAST_WAY = 0.18
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
+IN_HAND, WAIST = 0.45, 0.5
+"""How far below its top somebody holds something, and how far above the ground the work is, as shares of the height."""
+SMALL_WORK = 0.3
+"""What is no higher than this share of who works at it lies before them, and not on the ground."""
 COLUMNS, ROWS = 13, 9
+MANY = 12
+"""More instances are placed on a coarser grid, and with fewer tries: the time grows with their square."""
 SHRINK = 0.88
 ATTEMPTS = 9
 TRIES = 4
@@ -68,14 +74,15 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
     placed = 0
-    for attempt in range(ATTEMPTS):
+    many = len(reading.cues) > MANY
+    for attempt in range(0, ATTEMPTS, 4 if many else 1):
         stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
         if best is None or stage.crowding + SHRINK_COST < best.crowding:
             best = stage
         placed += 1
-        if best.crowding < CROWDED or placed == TRIES or not sizes_are_ours:
+        if best.crowding < CROWDED or placed == (1 if many else TRIES) or not sizes_are_ours:
             break
     assert best is not None  # noqa: S101  # the last attempt places everything
     return {name: best.boxes[name] for name in best.cues}
@@ -164,6 +171,9 @@ class _Stage:
         ground = GROUND if cues.distance is None else GROUND_AT[cues.distance]
         levels = {Habitat.GROUND: ground - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
+        workers = [self.sizes[other][1] for other, edges in self.edges.items() if (Arrangement.AT, name) in edges]
+        if workers and not self.edges[name] and height < SMALL_WORK * max(workers) and habitat is Habitat.GROUND:
+            y = ground - WAIST * max(workers)
         if cues.distance is not None and habitat is not Habitat.AIR:
             y = ground - height / 2
         if dx:
@@ -205,12 +215,13 @@ class _Stage:
         low_y, high_y = MARGIN + size[1] / 2, 1 - MARGIN - size[1] / 2
         x, y = self.preferred[name]
         centers = [(min(max(x, low_x), high_x), min(max(y, low_y), high_y))]
-        for column in range(COLUMNS):
-            for row in range(ROWS):
+        columns, rows = (COLUMNS, ROWS) if len(self.cues) <= MANY else (COLUMNS // 2, ROWS // 2)
+        for column in range(columns):
+            for row in range(rows):
                 centers.append(
                     (
-                        low_x + (high_x - low_x) * column / (COLUMNS - 1),
-                        low_y + (high_y - low_y) * row / (ROWS - 1),
+                        low_x + (high_x - low_x) * column / (columns - 1),
+                        low_y + (high_y - low_y) * row / (rows - 1),
                     )
                 )
         for arrangement, target in self.edges[name]:
@@ -238,10 +249,20 @@ class _Stage:
                 begin, _, end = self.ways[target]
                 if not passes((way[0], begin), (way[-1], end)):
                     return None
-        (x, y), (preferred_x, preferred_y) = box.center, self.preferred[name]
+        (x, y), (preferred_x, preferred_y) = box.center, self._liked(name)
         cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
         cost += sum(self._out_of_reach(name, way))
         return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+
+    def _liked(self, name: str) -> Vector:
+        """Where it would best be, now that what it is placed by has a place: in the middle of that, or in hand."""
+        x, y = self.preferred[name]
+        parent = self.parents[name]
+        if parent in self.boxes:
+            whole = self.boxes[parent]
+            return whole.center[0] + 0.25 * whole.width, whole.y0 + IN_HAND * whole.height
+        carrying = [t for a, t in self.edges[name] if a in (Arrangement.ON, Arrangement.IN) and t in self.boxes]
+        return (self.boxes[carrying[0]].center[0], y) if carrying else (x, y)
 
     def _seat(self, target: str) -> float:
         """How far below the top of a thing that is on it which sits there."""

@@ -18,6 +18,10 @@ FARTHER = 0.85
 AT_A_DISTANCE = {Distance.FAR: 0.5, Distance.NEAR: 1.15}
 """How much smaller, or larger, things are in the background, and in the foreground."""
 
+ON = Arrangement.ON
+LEAST_SHARE = 0.6
+"""How much smaller things become at most so that all that are on the same thing have room there."""
+
 SMALLEST_SIDE = 0.03
 LARGEST_PART = 0.95
 """The most of its whole's width, and of its height, that a part takes, whatever its own cue says."""
@@ -50,6 +54,12 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
                 container = sizes[target]
                 fit = min(1.0, 0.6 * container[0] / sizes[name][0], 0.6 * container[1] / sizes[name][1])
                 sizes[name] = sizes[name][0] * fit, sizes[name][1] * fit
+    carried = Counter(target for relations in edges.values() for arrangement, target in relations if arrangement is ON)
+    for name, relations in edges.items():
+        for arrangement, target in relations:
+            if arrangement is ON and carried[target] > 1:
+                fit = min(1.0, sizes[target][0] / (carried[target] * sizes[name][0]))
+                sizes[name] = sizes[name][0] * max(fit, LEAST_SHARE), sizes[name][1] * max(fit, LEAST_SHARE)
     hangs = hanging(reading)
     given = {cues.instance for cues in reading.cues if cues.size is not None}
     for name, parent in _parts(reading):

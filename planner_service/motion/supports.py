@@ -5,7 +5,7 @@ from functools import cache
 from planner_service.motion.nouns import Kind, head_phrase, is_a, noun_of, singular
 
 FLAT = 0.12
-"""What is no higher than this is stood on with its whole height, a fraction of the frame."""
+"""What is no higher than this is stepped into a little, a fraction of the frame."""
 DEPTHS: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset(("stool", "table", "desk", "counter", "shelf")), 0.05),
     (frozenset(("seat", "bench", "swing", "throne")), 0.5),
@@ -74,7 +74,7 @@ def seat_depth(name: str) -> float:
     for kinds, depth in DEPTHS:
         if is_a(head, kinds):
             return depth
-    return 0.6 if noun.height <= FLAT else 0.0
+    return 0.2 if noun.height <= FLAT else 0.0
 
 
 @cache

@@ -128,7 +128,8 @@ def is_worked_on(
         return bool(action.objects)
     if carries_people(mention.name):
         return False
-    return thing.height < SMALLER * doer.height or (bool(action.objects) and is_workplace(mention.name))
+    worked_at = bool(action.objects) and (thing.height < doer.height or is_workplace(mention.name))
+    return worked_at or thing.height < SMALLER * doer.height
 
 
 def _walks_on(action: Action, mention: Mention, mentions: Sequence[Mention]) -> bool:

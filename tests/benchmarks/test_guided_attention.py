@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "guided_attention.py"
 def test_every_method_is_exact_on_a_tiny_grid() -> None:
     run = subprocess.run([sys.executable, SCRIPT, "--quick"], capture_output=True, text=True, check=True)
     first, second = (table.splitlines() for table in run.stdout.split("\n\n")[1:])
-    names = [row.split(" | ")[2] for row in first[2:]]
+    names = [row.split(" | ")[3] for row in first[2:]]
     assert names == [
         "plain",
         "guided, multiplicative",

@@ -24,6 +24,7 @@ COMMON = {
     "emoji_scene",
     "load",
     "pipeline",
+    "processors",
     "wan_attention",
     "weights",
 }

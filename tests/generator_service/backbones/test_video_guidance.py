@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
@@ -229,7 +230,7 @@ def test_features_are_those_of_the_conditional_half(backbone: AnyNetwork, settin
     assert not torch.allclose(features("", 1.0), conditional, atol=1e-4)
 
 
-def test_a_network_that_is_split_or_not_stock_is_refused(
+def test_a_network_that_is_split_cached_or_not_stock_is_refused(
     backbone: AnyNetwork, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
@@ -238,6 +239,12 @@ def test_a_network_that_is_split_or_not_stock_is_refused(
         patched.setattr(backbone.transformer, "_parallel_config", object(), raising=False)
         with pytest.raises(ValueError, match="split over devices"), guidance.around_prediction(0):
             pass
+    backbone.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    try:
+        with pytest.raises(ValueError, match="step cache"), guidance.around_prediction(0):
+            pass
+    finally:
+        backbone.transformer.disable_cache()
     before = dict(backbone.transformer.attn_processors)
     backbone.transformer.set_attn_processor(AttnProcessor2_0())
     try:

@@ -65,12 +65,11 @@ def test_a_network_of_twenty_lines_is_guided(plan: Plan) -> None:
         levels = (1.0, 0.95, 0.5)
         wish = GuidanceParameters(**{"strength": 1.0} | parameters)
         guidance = VideoGuidance.of(toy, GRID, plan, ["a red car", "a tree"], "a street", wish, levels)
-        guidance.resume(None)
         answers, remembered = [], []
         for step in range(len(levels)):
             with guidance.around_prediction(step):
                 answers.append(predict(toy, video, prompt))
-            remembered.append(guidance.memory is not None)
+            remembered.append(guidance.needs_last_step)
         return torch.stack(answers), torch.tensor(remembered), guidance.report()
 
     plain = predict(toy, video, prompt)

@@ -76,7 +76,11 @@ def same(one: StepState, other: StepState) -> bool:
 # the file
 
 
-@pytest.mark.parametrize("changes", [{}, {"memory": None}, {"report": None}, {"step": 9}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"memory": None}, {"memory": torch.ones(3, *SHAPE)}, {"report": None}, {"step": 9}],
+    ids=["all", "no memory", "a memory of three", "no report", "the last step"],
+)
 def test_what_is_packed_comes_back(changes: dict[str, Any]) -> None:
     saved = state(**changes)
     assert same(unpack(pack(saved, ABOUT), ABOUT, FIRST), saved)
@@ -117,6 +121,7 @@ POISONED: dict[str, bytes] = {
     "latents of another shape": pack(state(latents=torch.zeros(1, 3, 6, 4, 2)), ABOUT),
     "latents of another type": pack(state(latents=torch.zeros(*SHAPE).half()), ABOUT),
     "memory of another shape": pack(state(memory=torch.zeros(2)), ABOUT),
+    "memories of another shape": pack(state(memory=torch.zeros(3, 1, 3, 6, 4, 2)), ABOUT),
     "a generator that is none": pack(state(generator=torch.zeros(3)), ABOUT),
     "another job's": pack(state(), ABOUT | {"job": "b" * 32}),
     "another video's": pack(state(), ABOUT | {"fingerprint": "1"}),
