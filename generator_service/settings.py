@@ -104,6 +104,8 @@ class Settings(Environment):
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
     """And how many in one burst."""
+    owner_streams: Annotated[int, Field(ge=1)] = 100
+    """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an ended job is kept: record, plan and files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024

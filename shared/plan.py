@@ -46,8 +46,8 @@ class Track(WireModel):
     """What one instance does: its phases, in order and without gaps, and its box in every frame."""
 
     instance: Identifier
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
-    boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES, fail_fast=True)]
+    boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES, fail_fast=True)]
 
     @property
     def present(self) -> tuple[bool, ...]:
@@ -99,9 +99,9 @@ class Plan(WireModel):
     prompt: Prompt
     graph: MotionGraph
     background: Phrase
-    tracks: Annotated[tuple[Track, ...], Field(max_length=MAXIMUM_INSTANCES)]
+    tracks: Annotated[tuple[Track, ...], Field(max_length=MAXIMUM_INSTANCES, fail_fast=True)]
     """One for each instance, in the graph's order."""
-    depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES)]
+    depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES, fail_fast=True)]
     """Every instance once, nearest to the camera first."""
     provenance: Provenance | None = None
 

@@ -33,6 +33,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
         lifespan=lifespan(settings),
+        redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
@@ -43,6 +44,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
+    app.state.streams = events.Streams(settings.owner_streams)
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)

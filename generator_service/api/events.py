@@ -1,19 +1,20 @@
 """A job's life as server-sent events."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Final
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from generator_service.api.auth import VisibleJob
+from generator_service.api.auth import UseCaller, VisibleJob
 from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
-from shared.errors import NotFound
+from shared.errors import NotFound, TooManyStreams
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
@@ -35,6 +36,39 @@ _EVENT: Final = {
 }
 """One event, as OpenAPI 3.2 describes it."""
 
+ENDS_SECONDS: Final = 5
+"""After so long one of an owner's many streams may have ended."""
+
+
+class Streams:
+    """How many each owner has open, of one event loop."""
+
+    def __init__(self, of_an_owner: int) -> None:
+        self._of_an_owner = of_an_owner
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, owner: str) -> Iterator[None]:
+        """Raises TooManyStreams."""
+        if self._open[owner] >= self._of_an_owner:
+            reason = f"'{owner}' has {self._open[owner]} event streams open here, as many as it may"
+            raise TooManyStreams(reason, retry_after=ENDS_SECONDS)
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+async def take_place(request: Request, caller: UseCaller) -> AsyncIterator[None]:
+    """Until the stream has ended, whatever ends it."""
+    streams: Streams = request.app.state.streams
+    with streams.one_more(caller.owner):
+        yield
+
+
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
@@ -42,7 +76,8 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
     "/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=problem_responses(NotFound)
+    dependencies=[Depends(take_place)],
+    responses=problem_responses(NotFound, TooManyStreams)
     | {
         200: {
             "description": "Events named `job`, each with the whole job as `GET /jobs/{id}` answers it.",

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.api.direct import MAXIMUM_COMMAS
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.request import JobRequest
+from shared.motion_graph import MAXIMUM_INSTANCES
+from shared.plan import MAXIMUM_FRAMES
 
 JSON = {"Content-Type": "application/json"}
 
@@ -119,8 +123,40 @@ def test_a_plan_of_another_length_than_the_video_is_refused(api, problem, plan):
 
 
 def test_many_mistakes_make_a_short_answer(api, problem):
-    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(20_000)})
+    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(900)})
     assert len(problem(answer, 422, "invalid_request").violations) == 50
+    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(20_000)})
+    found = problem(answer, 422, "invalid_request")
+    assert found.detail == "20000 mistakes, too many to name"
+
+
+FULL = 2**21 - 100
+"""Bytes."""
+
+
+@pytest.mark.parametrize(
+    ("start", "item", "end"),
+    [
+        ('{"plan": {"graph": {"instances": [', "{}", "]}}}"),
+        ('{"plan": {"tracks": [{"boxes": [', "{}", "]}]}}"),
+        ('{"metadata": {', '"a": 1', "}}"),
+        ('{"guidance": {"layers": [', '"a"', "]}}"),
+    ],
+)
+@pytest.mark.parametrize("most", [MAXIMUM_COMMAS, FULL])
+def test_a_body_full_of_mistakes_keeps_nobody_waiting(api, problem, start, item, end, most):
+    """Seconds and gigabytes, where each mistake is told with what it was made of."""
+    body = start + ",".join([item] * min(most, FULL // (len(item) + 1))) + end
+    before = psutil.Process().memory_info().rss
+    answer = api.http.post("/jobs", content=body.encode(), headers=JSON, timeout=2.0)
+    problem(answer, 422, "invalid_request")
+    assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+def test_the_largest_plan_is_no_body_too_full():
+    box, phase = [0.125, 0.25, 0.375, 0.5], {"label": "motionless", "start": 0, "end": 0, "absent": False}
+    track = {"instance": "a", "boxes": [box] * MAXIMUM_FRAMES, "phases": [phase] * MAXIMUM_FRAMES}
+    assert json.dumps([track] * MAXIMUM_INSTANCES).count(",") < 0.8 * MAXIMUM_COMMAS
 
 
 def test_an_oversized_body_is_refused_by_its_declared_length(api, problem):
@@ -169,7 +205,8 @@ def test_a_body_that_is_not_declared_as_json_is_refused(api, problem):
 
 
 def test_unknown_paths_and_methods_are_problems(api, problem):
-    problem(api.http.get("/nothing/here"), 404, "not_found")
+    for path in ("/nothing/here", "/jobs/", "/health/"):  # and no redirect, to whatever host the client names
+        problem(api.http.get(path, headers={"Host": "evil.example"}), 404, "not_found")
     answer = api.http.put("/jobs")
     problem(answer, 405, "method_not_allowed")
 
