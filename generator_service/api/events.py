@@ -34,7 +34,7 @@ _EVENT: Final = {
             "contentSchema": {"$ref": "#/components/schemas/JobView"},
         },
     },
-    "required": ["event", "data"],
+    "required": ["id", "event", "data"],
 }
 """One event, as OpenAPI 3.2 describes it."""
 
