@@ -109,6 +109,8 @@ class Settings(Environment):
     retention_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an ended job is kept: record, plan and files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from shared.errors import InvalidRequest, invalid_request, validation_errors_as_invalid_request
+from shared.errors import InvalidRequest, UnsupportedMediaType, invalid_request, validation_errors_as_invalid_request
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -35,12 +35,14 @@ class DirectRoute(APIRoute):
 
 
 async def read_body(request: Request, model: type[M]) -> M:
-    """The JSON body.  Raises InvalidRequest."""
+    """The JSON body.  Raises UnsupportedMediaType and InvalidRequest."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        raise InvalidRequest("the body must be JSON, with Content-Type: application/json")
+        raise UnsupportedMediaType("send the body as JSON, with the header Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
     try:
         body = await request.body()
     except ClientDisconnect:

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Final
+from typing import Annotated, Final
 
 import anyio
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from generator_service.api.auth import UseCaller, VisibleJob
@@ -14,6 +14,7 @@ from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
+from generator_service.jobs.reading import Look
 from shared.errors import NotFound, TooManyStreams
 
 KEEP_ALIVE_SECONDS: Final = 5.0
@@ -26,13 +27,14 @@ _EVENT: Final = {
     "type": "object",
     "properties": {
         "event": {"const": "job"},
+        "id": {"type": "string"},
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
             "contentSchema": {"$ref": "#/components/schemas/JobView"},
         },
     },
-    "required": ["event", "data"],
+    "required": ["id", "event", "data"],
 }
 """One event, as OpenAPI 3.2 describes it."""
 
@@ -82,11 +84,22 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
         200: {
             "description": "Events named `job`, each with the whole job as `GET /jobs/{id}` answers it.",
             "content": {"text/event-stream": {"itemSchema": _EVENT}},
-        }
+        },
+        204: {"description": "The job has ended, and the event with `Last-Event-ID` told so."},
     },
 )
-async def events(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> EventSourceResponse:
-    """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
+async def events(
+    job: VisibleJob,
+    parts: UseParts,
+    viewer: UseViewer,
+    last_event_id: Annotated[str | None, Header(description="The `id` of the last event that was read.")] = None,
+) -> Response:
+    """Server-sent events: one at once, one after each change; the stream ends when the job has ended.
+
+    A browser's `EventSource` then asks once more, with the last event's id, and ends with the answer 204.
+    """
+    if job.record.status.is_terminal and last_event_id == _event_id(job):
+        return Response(status_code=204)
     stopping = anyio.Event()
     return EventSourceResponse(
         _events(job.record.id, parts.watcher, viewer, stopping),
@@ -103,4 +116,8 @@ async def _events(
     async with aclosing(watcher.follow(job_id, stopping)) as looks:
         async for look in looks:
             view = await viewer.view_of(look)
-            yield ServerSentEvent(view.model_dump_json(), event="job")
+            yield ServerSentEvent(view.model_dump_json(), event="job", id=_event_id(look))
+
+
+def _event_id(look: Look) -> str:
+    return look.record.updated_at.isoformat()

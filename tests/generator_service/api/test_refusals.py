@@ -1,5 +1,6 @@
 """Whatever arrives, the answer is problem+json that says what is wrong; nothing that a client sends gives a 5xx."""
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -87,6 +88,9 @@ def test_no_json_gives_a_5xx(api, problem, body):
         ({"steps": 0}, "steps", "greater than or equal to 1"),
         ({"prompt": "a" * 2001}, "prompt", "at most 2000 characters"),
         ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"prompt": "a red\x00 car"}, "prompt", "control characters, but holds U+0000"),
+        ({"prompt": "\x1b[31mred\x7f"}, "prompt", "control characters, but holds U+001B"),
+        ({"prompt": "?! ... \u3002 +\u200b"}, "prompt", "not punctuation alone"),
         ({"seed": 2**32}, "seed", "less than or equal to 4294967295"),
         ({"fps": 61}, "fps", "less than or equal to 60"),
         ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
@@ -200,8 +204,13 @@ def test_an_oversized_name_is_not_repeated_at_length(api, problem):
 
 
 def test_a_body_that_is_not_declared_as_json_is_refused(api, problem):
-    answer = api.http.post("/jobs", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
-    problem(answer, 422, "invalid_request")
+    for declared in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = api.http.post("/jobs", content=b'{"prompt": "a"}', headers=declared)
+        found = problem(answer, 415, "unsupported_media_type")
+        assert "Content-Type: application/json" in found.detail
+    packed = gzip.compress(b'{"prompt": "a"}')
+    answer = api.http.post("/jobs", content=packed, headers=JSON | {"Content-Encoding": "gzip"})
+    assert "without Content-Encoding" in problem(answer, 415, "unsupported_media_type").detail
 
 
 def test_unknown_paths_and_methods_are_problems(api, problem):
@@ -214,10 +223,10 @@ def test_unknown_paths_and_methods_are_problems(api, problem):
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/jobs", "GET, POST"),
-        (f"/jobs/{'0' * 32}", "DELETE, GET"),
+        ("/jobs", "GET, HEAD, POST"),
+        (f"/jobs/{'0' * 32}", "DELETE, GET, HEAD"),
         (f"/jobs/{'0' * 32}/cancel", "POST"),
-        ("/health", "GET"),
+        ("/health", "GET, HEAD"),
         ("/docs", "GET, HEAD"),
     ],
 )
