@@ -192,7 +192,7 @@ def test_every_backbone_may_do_what_it_does_by_itself_and_no_more_than_twice_the
     for name, spec in BACKBONES.items():
         assert api.http.post("/jobs", json={"prompt": "a red car", "backbone": name}).status_code == 202
         assert spec.defaults.steps < spec.maximum_steps
-    most = {"prompt": "a red car", "backbone": "cogvideox-2b", "steps": 100}
+    most = {"prompt": "a red car", "backbone": "wan2.2-ti2v-5b", "steps": 100}
     assert api.http.post("/jobs", json=most).status_code == 202
     problem(api.http.post("/jobs", json=most | {"steps": 101}), 422, "invalid_request")
 
