@@ -122,7 +122,7 @@ emoji-world: $(VENV)/installed ## train the second emoji world on two cores, on 
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m emoji_world train --profile cpu-further --out var/emoji-world
 
 .PHONY: bench-attention
-bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; some minutes
+bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; about an hour
 	$(BIN)/python benchmarks/guided_attention.py
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
 

@@ -42,7 +42,7 @@ from generator_service.contract.request import JobRequest
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
 from generator_service.jobs.keyspace import waiting_key
-from generator_service.jobs.queues import PLAN_QUEUE, render_queue
+from generator_service.jobs.queues import PLAN_QUEUE, queue_of, render_queue
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.workers import WorkerRegistry
@@ -159,8 +159,8 @@ def job_in(service: Service, status: JobStatus) -> str:
         updated_at=now,
     )
     service.store.create(record, plan)
-    if status in (JobStatus.FAILED, JobStatus.SUCCEEDED):
-        service.store.start(record.id, worker="w", stage=Stage.SAMPLING)
+    if status in (JobStatus.FAILED, JobStatus.SUCCEEDED):  # of the job whose turn it is, this one or an earlier one
+        record = service.store.start(queue_of(record), worker="w") or record
     match status:
         case JobStatus.CANCELED:
             service.store.cancel(record.id)

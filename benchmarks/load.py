@@ -62,6 +62,7 @@ UNLIMITED: Final = {
     "GENERATOR_OWNER_UNFINISHED": "1000000",
     "GENERATOR_OWNER_RATE": "1000000",
     "GENERATOR_OWNER_BURST": "1000000",
+    "GENERATOR_OWNER_STREAMS": "1000000",
     "GENERATOR_REQUIRE_KEYS": "true",
 }
 """What is measured is the service, and not its limits."""

@@ -94,8 +94,8 @@ class Settings(Environment):
     """The longest a job may run."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Where a worker serves Prometheus metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
-    maximum_work: Annotated[int, Field(ge=1)] = 2 * 49 * 720 * 480 * 50
-    """Frames x pixels x steps of one job: twice CogVideoX's usual video."""
+    maximum_work: Annotated[int, Field(ge=1)] = 2 * 121 * 1280 * 704 * 50
+    """Frames x pixels x steps of one job: twice the longest video of any backbone by itself, Wan 2.2's."""
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
     """How many jobs may wait in one queue; more are refused with 429."""
     owner_unfinished: Annotated[int, Field(ge=1)] = 5_000
@@ -104,9 +104,13 @@ class Settings(Environment):
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
     """And how many in one burst."""
+    owner_streams: Annotated[int, Field(ge=1)] = 100
+    """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an ended job is kept: record, plan and files."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

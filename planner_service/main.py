@@ -55,4 +55,4 @@ def serve(settings: Settings) -> None:
             metrics=metrics,
             token=settings.token.get_secret_value() if settings.token is not None else None,
         )
-        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
+        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)

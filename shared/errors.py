@@ -4,6 +4,7 @@
     ├── InvalidRequest              422  invalid_request           each violation names a field
     │   └── KeyReused                 422  idempotency_key_reused    it belongs to another request
     ├── BodyTooLarge                413  body_too_large
+    ├── UnsupportedMediaType            415  unsupported_media_type    the body is not plain JSON, or not said to be
     ├── Unauthenticated             401  unauthenticated           no key, or an unknown or expired one
     ├── Forbidden                   403  forbidden                 the key lacks a scope
     ├── NotFound                    404  not_found
@@ -13,7 +14,8 @@
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
     │   ├── QueueFull                 429  queue_full                as many jobs wait as may
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
-    │   └── TooFast                   429  too_fast                  the owner has submitted as fast as it may
+    │   ├── TooFast                   429  too_fast                  the owner has submitted as fast as it may
+    │   └── TooManyStreams            429  too_many_streams          the owner follows as many jobs as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
     │   ├── NotEnglish                422  not_english               and without a language model only English is read
     │   └── NothingToDraw             422  nothing_to_draw           it names nothing that could be in a box
@@ -30,7 +32,7 @@ A failed job's `error` (`code`, `message`, `retryable`) is made from one of thes
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import ValidationError
 
@@ -39,6 +41,8 @@ from shared.wire import WireModel
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 MAXIMUM_VIOLATIONS = 50
+MAXIMUM_ERRORS = 1000
+"""Of pydantic's: to list more takes too long for an answer that names so few."""
 MAXIMUM_NAME_CHARACTERS = 100
 """Longer ones are cut: a hostile body must not cause a long answer."""
 
@@ -104,6 +108,10 @@ class BodyTooLarge(ServiceError):
     code, title, status = "body_too_large", "The request body is too large", 413
 
 
+class UnsupportedMediaType(ServiceError):
+    code, title, status = "unsupported_media_type", "The body must be JSON", 415
+
+
 class Unauthenticated(ServiceError):
     code, title, status = "unauthenticated", "A good key is needed", 401
 
@@ -142,6 +150,10 @@ class TooManyUnfinished(LimitReached):
 
 class TooFast(LimitReached):
     code, title = "too_fast", "Submitted too fast"
+
+
+class TooManyStreams(LimitReached):
+    code, title = "too_many_streams", "Too many event streams"
 
 
 class PlanningFailed(ServiceError):
@@ -186,9 +198,22 @@ class StorageUnavailable(Unavailable):
 
 def violations_of(errors: ValidationError | Sequence[dict[str, Any]]) -> tuple[Violation, ...]:
     """Pydantic's errors (or FastAPI's list of them) as violations; FastAPI's leading "body" is left out."""
-    listed = errors.errors() if isinstance(errors, ValidationError) else errors
+    if isinstance(errors, ValidationError):
+        if (count := errors.error_count()) > MAXIMUM_ERRORS:
+            return (Violation(field="", message=f"{count} mistakes, too many to name"),)
+        # Without the inputs: each would be all of a large body once more.
+        listed = cast(
+            list[dict[str, Any]], errors.errors(include_url=False, include_context=False, include_input=False)
+        )
+        # A list whose first item is wrong is read no further, and so is too short as well.
+        inside = [(), *(error["loc"] for error in listed)]
+        errors = [
+            error
+            for error, before in zip(listed, inside, strict=False)
+            if error["type"] != "too_short" or before[: len(error["loc"])] != error["loc"]
+        ]
     violations = []
-    for error in listed[:MAXIMUM_VIOLATIONS]:
+    for error in errors[:MAXIMUM_VIOLATIONS]:
         path = [_printable(str(part)) for part in error["loc"]]
         if path and path[0] in ("body", "query", "path"):
             path = path[1:]

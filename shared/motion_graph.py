@@ -43,7 +43,7 @@ class Instance(WireModel):
     """The noun phrase, attributes included: "red car"."""
     description: Description
     """The regional description: what a viewer sees inside this instance's box."""
-    attributes: Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_ATTRIBUTES)] = ()
+    attributes: Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_ATTRIBUTES, fail_fast=True)] = ()
     """The motion attributes: verbs and predicates that the prompt gives it, or that context implies."""
     label: MotionLabel
     parent: Identifier | None = None
@@ -59,12 +59,12 @@ class Relation(WireModel):
     phrase: Phrase
 
 
-Phrases = Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_PHRASES)]
+Phrases = Annotated[tuple[Phrase, ...], Field(max_length=MAXIMUM_PHRASES, fail_fast=True)]
 
 
 class MotionGraph(WireModel):
-    instances: Annotated[tuple[Instance, ...], Field(min_length=1, max_length=MAXIMUM_INSTANCES)]
-    relations: Annotated[tuple[Relation, ...], Field(max_length=MAXIMUM_RELATIONS)] = ()
+    instances: Annotated[tuple[Instance, ...], Field(min_length=1, max_length=MAXIMUM_INSTANCES, fail_fast=True)]
+    relations: Annotated[tuple[Relation, ...], Field(max_length=MAXIMUM_RELATIONS, fail_fast=True)] = ()
     style: Phrases = ()
     """What the prompt says of how the picture looks: "35mm film", "cinematic lighting".  No instance is made of it."""
     camera: Phrases = ()

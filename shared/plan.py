@@ -7,10 +7,11 @@ of a track belongs to one phase, which says whether the instance is there; what 
 
 import hashlib
 import json
+import unicodedata
 from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.geometry import FrameBox
 from shared.motion_graph import MAXIMUM_INSTANCES, Identifier, MotionGraph, MotionLabel, Phrase
@@ -22,7 +23,23 @@ MAXIMUM_PROMPT_CHARACTERS = 2000
 ASPECT_TOLERANCE = 0.02
 """By how much a rigid instance's aspect may change: rounding, not stretching."""
 
-Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_PROMPT_CHARACTERS)]
+
+def _says_something(text: str) -> str:
+    for character in text:
+        if unicodedata.category(character) == "Cc" and not character.isspace():
+            raise ValueError(f"must not hold control characters, but holds U+{ord(character):04X}")
+    if not any(
+        unicodedata.category(character)[0] in "LN" or unicodedata.category(character) == "So" for character in text
+    ):
+        raise ValueError("must hold a letter, a digit or a picture, not punctuation alone")
+    return text
+
+
+Prompt = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAXIMUM_PROMPT_CHARACTERS),
+    AfterValidator(_says_something),
+]
 
 
 class Phase(WireModel):
@@ -46,8 +63,8 @@ class Track(WireModel):
     """What one instance does: its phases, in order and without gaps, and its box in every frame."""
 
     instance: Identifier
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
-    boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES, fail_fast=True)]
+    boxes: Annotated[tuple[FrameBox, ...], Field(min_length=1, max_length=MAXIMUM_FRAMES, fail_fast=True)]
 
     @property
     def present(self) -> tuple[bool, ...]:
@@ -99,9 +116,9 @@ class Plan(WireModel):
     prompt: Prompt
     graph: MotionGraph
     background: Phrase
-    tracks: Annotated[tuple[Track, ...], Field(max_length=MAXIMUM_INSTANCES)]
+    tracks: Annotated[tuple[Track, ...], Field(max_length=MAXIMUM_INSTANCES, fail_fast=True)]
     """One for each instance, in the graph's order."""
-    depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES)]
+    depth_order: Annotated[tuple[Identifier, ...], Field(max_length=MAXIMUM_INSTANCES, fail_fast=True)]
     """Every instance once, nearest to the camera first."""
     provenance: Provenance | None = None
 

@@ -4,9 +4,11 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 
 from generator_service.api import catalogue, events, jobs, metrics, operations, overview, results, webhooks
 from generator_service.api.auth import require_scope
+from generator_service.api.browsers import HeadRequests, SecurityHeaders
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
 from generator_service.api.parts import lifespan
 from generator_service.api.problems import add_problem_handlers, problem_responses
@@ -14,7 +16,7 @@ from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
 from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailable
-from telemetry.request_id import RequestIds
+from telemetry.request_id import HEADER, RequestIds
 from telemetry.tracing import trace_app
 
 ROUTERS = (jobs.router, events.router, webhooks.router, results.router, catalogue.router, overview.router)
@@ -33,6 +35,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
         lifespan=lifespan(settings),
+        redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
@@ -43,11 +46,23 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         app.include_router(router)
     add_problem_handlers(app)
     counted = CollectorRegistry()
+    app.state.looker = operations.PartsLooker()
+    app.state.streams = events.Streams(settings.owner_streams)
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
     app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)
+    app.add_middleware(SecurityHeaders)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", HEADER],
+            expose_headers=[HEADER, "Retry-After", *jobs.HEADERS],
+        )
+    app.add_middleware(HeadRequests)
     trace_app(app)
     document_answers(app)
     if not settings.require_keys:

@@ -87,6 +87,7 @@ UseCaller = Annotated[Caller, Depends(_caller)]
 async def require_scope(request: Request, asked: _UseAccess) -> None:
     """Raises Unauthenticated and Forbidden."""
     needed = Scope.READ if request.method in _READING else Scope.SUBMIT
+    request.state.caller = asked.caller
     if not asked.caller.may(needed):
         raise Forbidden(f"{request.method} needs a key with the scope '{needed}'")
 

@@ -1,19 +1,21 @@
 """A job's life as server-sent events."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Final
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Final
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from generator_service.api.auth import VisibleJob
+from generator_service.api.auth import UseCaller, VisibleJob
 from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
-from shared.errors import NotFound
+from generator_service.jobs.reading import Look
+from shared.errors import NotFound, TooManyStreams
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
@@ -25,15 +27,49 @@ _EVENT: Final = {
     "type": "object",
     "properties": {
         "event": {"const": "job"},
+        "id": {"type": "string"},
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
             "contentSchema": {"$ref": "#/components/schemas/JobView"},
         },
     },
-    "required": ["event", "data"],
+    "required": ["id", "event", "data"],
 }
 """One event, as OpenAPI 3.2 describes it."""
+
+ENDS_SECONDS: Final = 5
+"""After so long one of an owner's many streams may have ended."""
+
+
+class Streams:
+    """How many each owner has open, of one event loop."""
+
+    def __init__(self, of_an_owner: int) -> None:
+        self._of_an_owner = of_an_owner
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, owner: str) -> Iterator[None]:
+        """Raises TooManyStreams."""
+        if self._open[owner] >= self._of_an_owner:
+            reason = f"'{owner}' has {self._open[owner]} event streams open here, as many as it may"
+            raise TooManyStreams(reason, retry_after=ENDS_SECONDS)
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+async def take_place(request: Request, caller: UseCaller) -> AsyncIterator[None]:
+    """Until the stream has ended, whatever ends it."""
+    streams: Streams = request.app.state.streams
+    with streams.one_more(caller.owner):
+        yield
+
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
@@ -42,16 +78,28 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
     "/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=problem_responses(NotFound)
+    dependencies=[Depends(take_place)],
+    responses=problem_responses(NotFound, TooManyStreams)
     | {
         200: {
             "description": "Events named `job`, each with the whole job as `GET /jobs/{id}` answers it.",
             "content": {"text/event-stream": {"itemSchema": _EVENT}},
-        }
+        },
+        204: {"description": "The job has ended, and the event with `Last-Event-ID` told so."},
     },
 )
-async def events(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> EventSourceResponse:
-    """Server-sent events: one at once, one after each change; the stream ends when the job has ended."""
+async def events(
+    job: VisibleJob,
+    parts: UseParts,
+    viewer: UseViewer,
+    last_event_id: Annotated[str | None, Header(description="The `id` of the last event that was read.")] = None,
+) -> Response:
+    """Server-sent events: one at once, one after each change; the stream ends when the job has ended.
+
+    A browser's `EventSource` then asks once more, with the last event's id, and ends with the answer 204.
+    """
+    if job.record.status.is_terminal and last_event_id == _event_id(job):
+        return Response(status_code=204)
     stopping = anyio.Event()
     return EventSourceResponse(
         _events(job.record.id, parts.watcher, viewer, stopping),
@@ -68,4 +116,8 @@ async def _events(
     async with aclosing(watcher.follow(job_id, stopping)) as looks:
         async for look in looks:
             view = await viewer.view_of(look)
-            yield ServerSentEvent(view.model_dump_json(), event="job")
+            yield ServerSentEvent(view.model_dump_json(), event="job", id=_event_id(look))
+
+
+def _event_id(look: Look) -> str:
+    return look.record.updated_at.isoformat()

@@ -23,8 +23,16 @@ from generator_service.jobs.queues import queue_of
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.submission import Created, IdempotencyKey, MadeBefore, Quota, fingerprint
-from generator_service.storage import JobKeys
-from shared.errors import BodyTooLarge, Conflict, Gone, LimitReached, NotFound, Unavailable, Unreadable
+from shared.errors import (
+    BodyTooLarge,
+    Conflict,
+    Gone,
+    LimitReached,
+    NotFound,
+    Unavailable,
+    Unreadable,
+    UnsupportedMediaType,
+)
 from telemetry.tracing import traceparent
 
 PAGE = 20
@@ -106,7 +114,7 @@ router.add_api_route(
     summary="Submit a job",
     response_model=JobView,
     response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, Gone, LimitReached) | {202: {"headers": HEADERS}},
+    responses=problem_responses(BodyTooLarge, Gone, LimitReached, UnsupportedMediaType) | {202: {"headers": HEADERS}},
     dependencies=[Depends(job_request)],
     route_class_override=DirectRoute,
 )
@@ -183,13 +191,9 @@ def cancel(job: VisibleJob, parts: UseParts, viewer: UseViewer) -> JobView:
 def delete(job: VisibleJob, parts: UseParts) -> None:
     """Only a job that has ended can be deleted: cancel it first, and wait for its end.
 
-    The job is unknown from now on.  Its files go at once, or as soon as the storage answers.
+    The job is unknown from now on.  Its files go within seconds, or as soon as the storage answers.
     """
-    job_id = job.record.id
-    parts.store.delete(job_id)
-    with suppress(Unavailable):  # else the cleanup does it
-        parts.objects.delete_prefix(JobKeys(job_id).prefix)
-        parts.store.forget_objects(job_id)
+    parts.store.delete(job.record.id)  # the cleanup does the rest: the storage may hang
 
 
 async def submit_once(

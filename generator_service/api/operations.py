@@ -1,9 +1,13 @@
 """Is this process alive, and could a job that is submitted now be done?"""
 
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Request
 
 from generator_service.api.parts import Parts, UseParts
 from generator_service.api.problems import problem_responses
@@ -14,6 +18,47 @@ from shared.errors import ServiceError, Unavailable, Violation
 router = APIRouter(tags=["operations"])
 
 
+@dataclass(frozen=True)
+class PartsLook:
+    missing: tuple[Violation, ...]
+    """What a job needs and is not there, and why."""
+    backbones: tuple[str, ...]
+    """Those that have a worker."""
+
+
+class PartsLooker:
+    """Of one event loop.  Those who ask at the same time share one look, in threads of its own: a part that hangs, and
+    anybody who asks for it a hundred times, keeps no other request waiting."""
+
+    def __init__(self) -> None:
+        self._threads = CapacityLimiter(8)
+        self._looking: asyncio.Task[PartsLook] | None = None
+
+    async def look(self, parts: Parts) -> PartsLook:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(parts))
+        return await asyncio.shield(self._looking)  # whoever goes away leaves it to the others
+
+    async def _look(self, parts: Parts) -> PartsLook:
+        checks = _checks(parts)
+        backbones, messages = await asyncio.gather(  # together they take as long as the slowest
+            run_sync(_backbones, parts, limiter=self._threads),
+            asyncio.gather(*(run_sync(_error_message, check, limiter=self._threads) for check in checks.values())),
+        )
+        told = zip(checks, messages, strict=True)
+        return PartsLook(
+            tuple(Violation(field=part, message=text) for part, text in told if text is not None), backbones
+        )
+
+
+async def look_at_parts(request: Request, parts: UseParts) -> PartsLook:
+    looker: PartsLooker = request.app.state.looker
+    return await looker.look(parts)
+
+
+UseLook = Annotated[PartsLook, Depends(look_at_parts)]
+
+
 @router.get("/health", summary="Alive?")
 async def health() -> Health:
     """200 as long as the process answers; it looks at nothing else, and needs no thread that something may hold."""
@@ -21,24 +66,16 @@ async def health() -> Health:
 
 
 @router.get("/ready", summary="Ready for jobs?", responses=problem_responses(Unavailable))
-def ready(parts: UseParts) -> Readiness:
+async def ready(parts: UseParts, look: UseLook) -> Readiness:
     """200 if every part that a job needs is there; else 503, each missing part as a violation.
 
     One live render worker is enough, whichever backbone it holds.  `backbones` names those that have a worker; a job
     for another one waits until somebody starts a worker for it.
     """
-    if absent := find_missing(parts):
-        raise Unavailable("not ready: " + "; ".join(f"{v.field}: {v.message}" for v in absent), absent)
-    backbones = {info.backbone for info in parts.workers.alive() if info.backbone is not None}
-    return Readiness(parts=tuple(_checks(parts)), backbones=tuple(sorted(backbones)))
-
-
-def find_missing(parts: Parts) -> list[Violation]:
-    """What a job needs and is not there, and why."""
-    checks = _checks(parts)
-    with ThreadPoolExecutor(len(checks)) as pool:  # together they take as long as the slowest
-        messages = dict(zip(checks, pool.map(_error_message, checks.values()), strict=True))
-    return [Violation(field=part, message=message) for part, message in messages.items() if message is not None]
+    if look.missing:
+        detail = "; ".join(f"{each.field}: {each.message}" for each in look.missing)
+        raise Unavailable(f"not ready: {detail}", look.missing)
+    return Readiness(parts=tuple(_checks(parts)), backbones=look.backbones)
 
 
 def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
@@ -55,6 +92,13 @@ def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
         "plan_worker": lambda: worker("plan"),
         "render_worker": lambda: worker("render"),
     }
+
+
+def _backbones(parts: Parts) -> tuple[str, ...]:
+    try:
+        return tuple(sorted({info.backbone for info in parts.workers.alive() if info.backbone is not None}))
+    except Unavailable:
+        return ()
 
 
 def _error_message(check: Callable[[], object]) -> str | None:

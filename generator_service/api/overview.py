@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from generator_service.api.auth import UseCaller
-from generator_service.api.operations import find_missing
+from generator_service.api.operations import UseLook
 from generator_service.api.parts import UseParts
 from generator_service.contract.answers import Lease, Overdue, Overview, QueueLoad, WorkerState
 from generator_service.contract.job import JobStatus
@@ -23,7 +23,7 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/overview", summary="Everything at a glance")
-def overview(parts: UseParts, caller: UseCaller) -> Overview:
+def overview(parts: UseParts, caller: UseCaller, look: UseLook) -> Overview:
     """Workers, the jobs they hold, queues, and what is wrong, in plain words.  For keys of scope `admin`.
 
     Where Redis does not answer, that is what is said, and the rest is empty; where keys are asked for it is 503, since
@@ -31,7 +31,6 @@ def overview(parts: UseParts, caller: UseCaller) -> Overview:
     """
     if caller.sees_jobs_of is not None:
         raise Forbidden("the overview shows everybody's jobs: it takes a key of scope admin")
-    absent = find_missing(parts)
     now = datetime.now(UTC)
     try:
         infos = parts.workers.alive()
@@ -42,7 +41,7 @@ def overview(parts: UseParts, caller: UseCaller) -> Overview:
         webhooks = parts.outbox.overdue(parts.store.now())
     except Unavailable:
         workers, held, queues, counts, webhooks = (), (), {}, {}, Overdue(events=0, oldest_seconds=None)
-    told = tuple(problems(absent, workers, held, queues, webhooks))
+    told = tuple(problems(look.missing, workers, held, queues, webhooks))
     return Overview(at=now, problems=told, workers=workers, leases=held, queues=queues, jobs=counts, webhooks=webhooks)
 
 

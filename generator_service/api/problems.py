@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
+from generator_service.api.browsers import NOSNIFF, OWN_FILES
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem, ServiceError, invalid_request
 from telemetry.request_id import HEADER
 
@@ -83,11 +84,13 @@ def _http_exception(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request) -> str:
     """All methods of the path (RFC 9110, 15.5.6); Starlette lists only those of the first route."""
     routes = [each for each in iter_route_contexts(request.app.routes) if each.path_regex.match(request.url.path)]
-    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+    methods = {method for route in routes for method in route.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
-    its = request.state.request_id  # runs outside all middleware, which would bind it and set the header
+    its = request.state.request_id  # runs outside all middleware, which would bind it and set the headers
     log.error("request_failed", method=request.method, path=request.url.path, request_id=its, exc_info=error)
     problem = ServiceError("something went wrong here; it is in the service's log").problem
-    return _respond(request, problem, {HEADER: its})
+    own = {HEADER: its, "X-Content-Type-Options": NOSNIFF, "Content-Security-Policy": OWN_FILES}
+    return _respond(request, problem, own)

@@ -70,6 +70,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             http=HttpProtocol,
             log_config=None,
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_worker_healthcheck=START_SECONDS,
         )

@@ -6,6 +6,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from generator_service.contract.job import JobStatus, JobView, ResultUrls
+from generator_service.jobs.api_keys import Scope
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.view import view
@@ -32,7 +33,8 @@ class Viewer:
         return view(record, queue_position=position, seconds_left=left, urls=self._urls(record, path))
 
     def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
-        if record.results is None:
+        """None for callers who may not read: a signed URL is all it takes to fetch the video."""
+        if record.results is None or not self._request.state.caller.may(Scope.READ):
             return None
 
         def url(key: str, part: str) -> str:

@@ -30,6 +30,7 @@ class GuidanceParameters(WireModel):
 
     branches: Annotated[
         tuple[Branch, ...],
+        Field(fail_fast=True),
         AfterValidator(_each_once),
         Field(description="Which labels are guided: rcg motionless, gig rigid, sdg non-rigid instances."),
     ] = ("rcg", "gig", "sdg")
@@ -48,7 +49,7 @@ class GuidanceParameters(WireModel):
         Share, Field(description="Share of frames in which a cell must be foreground to belong to a rigid template.")
     ] = 0.5
     layers: Annotated[
-        tuple[Annotated[int, Field(strict=True, ge=0)], ...] | None,
+        Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], Field(fail_fast=True)] | None,
         Field(max_length=MAXIMUM_LAYERS, description="Guided layers, from 0; null is all."),
     ] = None
     feature_layer: Annotated[

@@ -51,7 +51,12 @@ class Webhook(WireModel):
     """Where to POST the event."""
     events: Annotated[
         tuple[EventType, ...],
-        Field(min_length=1, max_length=len(EventType), description="The ends to be told of; all unless given."),
+        Field(
+            min_length=1,
+            max_length=len(EventType),
+            fail_fast=True,
+            description="The ends to be told of; all unless given.",
+        ),
     ] = tuple(EventType)
 
     @field_validator("url")

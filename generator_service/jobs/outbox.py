@@ -55,9 +55,17 @@ return 1
 class Lease:
     job_id: str
     target: str
-    """The same for all events that go to one place."""
+    """The owner, and what is the same for all of the owner's events that go to one place."""
     until: int
     """Milliseconds since 1970."""
+
+    @property
+    def owner(self) -> str:
+        return owner_of(self.target)
+
+
+def owner_of(target: str) -> str:
+    return target.partition(" ")[0]
 
 
 def wished_end(record: JobRecord) -> EventType | None:
@@ -73,10 +81,9 @@ def enter(pipeline: Pipeline, record: JobRecord) -> None:
     if record.webhook is None or wished_end(record) is None:
         return
     url = record.webhook.url
-    place = f"{record.owner} {url.host}:{url.port}"
-    target = hashlib.blake2s(place.encode(), digest_size=8).hexdigest()
+    place = hashlib.blake2s(f"{url.host}:{url.port}".encode(), digest_size=8).hexdigest()
     pipeline.zadd(_DUE, {record.id: _milliseconds(record.updated_at)})
-    pipeline.hset(_TARGETS, record.id, target)
+    pipeline.hset(_TARGETS, record.id, f"{record.owner} {place}")
 
 
 def forget(pipeline: Pipeline, job_id: str) -> None:
@@ -95,22 +102,33 @@ class Outbox:
         self._settle = redis_client.register_script(_SETTLE)
 
     def lease(
-        self, now: datetime, seconds: float, *, limit: int, per_target: int, under_way: Collection[Lease] = ()
+        self,
+        now: datetime,
+        seconds: float,
+        *,
+        limit: int,
+        per_target: int,
+        per_owner: int,
+        under_way: Collection[Lease] = (),
     ) -> tuple[Lease, ...]:
         """At most `limit` of the events that are due, the longest due first, to be sent within `seconds`.
 
-        No more than `per_target` for one target, those `under_way` included: however many events a slow target has, the
-        others' are found behind them.
+        No more than `per_target` for one target and `per_owner` for one owner, those `under_way` included: however many
+        events a slow target or an owner of many has, the others' are found behind them.
         """
         until = _milliseconds(now + timedelta(seconds=seconds))
-        load = Counter(lease.target for lease in under_way)
+        of_target = Counter(lease.target for lease in under_way)
+        of_owner = Counter(lease.owner for lease in under_way)
         found: list[Lease] = []
         passed_over = 0
         while len(found) < limit:
             page = self._due(now, passed_over)
             for job_id, due, target in page:
-                if len(found) < limit and load[target] < per_target and self._won(job_id, due, until):
-                    load[target] += 1
+                owner = owner_of(target)
+                has_room = len(found) < limit and of_target[target] < per_target and of_owner[owner] < per_owner
+                if has_room and self._won(job_id, due, until):
+                    of_target[target] += 1
+                    of_owner[owner] += 1
                     found.append(Lease(job_id, target, until))
                 else:
                     passed_over += 1

@@ -10,7 +10,6 @@ from generator_service.contract.job import JobError, JobId, JobStatus, Missing, 
 from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
 from shared.errors import NotFound, Unreadable
-from shared.plan import Prompt
 from shared.wire import WireModel
 
 
@@ -46,7 +45,8 @@ class JobRecord(WireModel):
     """From when on a queued job waits for its turn again; None where it does, and where it is not queued."""
     waiting_for: Missing | None = None
     """What was gone when the job was last tried; None where nothing was.  It is tried again by itself."""
-    prompt: Prompt
+    prompt: str
+    """What is a prompt today was judged when the job was submitted."""
     planner: PlannerChoice | None
     """Who is to plan; None where the client gave a plan."""
     priority: Priority = "normal"

@@ -24,6 +24,7 @@ LEASE_SECONDS: Final = 6 * DEADLINE_SECONDS
 """What a sender that died had in hand is sent by another after this time."""
 AT_ONCE: Final = 64
 AT_ONCE_PER_TARGET: Final = 4
+AT_ONCE_PER_OWNER: Final = 16
 POLL_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Deliverer:
     lease_seconds: float = LEASE_SECONDS
     at_once: int = AT_ONCE
     at_once_per_target: int = AT_ONCE_PER_TARGET
+    at_once_per_owner: int = AT_ONCE_PER_OWNER
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def run(self, stopping: anyio.Event) -> None:
@@ -69,7 +71,12 @@ class Deliverer:
         free = self.at_once - len(under_way)
         try:
             return self.outbox.lease(
-                self.now(), self.lease_seconds, limit=free, per_target=self.at_once_per_target, under_way=under_way
+                self.now(),
+                self.lease_seconds,
+                limit=free,
+                per_target=self.at_once_per_target,
+                per_owner=self.at_once_per_owner,
+                under_way=under_way,
             )
         except Unavailable as outage:
             log.warning("webhooks_wait", reason=outage.detail)

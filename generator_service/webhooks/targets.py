@@ -70,7 +70,7 @@ class TargetPolicy:
             return Target(url, addresses)
         if url.scheme != "https":
             raise TargetRefused("must be https")
-        if (url.port or 443) not in self._ports:
+        if (443 if url.port is None else url.port) not in self._ports:
             ports = ", ".join(map(str, sorted(self._ports)))
             raise TargetRefused(f"may name the ports {ports} only")
         if not addresses or not all(_is_public(address) for address in addresses):

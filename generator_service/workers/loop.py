@@ -99,6 +99,8 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
             except Unavailable as outage:
                 log.warning("redis_unavailable", reason=outage.detail)
                 time.sleep(WAIT_SECONDS)
+            except Exception:  # a ticket that cannot be read is gone; the worker is not
+                log.exception("ticket_unreadable")
         raise StopRequested
 
     def execute_job(self, job: Job, queue: Queue) -> None:

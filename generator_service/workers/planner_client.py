@@ -128,6 +128,8 @@ class PlannerClient:
             plan = Plan.model_validate_json(bytes(body))
         except ValidationError as error:
             raise PlanningFailed("the planner answered with something that is no valid plan") from error
+        if plan.prompt != order["prompt"]:
+            raise PlanningFailed("the planner answered with the plan of another prompt")
         if plan.frames != order["frames"]:
             raise PlanningFailed(f"the plan has {plan.frames} frames, but the job needs {order['frames']}")
         return plan

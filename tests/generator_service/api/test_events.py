@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -96,7 +97,7 @@ def test_a_client_that_goes_away_leaves_nothing_running(api):
     others = set(running)
     with httpx.stream("GET", f"{api.url}/jobs/{job}/events", trust_env=False) as response:
         lines = response.iter_lines()
-        assert next(lines) == "event: job"
+        assert next(line for line in lines if not line.startswith("id:")) == "event: job"
         (mine,) = running - others
         assert not mine.done()
     deadline = time.monotonic() + 10
@@ -104,6 +105,25 @@ def test_a_client_that_goes_away_leaves_nothing_running(api):
         assert time.monotonic() < deadline, "the stream goes on without its client"
         time.sleep(0.02)
     assert mine.done()
+
+
+def test_an_owner_has_so_many_streams_and_no_more(serve, redis_url, problem, wait_until):
+    with serve(redis_url=redis_url, owner_streams=2) as api:
+        path = f"/jobs/{api.submit()}/events"
+        with ExitStack() as streams:
+            for _ in range(2):
+                assert streams.enter_context(api.http.stream("GET", path)).status_code == 200
+            answer = api.http.get(path)
+            assert "2 event streams" in problem(answer, 429, "too_many_streams").detail
+            assert int(answer.headers["retry-after"]) > 0
+
+        def is_let_in() -> bool:
+            with api.http.stream("GET", path) as response:
+                return response.status_code == 200
+
+        wait_until(is_let_in)
+        api.http.get("/jobs/" + "0" * 32 + "/events")  # one that is refused takes no place
+        wait_until(lambda: not api.server.config.app.state.streams._open)
 
 
 def test_the_stream_outlives_an_outage_of_redis(api, monkeypatch):

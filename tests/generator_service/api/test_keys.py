@@ -175,6 +175,18 @@ def test_the_owner_and_an_admin_reach_it(guarded, http_of, method, path):
         assert asked(http, method, path, job).status_code in (200, 204, 409), method + path
 
 
+def test_links_are_for_those_who_may_read(guarded, http_of):
+    """A signed one is all it takes to fetch the video."""
+    submitter, both = http_of("a", Scope.SUBMIT), http_of("a")
+    once = {"Idempotency-Key": "once"}
+    job = submitter.post("/jobs", json=JOB, headers=once).json()["id"]
+    guarded.start(job)
+    guarded.finish(job)
+    for http, told in ((submitter, False), (both, True)):
+        answers = (http.post(f"/jobs/{job}/cancel"), http.post("/jobs", json=JOB, headers=once))
+        assert [(answer.json()["id"], answer.json()["urls"] is not None) for answer in answers] == [(job, told)] * 2
+
+
 def test_events_are_the_owners(http_of):
     mine = http_of("a")
     job = submitted(mine)

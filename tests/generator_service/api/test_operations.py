@@ -5,8 +5,11 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -74,6 +77,25 @@ def test_many_probes_cost_the_planner_one_answer(serve, redis_url):
         for _ in range(3):
             api.http.get("/ready")
         assert api.planner.asked == 1
+
+
+def test_a_planner_that_hangs_is_asked_once_and_keeps_no_other_request_waiting(serve, redis_url):
+    """A hundred who ask whether it is ready would hold the forty threads that all others share."""
+    with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections and never answers
+        url = f"http://{LOOPBACK}:{silent.getsockname()[1]}"
+        with serve(redis_url=redis_url, planner_url=url) as api, ThreadPoolExecutor(100) as pool:
+            probes = [pool.submit(httpx.get, f"{api.url}/ready", timeout=30, trust_env=False) for _ in range(100)]
+            time.sleep(1)
+            assert api.http.get("/jobs", timeout=5).status_code == 200
+            assert not any(probe.done() for probe in probes)
+            silent.setblocking(False)
+            connections = []
+            with suppress(BlockingIOError):
+                while True:
+                    connections.append(silent.accept()[0])
+            assert len(connections) == 1
+            connections[0].close()
+            assert {probe.result().status_code for probe in probes} == {503}
 
 
 def test_no_proxy_stands_between_our_own_parts(serve, redis_url, problem, monkeypatch):
@@ -210,6 +232,11 @@ def test_the_api_takes_back_what_died_with_its_worker_and_deletes_what_it_left(s
         job = api.submit()
         api.start(job)
         wait_until(lambda: api.parts.store.get(job).attempt == 2)
+        other = api.submit()
+        api.start(other)
+        api.finish(other)
+        assert api.http.delete(f"/jobs/{other}").status_code == 204
+        wait_until(lambda: api.parts.objects.keys(JobKeys(other).prefix) == ())
         keys = JobKeys(job)
         api.parts.store.note_objects(job)
         api.parts.objects.put(keys.checkpoint, b"half a video", "application/octet-stream")

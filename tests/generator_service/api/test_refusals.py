@@ -1,16 +1,21 @@
 """Whatever arrives, the answer is problem+json that says what is wrong; nothing that a client sends gives a 5xx."""
 
+import gzip
 import json
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from deploy.servers import LOOPBACK, free_ports
+from generator_service.api.direct import MAXIMUM_COMMAS
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.request import JobRequest
+from shared.motion_graph import MAXIMUM_INSTANCES
+from shared.plan import MAXIMUM_FRAMES
 
 JSON = {"Content-Type": "application/json"}
 
@@ -83,6 +88,9 @@ def test_no_json_gives_a_5xx(api, problem, body):
         ({"steps": 0}, "steps", "greater than or equal to 1"),
         ({"prompt": "a" * 2001}, "prompt", "at most 2000 characters"),
         ({"prompt": ""}, "prompt", "at least 1 character"),
+        ({"prompt": "a red\x00 car"}, "prompt", "control characters, but holds U+0000"),
+        ({"prompt": "\x1b[31mred\x7f"}, "prompt", "control characters, but holds U+001B"),
+        ({"prompt": "?! ... \u3002 +\u200b"}, "prompt", "not punctuation alone"),
         ({"seed": 2**32}, "seed", "less than or equal to 4294967295"),
         ({"fps": 61}, "fps", "less than or equal to 60"),
         ({"guidance_scale": 0.5}, "guidance_scale", "greater than or equal to 1"),
@@ -119,8 +127,40 @@ def test_a_plan_of_another_length_than_the_video_is_refused(api, problem, plan):
 
 
 def test_many_mistakes_make_a_short_answer(api, problem):
-    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(20_000)})
+    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(900)})
     assert len(problem(answer, 422, "invalid_request").violations) == 50
+    answer = api.http.post("/jobs", json={f"field{n}": n for n in range(20_000)})
+    found = problem(answer, 422, "invalid_request")
+    assert found.detail == "20000 mistakes, too many to name"
+
+
+FULL = 2**21 - 100
+"""Bytes."""
+
+
+@pytest.mark.parametrize(
+    ("start", "item", "end"),
+    [
+        ('{"plan": {"graph": {"instances": [', "{}", "]}}}"),
+        ('{"plan": {"tracks": [{"boxes": [', "{}", "]}]}}"),
+        ('{"metadata": {', '"a": 1', "}}"),
+        ('{"guidance": {"layers": [', '"a"', "]}}"),
+    ],
+)
+@pytest.mark.parametrize("most", [MAXIMUM_COMMAS, FULL])
+def test_a_body_full_of_mistakes_keeps_nobody_waiting(api, problem, start, item, end, most):
+    """Seconds and gigabytes, where each mistake is told with what it was made of."""
+    body = start + ",".join([item] * min(most, FULL // (len(item) + 1))) + end
+    before = psutil.Process().memory_info().rss
+    answer = api.http.post("/jobs", content=body.encode(), headers=JSON, timeout=2.0)
+    problem(answer, 422, "invalid_request")
+    assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+def test_the_largest_plan_is_no_body_too_full():
+    box, phase = [0.125, 0.25, 0.375, 0.5], {"label": "motionless", "start": 0, "end": 0, "absent": False}
+    track = {"instance": "a", "boxes": [box] * MAXIMUM_FRAMES, "phases": [phase] * MAXIMUM_FRAMES}
+    assert json.dumps([track] * MAXIMUM_INSTANCES).count(",") < 0.8 * MAXIMUM_COMMAS
 
 
 def test_an_oversized_body_is_refused_by_its_declared_length(api, problem):
@@ -152,7 +192,7 @@ def test_every_backbone_may_do_what_it_does_by_itself_and_no_more_than_twice_the
     for name, spec in BACKBONES.items():
         assert api.http.post("/jobs", json={"prompt": "a red car", "backbone": name}).status_code == 202
         assert spec.defaults.steps < spec.maximum_steps
-    most = {"prompt": "a red car", "backbone": "cogvideox-2b", "steps": 100}
+    most = {"prompt": "a red car", "backbone": "wan2.2-ti2v-5b", "steps": 100}
     assert api.http.post("/jobs", json=most).status_code == 202
     problem(api.http.post("/jobs", json=most | {"steps": 101}), 422, "invalid_request")
 
@@ -164,12 +204,18 @@ def test_an_oversized_name_is_not_repeated_at_length(api, problem):
 
 
 def test_a_body_that_is_not_declared_as_json_is_refused(api, problem):
-    answer = api.http.post("/jobs", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
-    problem(answer, 422, "invalid_request")
+    for declared in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = api.http.post("/jobs", content=b'{"prompt": "a"}', headers=declared)
+        found = problem(answer, 415, "unsupported_media_type")
+        assert "Content-Type: application/json" in found.detail
+    packed = gzip.compress(b'{"prompt": "a"}')
+    answer = api.http.post("/jobs", content=packed, headers=JSON | {"Content-Encoding": "gzip"})
+    assert "without Content-Encoding" in problem(answer, 415, "unsupported_media_type").detail
 
 
 def test_unknown_paths_and_methods_are_problems(api, problem):
-    problem(api.http.get("/nothing/here"), 404, "not_found")
+    for path in ("/nothing/here", "/jobs/", "/health/"):  # and no redirect, to whatever host the client names
+        problem(api.http.get(path, headers={"Host": "evil.example"}), 404, "not_found")
     answer = api.http.put("/jobs")
     problem(answer, 405, "method_not_allowed")
 
@@ -177,10 +223,10 @@ def test_unknown_paths_and_methods_are_problems(api, problem):
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/jobs", "GET, POST"),
-        (f"/jobs/{'0' * 32}", "DELETE, GET"),
+        ("/jobs", "GET, HEAD, POST"),
+        (f"/jobs/{'0' * 32}", "DELETE, GET, HEAD"),
         (f"/jobs/{'0' * 32}/cancel", "POST"),
-        ("/health", "GET"),
+        ("/health", "GET, HEAD"),
         ("/docs", "GET, HEAD"),
     ],
 )

@@ -24,7 +24,7 @@ def test_a_job_remembers_the_request_that_submitted_it(api):
         ("GET", "/nowhere", b"", 404),
         ("PUT", "/jobs", b"", 405),
         ("POST", "/jobs", b"{}", 422),
-        ("POST", "/jobs", b" " * 2_000_000, 413),
+        ("POST", "/jobs", b" " * 3_000_000, 413),
     ],
 )
 def test_problems_say_it_too(api, method, path, body, status):

@@ -21,10 +21,12 @@ URL = "https://example.com/hook"
 RESULTS = Results(video="v", plan=None, preview="w", manifest="m", report="r")
 
 
-def leased(outbox: Outbox, *, after: float = 1.0, limit: int = 100, per_target: int = 100, **more: Any) -> list[Lease]:
+def leased(
+    outbox: Outbox, *, after: float = 1.0, limit: int = 100, per_target: int = 100, per_owner: int = 100, **more: Any
+) -> list[Lease]:
     """What is due `after` so many seconds, for a minute."""
     now = datetime.now(UTC) + timedelta(seconds=after)
-    return list(outbox.lease(now, 60, limit=limit, per_target=per_target, **more))
+    return list(outbox.lease(now, 60, limit=limit, per_target=per_target, per_owner=per_owner, **more))
 
 
 def an_attempt(again: datetime | None = None) -> DeliveryAttempt:
@@ -176,6 +178,19 @@ def test_two_owners_with_one_target_do_not_share_its_share(store: JobStore, make
     assert [lease.job_id for lease in leased(outbox, per_target=1)] == [jobs[0], jobs[2]]
 
 
+def test_no_owner_has_more_than_its_share_however_many_targets_it_has(
+    store: JobStore, make_job: MakeJob, outbox: Outbox
+) -> None:
+    jobs = [make_job(f"https://slow{number}.example.com/hook", owner="anna").id for number in range(5)]
+    jobs.append(make_job(URL, owner="bob").id)
+    for job in jobs:
+        store.cancel(job)
+    found = leased(outbox, per_owner=2)
+    assert [(lease.job_id, lease.owner) for lease in found] == [(jobs[0], "anna"), (jobs[1], "anna"), (jobs[5], "bob")]
+    assert leased(outbox, per_owner=2, under_way=found) == []
+    assert [lease.job_id for lease in leased(outbox, per_owner=2, under_way=found[1:])] == [jobs[2]]
+
+
 def test_overdue_is_what_is_due_and_in_nobodys_hands(outbox: Outbox, store: JobStore, make_job: MakeJob) -> None:
     assert outbox.overdue(datetime.now(UTC)) == Overdue(events=0, oldest_seconds=None)
     moment = datetime(2026, 3, 1, tzinfo=UTC)
@@ -187,7 +202,7 @@ def test_overdue_is_what_is_due_and_in_nobodys_hands(outbox: Outbox, store: JobS
     later = moment + timedelta(minutes=5)
     assert outbox.overdue(later) == Overdue(events=2, oldest_seconds=300.0)
 
-    (lease,) = outbox.lease(later, 60, limit=1, per_target=1)
+    (lease,) = outbox.lease(later, 60, limit=1, per_target=1, per_owner=1)
     assert outbox.overdue(later) == Overdue(events=1, oldest_seconds=180.0)
     assert outbox.settle(lease, an_attempt(again=later + timedelta(hours=1)))
     assert outbox.overdue(later + timedelta(minutes=30)) == Overdue(events=1, oldest_seconds=1980.0)

@@ -91,6 +91,8 @@ def test_https_at_few_ports() -> None:
     with pytest.raises(TargetRefused, match="the ports 443, 8443 only"):
         look("https://example.com:6379/hook", PUBLIC)
     assert look("https://example.com:6379/hook", PUBLIC, ports=[6379])
+    with pytest.raises(TargetRefused, match="the ports 443, 8443 only"):
+        look("https://example.com:0/hook", PUBLIC)
 
 
 def test_allowed_networks_may_be_anything() -> None:

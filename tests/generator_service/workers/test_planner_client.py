@@ -175,6 +175,12 @@ def test_what_is_no_valid_plan_is_refused(name: str, planner: Any, answer: Any, 
         ask(planner, submit())
 
 
+def test_the_plan_of_another_prompt_is_refused(planner: Any, answer: Any, submit: Submit, plan: Plan) -> None:
+    planner.answers = [answer.plan(plan.model_copy(update={"prompt": "a blue boat"}))]
+    with pytest.raises(PlanningFailed, match="another prompt"):
+        ask(planner, submit())
+
+
 def test_a_plan_of_another_length_is_refused(planner: Any, submit: Submit) -> None:
     record = submit()
     longer = record.model_copy(update={"settings": record.settings.model_copy(update={"frames": 17})})
