@@ -195,7 +195,8 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     if before.is_plural:
         base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
         return (listed or word.lower) if base_form else None
-    rests = listed is not None and lexicon.verbs[listed].label is MotionLabel.MOTIONLESS
+    known_verb = lexicon.verbs.get(listed) if listed is not None else None
+    rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
     if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
         return listed
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
