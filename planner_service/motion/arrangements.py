@@ -138,7 +138,7 @@ def holds(arrangement: Arrangement, a: Box, b: Box) -> bool:
         case Arrangement.ABOVE:
             return dy < 0 and abs(dy) > abs(dx)
         case Arrangement.ON:
-            return dy < 0 and abs(dy) > abs(dx) and a.y1 > b.y0 - TOUCHING
+            return dy < 0 and (abs(dy) > abs(dx) or b.x0 <= ax <= b.x1) and a.y1 > b.y0 - TOUCHING
         case Arrangement.BELOW:
             return dy > 0 and abs(dy) > abs(dx)
         case Arrangement.IN:

@@ -376,7 +376,9 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box, sea
         case Arrangement.ABOVE:
             return [(x + shift * target.width, y - stacked - 0.03) for shift in (-0.3, 0.0, 0.3)]
         case Arrangement.ON:
-            return [(x + shift * target.width, y - stacked + seat + 0.02) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)]
+            edge = max(0.0, target.width - width) / 2
+            shifts = [*(shift * target.width for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)), -edge, edge]
+            return [(x + shift, y - stacked + seat + 0.02) for shift in shifts]
         case Arrangement.AT:
             near = 0.42 * (width + target.width)
             return [(x + side * near, height_) for side in (-1, 1) for height_ in (level, y)] + [(x, level - 0.02)]
@@ -407,7 +409,8 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
         case Arrangement.ABOVE:
             return -dy > CLEARANCE * abs(dx) + 0.02 and a.y1 <= b.y0 + 0.02
         case Arrangement.ON:
-            return -dy > CLEARANCE * abs(dx) + 0.02 and seat - 0.02 <= a.y1 - b.y0 <= seat + 0.05
+            over = dy < -0.02 and b.x0 <= ax <= b.x1
+            return over and seat - 0.02 <= a.y1 - b.y0 <= seat + 0.05
         case Arrangement.BELOW:
             return dy > CLEARANCE * abs(dx) + 0.02 and a.y0 >= b.y1 - 0.35 * a.height
         case Arrangement.IN:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of
 from planner_service.motion.cues import Distance, InstanceCues, Reading
-from planner_service.motion.nouns import noun_of
+from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import UNKNOWN, Part, part_of
+from planner_service.motion.supports import head_of
 from shared.motion_graph import RelationKind
 
 COVERED = 0.42
@@ -21,6 +22,10 @@ AT_A_DISTANCE = {Distance.FAR: 0.5, Distance.NEAR: 1.15}
 ON = Arrangement.ON
 LEAST_SHARE = 0.6
 """How much smaller things become at most so that all that are on the same thing have room there."""
+
+FOOD = frozenset(("food", "baked goods", "dish", "cake", "dessert"))
+ON_FOOD = 0.7
+"""The largest that lies or stands on something to eat, as a share of its sides."""
 
 SMALLEST_SIDE = 0.03
 LARGEST_PART = 0.95
@@ -60,6 +65,18 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
             if arrangement is ON and carried[target] > 1:
                 fit = min(1.0, sizes[target][0] / (carried[target] * sizes[name][0]))
                 sizes[name] = sizes[name][0] * max(fit, LEAST_SHARE), sizes[name][1] * max(fit, LEAST_SHARE)
+    names = {instance.id: instance.name for instance in reading.graph.instances}
+    for name, relations in edges.items():
+        for arrangement, target in relations:
+            if (
+                arrangement is ON
+                and is_a(head_of(names[target]), FOOD)
+                and noun_of(names[name]).kind is not Kind.ANIMATE
+            ):
+                fit = min(ON_FOOD * theirs / own for own, theirs in zip(sizes[name], sizes[target], strict=True))
+                sizes[name] = _at_least(sizes[name][0] * min(1.0, fit), sizes[name][1] * min(1.0, fit))
+                room = max(1.0, sizes[name][1] / (ON_FOOD * sizes[target][1]))
+                sizes[target] = _at_least(sizes[target][0] * room, sizes[target][1] * room)
     hangs = hanging(reading)
     given = {cues.instance for cues in reading.cues if cues.size is not None}
     for name, parent in _parts(reading):

@@ -194,7 +194,8 @@ def _fronted(word: Word, group: Sequence[int], words: Sequence[Word], mentions: 
     """What stands before the subject and says where to: "From left to right, a tram glides"."""
     if not group or mentions[group[0]].start > word.index:
         return ()
-    end = mentions[group[0]].start
+    pronouns = [w.index for w in words[mentions[group[0]].end : word.index] if w.role is Role.PRONOUN]
+    end = pronouns[-1] if pronouns else mentions[group[0]].start
     while end > 0 and words[end - 1].text == ",":
         end -= 1
     begin = end

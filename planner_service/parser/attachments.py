@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Goal, Manner
-from planner_service.motion.nouns import Habitat, Kind, noun_of
-from planner_service.motion.supports import carries_people, is_workplace, seat_depth
+from planner_service.motion.nouns import Habitat, Kind, is_a, noun_of
+from planner_service.motion.supports import carries_people, head_of, is_workplace, seat_depth
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
@@ -40,6 +40,14 @@ HIGH = 0.5
 SMALLER = 0.75
 """What is worked with is smaller than who works, by height."""
 
+DEPICTING = frozenset(("screen", "display", "television", "picture", "painting", "photograph", "poster", "monitor"))
+"""What is on one of these is shown in it."""
+CRADLING = frozenset(("lap", "arms", "knees", "hands", "hand", "knee", "arm"))
+"""Parts of somebody that do not stick out: what is on these is before the body."""
+AROUND_SEAT = frozenset(
+    ("under", "underneath", "beneath", "below", "near", "next to", "beside", "behind", "in front of")
+)
+"""What says where the seat is rather than who sits there: "on a bench under a tree"."""
 COMPANY = frozenset(("with", "using", "along with", "together with"))
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
@@ -54,7 +62,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
     found = []
     acting = {number for action in actions for number in action.subjects}
     for number, mention in enumerate(mentions):
-        if mention.use is Use.PRONOUN and words[mention.start].role is Role.DETERMINER:
+        side = mention.end == mention.start + 1  # not "on his lap"
+        if mention.use is Use.PRONOUN and words[mention.start].role is Role.DETERMINER and side:
             matched = preposition_around(words, mention.start)
         elif mention.use in (Use.THING, Use.PRONOUN):
             matched = preposition_before(words, mention.start)
@@ -91,7 +100,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
             phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
-        if goal is None:
+        if not side and words[mention.end - 1].lower in CRADLING:
+            phrase, arrangement = "in", Arrangement.IN
+        elif goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
         found += [
             Attachment(
@@ -146,6 +157,8 @@ def _supported(
     """What carries: seats, and vehicles that one sits on rather than in; what things hang from."""
     posture = action is not None and action.verb.label is MotionLabel.MOTIONLESS
     hangs = action is not None and action.lemma in HANGING
+    if phrase in ("on", "in") and is_a(head_of(mention.name), DEPICTING):
+        return "in", Arrangement.IN  # "a map on a screen"
     if (
         arrangement is Arrangement.IN
         and seat_depth(mention.name) > 0
@@ -231,6 +244,10 @@ def _sources(
         governed = preposition_before(words, mentions[before].start) is not None
         if governed and before not in action.objects and phrase in ("on", "in"):
             return (before,), None  # "to a pot on the stove"
+        if governed and not ends and phrase in AROUND_SEAT and action.verb.label is MotionLabel.MOTIONLESS:
+            return (before,), None  # "sits on a bench under a tree"
+        if before in action.objects and phrase in ("on", "in") and is_a(head_of(mentions[target].name), DEPICTING):
+            return (before,), None  # "watches a fish on a screen"
         if before in action.objects and action.verb.object in ("placed", "travels", "held"):
             return (before,), action
         if about is not None and about == before:

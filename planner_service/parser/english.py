@@ -67,11 +67,28 @@ def _meant(word: str) -> str:
     checker = _checker()
     if word in checker or word in table():
         return word
+    if (sounding := _sounding_alike(word)) is not None:
+        return sounding
     near = checker.correction(word)
     if near is None or not is_english(near):
         own = get_close_matches(word, _own_words(), n=1, cutoff=LIKENESS)
         near = own[0] if own and len(word) > SHORTEST else None
     return near or word
+
+
+def _sounding_alike(word: str) -> str | None:
+    """The planner's own word that sounds the same: "elefant" is no "elegant"."""
+    same = [own for own in _own_words() if len(own) >= SHORTEST and _sound(own) == _sound(word)]
+    return next(iter(get_close_matches(word, same, n=1, cutoff=LIKENESS)), None)
+
+
+@cache
+def _sound(word: str) -> str:
+    """The first letter and the consonants, spelled one way and none twice."""
+    word = re.sub(r"c(?=[eiy])", "s", word)
+    for spelled, sound in (("ph", "f"), ("ck", "k"), ("c", "k"), ("q", "k"), ("z", "s")):
+        word = word.replace(spelled, sound)
+    return re.sub(r"(.)\1+", r"\1", word[0] + re.sub(r"[aeiouy]", "", word[1:]))
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.explanation import Explained
 from planner_service.motion.nouns import Kind, is_a, known
-from planner_service.motion.wordnet import senses
+from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import composed
@@ -21,6 +21,8 @@ from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
+CHANGING = ("verb.change", "verb.weather", "verb.perception")
+"""Kinds of verbs that say how a place looks, and not that it is a thing: "the sky darkens"."""
 NOT_SHOWN = frozenset(
     ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
 )
@@ -56,11 +58,13 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
     seen = list(mentions)
     for action in actions:
         moves = action.verb.label is not MotionLabel.MOTIONLESS
+        changes = action.lemma == "become" or supersense(action.lemma, "verb") in CHANGING
         for number in action.subjects:
             worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
-            if acts or ((moves or opens) and not action.passive and seen[number].use is Use.BACKGROUND):
+            does = (moves or opens) and not action.passive and not (changes and not action.verb.travels)
+            if acts or (does and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)

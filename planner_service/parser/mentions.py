@@ -66,7 +66,10 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             found.append(Mention(index, index + 1, name, name, words[index].text, count=count, determined=True))
             index += 1
         elif _is_another(words, index) and found:
-            found.append(replace(found[-1], start=index, end=index + 1, text=words[index].text, count=1))
+            acts = index + 1 < len(words) and words[index + 1].role in (Role.VERB, Role.AUXILIARY)
+            ones = [mention for mention in found if words[mention.start].lower == "one"]
+            same = found[-1] if acts else (ones or found)[-1 if ones else 0]
+            found.append(replace(same, start=index, end=index + 1, text=words[index].text, count=1, definite=False))
             index += 1
         elif _refers_back(words, index):
             said = words[index].lower
@@ -83,9 +86,8 @@ def _is_subject(words: list[Word], index: int) -> bool:
 
 
 def _is_another(words: list[Word], index: int) -> bool:
-    """Whether it stands for one more of the same: "a car goes up while another goes down"."""
-    after = words[index + 1] if index + 1 < len(words) else None
-    return words[index].lower == "another" and after is not None and after.role in (Role.VERB, Role.AUXILIARY)
+    """Whether it stands for one more of the same: "a car goes up, another down", "from one rock to another"."""
+    return words[index].lower == "another" and index > 0 and words[index - 1].lower != "one"
 
 
 def _refers_back(words: list[Word], index: int) -> bool:

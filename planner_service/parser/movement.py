@@ -155,8 +155,15 @@ def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued,
 
 
 def timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
-    """Equal shares of the clip."""
+    """Equal shares of the clip.  Who is in the frame already comes in no more, and goes out of it once, at the end."""
+    shown = [index for index, each in enumerate(told) if not each.phase.absent]
     return tuple(
-        cued.phase.model_copy(update={"until": 1.0 if index == len(told) else index / len(told)})
-        for index, cued in enumerate(told, start=1)
+        cued.phase.model_copy(
+            update={
+                "until": (index + 1) / len(told),
+                "enters": cued.phase.enters if index in shown[:1] else None,
+                "leaves": cued.phase.leaves if index in shown[-1:] else None,
+            }
+        )
+        for index, cued in enumerate(told)
     )

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner_service.motion.nouns import known
+from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import lexicon
 
 if TYPE_CHECKING:
@@ -160,9 +161,9 @@ def _kind(span: Span) -> str:
         return "camera" if any(word in words["camera"] for word in spelled) else "style"
     if len(spelled) == 1 and known(spelled[0]) is not None:
         return "scene"
-    if all(token.pos_ in ("ADJ", "ADV") or token.tag_ in ("VBN", "VBG") for token in content) or (
-        any(looks) and not clause and all(looks)
-    ):
+    if all(
+        token.pos_ in ("ADJ", "ADV") or token.tag_ in ("VBN", "VBG") or _is_adjective(token) for token in content
+    ) or (any(looks) and not clause and all(looks)):
         marked = any(word in words["marks"] for word in spelled) or spelled[-1] in ("detailed", "realistic", "lit")
         return "style" if marked else "describing"
     return "scene"
@@ -171,6 +172,11 @@ def _kind(span: Span) -> str:
 def _describes(token: Token, span: Span) -> bool:
     """Whether a noun stands before the fragment's head: "film grain", "teal and orange grade"."""
     return token.pos_ in ("NOUN", "PROPN") and token.i < span.end - 1 and span[-1].pos_ not in ("ADP",)
+
+
+def _is_adjective(token: Token) -> bool:
+    """Whether it can be no noun, though the tagger takes it for one: "breathtaking" by itself."""
+    return bool(senses(token.lower_, "adjective")) and not senses(token.lower_)
 
 
 def _is_mark(word: str) -> bool:

@@ -22,7 +22,9 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
             continue
         located = _located(words, mentions, mention)
         bearer = _bearer(words, mentions, located)
-        if bearer is not None:
+        if bearer is not None and (
+            words[mention.start].role is not Role.DETERMINER or _fits(mention.head, mentions[bearer])
+        ):
             found[number] = bearer
             continue
         around = [a for a in actions if a.start <= mention.start < a.end and a.index < mention.start]
@@ -49,7 +51,7 @@ def _bearer(words: Sequence[Word], mentions: Sequence[Mention], located: int | N
 
 def _located(words: Sequence[Word], mentions: Sequence[Mention], pronoun: Mention) -> int | None:
     """What stands right before the preposition: of "a dog in front of it" the dog."""
-    possessive = words[pronoun.start].role is Role.DETERMINER
+    possessive = words[pronoun.start].role is Role.DETERMINER and pronoun.end == pronoun.start + 1
     matched = (preposition_around if possessive else preposition_before)(words, pronoun.start)
     if matched is None or matched[2] == 0 or matched[0].goal is not None:
         return None  # "from the left of a box to its right" is not about the box

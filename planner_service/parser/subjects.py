@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import FINITE, Role, Word
@@ -11,6 +12,17 @@ SKIPPED = (Role.ADVERB, Role.AUXILIARY)
 LINKING = frozenset((",", "and", "&", "or", "/"))
 CLAUSE_STARTS = frozenset((",", ";", ".", ":", "while", "as", "and", "then", "when", "whereas", "but"))
 RELATIVE = frozenset(("who", "which", "that"))
+GENDERS = {
+    "he": frozenset(
+        ("man", "boy", "male", "father", "brother", "son", "grandfather", "uncle", "husband", "king", "prince",
+         "grandson")
+    ),
+    "she": frozenset(
+        ("woman", "girl", "female", "mother", "sister", "daughter", "grandmother", "aunt", "wife",
+         "queen", "granddaughter")
+    ),
+}  # fmt: skip
+"""Who is "he" or "she": what is one of these or a kind of it."""
 SUBJECTS = ("nsubj", "nsubjpass", "csubj")
 
 
@@ -28,6 +40,8 @@ def subjects_of(
                 break
             group.append(group[-1] + 1)
         return tuple(group)  # "there is a vase, a cup and a plate"
+    if (starting := _starting(word, words, earlier)) is not None:
+        return starting
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
@@ -72,13 +86,35 @@ def subjects_of(
     return (after[0],) if after else ()
 
 
+def _starting(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Who starts or stops it: "a tram begins moving"."""
+    index = word.index - 1
+    while index > 0 and (words[index].role is Role.ADVERB or words[index].lower == "to"):
+        index -= 1
+    return (earlier.get(index) or None) if index >= 0 and words[index].lemma in lexicon().aspect_verbs else None
+
+
 def _meant(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[Mention]) -> tuple[int, ...]:
     """Who a subject pronoun is: who acted last, unless that is a person and "it" is not, or the other way round."""
+    if pronoun in GENDERS:
+        singles = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
+        gendered = [n for n in singles if _gender(mentions[n]) == pronoun]
+        if gendered:
+            return tuple(n for n in last if n in gendered)[-1:] or (gendered[-1],)
+        last = tuple(n for n in last if _gender(mentions[n]) is None) or last
     if pronoun not in ("it", "he", "she") or _is_person(mentions[last[0]]) == (pronoun != "it"):
         return last
     things = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
     fitting = [n for n in things if _is_person(mentions[n]) == (pronoun != "it")]
     return (fitting[-1],) if fitting else last
+
+
+def _gender(mention: Mention) -> str | None:
+    """The pronoun of somebody whose noun says whether it is a man or a woman."""
+    if _is_person(mention) and mention.head.endswith("ess"):
+        return "she"
+    said = (p for p, kinds in GENDERS.items() if mention.head in kinds or is_a(mention.head, kinds))
+    return next(said, None)
 
 
 def _is_person(mention: Mention) -> bool:

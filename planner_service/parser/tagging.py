@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
+from shared.motion_graph import MotionLabel
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -84,8 +85,12 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.NOUN, tag="NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
         return _as_verb(word, word.lemma)  # "a car goes left"
+    if word.role is Role.AUXILIARY and word.lemma == "be" and after is not None and after.lower == "gone":
+        return _as_verb(word, word.lemma)
     if word.role is Role.AUXILIARY and word.token.dep_ not in ("aux", "auxpass") and word.tag != "MD":
         return _as_verb(word, word.lemma)
+    if word.lower == "gone" and before is not None and before.lemma == "be":
+        return replace(word, role=Role.ADJECTIVE)  # it is there no longer
     if word.role is Role.VERB and _modifies_a_noun(before, word, after, follows):
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
@@ -190,6 +195,10 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     if before.is_plural:
         base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
         return (listed or word.lower) if base_form else None
+    known_verb = lexicon.verbs.get(listed) if listed is not None else None
+    rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
+    if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
+        return listed
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:
@@ -198,6 +207,14 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
         return listed if third_person else None
     return None
+
+
+def _ends_a_pair(words: list[Word], index: int) -> bool:
+    """Whether "and" joins the phrase before a word to another, with no verb yet: "a fork and a soup spoon lie"."""
+    start = _phrase(words, index - 1)[0].index - 1
+    joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
+    plural = not words[index].lower.endswith(("s", "ing"))
+    return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 
 
 def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:

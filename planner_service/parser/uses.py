@@ -62,7 +62,24 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
         )
         for number, mention in enumerate(mentions)
     ]
-    return _worn_by_wearers(_place_of_scene(used, words), words, lexicon)
+    owned = [
+        replace(mention, use=Use.PRONOUN, head=words[mention.start].lower)
+        if _is_perch(n, used, words, lexicon)
+        else mention
+        for n, mention in enumerate(used)
+    ]
+    return _worn_by_wearers(_place_of_scene(owned, words), words, lexicon)
+
+
+def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) -> bool:
+    """Whether another thing is on or in this part of somebody: "a cat on his lap"."""
+    mention = mentions[number]
+    before = mentions[number - 1] if number > 0 else None
+    if before is None or words[mention.start].lower not in POSSESSIVES or before.end != mention.start - 1:
+        return False
+    part = lexicon.is_in(lexicon.worn, mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
+    with_it = before.start > 0 and words[before.start - 1].lower in ("with", ",", "and")
+    return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
 
 
 def quoted_words(words: Sequence[Word]) -> set[int]:
@@ -83,7 +100,7 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
         return Use.NOTHING
-    if " ".join(whole_words[-2:]) in lexicon.places:
+    if " ".join(whole_words[-2:]) in lexicon.places and not _is_singled_out(mention, words):
         return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name

@@ -27,9 +27,9 @@ def test_a_demonstration_leaves_video_plan_and_preview(stack: LocalStack, tmp_pa
 
 
 def test_a_job_that_fails_leaves_nothing(stack: LocalStack, tmp_path: Path) -> None:
-    job, files = make_video(stack, request_for("!!! ???", seed=3), tmp_path, lambda _: None)
+    job, files = make_video(stack, request_for("beautiful amazing masterpiece", seed=3), tmp_path, lambda _: None)
     assert job.status is JobStatus.FAILED
     assert job.error is not None
-    assert job.error.code == "planning_failed"
+    assert job.error.code == "nothing_to_draw"
     assert files is None
     assert not list(tmp_path.iterdir())

@@ -71,6 +71,11 @@ class Seen:
                 sides = {"left": x < 0.5, "right": x > 0.5, "any": True}
                 levels = {"top": y < 0.5, "bottom": y > 0.5, "any": True}
                 return sides[side] and levels[level]
+            case ["apart", word]:
+                pairs = [(a, b) for a, b in product(self.having(word), repeat=2) if a < b]
+                return bool(pairs) and all(
+                    one.overlap(other) < 0.3 * one.area for a, b in pairs for one, other in self.boxes(a, b)[:1]
+                )
             case [word, "motionless" | "rigid" | "non_rigid" as label]:
                 return {self.plan.graph[name].label.value for name in self.having(word)} == {label}
             case ["style:" | "camera:" | "excluded:" as field, *words]:
@@ -85,6 +90,10 @@ class Seen:
 
     def is_near(self, a: str, b: str) -> bool:
         return sum(touching(*both) for both in self.boxes(a, b)) >= FRAMES / 2
+
+    def is_in(self, a: str, b: str) -> bool:
+        one, other = self.boxes(a, b)[0]
+        return one.overlap(other) > 0.95 * one.area
 
     def is_end(self, a: str, b: str) -> bool:
         return touching(*self.boxes(a, b)[-1])
