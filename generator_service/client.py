@@ -46,7 +46,9 @@ def _with_subclasses(error: type[ServiceError]) -> Iterator[type[ServiceError]]:
         yield from _with_subclasses(child)
 
 
-ERRORS: Final = {error.code: error for error in _with_subclasses(ServiceError)}
+ERRORS: Final = {
+    error.code: error for error in _with_subclasses(ServiceError) if error.__module__ == ServiceError.__module__
+}
 """Problem code -> exception class; an unknown code raises a plain ServiceError."""
 
 
