@@ -8,7 +8,7 @@ one more implementation.
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +60,14 @@ class Scene:
         return () if self.plan is None else self.plan.tracks
 
 
+class Stepped(NamedTuple):
+    latents: Tensor
+    memory: Tensor | None
+    """For the step after it."""
+    clean: Tensor
+    """What the clean latents are predicted to be."""
+
+
 class Solver(ABC):
     """The numerical solver for one video, from noise to latents.
 
@@ -74,8 +82,8 @@ class Solver(ABC):
     @abstractmethod
     def step(
         self, index: int, prediction: Tensor, latents: Tensor, memory: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """The latents after step `index`, and the memory for the step after it; None before the first."""
+    ) -> Stepped:
+        """Step `index`; memory: of the step before, None before the first."""
 
 
 class Backbone(ABC, Generic[C]):

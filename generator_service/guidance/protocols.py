@@ -32,7 +32,7 @@ class Guidance(Protocol):
         ...
 
     def resume(self, report: GuidanceReport | None) -> None:
-        """Called before the first step of a video that is resumed: with the report of the steps done."""
+        """Called before the first step of a video that goes on: with the report of the steps done."""
         ...
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -102,10 +103,11 @@ class VideoGuidance:
         surroundings: str,
         parameters: GuidanceParameters,
         noise_levels: Sequence[float],
-    ) -> "VideoGuidance":
+    ) -> Self:
         """What the parameters ask for.  noise_levels: at the start of each step, descending; see `Solver`."""
         layout = layout_on(grid, plan)
-        motion = MotionGuidance(parameters, steps_above(parameters.until, noise_levels))
+        before, steps = (steps_above(level, noise_levels) for level in (parameters.since, parameters.until))
+        motion = MotionGuidance(parameters, steps[len(before) :])
         regional = None
         if parameters.regional and (regional_steps := steps_above(parameters.regional_until, noise_levels)):
             regional = RegionalPrompting.encode(
@@ -118,7 +120,8 @@ class VideoGuidance:
         return self.features is not None
 
     def resume(self, report: GuidanceReport | None) -> None:
-        self.phases_before = () if report is None else report.phases
+        if report is not None and not self.facts:
+            self.phases_before = report.phases
 
     def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
         return latents
@@ -130,7 +133,7 @@ class VideoGuidance:
         with ExitStack() as stack:
             layers = self._layers(self._field(step), regional)
             stack.enter_context(self.network.borrow_attention(layers, None if regional is None else regional.text))
-            if self.motion is not None and step in self.motion.steps and step + 1 in self.motion.steps:
+            if self.motion is not None and step + 1 in self.motion.steps:
                 features = stack.enter_context(self.network.capture_features(self._feature_layer(self.motion)))
             yield
         self.features = features[-1] if features else None
@@ -139,7 +142,7 @@ class VideoGuidance:
         captions = self.regional.captions if self.regional is not None else ()
         parts = (self.motion, self.regional)
         return GuidanceReport(
-            steps=max((len(part.steps) for part in parts if part is not None), default=0),
+            steps=max((part.steps.stop for part in parts if part is not None), default=0),
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
             phases=self.phases_before or phase_reports(self.facts),

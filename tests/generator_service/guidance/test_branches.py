@@ -8,8 +8,8 @@ from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.clustering import border_ring, segment_foreground, two_means
-from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
+from generator_service.guidance.foreground import border_ring, segment_foreground
+from generator_service.guidance.deformation import box_displacement, deformation_penalty, dilate, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import cells_inside, layout_on
@@ -116,8 +116,17 @@ def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
     angles = torch.tensor([0.0, 0.5, 0.6, 1.5])  # of the features of one token
     features = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
     costs = [sum(1 - math.cos(a - b) for b in angles.tolist()) for a in angles.tolist()]
-    assert reference_frame(features) == costs.index(min(costs)) == 2
-    assert reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None]) == 2  # lengths say nothing
+    seen = torch.ones(4, 1, dtype=torch.bool)
+    assert reference_frame(features, seen) == costs.index(min(costs)) == 2
+    assert reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None], seen) == 2  # lengths say nothing
+
+
+def test_what_covers_the_instance_does_not_choose_its_reference_frame() -> None:
+    """Frames 0 and 1 are alike because the same thing covers one of two tokens there: the other one speaks for 2."""
+    angles = torch.tensor([[0.0, 0.0], [0.0, 0.9], [1.0, 0.5]])  # of frame and token
+    features = torch.stack([angles.cos(), angles.sin()], dim=2)
+    assert reference_frame(features, torch.ones(3, 2, dtype=torch.bool)) == 1
+    assert reference_frame(features, torch.tensor([[False, True], [False, True], [True, True]])) == 2
 
 
 def test_the_displacement_penalty_by_hand() -> None:
@@ -133,29 +142,29 @@ def test_the_ring_of_a_region() -> None:
     assert cells(inside & ~ring) == [[2, 3], [2, 4], [3, 3], [3, 4]]  # the lowest row touches the frame's edge
 
 
-def test_the_foreground_is_what_leaves_the_border_alone() -> None:
-    inside = torch.zeros(6, 8, dtype=torch.bool)
-    inside[0:5, 1:7] = True
-    thing = torch.zeros_like(inside)
-    thing[1:4, 2:5] = True
-    thing[4, 3] = True  # touches the border once
-    features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
-    features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(segment_foreground(features, inside), thing)
-    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(segment_foreground(features * lengths, inside), thing)
-
-
-def test_two_means_by_hand() -> None:
-    """From 0 and 1.4: first 0 | 1, 2, 10 with means 0 and 4⅓, then 0, 1, 2 | 10."""
-    points = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
-    assert two_means(points, torch.tensor([[0.0], [1.4]])).tolist() == [0, 0, 0, 1]
-
-
-def test_alike_all_over_the_whole_box_is_foreground() -> None:
+def test_the_foreground_is_what_is_unlike_what_is_around_the_box() -> None:
+    """Also where it fills the box and is of two parts: clusters of the box alone would be these."""
+    generator = torch.Generator().manual_seed(0)
     inside = torch.zeros(6, 8, dtype=torch.bool)
     inside[1:5, 1:7] = True
-    assert torch.equal(segment_foreground(torch.ones(6, 8, 3), inside), inside)
+    around = dilate(inside[None])[0] & ~inside
+    thing = inside.clone()
+    thing[1, 1:3] = False
+    parts = torch.where(torch.arange(8)[:, None] < 4, torch.tensor([1.0, 0.6, 0.0]), torch.tensor([1.0, -0.6, 0.0]))
+    features = torch.where(thing[..., None], parts, torch.tensor([-0.2, 0.0, 1.0]))
+    features = features + 0.05 * torch.randn(6, 8, 3, generator=generator)
+    assert torch.equal(segment_foreground(features, inside, around), thing)
+    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=generator)
+    assert torch.equal(segment_foreground(features * lengths, inside, around), thing)
+
+
+def test_alike_all_over_or_with_nothing_around_it_the_whole_box_is_foreground() -> None:
+    inside = torch.zeros(6, 8, dtype=torch.bool)
+    inside[1:5, 1:7] = True
+    around = dilate(inside[None])[0] & ~inside
+    assert torch.equal(segment_foreground(torch.ones(6, 8, 3), inside, around), inside)
+    features = torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(segment_foreground(features, inside, torch.zeros_like(inside)), inside)
 
 
 def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> None:
@@ -344,14 +353,16 @@ def test_phases_guide_their_own_frames_alone(
     layout = layout_on(GRID, plan)
     field, facts = guidance_field(layout, features.flatten(0, 1) if with_features else None, GuidanceParameters())
     if with_features and phases is REST_THEN_DEFORM:
-        thing = segment_foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
+        inside = layout.inside[0, 2]
+        centred = (features - features.mean((0, 1)))[2].view(6, 8, 8)
+        thing = segment_foreground(centred, inside, dilate(inside[None])[0] & ~inside)
         assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
     G = dense(field)
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
     seen = {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)}
     if with_features and phases is REST_THEN_DEFORM:
-        assert seen == {(0, 0), (1, 0), (2, 2)}  # of two frames none is more like the other: the first
+        assert seen in [{(0, f), (1, f), (2, 2)} for f in (0, 1)]  # of two frames none is more like the other
     else:
         assert seen == pairs
     assert [fact.branch for fact in facts] == branches
@@ -399,6 +410,33 @@ def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> Non
                     anchor = int(field.anchor[token(frame, row + down, column + across)])
                     assert anchor == token(reference, top + down, left + across)
         assert (field.anchor != NO_ANCHOR).sum() == 12
+
+
+def test_an_anchor_belongs_to_whom_it_anchors() -> None:
+    """A dog walks before a tree: in the reference frame, the middle one, it covers the tree's right half."""
+    tree, dog = Box(0.0, 0.0, 0.5, 1.0), Box(0.5, 0.0, 0.75, 1.0)
+    plan = plan_of(
+        (instance("tree", STILL), resting(tree)),
+        (instance("dog", RIGID), moving(dog, -0.5)),
+        nearest_first=("dog", "tree"),
+    )
+    layout = layout_on(GRID, plan)
+    owner = layout.owner.flatten()
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(branches=("rcg",)))
+    anchored = field.anchor != NO_ANCHOR
+    assert 0 < int(anchored.sum()) == fact.tokens < int((owner == 1).sum())
+    assert (owner[anchored] == 1).all()
+    assert (owner[field.anchor[anchored]] == 1).all()
+
+
+def test_as_a_share_all_of_the_box_in_the_reference_frame_is_named() -> None:
+    box = Box(0.25, 0.0, 0.5, 0.5)
+    layout = layout_on(GRID, plan_of((instance("tree", STILL), resting(box))))
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(form="share"))
+    inside, frame = layout.inside[0].flatten(), torch.arange(GRID.tokens) // 48
+    expected = (inside & (frame != 1))[:, None] & (inside & (frame == 1))
+    assert torch.equal(dense(field), expected.float())
+    assert (fact.reference_frame, fact.tokens) == (1, int(inside.sum()) * 2 // 3)
 
 
 def test_parts_of_parts_belong_to_the_whole() -> None:

@@ -91,6 +91,22 @@ def test_steps_above_a_noise_level_by_hand() -> None:
     assert steps_above(1.0, [1.0, 0.5]) == range(0)
 
 
+def test_motion_is_guided_between_two_noise_levels_and_by_features_from_the_first_on(plan: Plan) -> None:
+    toy, levels = Toy(), (1.0, 0.95, 0.8, 0.7, 0.5)
+    wish = GuidanceParameters(since=0.9, until=0.6, regional=False)
+    guidance = VideoGuidance.of(toy, GRID, plan, ["a red car", "a tree"], "a street", wish, levels)
+    video, prompt = torch.randn(1, 1, GRID.tokens, 8, generator=torch.Generator().manual_seed(0)), toy.encode(["a"])
+    remembered, borrowed = [], []
+    for step in range(len(levels)):
+        with guidance.around_prediction(step):
+            borrowed.append(bool(toy.borrowed[0]))
+            predict(toy, video, prompt)
+        remembered.append(guidance.needs_last_step)
+    assert borrowed == [False, False, True, True, False]
+    assert remembered == [False, True, True, False, False]
+    assert {phase.steps for phase in guidance.report().phases} == {2}
+
+
 def test_the_default_is_the_papers_ten_of_fifty_steps_and_does_not_vanish_with_few() -> None:
     """The schedules of CogVideoX-2B and of Wan 2.1."""
     cogvideox = CogVideoXDDIMScheduler(
