@@ -32,8 +32,12 @@ SHOWN = ("right", "detection_rate", "mean_iou")
 class Clip:
     early: float
     """Its score when it was judged."""
-    final: float
     measures: Measures
+
+    @property
+    def final(self) -> float:
+        """As `score_of` has it."""
+        return self.measures["detection_rate"] + self.measures["mean_iou"]
 
 
 def look(backbone: str, half: Half, prompts: int, parameters: GuidanceParameters, processes: int) -> str:
@@ -64,8 +68,7 @@ def _clips(backbone_name: str, parameters: GuidanceParameters, caption: str) -> 
                 early.append(score_of(backbone.adherence(backbone.decode(state.clean, settings), scene) or ()))
 
         frames = sample(backbone, caption, plan, settings, on_step=judge, on_stage=lambda stage: None).frames
-        final = score_of(backbone.adherence(frames, scene) or ())
-        clips.append(Clip(early[0], final, measure(frames, scene, detector())))
+        clips.append(Clip(early[0], measure(frames, scene, detector())))
     return clips
 
 

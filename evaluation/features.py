@@ -9,6 +9,7 @@ step, with the features as they are and centred (minus the mean token):
                      back: what is drawn moves with its box, so that D_box is the truth
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -27,8 +28,8 @@ from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_scene import EmojiScene, emoji_scene
 from generator_service.contract.request import JobRequest, RenderSettings
-from generator_service.guidance.foreground import segment_foreground
 from generator_service.guidance.deformation import box_displacement, dilate, perceived_displacement
+from generator_service.guidance.foreground import segment_foreground
 from generator_service.guidance.layout import TokenLayout, layout_on
 from generator_service.guidance.rigidity import shape_template, warp_template
 
@@ -53,7 +54,10 @@ def look(backbone_name: str, half: Half, prompts: int, steps: Sequence[int]) -> 
         clean = _encode(backbone, scene)
         for step in steps:
             for layer, features in enumerate(_features(backbone, scene, settings, clean, step)):
-                for row, its in ((f"layer {layer}", features), (f"layer {layer}, centred", features - features.mean(0))):
+                for row, its in (
+                    (f"layer {layer}", features),
+                    (f"layer {layer}, centred", features - features.mean(0)),
+                ):
                     _measure(table, row, step, its, scene, layout, silhouettes)
     return table
 
@@ -123,3 +127,18 @@ def _overlap(mask: Tensor, truth: Tensor) -> float:
     both, either = ((its).flatten(1).sum(1) for its in (mask & truth, mask | truth))
     seen = truth.flatten(1).any(1)
     return float((both / either)[seen].mean()) if seen.any() else float("nan")
+
+
+def markdown(table: Table) -> str:
+    """A line for what is measured of each layer's features, and for what does not depend on them."""
+    steps = sorted({step for _, _, step in table if step != EVERY_STEP})
+    lines = [
+        "| | features | " + " | ".join(f"step {step}" for step in steps) + " |",
+        "| --- |" + " --- |" * (1 + len(steps)),
+    ]
+    for name, row in sorted({(name, row) for name, row, _ in table}):
+        each = [table.get((name, row, step), table.get((name, row, EVERY_STEP), [])) for step in steps]
+        known = [[value for value in values if not math.isnan(value)] for values in each]
+        cells = (f"{fmean(values):.2f}" if values else "–" for values in known)
+        lines.append(f"| {name} | {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

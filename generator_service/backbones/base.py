@@ -19,7 +19,7 @@ from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import Guidance
-from shared.plan import Plan, Track
+from shared.plan import NO_PLACE, Plan, Track
 
 Frames = NDArray[np.uint8]
 """[frame, height, width, 3], RGB, 0 to 255."""
@@ -51,9 +51,9 @@ class Scene:
     plan: Plan | None = None
     """What guides the video, and what it is measured against; it may have fewer instances than the given plan."""
     descriptions: tuple[str, ...] = ()
-    """What each instance's box is to show, in the plan's order."""
+    """What each instance's box is to show, in the plan's order, and in the prompt's style."""
     surroundings: str = ""
-    """What is to be seen around the boxes."""
+    """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -97,8 +97,13 @@ class Backbone(ABC, Generic[C]):
         """Prompt and plan in this backbone's terms; as they are, unless it knows better."""
         if plan is None:
             return Scene(caption=prompt)
-        descriptions = tuple(instance.description for instance in plan.graph.instances)
-        return Scene(caption=prompt, plan=plan, descriptions=descriptions, surroundings=plan.background)
+        graph, place = plan.graph, () if plan.background == NO_PLACE else (plan.background,)
+        return Scene(
+            caption=prompt,
+            plan=plan,
+            descriptions=tuple(", ".join((its.description, *graph.style)) for its in graph.instances),
+            surroundings=", ".join((*place, *graph.style, *graph.camera)),
+        )
 
     @abstractmethod
     def prepare(self, caption: str, settings: RenderSettings) -> C:

@@ -88,7 +88,9 @@ EMOJI_WORLD = BackboneSpec(
     layers=6,
     finds_things=True,
     defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
-    guidance=GuidanceParameters(form="additive", strength=0.3, until=0.74, regional_until=0.47),
+    guidance=GuidanceParameters(
+        form="additive", strength=0.3, since=0.94, until=0.74, feature_layer=4, regional_until=0.47
+    ),
 )
 
 COGVIDEOX_2B = BackboneSpec(

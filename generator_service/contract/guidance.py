@@ -48,8 +48,8 @@ class GuidanceParameters(WireModel):
     form: Annotated[
         Form,
         Field(
-            description="multiplicative: logits times 1 + β G, as in the paper; additive: plus β G; share: what G names "
-            "is lifted to that share, below 1, of each row's attention to the video."
+            description="multiplicative: logits times 1 + β G, as in the paper; additive: plus β G; share: what G "
+            "names is lifted to that share, below 1, of each row's attention to the video."
         ),
     ] = "multiplicative"
     falloff: Annotated[

@@ -8,12 +8,12 @@
 The effect of β depends on how large a network's logits are; that of the share τ does not, in any row and head.
 
 G is a `GuidanceField` from video to video, and 0 in the rows and columns of text.  It changes the logits of few rows,
-those of the guided instances, at few keys, those of the same instance.  So the rows of an instance that name keys in the
-same frames are a group:
+those of the guided instances, at few keys, those of the same instance in some frames, which it names.  So the rows of
+an instance that name the same keys are a group:
 
 - over the keys they do not name, plain attention;
-- over those they do, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the same
-  for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
+- over those they do, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the
+  same for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
 - the two merged by their log-sum-exp, or lifted to the share;
 - an anchor moves one logit of a row from s to s', which is a correction of rank one, with m = max(l, s'):
   r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
@@ -178,8 +178,8 @@ def group_rows(
 ) -> RowGroups | None:
     """None where nothing is guided, β = 0 or G = 0, and all is seen.
 
-    strength: β, or τ.  text: how many tokens of text stand before the video's.  masked: no row twice.  device: where the
-    attention is computed.
+    strength: β, or τ.  text: how many tokens of text stand before the video's.  masked: no row twice.  device: where
+    the attention is computed.
     """
     instance = field.instance.to(device)
     tokens = field.grid.tokens

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import Branch, GuidanceParameters
-from generator_service.guidance.foreground import segment_foreground
 from generator_service.guidance.deformation import deformation_penalty, dilate
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.foreground import segment_foreground
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.reference import match_cells, reference_frame

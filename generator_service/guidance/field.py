@@ -3,7 +3,8 @@
     G[q, k] = [id(q) = id(k) ≠ 0] · W[q, frame(k)] + [k = anchor(q)] · w(q)
 
 W is Γ (Eq. 10) for rigid, Λ (Eq. 15) for non-rigid instances; the anchor is the same place in the reference frame
-(Eq. 8) of motionless ones, but in the form of a share, where W is 1 for all of that frame.  Any scale-aware strength is already multiplied into W and w.
+(Eq. 8) of motionless ones, but in the form of a share: there W is 1 for all of that frame, and there are no anchors.
+Any scale-aware strength is already multiplied into W and w.
 """
 
 from dataclasses import dataclass

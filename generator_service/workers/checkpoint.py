@@ -80,11 +80,15 @@ def unpack(data: bytes, about: dict[str, Any], first: StepState, candidates: int
         states, scores = facts.pop("states"), tuple(facts.pop("scores"))
         if facts != about:
             raise ValueError(f"Got a checkpoint of {facts} but expected one of {about}")
-        if not (len(scores) <= len(states) and 1 <= len(states) <= candidates) or not all(type(score) is float for score in scores):
+        if not (len(scores) <= len(states) and 1 <= len(states) <= candidates) or not all(
+            type(score) is float for score in scores
+        ):
             raise ValueError(f"Got {len(states)} states and scores {scores} of {candidates} candidates")
         return Progress(
             tuple(
-                _state({name: tensors.get(f"{name}.{index}") for name in ("latents", "memory", "generator")}, its, first)
+                _state(
+                    {name: tensors.get(f"{name}.{index}") for name in ("latents", "memory", "generator")}, its, first
+                )
                 for index, its in enumerate(states)
             ),
             scores,

@@ -160,7 +160,7 @@ def _tiny_wan(form: Literal["one", "two experts", "per token"] = "one") -> Any:
     return pipeline
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def plan() -> Plan:
     """Nine frames: a car that goes to the right, in front of a tree."""
     instances = (

@@ -14,11 +14,9 @@ from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import EMOJI_WORLD
 from generator_service.contract.job import Stage
-from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest, RenderSettings
 from generator_service.guidance.protocols import UNGUIDED
 from generator_service.rendering import Rendered, render
-from generator_service.sampling.candidates import score_of
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, Progress, first_state, ignore
 from generator_service.settings import WorkerSettings
@@ -56,9 +54,7 @@ def rendered(
 
 def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: RenderSettings) -> None:
     told: list[object] = []
-    result = rendered(
-        backbone, settings, on_step=lambda progress: told.append(progress.step), on_stage=told.append
-    )
+    result = rendered(backbone, settings, on_step=lambda progress: told.append(progress.step), on_stage=told.append)
     assert told == [Stage.SAMPLING, 1, 2, Stage.DECODING]
     assert result.frames.shape == (9, 64, 96, 3)
     with av.open(io.BytesIO(result.video)) as container:
@@ -116,7 +112,7 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     done: int, backbone: AnyBackbone, plan: Plan
 ) -> None:
     """Two of four steps are guided by motion, so that nothing of the first is kept; step 3 has regions alone."""
-    wish = {"until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
+    wish = {"since": 1.0, "until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
     settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
     states: list[Progress] = []
 
@@ -135,63 +131,6 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     assert resumed.diagnostics.guidance == undisturbed.diagnostics.guidance
     assert resumed.diagnostics.guidance is not None
     assert {phase.steps for phase in resumed.diagnostics.guidance.phases} == {2}
-
-
-@pytest.fixture(scope="module")
-def choice(backbone: AnyBackbone, plan: Plan) -> tuple[RenderSettings, list[Progress], Rendered]:
-    """Three candidates of four steps, judged after two of them: settings, what `on_step` was given, and the result."""
-    brief = GuidanceParameters(until=0.75, regional_until=0.4)
-    settings = JobRequest(plan=plan, seed=3, steps=4, candidates=3, guidance=brief).settings()
-    progress: list[Progress] = []
-    result = render(backbone, plan.prompt, plan, settings, on_step=progress.append, on_stage=lambda stage: None)
-    return settings, progress, result
-
-
-def test_the_better_half_of_the_candidates_goes_on_and_the_best_is_the_result(
-    backbone: AnyBackbone, plan: Plan, choice: tuple[RenderSettings, list[Progress], Rendered]
-) -> None:
-    settings, progress, result = choice
-    assert [its.step for its in progress] == list(range(1, settings.steps_in_all + 1)) == list(range(1, 11))
-    reports = result.diagnostics.candidates
-    assert [its.seed for its in reports] == [3, 4, 5]
-    early = sorted((its.early_score for its in reports), reverse=True)
-    went_on = [its for its in reports if its.score is not None]
-    assert [its.early_score for its in went_on] == [its.early_score for its in reports if its.early_score >= early[1]]
-    (best,) = (its for its in reports if its.chosen)
-    assert best.score == max(its.score for its in went_on if its.score is not None)
-    assert result.manifest.seed == best.seed
-    adherence = result.diagnostics.adherence
-    assert adherence is not None
-    assert best.score == pytest.approx(score_of(adherence), abs=1e-3)
-
-    alone = settings.model_copy(update={"seed": best.seed, "candidates": 1})
-    again = render(backbone, plan.prompt, plan, alone, on_step=ignore, on_stage=lambda stage: None)
-    assert again.video == result.video
-    assert (again.diagnostics.guidance, again.diagnostics.candidates) == (result.diagnostics.guidance, ())
-
-
-@pytest.mark.parametrize("done", [2, 6, 7, 10])
-def test_a_choice_that_is_resumed_from_a_file_is_the_undisturbed_one(
-    done: int, backbone: AnyBackbone, plan: Plan, choice: tuple[RenderSettings, list[Progress], Rendered]
-) -> None:
-    """After the first was judged, and all of them, in a finalist, and at the end."""
-    settings, progress, undisturbed = choice
-    assert progress[done - 1].is_resumable
-    start = unpack(pack(progress[done - 1], {}), {}, first_state(backbone, settings), settings.candidates)
-    later: list[int] = []
-    resumed = render(
-        backbone,
-        plan.prompt,
-        plan,
-        settings,
-        start=start,
-        on_step=lambda its: later.append(its.step),
-        on_stage=lambda stage: None,
-    )
-    assert later == list(range(done + 1, 11))
-    assert resumed.video == undisturbed.video
-    own, its = (result.diagnostics for result in (resumed, undisturbed))
-    assert (own.candidates, own.guidance, own.adherence) == (its.candidates, its.guidance, its.adherence)
 
 
 def test_without_a_plan_there_is_nothing_to_choose_by(backbone: AnyBackbone) -> None:

@@ -37,6 +37,7 @@ def test_holes_are_filled_with_the_backbones_defaults() -> None:
         "seed": 7,
         **EMOJI_WORLD.defaults.model_dump(),
         "guidance": EMOJI_WORLD.guidance.model_dump(),
+        "candidates": 1,
     }
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.foreground import border_ring, segment_foreground
 from generator_service.guidance.deformation import box_displacement, deformation_penalty, dilate, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.foreground import border_ring, segment_foreground
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import cells_inside, layout_on
 from generator_service.guidance.reference import reference_frame
@@ -118,7 +118,9 @@ def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
     costs = [sum(1 - math.cos(a - b) for b in angles.tolist()) for a in angles.tolist()]
     seen = torch.ones(4, 1, dtype=torch.bool)
     assert reference_frame(features, seen) == costs.index(min(costs)) == 2
-    assert reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None], seen) == 2  # lengths say nothing
+    assert (
+        reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None], seen) == 2
+    )  # lengths say nothing
 
 
 def test_what_covers_the_instance_does_not_choose_its_reference_frame() -> None:
