@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from evaluation.ablation import backbone_of, planned_by_parser, rendered
-from evaluation.attention_mass import dense
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.base import Frames
 from generator_service.backbones.cogvideox import CogVideoX
@@ -56,7 +55,7 @@ class DenseGuidance(VideoGuidance):
         strength, form = self.motion.parameters.strength, self.motion.parameters.form
         if form == "share":
             raise NotImplementedError("a share is of what each row sees: of no logits alone")
-        change = strength * dense(field)
+        change = strength * field.dense()
         return logits * (1 + change) if form == "multiplicative" else logits + change
 
 

@@ -52,6 +52,16 @@ class GuidanceParameters(WireModel):
             "names is lifted to that share, below 1, of each row's attention to the video."
         ),
     ] = "multiplicative"
+    gradient_step: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=0.1,
+            description="Before each step that motion guides, the latents move so far (rms) down the loss of Eqs. 2 "
+            "and 3; 0 is not at all.",
+        ),
+    ] = 0.0
     falloff: Annotated[
         float, Field(strict=True, gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")
     ] = 1.0
@@ -79,7 +89,7 @@ class GuidanceParameters(WireModel):
 
     @property
     def is_off(self) -> bool:
-        motion = self.strength > 0 and self.until < self.since and bool(self.branches)
+        motion = (self.strength > 0 or self.gradient_step > 0) and self.until < self.since and bool(self.branches)
         return not motion and not (self.regional and self.regional_until < 1)
 
     def over(self, defaults: "GuidanceParameters") -> "GuidanceParameters":

@@ -1,6 +1,7 @@
 """The denoising loop: x_T ~ N(0, I), then for t = T … 1: predict, step."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -38,8 +39,12 @@ def denoise(
         guidance.resume(start.report)
     for index in range(start.step, start.steps if until is None else until):
         timestep = solver.timesteps[index]
-        latents = guidance.before_prediction(index, timestep, latents)
-        prediction = backbone.predict(latents, timestep, conditioning, guidance.around_prediction(index))
+
+        def predict(moved: Tensor, around: AbstractContextManager[None], timestep: Tensor = timestep) -> Tensor:
+            return backbone.predict(moved, timestep, conditioning, around)
+
+        latents = guidance.before_prediction(index, latents, predict)
+        prediction = predict(latents, guidance.around_prediction(index))
         latents, memory, clean = solver.step(index, prediction, latents, memory, generator)
         if not torch.isfinite(latents).all():
             raise RenderingFailed(

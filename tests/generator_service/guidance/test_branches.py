@@ -257,14 +257,19 @@ def test_the_search_looks_one_cell_around_the_box() -> None:
     assert displacement[1:8].abs().max() == displacement[9:11].abs().max() == 0
 
 
-def dense(field: GuidanceField) -> Tensor:
-    """G, [N, N], as the field defines it."""
-    frame = torch.arange(field.grid.tokens) // (field.grid.rows * field.grid.columns)
-    same = (field.instance[:, None] == field.instance) & (field.instance[:, None] != 0)
-    G = torch.where(same, field.weight[:, frame], 0.0)
-    rows = (field.anchor != NO_ANCHOR).nonzero()[:, 0]
-    G[rows, field.anchor[rows]] += field.anchor_weight[rows]
-    return G
+def test_a_field_by_hand() -> None:
+    """Two frames of one row and two columns; token 1 and 2 are one instance, token 3 is anchored at token 1."""
+    sparse = GuidanceField(
+        Grid(frames=2, rows=1, columns=2),
+        instance=torch.tensor([0, 1, 1, 0]),
+        weight=torch.tensor([[0.0, 0.0], [2.0, 1.5], [1.5, 2.0], [0.0, 0.0]]),
+        anchor=torch.tensor([NO_ANCHOR, NO_ANCHOR, NO_ANCHOR, 1]),
+        anchor_weight=torch.tensor([0.0, 0.0, 0.0, 1.0]),
+    )
+    expected = [[0.0, 0.0, 0.0, 0.0], [0.0, 2.0, 1.5, 0.0], [0.0, 1.5, 2.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    assert sparse.dense().tolist() == expected
+    assert sparse.named_by(torch.tensor([3, 1])).tolist() == [expected[3], expected[1]]
+    assert sparse.guided.tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("nearest_first", [("dog", "car", "tree"), ("tree", "car", "dog")])
@@ -294,7 +299,7 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_f
                         apart = float((centers[who - 1, f] - centers[who - 1, g]).norm())
                         reward = math.exp(-1.5 * apart) + 1 if who == 2 else 2.0
                         expected[f * per_frame + p, g * per_frame + r] = reward
-    assert torch.allclose(dense(field), expected, atol=1e-6)
+    assert torch.allclose(field.dense(), expected, atol=1e-6)
     assert {fact.instance: fact.tokens for fact in facts} == {
         name: int((owner == 1 + index).sum()) for index, name in enumerate(plan.graph.ids)
     }
@@ -303,7 +308,7 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_f
 def test_the_centre_of_what_comes_nearer_stays() -> None:
     boxes = tuple(Box.around(0.5, 0.4, width, width) for width in (0.2 + 0.05 * frame for frame in range(9)))
     field, _ = guidance_field(layout_on(GRID, plan_of((instance("car", RIGID), boxes))), None, GuidanceParameters())
-    G = dense(field)
+    G = field.dense()
     assert torch.allclose(G[G != 0], torch.tensor(2.0))
     assert field.instance.view(3, -1).any(1).all()
 
@@ -359,7 +364,7 @@ def test_phases_guide_their_own_frames_alone(
         centred = (features - features.mean((0, 1)))[2].view(6, 8, 8)
         thing = segment_foreground(centred, inside, dilate(inside[None])[0] & ~inside)
         assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
-    G = dense(field)
+    G = field.dense()
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
     seen = {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)}
@@ -437,7 +442,7 @@ def test_as_a_share_all_of_the_box_in_the_reference_frame_is_named() -> None:
     field, (fact,) = guidance_field(layout, None, GuidanceParameters(form="share"))
     inside, frame = layout.inside[0].flatten(), torch.arange(GRID.tokens) // 48
     expected = (inside & (frame != 1))[:, None] & (inside & (frame == 1))
-    assert torch.equal(dense(field), expected.float())
+    assert torch.equal(field.dense(), expected.float())
     assert (fact.reference_frame, fact.tokens) == (1, int(inside.sum()) * 2 // 3)
 
 
@@ -472,7 +477,7 @@ def test_a_token_of_a_frame_in_which_the_instance_is_absent_belongs_to_nobody() 
     layout = layout_on(GRID, plan)
     assert layout.owner.flatten(1).any(1).tolist() == [False, False, True]
     assert layout.inside[0].flatten(1).any(1).tolist() == [False, False, True]
-    G = dense(guidance_field(layout, None, GuidanceParameters())[0])
+    G = guidance_field(layout, None, GuidanceParameters())[0].dense()
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
     assert {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)} == {(2, 2)}
@@ -484,7 +489,7 @@ def test_a_branch_that_is_left_out_guides_nothing(label: MotionLabel) -> None:
     others = tuple(branch for branch in BRANCH_OF.values() if branch != BRANCH_OF[label])
     field, facts = guidance_field(layout, None, GuidanceParameters(branches=others))
     assert not facts
-    assert not dense(field).any()
+    assert not field.dense().any()
 
 
 def test_small_boxes_are_guided_more_strongly_within_bounds() -> None:
@@ -502,8 +507,8 @@ def test_all_of_a_small_boxs_guidance_is_stronger(label: MotionLabel) -> None:
     plain, strong = (
         guidance_field(layout, None, GuidanceParameters(small_boxes=small_boxes))[0] for small_boxes in (False, True)
     )
-    assert torch.allclose(dense(strong), 2 * dense(plain))  # area 1/40
-    assert dense(plain).any()
+    assert torch.allclose(strong.dense(), 2 * plain.dense())  # area 1/40
+    assert plain.dense().any()
 
 
 @pytest.mark.parametrize("changes", [{"strength": -0.1}, {"steps": 1.2}, {"branches": ("gig", "gig")}, {"falloff": 0}])
