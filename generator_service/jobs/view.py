@@ -7,7 +7,12 @@ _TAKEN_OVER = JobRecord.model_fields.keys() & JobView.model_fields.keys()
 
 
 def view(
-    record: JobRecord, *, queue_position: int | None, seconds_left: float | None, urls: ResultUrls | None
+    record: JobRecord,
+    *,
+    queue_position: int | None,
+    seconds_left: float | None,
+    urls: ResultUrls | None,
+    events_url: str | None = None,
 ) -> JobView:
     return JobView(
         **{name: getattr(record, name) for name in _TAKEN_OVER},
@@ -16,4 +21,5 @@ def view(
         seconds_left=seconds_left,
         urls=urls,
         links=Links.of(record.id),
+        events_url=events_url,
     )
