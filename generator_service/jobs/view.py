@@ -16,7 +16,7 @@ def view(
 ) -> JobView:
     return JobView(
         **{name: getattr(record, name) for name in _TAKEN_OVER},
-        steps=record.settings.steps,
+        steps=record.settings.steps_in_all,
         queue_position=queue_position,
         seconds_left=seconds_left,
         urls=urls,
