@@ -8,17 +8,18 @@ All of them are coroutines, which need no thread; key and job are read in one ro
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Final
 from uuid import uuid4
 
 from fastapi import Depends, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import Scope
-from generator_service.jobs.reading import NOTHING, Found, Look
+from generator_service.jobs.reading import Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -55,22 +56,21 @@ BEARER: Final = HTTPBearer(
 class _Access:
     caller: Caller
     job: Found
-    """What there is of the job in the path."""
+    """What there is of the job in the path, and when."""
 
 
-async def _authenticate(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> _Access:
+async def _authenticate(request: Request, _documented: Annotated[object, Depends(BEARER)] = None) -> _Access:
     """Raises Unauthenticated."""
     parts: Parts = request.app.state.parts
     job_id = request.path_params.get("job_id", "")
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        return _Access(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
-    if given is None:
+        return _Access(ANYONE, await parts.reader.find(job_id))
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credentials:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    key, job = await parts.reader.find_as(ApiKey.parse(given.credentials), job_id)
+    key, job = await parts.reader.find_as(ApiKey.parse(credentials.strip()), job_id)
     return _Access(Caller(key.owner, frozenset(key.scopes)), job)
 
 
@@ -108,9 +108,10 @@ VisibleJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
-async def identify(request: Request) -> Caller:
-    """Who calls a `DirectRoute`.  Raises Unauthenticated and Forbidden."""
-    return (await _authorize(request)).caller
+async def identify(request: Request) -> tuple[Caller, datetime]:
+    """Who calls a `DirectRoute`, and when.  Raises Unauthenticated and Forbidden."""
+    asked = await _authorize(request)
+    return asked.caller, asked.job.at
 
 
 async def visible_job(request: Request) -> Look:
@@ -125,6 +126,6 @@ async def visible_job(request: Request) -> Look:
 
 
 async def _authorize(request: Request) -> _Access:
-    asked = await _authenticate(request, await BEARER(request))
+    asked = await _authenticate(request)
     await require_scope(request, asked)
     return asked

@@ -9,7 +9,6 @@ from generator_service.contract.job import JobStatus, JobView, ResultUrls
 from generator_service.jobs.api_keys import Scope
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.view import view
 from generator_service.storage import ObjectStore
 
 
@@ -30,7 +29,7 @@ class Viewer:
         """position: in its queue; None where it does not wait.  Raises Unavailable."""
         path = f"/jobs/{record.id}"
         left = seconds_left(record, datetime.now(UTC))
-        return view(record, queue_position=position, seconds_left=left, urls=self._urls(record, path))
+        return record.view(queue_position=position, seconds_left=left, urls=self._urls(record, path))
 
     def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
         """None for callers who may not read: a signed URL is all it takes to fetch the video."""

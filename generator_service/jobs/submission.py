@@ -5,6 +5,7 @@ when that job is deleted; the semantics are those of the IETF's draft-ietf-httpa
 sends a request twice at once waits for no answer: the second finds what the first has made.
 """
 
+import asyncio
 import hashlib
 import json
 import math
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import redis.asyncio
+from pydantic_core import to_json
 
 from generator_service.contract.job import JobStatus
 from generator_service.contract.request import JobRequest
-from generator_service.jobs.connection import redis_errors_as_unavailable
+from generator_service.jobs.connection import SERVING_SECONDS, redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
     OWNERS,
     index_key,
@@ -23,6 +25,7 @@ from generator_service.jobs.keyspace import (
     plan_key,
     score,
     taken_key,
+    tickets_key,
     turns_key,
     waiting_key,
 )
@@ -40,7 +43,7 @@ SUBMIT: Final = (
     LUA_ENQUEUE
     + """
 local its, plan = cjson.decode(ARGV[1]), ARGV[2]
-local job, plan_key, owners, waiting, turns = unpack(KEYS, 1, 5)
+local job, plan_key, owners, waiting, turns, tickets = unpack(KEYS, 1, 6)
 local idempotency, rate = KEYS[its.idempotency], KEYS[its.rate]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -52,7 +55,7 @@ end
 
 local created_at = redis.call('HGET', job, 'created_at')
 if created_at then
-  return {created_at == its.created_at and 'created' or 'exists', redis.call('ZRANK', waiting, its.id)}
+  return {created_at == its.created_at and 'created' or 'exists', redis.call('ZRANK', waiting, its.id), 0}
 end
 if idempotency then
   local fingerprint, made = unpack(redis.call('HMGET', idempotency, 'fingerprint', 'job'))
@@ -86,8 +89,8 @@ for name, text in pairs(its.fields) do table.insert(fields, name); table.insert(
 redis.call('HSET', job, unpack(fields))
 if plan ~= '' then redis.call('SET', plan_key, plan) end
 redis.call('SADD', owners, its.owner)
-for index = 6, 9 do redis.call('ZADD', KEYS[index], its.score, its.id) end
-return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), its.left}
+for index = 7, 10 do redis.call('ZADD', KEYS[index], its.score, its.id) end
+return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), redis.call('LLEN', tickets), its.left}
 """
 )
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -127,6 +130,8 @@ class Quota:
 class Created:
     position: int | None
     """Jobs before it in its queue."""
+    needs_ticket: bool
+    """No ticket waits in its queue: no worker will look for it."""
     quota: Quota
 
 
@@ -169,13 +174,14 @@ class Submissions:
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
-            case "created", [position, *left]:
-                return Created(position, self._quota(left[0] if left else None))
+            case "created", [position, tickets, *left]:
+                return Created(position, tickets == 0, self._quota(left[0] if left else None))
         raise self._refusal(record, verdict, facts)
 
     async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
         with redis_errors_as_unavailable():
-            verdict, *facts = await self._submit(keys=keys, args=arguments)
+            async with asyncio.timeout(SERVING_SECONDS):
+                verdict, *facts = await self._submit(keys=keys, args=arguments)
         return verdict, facts
 
     def _quota(self, left: int | None) -> Quota:
@@ -213,7 +219,7 @@ def submission(
     """The keys and arguments of `SUBMIT`.  admit: and no more.  left: of the owner's quota, where it was admitted."""
     queue, status, owner = queue_of(record), record.status, record.owner
     keys = [job_key(record.id), plan_key(record.id), OWNERS, waiting_key(queue), turns_key(queue)]
-    keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
+    keys += [tickets_key(queue), index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
 
     def number(name: str) -> int:
         keys.append(name)
@@ -250,7 +256,7 @@ def submission(
             ],
         }
     text = "" if plan is None else plan.model_dump_json()
-    return keys, [json.dumps(its), text]
+    return keys, [to_json(its).decode(), text]
 
 
 def fingerprint(request: JobRequest) -> str:

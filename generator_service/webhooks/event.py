@@ -3,7 +3,6 @@
 from generator_service.contract.answers import WebhookEvent
 from generator_service.jobs.outbox import wished_end
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.view import view
 
 
 def event_id(job_id: str) -> str:
@@ -20,6 +19,5 @@ def event_body(record: JobRecord) -> bytes:
     end = wished_end(record)
     if end is None or record.finished_at is None:
         raise ValueError(f"Got job {record.id}, which is {record.status}, but expected an end that is wished for")
-    job = view(record, queue_position=None, seconds_left=None, urls=None)
-    event = WebhookEvent(id=event_id(record.id), type=end, timestamp=record.finished_at, data=job)
+    event = WebhookEvent(id=event_id(record.id), type=end, timestamp=record.finished_at, data=record.view())
     return event.model_dump_json(exclude={"data": {"urls"}}).encode()
