@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from generator_service.contract.job import JobBase, JobView, Links, ResultUrls
 from shared.errors import NotFound, Unreadable
@@ -61,7 +61,7 @@ def record_of(job_id: str, fields: dict[str, str]) -> JobRecord:
     if "id" not in fields:
         raise NotFound(f"there is no job '{job_id}'")
     try:
-        known = [f'"{name}":{text}' for name, text in fields.items() if name in _FIELDS]
-        return JobRecord.model_validate_json(f"{{{','.join(known)}}}", extra="ignore")
+        known = {name: from_json(text) for name, text in fields.items() if name in _FIELDS}
+        return JobRecord.model_validate(known, extra="ignore")
     except ValueError as error:  # no JSON, or not what belongs there
         raise Unreadable(f"the record of job '{job_id}' cannot be read") from error
