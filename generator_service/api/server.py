@@ -6,16 +6,17 @@ import signal
 import tempfile
 import threading
 from multiprocessing.connection import wait
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from generator_service.api.app import create_app
 from generator_service.settings import Settings
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client reads it at import: the folder in which several processes count together."""
@@ -76,12 +77,14 @@ def serve(settings: Settings, host: str, port: int) -> None:
         )
 
 
-def app() -> FastAPI:
+def app() -> "FastAPI":
     """The application factory of each process."""
     settings = Settings()
     set_up_logging(settings.log_format)
     set_up_tracing("generator-api")
     _end_with_parent()
+    from generator_service.api.app import create_app  # the process that begins the others does without
+
     return create_app(settings, os.environ.get(COUNTING))
 
 
