@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
@@ -30,17 +31,19 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
     Raises BadSettings and OSError for addresses that make no sense.
     """
-    app = FastAPI(
+    app: FastAPI = FastAPIOffline(  # its documentation loads nothing from elsewhere
         title="Motion-Factorized Video",
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
         lifespan=lifespan(settings),
+        redoc_url=None,
         redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `AnswersFinished` are instead
     )
     dependencies, refusals = [Depends(require_scope)], problem_responses(Unauthenticated, Forbidden)
     jobs.add_direct_routes(app, dependencies, refusals)
+    app.root_path = settings.root_path  # uvicorn's own is put before every path, whether the proxy took it away or not
     for router in ROUTERS:
         app.include_router(router, dependencies=dependencies, responses=refusals)
     for router in OPEN_ROUTERS:

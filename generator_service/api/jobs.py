@@ -56,7 +56,7 @@ IdempotencyHeader = Annotated[
 ]
 
 HEADERS: Final[dict[str, Any]] = {
-    "Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}},
+    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true` where this Idempotency-Key had made the job before.",
         "schema": {"type": "string"},
@@ -96,13 +96,14 @@ async def submit(request: Request) -> Response:
     viewer = await viewer_for(request)
     record = new_record(wish, caller, request.state.request_id, now)
     require_affordable(record.settings, parts.maximum_work)
+    root = request.scope["root_path"]
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
     if isinstance(answer, MadeBefore):
-        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true", **_rate_headers(quota)}
+        headers = {"Location": f"{root}/jobs/{answer.job_id}", "Idempotency-Replayed": "true", **_rate_headers(quota)}
         return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(quota)}
+    headers = {"Location": f"{root}/jobs/{record.id}", **_rate_headers(quota)}
     add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record)) if answer.needs_ticket else None
     return json_answer(viewer.view_at(record, answer.position), 202, headers, add_ticket)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from generator_service.api.auth import VisibleJob
 from generator_service.api.parts import Parts, UseParts
@@ -64,6 +64,9 @@ def _file(parts: Parts, record: JobRecord, key_of: Callable[[Results], str], med
     url = parts.objects.sign(key)
     if url is not None:
         return RedirectResponse(url, status_code=307)
+    path = parts.objects.path(key)
+    if path is not None:  # a file that can be read in parts
+        return FileResponse(path, media_type=media_type, filename=path.name, content_disposition_type="inline")
     return Response(parts.objects.get(key), media_type=media_type)
 
 

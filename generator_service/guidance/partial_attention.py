@@ -66,6 +66,14 @@ def merge(one: Partial, other: Partial) -> Partial:
     return Partial(output.addcmul_(other.output.float(), (other.lse - lse).exp()[..., None]), lse)
 
 
+def lift(named: Partial, others: Partial, share: float) -> Partial:
+    """Attention over the keys of both, of which the named ones hold `share` of the mass, where they held less; the LSE
+    is as it was.  There is a named key."""
+    lse = torch.logaddexp(named.lse, others.lse)
+    held = (named.lse - lse).exp().clamp(min=share)[..., None]
+    return Partial(held * named.output.float() + (1 - held) * others.output.float(), lse)
+
+
 def split_heads(query: Tensor) -> list[slice]:
     """Slices of the heads: what is copied and held in between is then of few of them."""
     parts = round(query.numel() / HEADS_ELEMENTS.get(query.device.type, HEADS_ELEMENTS["cpu"]))

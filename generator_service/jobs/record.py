@@ -32,16 +32,22 @@ class JobRecord(JobBase):
         return before + (timedelta(0) if self.running_since is None else now - self.running_since)
 
     def view(
-        self, *, queue_position: int | None = None, seconds_left: float | None = None, urls: ResultUrls | None = None
+        self,
+        *,
+        queue_position: int | None = None,
+        seconds_left: float | None = None,
+        urls: ResultUrls | None = None,
+        events_url: str | None = None,
     ) -> JobView:
         """The job as clients see it."""
         return JobView(
             **{name: getattr(self, name) for name in JobBase.model_fields},
-            steps=self.settings.steps,
+            steps=self.settings.steps_in_all,
             queue_position=queue_position,
             seconds_left=seconds_left,
             urls=urls,
             links=Links.of(self.id),
+            events_url=events_url,
         )
 
 

@@ -150,4 +150,3 @@ def test_the_document_and_its_pages_are_served(api, document):
     assert api.http.get("/openapi.json").json() == document
     assert document["info"]["title"] == "Motion-Factorized Video"
     assert api.http.get("/docs").status_code == 200
-    assert api.http.get("/redoc").status_code == 200
