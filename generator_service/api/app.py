@@ -7,7 +7,17 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
-from generator_service.api import catalogue, events, jobs, metrics, operations, overview, results, webhooks
+from generator_service.api import (
+    catalogue,
+    events,
+    jobs,
+    metrics,
+    openai_videos,
+    operations,
+    overview,
+    results,
+    webhooks,
+)
 from generator_service.api.auth import require_scope
 from generator_service.api.browsers import HeadRequests, SecurityHeaders
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
@@ -20,7 +30,15 @@ from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailabl
 from telemetry.request_id import HEADER, RequestIds
 from telemetry.tracing import trace_app
 
-ROUTERS = (jobs.router, events.router, webhooks.router, results.router, catalogue.router, overview.router)
+ROUTERS = (
+    jobs.router,
+    events.router,
+    webhooks.router,
+    results.router,
+    catalogue.router,
+    overview.router,
+    openai_videos.router,
+)
 OPEN_ROUTERS = (operations.router, metrics.router)
 """For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 

@@ -92,7 +92,7 @@ def listed(http: httpx.Client, **query: Any) -> list[str]:
 
 
 def asked(http: httpx.Client, method: str, path: str, job_id: str = "0" * 32) -> httpx.Response:
-    body = {"json": JOB} if (method, path) == ("POST", "/jobs") else {}
+    body = {"json": JOB} if method == "POST" and path in ("/jobs", "/v1/videos") else {}
     return http.request(method, path.format(job_id=job_id), **body)
 
 
