@@ -123,8 +123,8 @@ def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePara
         mask, whole_box = warp_template(template.mask, phase.boxes, phase.inside), template.is_whole_box
     centers = (phase.boxes[:, :2] + phase.boxes[:, 2:]) / 2
     penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
-    mask = mask & phase.owned
-    _put(phase, draft, mask, penalty[:, None].expand(-1, mask[0].numel(), -1))
+    mask, weight = mask & phase.owned, penalty[:, None].expand(-1, mask[0].numel(), -1)
+    _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
     return PhaseFacts(name, "gig", int(mask.sum()), whole_box=whole_box)
 
 
@@ -135,9 +135,14 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
     else:
         mask = _foreground(phase, phase.features)
         penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
-    mask = mask & phase.owned
-    _put(phase, draft, mask, penalty.flatten(1, 2))
+    mask, weight = mask & phase.owned, penalty.flatten(1, 2)
+    _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
     return PhaseFacts(name, "sdg", int(mask.sum()))
+
+
+def _lower_the_others(weight: Tensor, mask: float) -> Tensor:
+    """[n, rows · columns, n], Γ or Λ -> W < 0 of the form of a share: 0 in a row's own frame."""
+    return -mask * (weight - 1) * (1 - torch.eye(len(weight), device=weight.device))[:, None]
 
 
 def _foreground(phase: _Phase, features: Tensor) -> Tensor:

@@ -463,6 +463,22 @@ def test_as_a_share_all_of_the_box_in_the_reference_frame_is_named() -> None:
     assert (fact.reference_frame, fact.tokens) == (1, int(inside.sum()) * 2 // 3)
 
 
+@pytest.mark.parametrize("label", [RIGID, NON_RIGID])
+def test_as_a_share_what_moves_looks_less_at_what_is_not_its_own_in_other_frames(label: MotionLabel) -> None:
+    """Before there are features Λ is 2; Γ is exp(-|C_f - C_g|) + 1."""
+    layout = layout_on(GRID, plan_of((instance("car", label), moving(Box(0.0, 0.0, 0.25, 0.5), 0.5))))
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(form="share", mask=3.0))
+    inside, frame = layout.inside[0].flatten(), torch.arange(GRID.tokens) // 48
+    centres = (layout.boxes[0, :, 0] + layout.boxes[0, :, 2]) / 2
+    expected = torch.zeros(GRID.tokens, GRID.tokens)
+    for f in range(3):
+        for g in range(3):
+            less = 3.0 * math.exp(-abs(float(centres[f] - centres[g]))) if label is RIGID else 3.0
+            expected[(inside & (frame == f))[:, None] & (~inside & (frame == g))] = -less * (f != g)
+    assert torch.allclose(field.dense(), expected, atol=1e-6)
+    assert fact.tokens == int(inside.sum())
+
+
 def test_parts_of_parts_belong_to_the_whole() -> None:
     boxes = resting(Box(0.0, 0.0, 0.5, 0.5))
     named = (instance("handle", STILL, parent="door"), instance("door", STILL, parent="car"), instance("car", RIGID))
