@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 import redis
@@ -126,6 +127,22 @@ def test_a_job_is_kept_for_a_while_after_its_end(
     assert store.plan(old.id) is None
     assert store.plan(young.id) == plan
     assert storage.deleted == {old.id: None}
+
+
+def test_a_process_whose_clock_is_ahead_deletes_nobodys_job(
+    cleanup: Cleanup, store: JobStore, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=8)
+
+    ended = make_record()
+    store.create(ended, None)
+    store.cancel(ended.id)
+    monkeypatch.setattr("generator_service.jobs.store.datetime", Ahead)
+    cleanup.clean_up()
+    assert store.get(ended.id).id == ended.id
 
 
 def test_a_full_redis_is_emptied(
