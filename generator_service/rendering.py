@@ -110,7 +110,7 @@ def sample(
         on_stage(Stage.SAMPLING)
         with _time_stage("sampling", seconds):
             scene = backbone.scene(prompt, plan)
-            conditioning = backbone.prepare(scene.caption, settings)
+            conditioning = backbone.prepare(scene.caption, settings, scene.negative)
             guidance = backbone.guidance(scene, settings)
             meter = StepMeter(backbone.device)
             state = start or first_state(backbone, settings)

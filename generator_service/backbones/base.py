@@ -54,6 +54,8 @@ class Scene:
     """What each instance's box is to show, in the plan's order."""
     surroundings: str = ""
     """What is to be seen around the boxes."""
+    negative: str = ""
+    """What is not to be seen: the prompt that classifier-free guidance leads away from."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -90,11 +92,17 @@ class Backbone(ABC, Generic[C]):
         if plan is None:
             return Scene(caption=prompt)
         descriptions = tuple(instance.description for instance in plan.graph.instances)
-        return Scene(caption=prompt, plan=plan, descriptions=descriptions, surroundings=plan.background)
+        return Scene(
+            caption=prompt,
+            plan=plan,
+            descriptions=descriptions,
+            surroundings=plan.background,
+            negative=", ".join(plan.graph.excluded),
+        )
 
     @abstractmethod
-    def prepare(self, caption: str, settings: RenderSettings) -> C:
-        """Encode the text, and whatever else stays the same for every step of one video."""
+    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> C:
+        """Encode the texts, and whatever else stays the same for every step of one video."""
 
     @abstractmethod
     def solver(self, steps: int) -> Solver: ...
