@@ -104,6 +104,10 @@ class Settings(Environment):
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
     """And how many in one burst."""
+    owner_kept: Annotated[int, Field(ge=1)] = 50_000
+    """How many jobs one owner may have, the ended ones that are still kept included; and how many Idempotency-Keys."""
+    owner_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """What one owner's requests and plans may take of Redis' memory."""
     owner_streams: Annotated[int, Field(ge=1)] = 100
     """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
@@ -111,6 +115,10 @@ class Settings(Environment):
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     cors_origins: tuple[str, ...] = ()
     """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""
+    root_path: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
+    """The path under which a proxy serves the API, whether it takes it away or not: /video."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies whose X-Forwarded-For and -Proto are believed, as a JSON list."""
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

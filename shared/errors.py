@@ -14,6 +14,7 @@
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
     │   ├── QueueFull                 429  queue_full                as many jobs wait as may
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
+    │   ├── TooMuchKept               429  too_much_kept             the owner has to delete jobs first
     │   ├── TooFast                   429  too_fast                  the owner has submitted as fast as it may
     │   └── TooManyStreams            429  too_many_streams          the owner follows as many jobs as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
@@ -23,6 +24,7 @@
     │   ├── WeightsMissing          500  weights_missing
     │   └── OutOfMemory             500  out_of_memory
     └── Unavailable                 503  unavailable               a part this one depends on is missing: try again
+        ├── DiskFull                  503  disk_full                 the worker's, for temporary files
         ├── LanguageModelUnavailable  503  language_model_unavailable
         ├── PlannerUnavailable        503  planner_unavailable
         └── StorageUnavailable        503  storage_unavailable
@@ -148,6 +150,10 @@ class TooManyUnfinished(LimitReached):
     code, title = "too_many_unfinished", "Too many jobs that have not ended"
 
 
+class TooMuchKept(LimitReached):
+    code, title = "too_much_kept", "Too much is kept"
+
+
 class TooFast(LimitReached):
     code, title = "too_fast", "Submitted too fast"
 
@@ -182,6 +188,10 @@ class OutOfMemory(RenderingFailed):
 
 class Unavailable(ServiceError):
     code, title, status, retryable = "unavailable", "A part of the service is unavailable", 503, True
+
+
+class DiskFull(Unavailable):
+    code, title = "disk_full", "A disk is full"
 
 
 class LanguageModelUnavailable(Unavailable):

@@ -7,20 +7,24 @@ All of them are coroutines, which need no thread; key and job are read in one ro
 """
 
 import re
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Final
 from uuid import uuid4
 
 from fastapi import Depends, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import Scope
-from generator_service.jobs.reading import NOTHING, Found, Look
+from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
+from generator_service.jobs.reading import Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
+STREAM: Final = "/jobs/{job_id}/events"
+"""The route whose URL may hold a ticket in place of a key."""
 _READING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -29,6 +33,8 @@ class Caller:
     owner: str
     """Stays the same while keys are rotated."""
     scopes: frozenset[Scope] = frozenset()
+    key: KeyRecord | None = None
+    """None where no keys are asked for."""
 
     @property
     def sees_jobs_of(self) -> str | None:
@@ -38,6 +44,15 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    def stream_url(self, base: str, job_id: str) -> str:
+        """Of the job's events, for whoever has it."""
+        url = f"{base}/jobs/{job_id}/events"
+        if self.key is None:
+            return url
+        return f"{url}?ticket={StreamTicket.sign(self.key, job_id, int(time.time()) + TICKET_SECONDS).text}"
+
+
+TICKET_SECONDS: Final = 900
 
 ANYONE: Final = Caller(owner="anyone", scopes=frozenset(Scope))
 """Where no keys are asked for."""
@@ -55,23 +70,25 @@ BEARER: Final = HTTPBearer(
 class _Access:
     caller: Caller
     job: Found
-    """What there is of the job in the path."""
+    """What there is of the job in the path, and when."""
 
 
-async def _authenticate(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> _Access:
+async def _authenticate(request: Request, _documented: Annotated[object, Depends(BEARER)] = None) -> _Access:
     """Raises Unauthenticated."""
     parts: Parts = request.app.state.parts
     job_id = request.path_params.get("job_id", "")
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        return _Access(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
-    if given is None:
+        return _Access(ANYONE, await parts.reader.find(job_id))
+    scheme, _, key_text = request.headers.get("Authorization", "").partition(" ")
+    has_key = scheme.lower() == "bearer" and key_text != ""
+    ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None
+    if not has_key and ticket is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    key, job = await parts.reader.find_as(ApiKey.parse(given.credentials), job_id)
-    return _Access(Caller(key.owner, frozenset(key.scopes)), job)
+    proof = ApiKey.parse(key_text.strip()) if has_key else StreamTicket.parse(ticket or "", job_id)
+    key, job = await parts.reader.find_as(proof, job_id)
+    return _Access(Caller(key.owner, frozenset(key.scopes), key), job)
 
 
 _UseAccess = Annotated[_Access, Depends(_authenticate)]
@@ -108,9 +125,10 @@ VisibleJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
-async def identify(request: Request) -> Caller:
-    """Who calls a `DirectRoute`.  Raises Unauthenticated and Forbidden."""
-    return (await _authorize(request)).caller
+async def identify(request: Request) -> tuple[Caller, datetime]:
+    """Who calls a `DirectRoute`, and when.  Raises Unauthenticated and Forbidden."""
+    asked = await _authorize(request)
+    return asked.caller, asked.job.at
 
 
 async def visible_job(request: Request) -> Look:
@@ -125,6 +143,6 @@ async def visible_job(request: Request) -> Look:
 
 
 async def _authorize(request: Request) -> _Access:
-    asked = await _authenticate(request, await BEARER(request))
+    asked = await _authenticate(request)
     await require_scope(request, asked)
     return asked

@@ -1,19 +1,19 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import structlog
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request, Response
 from pydantic import StringConstraints, TypeAdapter
 from starlette.background import BackgroundTask
 
 from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify, job_in_path, visible_job
-from generator_service.api.direct import DirectRoute, read_body, read_header
+from generator_service.api.direct import add_direct_route, read_body, read_header
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
 from generator_service.api.problems import problem_responses
@@ -33,6 +33,7 @@ from shared.errors import (
     Unreadable,
     UnsupportedMediaType,
 )
+from shared.wire import WireModel
 from telemetry.tracing import traceparent
 
 PAGE = 20
@@ -56,7 +57,7 @@ IdempotencyHeader = Annotated[
 ]
 
 HEADERS: Final[dict[str, Any]] = {
-    "Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}},
+    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true` where this Idempotency-Key had made the job before.",
         "schema": {"type": "string"},
@@ -86,38 +87,40 @@ async def submit(request: Request) -> Response:
     24 hours (410).
 
     Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
-    have not ended, or your jobs a second.
+    have not ended, those that are kept and what they take, or your requests a second, whatever their answers.
     """
-    caller = await identify(request)
-    wish = await read_body(request, JobRequest)
-    idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
+    return await submit_as(request, _read_wish, lambda view: view, 202)
+
+
+async def _read_wish(request: Request) -> JobRequest:
+    return await read_body(request, JobRequest)
+
+
+async def submit_as(
+    request: Request,
+    read_wish: Callable[[Request], Awaitable[JobRequest]],
+    show: Callable[[JobView], WireModel],
+    status: int,
+) -> Response:
+    """A job is submitted and answered, in whatever form."""
     parts: Parts = request.app.state.parts
+    caller, now = await identify(request)
+    quota = await parts.submissions.count(caller.owner)
+    wish = await read_wish(request)
+    idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
     viewer = await viewer_for(request)
-    record = new_record(wish, caller, request.state.request_id, datetime.now(UTC))
+    record = new_record(wish, caller, request.state.request_id, now)
     require_affordable(record.settings, parts.maximum_work)
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
+    job_id = answer.job_id if isinstance(answer, MadeBefore) else record.id
+    headers = {"Location": f"{request.scope['root_path']}/jobs/{job_id}", **_rate_headers(quota)}
     if isinstance(answer, MadeBefore):
-        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"}
-        return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
+        view = await viewer.view_of(await read_job_made_before(parts, job_id))
+        return json_answer(show(view), status, headers | {"Idempotency-Replayed": "true"})
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)}
-    add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
-    return json_answer(viewer.view_at(record, answer.position), 202, headers, add_ticket)
-
-
-router.add_api_route(
-    "",
-    submit,
-    methods=["POST"],
-    status_code=202,
-    summary="Submit a job",
-    response_model=JobView,
-    response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, Gone, LimitReached, UnsupportedMediaType) | {202: {"headers": HEADERS}},
-    dependencies=[Depends(job_request)],
-    route_class_override=DirectRoute,
-)
+    add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record)) if answer.needs_ticket else None
+    return json_answer(show(viewer.view_at(record, answer.position)), status, headers, add_ticket)
 
 
 def new_record(request: JobRequest, caller: Caller, request_id: str, now: datetime) -> JobRecord:
@@ -162,16 +165,32 @@ async def get_job(request: Request) -> Response:
     return json_answer(await (await viewer_for(request)).view_of(job))
 
 
-router.add_api_route(
-    "/{job_id}",
-    get_job,
-    methods=["GET"],
-    summary="Look at a job",
-    response_model=JobView,
-    responses=problem_responses(NotFound),
-    dependencies=[Depends(job_in_path)],
-    route_class_override=DirectRoute,
-)
+def add_direct_routes(app: FastAPI, dependencies: list[Any], responses: dict[int | str, dict[str, Any]]) -> None:
+    refusals = problem_responses(BodyTooLarge, Gone, LimitReached, UnsupportedMediaType)
+    add_direct_route(
+        app,
+        "/jobs",
+        "POST",
+        submit,
+        status_code=202,
+        summary="Submit a job",
+        response_model=JobView,
+        response_description="The job, queued; `Location` is its address.",
+        responses=responses | refusals | {202: {"headers": HEADERS}},
+        dependencies=[*dependencies, Depends(job_request)],
+        tags=["jobs"],
+    )
+    add_direct_route(
+        app,
+        "/jobs/{job_id}",
+        "GET",
+        get_job,
+        summary="Look at a job",
+        response_model=JobView,
+        responses=responses | problem_responses(NotFound),
+        dependencies=[*dependencies, Depends(job_in_path)],
+        tags=["jobs"],
+    )
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))
@@ -202,12 +221,12 @@ async def submit_once(
     """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
     if request.webhook is None:
         return await parts.submissions.submit(record, request.plan, key)
-    admitted = await parts.submissions.admit(record, key)
-    if isinstance(admitted, MadeBefore):
-        return admitted
+    made = await parts.submissions.find(record, key)
+    if made is not None:
+        return made
     # Within the limits alone: it may look up a name, which may take seconds.
     await run_sync(parts.webhooks.accept, request.webhook, record.owner)
-    return await parts.submissions.submit(record, request.plan, key, admitted)
+    return await parts.submissions.submit(record, request.plan, key)
 
 
 async def read_job_made_before(parts: Parts, job_id: str) -> Look:
@@ -221,7 +240,10 @@ async def read_job_made_before(parts: Parts, job_id: str) -> Look:
 
 
 def json_answer(
-    view: JobView, status: int = 200, headers: Mapping[str, str] | None = None, background: BackgroundTask | None = None
+    view: WireModel,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    background: BackgroundTask | None = None,
 ) -> Response:
     return Response(view.model_dump_json(), status, headers, "application/json", background)
 
@@ -232,5 +254,5 @@ def _add_ticket(parts: Parts, queue: str) -> None:
 
 
 def _rate_headers(quota: Quota) -> dict[str, str]:
-    policy = {"RateLimit-Policy": f'"submissions";q={quota.limit};w={quota.seconds}'}
-    return policy if quota.left is None else policy | {"RateLimit": f'"submissions";r={quota.left}'}
+    policy = f'"submissions";q={quota.limit};w={quota.seconds}'
+    return {"RateLimit-Policy": policy, "RateLimit": f'"submissions";r={quota.left}'}

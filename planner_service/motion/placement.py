@@ -53,9 +53,9 @@ MOMENTS = np.array([[0.0], [0.5], [1.0]])
 """When ways are looked at, shares of the clip."""
 SHRINK = 0.88
 ATTEMPTS = 9
-TRIES = 4
-"""How many sizes are tried to make room, the largest first."""
 CROWDED = 0.2
+MANY = 12
+"""Of more instances fewer sizes are tried, and the first is taken at which all find a place."""
 SHRINK_COST = 0.1
 """How much room a smaller size must make to be worth it."""
 CLEARANCE = 1.15
@@ -83,15 +83,15 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     sizes = sizes_of(reading, _edges(reading), frame_aspect)
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
-    placed = 0
-    for attempt in range(ATTEMPTS):
+    many = len(reading.cues) > MANY
+    for attempt in range(0, ATTEMPTS, 4 if many else 1):
         stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
-        if best is None or stage.crowding + SHRINK_COST < best.crowding:
-            best = stage
-        placed += 1
-        if best.crowding < CROWDED or placed == TRIES or not sizes_are_ours:
+        if best is not None and stage.crowding + SHRINK_COST >= best.crowding:
+            break
+        best = stage
+        if best.crowding < CROWDED or many or not sizes_are_ours:
             break
     assert best is not None  # noqa: S101  # the last attempt places everything
     return {name: best.boxes[name] for name in best.cues}
@@ -246,7 +246,7 @@ class _Stage:
         ways = self._ways(name, candidates)
         costs = self._costs(name, ways)
         costs[((ways[..., :2] < EDGE) | (ways[..., 2:] > 1 - EDGE)).any(axis=(1, 2))] = np.inf
-        ranked = [index for index in np.argsort(costs, kind="stable") if np.isfinite(costs[index])]
+        ranked = np.argsort(costs, kind="stable")[: np.isfinite(costs).sum()]
         cheapest = (Box(*candidates[index].tolist()) for index in ranked)
         return next((box for box in cheapest if self._may_be(name, box)), None)
 
@@ -455,8 +455,9 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
 def _covered(a: Array, b: Array) -> Array:
     """[…, side] each -> […]: how much of the smaller box the larger one covers."""
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
-    covered: Array = np.prod(np.maximum(sides, 0), axis=-1) / np.minimum(*areas)
+    width, height = np.moveaxis(np.maximum(sides, 0), -1, 0)
+    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b)]
+    covered: Array = width * height / np.minimum(*areas)
     return covered
 
 

@@ -60,6 +60,7 @@ OTHERS = {
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "VALKEY_MEMORY",
     "VLLM_NO_USAGE_STATS",
 }
 """Variables that programs read which are not ours."""
@@ -214,6 +215,18 @@ def test_only_the_api_the_storage_and_the_dashboard_are_published(compose: dict[
         "grafana": ["127.0.0.1:3000:3000"],
     }
     assert compose["networks"]["inside"] == {"internal": True}
+
+
+def test_whoever_reaches_the_storage_holds_its_key(compose: dict[str, Any]) -> None:
+    """SeaweedFS's filer, master and volume ports ask for none."""
+    (network,) = compose["services"]["seaweedfs"]["networks"]
+    there = {name for name, service in compose["services"].items() if network in service["networks"]}
+    holders = {
+        name
+        for name, service in compose["services"].items()
+        if "storage_secret_key" in {mounted(secret).source for secret in service.get("secrets", ())}
+    }
+    assert there == holders == {"seaweedfs", "generator-api", "render-worker"}
 
 
 def test_what_is_waited_for_is_there_and_has_a_health_check(compose: dict[str, Any]) -> None:
