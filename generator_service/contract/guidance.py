@@ -11,8 +11,7 @@ Branch = Literal["rcg", "gig", "sdg"]
 
 
 Form = Literal["multiplicative", "additive", "share"]
-"""Logits times 1 + β G, as in the paper, or plus β G; or raised until the keys that G names hold a share of the
-attention."""
+"""Logits times 1 + β G, as in the paper, or plus β G; or a share of the attention, and a mask."""
 
 
 def _each_once(branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
@@ -48,10 +47,17 @@ class GuidanceParameters(WireModel):
     form: Annotated[
         Form,
         Field(
-            description="multiplicative: logits times 1 + β G, as in the paper; additive: plus β G; share: what G "
-            "names is lifted to that share, below 1, of each row's attention to the video."
+            description="multiplicative: logits times 1 + β G, as in the paper; additive: plus β G; share: what is "
+            "motionless gives that share, below 1, of each row's attention to its reference frame, and what "
+            "moves looks less, by `mask`, at what is not its own in other frames."
         ),
     ] = "multiplicative"
+    mask: Annotated[
+        float,
+        Field(
+            strict=True, ge=0.0, le=20.0, description="With the form of a share: so many logits, times Γ - 1 or Λ - 1."
+        ),
+    ] = 2.0
     gradient_step: Annotated[
         float,
         Field(

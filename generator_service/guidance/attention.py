@@ -2,14 +2,15 @@
 
     A = softmax(Q Kᵀ (1 + β G) / √d)       multiplicative: Eq. 4
     A = softmax(Q Kᵀ / √d + β G)           additive: raises a negative logit too, where the paper's form lowers it
-    A = softmax(Q Kᵀ / √d + log G)         share (ours): where G names keys, G > 0, and these hold less than τ of what
-                                           the row gives to the video, they are lifted to it, at the others' cost
+    A = softmax(Q Kᵀ / √d + log G)         share (ours): where G > 0, and those keys hold less than τ of what the row
+                                           gives to the video, they are lifted to it, at the others' cost
+    A = softmax(Q Kᵀ / √d + G)             share, where G < 0
 
 The effect of β depends on how large a network's logits are; that of the share τ does not, in any row and head.
 
 G is a `GuidanceField` from video to video, and 0 in the rows and columns of text.  It changes the logits of few rows,
-those of the guided instances, at few keys, those of the same instance in some frames, which it names.  So the rows of
-an instance that name the same keys are a group:
+those of the guided instances, at few keys, those of the same instance in some frames, which it names (or, where G < 0,
+all others in some frames).  So the rows of an instance that name the same keys are a group:
 
 - over the keys they do not name, plain attention;
 - over those they do, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the
@@ -186,9 +187,10 @@ def group_rows(
     frame = torch.arange(tokens, device=device) // (field.grid.rows * field.grid.columns)
     present = torch.zeros(int(instance.max()) + 1, field.grid.frames, dtype=torch.bool, device=device)
     present[instance, frame] = True
-    weight = field.weight.to(device).log() if form == "share" else strength * field.weight.to(device)
-    named = (strength * field.weight.to(device) != 0) & present[instance] & (instance != 0)[:, None]
-    guided = named.any(dim=1)
+    W = field.weight.to(device)
+    weight = torch.where(W > 0, W.log(), W) if form == "share" else strength * W
+    named = strength * W.sign() * ((instance != 0)[:, None] & (present[instance] | (W < 0)))
+    guided = (named != 0).any(dim=1)
     anchored = (field.anchor.to(device) != NO_ANCHOR) & (strength * field.anchor_weight.to(device) != 0)
     if not (guided | anchored).any() and not masked:
         return None
@@ -221,13 +223,12 @@ def group_rows(
             its = rows[own & (instance[rows] == identity)]
             for frames in named[its].unique(dim=0):
                 some = its[(named[its] == frames).all(dim=1)]
-                keys = (instance == identity) & frames[frame]
+                keys = torch.where(instance == identity, frames[frame] > 0, frames[frame] < 0) & seen[text:]
+                share = strength if form == "share" and (frames > 0).any() else None
                 outside = seen.clone()
                 outside[text:][keys] = False
-                if form == "share":
-                    outside[:text] = False
-                inside = within(keys.nonzero()[:, 0], some)
-                share = strength if form == "share" else None
+                outside[:text] &= share is None
+                inside = within(keys.nonzero()[:, 0], some) if keys.any() else None
                 groups.append(_Group(some + text, _split_keys(outside), inside, anchors(some), share, text))
         return rows[~own]
 

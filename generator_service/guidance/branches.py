@@ -123,8 +123,8 @@ def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePara
         mask, whole_box = warp_template(template.mask, phase.boxes, phase.inside), template.is_whole_box
     centers = (phase.boxes[:, :2] + phase.boxes[:, 2:]) / 2
     penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
-    mask = mask & phase.owned
-    _put(phase, draft, mask, penalty[:, None].expand(-1, mask[0].numel(), -1))
+    mask, weight = mask & phase.owned, penalty[:, None].expand(-1, mask[0].numel(), -1)
+    _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
     return PhaseFacts(name, "gig", int(mask.sum()), whole_box=whole_box)
 
 
@@ -135,25 +135,28 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
     else:
         mask = _foreground(phase, phase.features)
         penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
-    mask = mask & phase.owned
-    _put(phase, draft, mask, penalty.flatten(1, 2))
+    mask, weight = mask & phase.owned, penalty.flatten(1, 2)
+    _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
     return PhaseFacts(name, "sdg", int(mask.sum()))
+
+
+def _lower_the_others(weight: Tensor, mask: float) -> Tensor:
+    """[n, rows · columns, n], Γ or Λ -> W < 0 of the form of a share: 0 in a row's own frame."""
+    return -mask * (weight - 1) * (1 - torch.eye(len(weight), device=weight.device))[:, None]
 
 
 def _foreground(phase: _Phase, features: Tensor) -> Tensor:
     """[n, rows, columns], bool."""
-    frames = zip(features, phase.inside, phase.around, strict=True)
-    return torch.stack([segment_foreground(*frame) for frame in frames])
+    return segment_foreground(features, phase.inside, phase.around)
 
 
 def _put(phase: _Phase, draft: _Draft, mask: Tensor, weight: Tensor) -> None:
     """mask: [n, rows, columns]; weight: [n, rows · columns, n]."""
-    for index, frame in enumerate(phase.frames.tolist()):
-        positions = mask[index].flatten().nonzero()[:, 0]
-        draft.instance[frame, positions] = 1 + phase.instance
-        rows = torch.zeros(len(positions), draft.weight.shape[2], device=draft.weight.device)
-        rows[:, phase.frames] = phase.strength * weight[index, positions]
-        draft.weight[frame, positions] = rows
+    its, frames = mask.flatten(1), phase.frames
+    rows = torch.zeros_like(draft.weight[frames])
+    rows[..., frames] = phase.strength * weight
+    draft.instance[frames] = torch.where(its, 1 + phase.instance, draft.instance[frames])
+    draft.weight[frames] = torch.where(its[..., None], rows, draft.weight[frames])
 
 
 Build = Callable[[_Phase, _Draft, Grid, GuidanceParameters, str], PhaseFacts]

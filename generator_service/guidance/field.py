@@ -1,9 +1,11 @@
 """G = G_m + G_r + G_nr in sparse form: no N × N matrix, because a token belongs to one instance at most.
 
-    G[q, k] = [id(q) = id(k) ≠ 0] · W[q, frame(k)] + [k = anchor(q)] · w(q)
+    G[q, k] = [id(q) = id(k) ≠ 0] · W[q, frame(k)] + [k = anchor(q)] · w(q)        where W ≥ 0
+    G[q, k] = [id(q) ≠ id(k)] · W[q, frame(k)]                                     where W < 0: q looks less at k
 
 W is Γ (Eq. 10) for rigid, Λ (Eq. 15) for non-rigid instances; the anchor is the same place in the reference frame
-(Eq. 8) of motionless ones, but in the form of a share: there W is 1 for all of that frame, and there are no anchors.
+(Eq. 8) of motionless ones.  In the form of a share there are no anchors: for motionless instances W is 1 for all of the
+reference frame, and for the others it is negative for all frames but a row's own; a row's W is of one sign.
 Any scale-aware strength is already multiplied into W and w.
 """
 
@@ -26,7 +28,7 @@ class GuidanceField:
     instance: Tensor
     """id: [N], long; 0 where a token belongs to no instance."""
     weight: Tensor
-    """W: [N, F], float32, ≥ 0; rows of tokens without instance, or guided by an anchor alone, are 0."""
+    """W: [N, F], float32; rows of tokens without instance, or guided by an anchor alone, are 0."""
     anchor: Tensor
     """[N], long; the index of a token's anchor, NO_ANCHOR where it has none."""
     anchor_weight: Tensor
@@ -40,8 +42,8 @@ class GuidanceField:
     def named_by(self, rows: Tensor) -> Tensor:
         """These rows of G: [row, N]."""
         frame = torch.arange(self.grid.tokens, device=rows.device) // (self.grid.rows * self.grid.columns)
-        same = (self.instance[rows, None] == self.instance) & (self.instance[rows, None] != 0)
-        G = torch.where(same, self.weight[rows[:, None], frame], 0.0)
+        W, instance = self.weight[rows[:, None], frame], self.instance[rows, None]
+        G = torch.where((instance != 0) & ((instance == self.instance) == (W >= 0)), W, 0.0)
         having = (self.anchor[rows] != NO_ANCHOR).nonzero()[:, 0]
         G[having, self.anchor[rows[having]]] += self.anchor_weight[rows[having]]
         return G

@@ -40,7 +40,9 @@ def dense(field: GuidanceField) -> Tensor:
     G = torch.zeros(N, N)
     for q in range(N):
         same = (field.instance == field.instance[q]) & (field.instance != 0)
-        G[q, same] = field.weight[q, frame[same]]
+        G[q, same] = field.weight[q, frame[same]].clamp(min=0)
+        if field.instance[q] != 0:
+            G[q, ~same] = field.weight[q, frame[~same]].clamp(max=0)
         if field.anchor[q] != NO_ANCHOR:
             G[q, field.anchor[q]] += field.anchor_weight[q]
     return G
@@ -64,7 +66,7 @@ def slow(
     if form != "share":
         logits = logits * (1 + strength * G) if form == "multiplicative" else logits + strength * G
         return logits.softmax(dim=-1) @ value
-    A = torch.where(G > 0, logits + G.log(), logits).softmax(dim=-1)
+    A = torch.where(G > 0, logits + G.log(), logits + G).softmax(dim=-1)
     for row in (G > 0).any(dim=1).nonzero()[:, 0]:
         named, others = G[row] > 0, G[row] <= 0
         others[:text] = False
@@ -76,7 +78,7 @@ def slow(
 
 
 def random_field(grid: Grid, seed: int, form: Form = "additive") -> GuidanceField:
-    """Four instances, scattered; guided by W, by anchors, by both and by neither; as a share, by W alone.
+    """Four instances, scattered; guided by W, by anchors, by both and by neither; as a share, by W of either sign.
 
     An anchor may be any token: the row itself, one of its own instance, of another, or of none.
     """
@@ -87,6 +89,7 @@ def random_field(grid: Grid, seed: int, form: Form = "additive") -> GuidanceFiel
     weight[(instance != 1) & (instance != 3)] = 0
     weight[::11] = 0  # a token of an instance that is a key only
     weight[::2, -1] = 0
+    weight[(instance == 3) & torch.tensor(form == "share")] *= -1
     anchor = torch.randint(0, N, (N,), generator=generator)
     anchor[::5] = torch.arange(N)[::5]
     anchor[(instance != 2) & (instance != 3) | (form == "share")] = NO_ANCHOR

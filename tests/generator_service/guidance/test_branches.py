@@ -242,6 +242,23 @@ def test_what_moves_with_its_box_is_rewarded_most() -> None:
     assert penalty[0, 1, 1, 1].item() == pytest.approx(2, abs=1e-5)
 
 
+def test_all_pairs_of_frames_are_penalized_as_each_by_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.tensor([[0.0, 0.1, 0.4, 0.6], [0.25, 0.0, 0.95, 0.5], [0.5, 0.5, 0.75, 1.0]])
+    inside = cells_inside(GRID, boxes[None])[0]
+    features = torch.randn(3, 6, 8, 16, generator=generator)
+    penalty = deformation_penalty(features, boxes, inside)
+    unit = torch.nn.functional.normalize(features, dim=3)
+    for source in range(3):
+        for target in range(3):
+            apart = perceived_displacement(unit, inside, source, target) - box_displacement(
+                boxes, inside, source, target
+            )
+            found = penalty[source, ..., target]
+            assert torch.allclose(found[inside[source]], torch.exp(-apart.norm(dim=1)) + 1, atol=1e-5)
+            assert (found[~inside[source]] == 0).all()
+
+
 def test_the_search_looks_one_cell_around_the_box() -> None:
     """A box at rest, columns 2 to 5 and rows 2 to 4; what was in three of its corners has moved out of it."""
     inside = cells_inside(GRID, torch.tensor([[[0.25, 1 / 3, 0.75, 5 / 6]] * 2]))[0]
@@ -444,6 +461,22 @@ def test_as_a_share_all_of_the_box_in_the_reference_frame_is_named() -> None:
     expected = (inside & (frame != 1))[:, None] & (inside & (frame == 1))
     assert torch.equal(field.dense(), expected.float())
     assert (fact.reference_frame, fact.tokens) == (1, int(inside.sum()) * 2 // 3)
+
+
+@pytest.mark.parametrize("label", [RIGID, NON_RIGID])
+def test_as_a_share_what_moves_looks_less_at_what_is_not_its_own_in_other_frames(label: MotionLabel) -> None:
+    """Before there are features Λ is 2; Γ is exp(-|C_f - C_g|) + 1."""
+    layout = layout_on(GRID, plan_of((instance("car", label), moving(Box(0.0, 0.0, 0.25, 0.5), 0.5))))
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(form="share", mask=3.0))
+    inside, frame = layout.inside[0].flatten(), torch.arange(GRID.tokens) // 48
+    centres = (layout.boxes[0, :, 0] + layout.boxes[0, :, 2]) / 2
+    expected = torch.zeros(GRID.tokens, GRID.tokens)
+    for f in range(3):
+        for g in range(3):
+            less = 3.0 * math.exp(-abs(float(centres[f] - centres[g]))) if label is RIGID else 3.0
+            expected[(inside & (frame == f))[:, None] & (~inside & (frame == g))] = -less * (f != g)
+    assert torch.allclose(field.dense(), expected, atol=1e-6)
+    assert fact.tokens == int(inside.sum())
 
 
 def test_parts_of_parts_belong_to_the_whole() -> None:
