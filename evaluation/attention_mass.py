@@ -118,7 +118,7 @@ def _look_at(backbone: CogVideoX, caption: str) -> Table:
     plan = planned_by_parser(caption)
     settings = JobRequest(plan=plan, seed=0, backbone=backbone.spec.name).settings()
     scene = backbone.scene(caption, plan)
-    conditioning = backbone.prepare(scene.caption, settings)
+    conditioning = backbone.prepare(scene.caption, settings, scene.negative)
     guidance = settings.guidance
     layout = layout_on(backbone.grid(settings), scene.plan or plan)
     probe = AttentionProbe(

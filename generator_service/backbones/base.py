@@ -54,6 +54,8 @@ class Scene:
     """What each instance's box is to show, in the plan's order, and in the prompt's style."""
     surroundings: str = ""
     """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
+    negative: str = ""
+    """What is not to be seen: the prompt that classifier-free guidance leads away from."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -103,11 +105,12 @@ class Backbone(ABC, Generic[C]):
             plan=plan,
             descriptions=tuple(", ".join((its.description, *graph.style)) for its in graph.instances),
             surroundings=", ".join((*place, *graph.style, *graph.camera)),
+            negative=", ".join(graph.excluded),
         )
 
     @abstractmethod
-    def prepare(self, caption: str, settings: RenderSettings) -> C:
-        """Encode the text, and whatever else stays the same for every step of one video."""
+    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> C:
+        """Encode the texts, and whatever else stays the same for every step of one video."""
 
     @abstractmethod
     def solver(self, steps: int) -> Solver: ...

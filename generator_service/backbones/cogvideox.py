@@ -33,12 +33,11 @@ class CogVideoX(PipelineBackbone[CogVideoXConditioning]):
     pipeline_class = CogVideoXPipeline
 
     @torch.no_grad()
-    def prepare(self, caption: str, settings: RenderSettings) -> CogVideoXConditioning:
+    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> CogVideoXConditioning:
         self.pipeline.maybe_free_model_hooks()  # a cancelled video left its transformer on the GPU
-        guided = settings.guidance_scale > 1
-        text, empty_text = self.encode_prompt(caption, with_empty=guided)
+        text, negative_text = self.encode_prompt(caption, negative if settings.guidance_scale > 1 else None)
         return CogVideoXConditioning(
-            text=text if empty_text is None else torch.cat([empty_text, text]),
+            text=text if negative_text is None else torch.cat([negative_text, text]),
             rotary=self._rotary(settings),
             guidance_scale=settings.guidance_scale,
         )

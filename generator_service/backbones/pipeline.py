@@ -110,14 +110,18 @@ class PipelineBackbone(Backbone[C], Network):
         """The video tokens that the transformer's attention sees."""
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        return self.encode_prompt(list(texts), with_empty=False)[0]
+        return self.encode_prompt(list(texts))[0]
 
-    def encode_prompt(self, texts: str | list[str], *, with_empty: bool) -> tuple[Tensor, Tensor | None]:
-        """[text, token, channel], and the same of nothing at all."""
-        text, empty_text = self.pipeline.encode_prompt(
-            texts, do_classifier_free_guidance=with_empty, max_sequence_length=self.text_tokens, device=self.device
+    def encode_prompt(self, texts: str | list[str], negative: str | None = None) -> tuple[Tensor, Tensor | None]:
+        """[text, token, channel], and the same of the negative prompt, which may be empty; None: there is none."""
+        text, negative_text = self.pipeline.encode_prompt(
+            texts,
+            negative,
+            do_classifier_free_guidance=negative is not None,
+            max_sequence_length=self.text_tokens,
+            device=self.device,
         )
-        return text, empty_text
+        return text, negative_text
 
 
 @contextmanager

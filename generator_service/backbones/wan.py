@@ -30,7 +30,7 @@ TEXT_TOKENS = 512
 class WanConditioning:
     text: Tensor
     """[1, token, channel]."""
-    empty_text: Tensor | None
+    negative_text: Tensor | None
     """Likewise; None without classifier-free guidance."""
     guidance_scale: float
 
@@ -49,13 +49,13 @@ class Wan(PipelineBackbone[WanConditioning]):
         return {"default": dtype, "vae": torch.float32}
 
     @torch.no_grad()
-    def prepare(self, caption: str, settings: RenderSettings) -> WanConditioning:
+    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> WanConditioning:
         self.pipeline.maybe_free_model_hooks()  # a cancelled video left its transformer on the GPU
-        text, empty_text = self.encode_prompt(caption, with_empty=settings.guidance_scale > 1)
+        text, negative_text = self.encode_prompt(caption, negative if settings.guidance_scale > 1 else None)
         dtype = self.transformer.dtype
         return WanConditioning(
             text=text.to(dtype),
-            empty_text=None if empty_text is None else empty_text.to(dtype),
+            negative_text=None if negative_text is None else negative_text.to(dtype),
             guidance_scale=settings.guidance_scale,
         )
 
@@ -97,9 +97,9 @@ class Wan(PipelineBackbone[WanConditioning]):
 
         with around:
             conditional = velocity("cond", conditioning.text)
-        if conditioning.empty_text is None:
+        if conditioning.negative_text is None:
             return conditional
-        unconditional = velocity("uncond", conditioning.empty_text)
+        unconditional = velocity("uncond", conditioning.negative_text)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
     def decode_latents(self, latents: Tensor, settings: RenderSettings) -> Tensor:

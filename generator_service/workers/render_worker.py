@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 import torch
@@ -19,7 +19,6 @@ from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.report import Diagnostics
-from generator_service.contract.request import RenderSettings
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect
 from generator_service.jobs.queues import render_queue
@@ -28,8 +27,8 @@ from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
-from generator_service.rendering import OnStage, Rendered
-from generator_service.sampling.state import Cancelled, OnStep, Progress
+from generator_service.rendering import Rendered
+from generator_service.sampling.state import Cancelled, Progress
 from generator_service.settings import BadSettings, Settings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
@@ -48,22 +47,6 @@ STORAGE_PAUSE_SECONDS: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-class Render(Protocol):
-    """`rendering.render`, as this worker uses it."""
-
-    def __call__(
-        self,
-        backbone: AnyBackbone,
-        prompt: str,
-        plan: Plan | None,
-        settings: RenderSettings,
-        *,
-        start: Progress | None,
-        on_step: OnStep,
-        on_stage: OnStage,
-    ) -> Rendered: ...
-
-
 @dataclass(frozen=True)
 class RenderWorker:
     store: JobStore
@@ -73,7 +56,7 @@ class RenderWorker:
     checkpoint_seconds: float
     stopping: threading.Event
     """Set when this worker is to let go of its job."""
-    render: Render = rendering.render
+    render: Callable[..., Rendered] = rendering.render
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
 
     def take_turn(self) -> None:

@@ -2,7 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.geometry import MINIMUM_SIDE, Box
+
+Array = NDArray[np.float64]
 
 EDGE = 1e-6
 """Boxes keep this far from the frame's edges, so that rounding puts none outside."""
@@ -14,24 +19,19 @@ def fitted(boxes: Sequence[Box]) -> tuple[Box, ...]:
     Shortening multiplies every displacement of the centre, hence every `v_t` and `a_t`, by one factor for each axis;
     a box that does not move stays one that does not move, and a constant aspect stays constant.
     """
+    path = np.array(boxes)
+    low, high = path[:, :2], path[:, 2:]
     room = 1 - 2 * EDGE
-    shrink = min(1.0, room / max(max(box.width, box.height) for box in boxes))
-    grow = max(1.0, MINIMUM_SIDE / min(min(box.width, box.height) for box in boxes))
-    sizes = [(min(room, box.width * shrink * grow), min(room, box.height * shrink * grow)) for box in boxes]
-    xs = _fitted_axis([box.center[0] for box in boxes], [width for width, _ in sizes])
-    ys = _fitted_axis([box.center[1] for box in boxes], [height for _, height in sizes])
-    return tuple(Box.around(x, y, *size) for x, y, size in zip(xs, ys, sizes, strict=True))
+    sizes, centers = high - low, (low + high) / 2
+    sizes = np.minimum(room, sizes * min(1.0, room / sizes.max()) * max(1.0, MINIMUM_SIDE / sizes.min()))
+    centers = np.stack([_fitted_axis(centers[:, axis], sizes[:, axis]) for axis in (0, 1)], axis=1)
+    return _boxes(np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=1))
 
 
 def sampled(boxes: Sequence[Box], frames: int) -> tuple[Box, ...]:
     """The boxes at so many moments, evenly from the first to the last: between ticks, in proportion."""
-    made = []
-    for frame in range(frames):
-        tick, rest = divmod(frame * (len(boxes) - 1), frames - 1)
-        share = rest / (frames - 1)
-        following = boxes[min(tick + 1, len(boxes) - 1)]
-        made.append(Box(*(a + (b - a) * share for a, b in zip(boxes[tick], following, strict=True))))
-    return tuple(made)
+    path, moments = np.array(boxes), np.linspace(0, len(boxes) - 1, frames)
+    return _boxes(np.stack([np.interp(moments, np.arange(len(boxes)), side) for side in path.T], axis=1))
 
 
 def inside(box: Box) -> Box:
@@ -51,15 +51,12 @@ def clamped(value: float, low: float, high: float) -> float:
     return max(low, min(value, high))
 
 
-def _fitted_axis(centers: list[float], sizes: list[float]) -> list[float]:
+def _fitted_axis(centers: Array, sizes: Array) -> Array:
     """Centres along one axis such that `center ± size / 2` stays within [EDGE, 1 - EDGE]."""
-    first = centers[0]
-    offsets = [center - first for center in centers]
+    offsets = centers - centers[0]
 
     def extent(factor: float) -> tuple[float, float]:
-        low = min(factor * offset - size / 2 for offset, size in zip(offsets, sizes, strict=True))
-        high = max(factor * offset + size / 2 for offset, size in zip(offsets, sizes, strict=True))
-        return low, high
+        return float((factor * offsets - sizes / 2).min()), float((factor * offsets + sizes / 2).max())
 
     room = 1 - 2 * EDGE
     factor = 1.0
@@ -72,5 +69,9 @@ def _fitted_axis(centers: list[float], sizes: list[float]) -> list[float]:
             fits, too_long = (middle, too_long) if high - low <= room else (fits, middle)
         factor = fits
         low, high = extent(factor)
-    base = min(max(first, EDGE - low), 1 - EDGE - high)
-    return [base + factor * offset for offset in offsets]
+    fitted_centers: Array = clamped(float(centers[0]), EDGE - low, 1 - EDGE - high) + factor * offsets
+    return fitted_centers
+
+
+def _boxes(sides: Array) -> tuple[Box, ...]:
+    return tuple(Box(*box) for box in sides.tolist())

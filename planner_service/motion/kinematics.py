@@ -8,12 +8,13 @@ The velocity is continuous where legs join: each leg begins and ends at a veloci
 (`joined`), rest included, unless the next one is sudden or the instance is absent on one side.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from planner_service.motion.framing import fitted
+import numpy as np
+
+from planner_service.motion.framing import Array, fitted
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 from shared.plan import MAXIMUM_FRAMES
@@ -150,10 +151,7 @@ def rigid(
         response = predicted(unit, [0.0] * len(past), window)
         asked = (travel - sum(moves)) / sum(response)
         axes.append([move + asked * more for move, more in zip(moves, response, strict=True)])
-    boxes = [box]
-    for move in zip(*axes, strict=True):
-        boxes.append(boxes[-1].moved(*move).scaled(leg.scale ** (1 / leg.ticks)))
-    return boxes[1:]
+    return _carried(box, leg, np.array(axes))
 
 
 def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], length: int) -> list[float]:
@@ -200,11 +198,8 @@ def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) 
 
 def drifting(box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> list[Box]:
     """Where a non-rigid instance would be if it did not deform: the action cue's own movement and scale."""
-    boxes = [box]
-    axes = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
-    for (vx, ax), (vy, ay) in zip(*axes, strict=True):
-        boxes.append(boxes[-1].moved(vx + ax / 2, vy + ay / 2).scaled(leg.scale ** (1 / leg.ticks)))
-    return boxes[1:]
+    cues = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
+    return _carried(box, leg, np.array([[v + a / 2 for v, a in cue] for cue in cues]))
 
 
 def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
@@ -213,28 +208,31 @@ def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
     `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`,
     from before the leg's first tick on).
     """
-    boxes = [box]
-    before = (0.0, 0.0, 0.0, 0.0)
-    for tick, (was, now) in enumerate(pairwise(resting), start=1):
-        after = displacement(leg.keyframes, tick / leg.ticks, now)
-        delta = [new - old + q - p for p, q, old, new in zip(was, now, before, after, strict=True)]
-        boxes.append(Box(*(side + change for side, change in zip(boxes[-1], delta, strict=True))))
-        before = after
-    return boxes[1:]
+    path = np.array(resting)
+    times = np.arange(leg.ticks + 1) / leg.ticks
+    displaced = displacement(leg.keyframes, times) * np.tile(path[:, 2:] - path[:, :2], 2)
+    deltas = np.diff(displaced, axis=0) + np.diff(path, axis=0)
+    return [Box(*sides) for sides in (np.array(box) + np.cumsum(deltas, axis=0)).tolist()]
 
 
-def displacement(keyframes: Sequence[Keyframe], time: float, resting: Box) -> tuple[float, float, float, float]:
-    """The boundaries' displacement at `time` in [0, 1], fractions of the frame; cosine between keyframes."""
-    for a, b in pairwise(keyframes):
-        if a.time <= time <= b.time and a.time < b.time:
-            share = (1 - math.cos(math.pi * (time - a.time) / (b.time - a.time))) / 2
-            return (
-                (a.left + (b.left - a.left) * share) * resting.width,
-                (a.top + (b.top - a.top) * share) * resting.height,
-                (a.right + (b.right - a.right) * share) * resting.width,
-                (a.bottom + (b.bottom - a.bottom) * share) * resting.height,
-            )
-    return (0.0, 0.0, 0.0, 0.0)
+def displacement(keyframes: Sequence[Keyframe], times: Array) -> Array:
+    """[time, side]: the boundaries' displacement at `times` in [0, 1], shares of the box's sides; cosine between
+    keyframes."""
+    if not keyframes:
+        return np.zeros((len(times), 4))
+    table = np.array([(k.time, k.left, k.top, k.right, k.bottom) for k in keyframes])
+    after = np.clip(np.searchsorted(table[:, 0], times), 1, len(table) - 1)
+    a, b = table[after - 1], table[after]
+    shares = (1 - np.cos(np.pi * (times - a[:, 0]) / (b[:, 0] - a[:, 0]))) / 2
+    between: Array = a[:, 1:] + (b - a)[:, 1:] * shares[:, None]
+    return between
+
+
+def _carried(box: Box, leg: Leg, moves: Array) -> list[Box]:
+    """The box after each of the moves ([axis, tick]), scaled from tick to tick."""
+    centers = np.array(box.center) + np.cumsum(moves, axis=1).T
+    half = np.array((box.width, box.height)) / 2 * leg.scale ** (np.arange(1, leg.ticks + 1) / leg.ticks)[:, None]
+    return [Box(*sides) for sides in np.concatenate([centers - half, centers + half], axis=1).tolist()]
 
 
 def _along(velocity: Vector | None, axis: int) -> float | None:

@@ -10,17 +10,24 @@ import math
 import re
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from planner_service.motion.arrangements import DEPTH, Arrangement, arrangement_of, gap, is_attachment, passes
 from planner_service.motion.courses import MARGIN, PLACES, carriers_of, goal_center, net_travel, reaches
 from planner_service.motion.cues import Distance, Goal, Reading
 from planner_service.motion.kinematics import Vector
-from planner_service.motion.nouns import Habitat, noun_of
+from planner_service.motion.nouns import Habitat, Kind, noun_of
 from planner_service.motion.parts import UNKNOWN
 from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
 from planner_service.motion.supports import seat_depth
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
 
+Array = NDArray[np.float64]
+
+EDGE = 0.006
+"""How far from the frame's edges first boxes and ways keep, a fraction of the frame."""
 GROUND = 0.88
 """Where things stand, a fraction of the frame's height from the top."""
 GROUND_AT = {Distance.FAR: 0.58, Distance.NEAR: 0.95}
@@ -34,18 +41,21 @@ LEAD = 0.12
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEAST_WAY = 0.18
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
+FALL = 0.4
+"""From how high above it what is no animal and no vehicle comes down onto something."""
 IN_HAND, WAIST = 0.45, 0.5
 """How far below its top somebody holds something, and how far above the ground the work is, as shares of the height."""
 SMALL_WORK = 0.3
 """What is no higher than this share of who works at it lies before them, and not on the ground."""
-COLUMNS, ROWS = 13, 9
-MANY = 12
-"""More instances are placed on a coarser grid, and with fewer tries: the time grows with their square."""
+GRID = np.stack(np.meshgrid(np.linspace(0, 1, 13), np.linspace(0, 1, 9), indexing="ij"), axis=-1).reshape(-1, 2)
+"""Where centres are tried, of the room there is for them."""
+MOMENTS = np.array([[0.0], [0.5], [1.0]])
+"""When ways are looked at, shares of the clip."""
 SHRINK = 0.88
 ATTEMPTS = 9
-TRIES = 4
-"""How many sizes are tried to make room, the largest first."""
 CROWDED = 0.2
+MANY = 12
+"""Of more instances fewer sizes are tried, and the first is taken at which all find a place."""
 SHRINK_COST = 0.1
 """How much room a smaller size must make to be worth it."""
 CLEARANCE = 1.15
@@ -73,16 +83,15 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     sizes = sizes_of(reading, _edges(reading), frame_aspect)
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
-    placed = 0
     many = len(reading.cues) > MANY
     for attempt in range(0, ATTEMPTS, 4 if many else 1):
         stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
         if not stage.fill(insist=attempt < ATTEMPTS - 1):
             continue
-        if best is None or stage.crowding + SHRINK_COST < best.crowding:
-            best = stage
-        placed += 1
-        if best.crowding < CROWDED or placed == (1 if many else TRIES) or not sizes_are_ours:
+        if best is not None and stage.crowding + SHRINK_COST >= best.crowding:
+            break
+        best = stage
+        if best.crowding < CROWDED or many or not sizes_are_ours:
             break
     assert best is not None  # noqa: S101  # the last attempt places everything
     return {name: best.boxes[name] for name in best.cues}
@@ -116,19 +125,22 @@ class _Stage:
         """Place all; False where one finds no place and `insist` asks for one."""
         for name in self._order():
             if (hung := self._hung(name)) is not None:
-                self.boxes[name], self.ways[name] = hung, self._way(name, hung)
+                self._put(name, hung)
                 continue
-            candidates = [(cost, box) for box in self._candidates(name) if (cost := self._cost(name, box)) is not None]
-            if not candidates and insist:
+            best = self._best(name)
+            if best is None and insist:
                 return False
-            fallback = _inside(Box.around(*self.preferred[name], *self.sizes[name]))
-            self.boxes[name] = min(candidates)[1] if candidates else fallback
-            way = self._way(name, self.boxes[name])
-            self.crowding += sum(max(covered) for covered in self._overlaps(name, way))
+            self._put(name, best or _inside(Box.around(*self.preferred[name], *self.sizes[name])))
+            if others := self._kept_clear(name):
+                covered = _covered(np.array(self.ways[name]), np.array([self.ways[other] for other in others]))
+                self.crowding += float(covered.max(axis=-1).sum())
             if not self.edges[name]:
                 self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
-            self.ways[name] = way
         return True
+
+    def _put(self, name: str, box: Box) -> None:
+        self.boxes[name] = box
+        self.ways[name] = [Box(*stop) for stop in self._ways(name, np.array([box]))[0].tolist()]
 
     def _hung(self, name: str) -> Box | None:
         """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
@@ -209,55 +221,75 @@ class _Stage:
         y = sum(shifts[arrangement][1] for arrangement in sorted(asked) if arrangement in shifts)
         return x, y
 
-    def _candidates(self, name: str) -> Iterator[Box]:
-        size = self.sizes[name]
-        low_x, high_x = MARGIN + size[0] / 2, 1 - MARGIN - size[0] / 2
-        low_y, high_y = MARGIN + size[1] / 2, 1 - MARGIN - size[1] / 2
-        x, y = self.preferred[name]
-        centers = [(min(max(x, low_x), high_x), min(max(y, low_y), high_y))]
-        columns, rows = (COLUMNS, ROWS) if len(self.cues) <= MANY else (COLUMNS // 2, ROWS // 2)
-        for column in range(columns):
-            for row in range(rows):
-                centers.append(
-                    (
-                        low_x + (high_x - low_x) * column / (columns - 1),
-                        low_y + (high_y - low_y) * row / (rows - 1),
-                    )
-                )
-        for arrangement, target in self.edges[name]:
-            if target in self.boxes:
-                centers += _spots(arrangement, size, self.boxes[target], self._seat(target))
-        parent = self.parents[name]
+    def _candidates(self, name: str) -> Array:
+        """[candidate, side]."""
+        half, parent = np.array(self.sizes[name]) / 2, self.parents[name]
         if parent is not None and parent in self.boxes:
             whole = self.boxes[parent]
             places = [(UNKNOWN.x, UNKNOWN.y), *PLACES.values()]
-            centers = [(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in places]
-        for center in centers:
-            yield Box.around(*center, *size)
+            centers = np.array([(whole.x0 + whole.width * u, whole.y0 + whole.height * v) for u, v in places])
+        else:
+            low, high = MARGIN + half, 1 - MARGIN - half
+            spots = [
+                spot
+                for arrangement, target in self.edges[name]
+                if target in self.boxes
+                for spot in _spots(arrangement, self.sizes[name], self.boxes[target], self._seat(target))
+            ]
+            preferred = np.minimum(np.maximum(self.preferred[name], low), high)
+            centers = np.concatenate([[preferred], low + (high - low) * GRID, *([spots] if spots else [])])
+        return np.concatenate([centers - half, centers + half], axis=1)
 
-    def _cost(self, name: str, box: Box) -> float | None:
-        """None where the box may not be: a relation does not hold, the way leads out of the frame, or it is there."""
-        way = self._way(name, box)
-        if not all(_is_inside(stop) for stop in way) or self._is_there(name, box):
-            return None
+    def _best(self, name: str) -> Box | None:
+        """The cheapest candidate that may be, None if none may."""
+        candidates = self._candidates(name)
+        ways = self._ways(name, candidates)
+        costs = self._costs(name, ways)
+        costs[((ways[..., :2] < EDGE) | (ways[..., 2:] > 1 - EDGE)).any(axis=(1, 2))] = np.inf
+        ranked = np.argsort(costs, kind="stable")[: np.isfinite(costs).sum()]
+        cheapest = (Box(*candidates[index].tolist()) for index in ranked)
+        return next((box for box in cheapest if self._may_be(name, box)), None)
+
+    def _may_be(self, name: str, box: Box) -> bool:
+        """Whether its relations hold there, and it has some way to go to its goal."""
+        if self._is_there(name, box):
+            return False
         for arrangement, target in self.edges[name]:
-            seat = self._seat(target) if target in self.boxes else 0.0
-            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target], seat):
-                return None
-        for target in self.passed[name]:
-            if target in self.ways:
-                begin, _, end = self.ways[target]
-                if not passes((way[0], begin), (way[-1], end)):
-                    return None
-        (x, y), (preferred_x, preferred_y) = box.center, self._liked(name)
-        cost = 2 * (x - preferred_x) ** 2 + LEVEL_COST * (y - preferred_y) ** 2
-        cost += sum(self._out_of_reach(name, way))
-        return cost + OVERLAP_COST * sum(sum(covered) for covered in self._overlaps(name, way))
+            if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target], self._seat(target)):
+                return False
+        end = box.moved(*self._travel(name, box))
+        passed = [self.ways[target] for target in self.passed[name] if target in self.ways]
+        return all(passes((box, theirs[0]), (end, theirs[-1])) for theirs in passed)
+
+    def _costs(self, name: str, ways: Array) -> Array:
+        """ways: [candidate, moment, side] -> [candidate]: of being far from where it would best be, of being out of
+        reach, of covering others, and of covering what it is at: where both go alike always, else at first."""
+        first = ways[:, 0]
+        offsets = (first[:, :2] + first[:, 2:]) / 2 - np.array(self._liked(name))
+        costs: Array = offsets**2 @ np.array((2, LEVEL_COST))
+        if others := self._kept_clear(name):
+            theirs = np.array([self.ways[other] for other in others])
+            costs += OVERLAP_COST * _covered(ways[:, None], theirs).sum(axis=(1, 2))
+        for arrangement, target in self.edges[name]:
+            if arrangement is Arrangement.AT and target in self.ways:
+                theirs = np.array(self.ways[target])
+                alike = np.allclose(self.travels[name], self.travels[target], rtol=0, atol=MARGIN)
+                moments = slice(None if alike else 1)
+                costs += REACH_COST * _gaps(ways[:, moments], theirs[moments]).sum(axis=1)
+                costs += HIDING_COST * _covered(first, theirs[0])
+        return costs
 
     def _liked(self, name: str) -> Vector:
         """Where it would best be, now that what it is placed by has a place: in the middle of that, or in hand."""
         x, y = self.preferred[name]
         parent = self.parents[name]
+        below = [
+            self.boxes[phase.target]
+            for phase in self.cues[name].phases[:1]
+            if phase.goal is Goal.ONTO and phase.target in self.boxes
+        ]
+        if below and noun_of(self.names[name]).kind in (Kind.OBJECT, Kind.SOFT):
+            return below[0].center[0], below[0].y0 - FALL
         if parent in self.boxes:
             whole = self.boxes[parent]
             return whole.center[0] + 0.25 * whole.width, whole.y0 + IN_HAND * whole.height
@@ -268,34 +300,27 @@ class _Stage:
         """How far below the top of a thing that is on it which sits there."""
         return seat_depth(self.names[target]) * self.boxes[target].height
 
-    def _out_of_reach(self, name: str, way: list[Box]) -> Iterator[float]:
-        """What it costs that it is not at what it should be at: always if both go alike, else at first."""
-        for arrangement, target in self.edges[name]:
-            if arrangement is not Arrangement.AT or target not in self.ways:
-                continue
-            theirs = self.ways[target]
-            alike = all(abs(p - q) < MARGIN for p, q in zip(self.travels[name], self.travels[target], strict=True))
-            pairs = list(zip(way, theirs, strict=True))[: None if alike else 1]
-            yield REACH_COST * sum(gap(a, b) for a, b in pairs)
-            yield HIDING_COST * way[0].overlap(theirs[0]) / min(way[0].area, theirs[0].area)
-
-    def _overlaps(self, name: str, way: list[Box]) -> Iterator[list[float]]:
-        """For each other that it should not cover: how much of the smaller one it does, at each of three moments."""
+    def _kept_clear(self, name: str) -> list[str]:
+        """What is placed and it should not cover."""
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
-        for other, others_way in self.ways.items():
-            if other not in arranged and other != self.parents[name]:
-                yield [a.overlap(b) / min(a.area, b.area) for a, b in zip(way, others_way, strict=True)]
+        return [other for other in self.ways if other not in arranged and other != self.parents[name]]
 
-    def _way(self, name: str, box: Box) -> list[Box]:
-        """The box at the beginning, in the middle and at the end of the clip."""
-        if self.carriers.get(name) in self.ways:
-            begin, _, end = self.ways[self.carriers[name]]
+    def _ways(self, name: str, boxes: Array) -> Array:
+        """boxes: [box, side] -> [box, moment, side]: at the beginning, in the middle and at the end of the clip."""
+        varied = boxes if any(True for _ in self._goals(name)) else boxes[:1]
+        travels = np.array([self._travel(name, Box(*box.tolist())) for box in varied])
+        ways: Array = boxes[:, None] + MOMENTS * np.tile(travels, 2)[:, None]
+        return ways
+
+    def _travel(self, name: str, box: Box) -> Vector:
+        """How far it goes from there in all."""
+        if (carrier := self.carriers.get(name)) in self.ways:
+            begin, end = self.ways[carrier][0], self.ways[carrier][-1]
         else:
             begin, end = box, box.moved(*self.travels[name])
             for goal, target in self._goals(name):
                 end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
-        dx, dy = end.center[0] - begin.center[0], end.center[1] - begin.center[1]
-        return [box, box.moved(dx / 2, dy / 2), box.moved(dx, dy)]
+        return end.center[0] - begin.center[0], end.center[1] - begin.center[1]
 
     def _is_there(self, name: str, box: Box) -> bool:
         """Whether it has hardly any way to go to its goal."""
@@ -427,8 +452,19 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
             return True
 
 
-def _is_inside(box: Box) -> bool:
-    return box.x0 >= 0.005 and box.y0 >= 0.005 and box.x1 <= 0.995 and box.y1 <= 0.995
+def _covered(a: Array, b: Array) -> Array:
+    """[…, side] each -> […]: how much of the smaller box the larger one covers."""
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    width, height = np.moveaxis(np.maximum(sides, 0), -1, 0)
+    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b)]
+    covered: Array = width * height / np.minimum(*areas)
+    return covered
+
+
+def _gaps(a: Array, b: Array) -> Array:
+    """`arrangements.gap`, […, side] each -> […]."""
+    apart: Array = np.maximum(a[..., :2] - b[..., 2:], b[..., :2] - a[..., 2:]).max(axis=-1)
+    return np.maximum(apart, 0)
 
 
 def _inside(box: Box) -> Box:

@@ -17,6 +17,7 @@ LEVEL = frozenset(
 )
 STEEP = frozenset(("stairway", "stairs", "ladder", "slope", "escalator", "hill", "mountain", "natural elevation"))
 """What leads up and down, though WordNet calls some of it ways."""
+CLAUSE_ENDS = frozenset((".", ";", "!", "?"))
 NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
 
 
@@ -167,13 +168,14 @@ def _span(
     lexicon: Lexicon,
 ) -> tuple[int, int]:
     begin = _begin(word, words, lexicon)
+    clause = next((w.index for w in words[word.index :] if w.text in CLAUSE_ENDS), len(words))
     if following is None:
-        return begin, len(words)
+        return begin, clause
     group = subjects[following.index]
     starts = [mentions[number].start for number in group if mentions[number].start > word.index]
     if starts and (fronted := _fronted(following, group, words, mentions)):
         starts.append(fronted[0].index)
-    return begin, max(word.index + 1, min([_begin(following, words, lexicon), *starts]))
+    return begin, max(word.index + 1, min([_begin(following, words, lexicon), clause, *starts]))
 
 
 def _begin(word: Word, words: Sequence[Word], lexicon: Lexicon) -> int:

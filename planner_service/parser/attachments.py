@@ -32,6 +32,8 @@ class Attachment:
 LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
 """What does so on a thing ends on it."""
 
+EARTHBOUND = frozenset(("crawl", "creep", "walk", "hop", "waddle", "strut", "march"))
+"""What does this is on the ground, though it may usually be found in the air."""
 HANGING = frozenset(("hang", "dangle", "suspend", "swing"))
 LOW = 0.4
 """Over what is lower than this, animals and vehicles go, and not above it."""
@@ -100,6 +102,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
         if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
             phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
+        if phrase in ("up", "down"):
+            phrase = "at"  # "runs up a trunk"
         if not side and words[mention.end - 1].lower in CRADLING:
             phrase, arrangement = "in", Arrangement.IN
         elif goal is None:
@@ -148,7 +152,7 @@ def _walks_on(action: Action, mention: Mention, mentions: Sequence[Mention]) -> 
     goers = [noun_of(mentions[number].name) for number in action.subjects]
     crawls = action.verb.travels and action.lemma not in LANDING and action.verb.manner is not Manner.FLUTTER
     low = noun_of(mention.name).height < LOW and noun_of(mention.name).kind is not Kind.ANIMATE
-    return crawls and low and any(goer.habitat is Habitat.GROUND for goer in goers)
+    return crawls and low and (action.lemma in EARTHBOUND or any(goer.habitat is Habitat.GROUND for goer in goers))
 
 
 def _supported(

@@ -17,7 +17,7 @@ SIDEWAYS = Direction.RIGHT
 """Where a movement goes that has to go somewhere."""
 VERTICAL = {"up": Direction.UP, "down": Direction.DOWN}
 MUTUAL = re.compile(
-    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|pass(?:ing)?|approach(?:ing)?)"
+    r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|at|into|pass(?:ing)?|approach(?:ing)?)"
     r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
 ENDING = frozenset(("end up", "end", "finish", "stop", "arrive", "settle", "land"))
@@ -159,8 +159,8 @@ def mutual_goal(action: Action) -> Goal | None:
         return action.verb.mutual
     moves = action.listed and action.verb.label is not MotionLabel.MOTIONLESS
     match = MUTUAL.search(action.text) if moves else None
-    if match is None:
-        return None
+    if match is None or (match.group(1) in ("at", "into") and not action.verb.travels):
+        return None  # "look at each other"
     if match.group(1) in ("past", "by", "pass", "passing"):
         return Goal.PAST
     return Goal.AWAY_FROM if match.group(1) in (None, "away from", "from") else Goal.TOWARD
@@ -245,6 +245,8 @@ def _crosses_an_edge(course: _Course, action: Action, heading: Direction | None)
     named = directions.edge_in(at.group(1)) if at is not None else None
     ahead = directions.edge_in(heading.value.replace("_", " ")) if heading is not None else None
     entering, leaving = directions.ENTERING.search(action.about), directions.LEAVING.search(action.about)
+    if leaving and not action.listed and leaving.group().startswith("off"):
+        leaving = None  # "talks to someone off camera"
     if action.verb.frame == "enters" or entering:
         edge = named or directions.OPPOSITE_EDGE[ahead or Edge.RIGHT]
         words = at.group() if at else entering.group() if entering else action.said

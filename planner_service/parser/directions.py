@@ -77,6 +77,8 @@ OSCILLATING = re.compile(
     r"|in (?:a |wide |small |big |tight )*circles?|round and round|around and around)\b"
 )
 """Back again and again: no direction."""
+IN_A_CORNER = re.compile(r"\b(?:in|at) the (?:upper|top|lower|bottom)[ -]+(?:left|right)(?:[ -]+hand)?(?: corner)?\b")
+"""Where something is, and not where it goes."""
 US = "(?:the )?(?:camera|viewers?|us|screen|foreground)"
 APPROACHING = re.compile(
     rf"\b(?:towards?|(?:closer|nearer) to|approach(?:es|ing|ed)?) {US}\b|\b(?:closer|nearer)\b(?! (?:to|and)\b)"
@@ -142,7 +144,7 @@ STOP = re.compile(
 
 def direction_in(text: str, *, travels: bool) -> Found[Direction] | None:
     """The direction that words name; those that only do so beside a verb of movement count if `travels`."""
-    text = OSCILLATING.sub(" ", text)
+    text = IN_A_CORNER.sub(" ", OSCILLATING.sub(" ", text))
     for pattern, direction in EXPLICIT + (WITH_TRAVEL if travels else ()):
         if match := re.search(pattern, text):
             return Found(direction, match.group().strip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -33,11 +34,18 @@ def foreign_language(text: str) -> str | None:
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # "crêpe"
     words = re.findall(r"[^\W\d_]+", bare)
     words = [word for word in words if len(word) > 2] or words
-    share = sum(is_english(word.lower()) and word.lower() in _checker() for word in words) / max(1, len(words))
+    share = _share_known(word.lower() for word in words)
+    if found["lang"] == "en" and share < HARDLY:
+        share = _share_known(_meant(word.lower()) for word in words)  # "a croccodile in a lagune"
     common = [word for word in words if word.islower()]
     detected = found["lang"] != "en" and found["score"] >= SURE and share < MOSTLY
     hardly = share < HARDLY and len(common) >= A_FEW
     return str(found["lang"]) if detected or hardly else None
+
+
+def _share_known(words: Iterable[str]) -> float:
+    known = [is_english(word) and word in _checker() for word in words]
+    return sum(known) / max(1, len(known))
 
 
 @cache

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.cues import Manner
+from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -33,8 +34,15 @@ def entry_of(
     for head in heads:
         if (phrasal := lexicon.phrasal(head, base)) is not None:
             return phrasal, ()
-    if base in BECOMING and after and after[0].role is Role.ADJECTIVE:
-        return "become", ()  # "turns red"
+    if (
+        base in BECOMING
+        and after
+        and (
+            after[0].role is Role.ADJECTIVE
+            or (base == "turn" and after[0].role is Role.NOUN and senses(after[0].lower, "adjective"))
+        )
+    ):
+        return "become", ()  # "turns red", "turns gold"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

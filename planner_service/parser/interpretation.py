@@ -15,6 +15,7 @@ from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.pronouns import antecedents
+from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
@@ -50,6 +51,9 @@ def interpret(
         if number in drawn:
             drawn[pronoun] = drawn[number]
     attachments = attachments_of(words, mentions, actions)
+    for a in attachments:
+        if shares_count(mentions[a.source], mentions[a.target], a):
+            mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
     return composed(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
 
 
@@ -72,6 +76,10 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
             handled = action.verb.object is not None and seen[number].determined and picked
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
+        if action.lemma == "become":
+            for number in action.objects:
+                if not seen[number].determined:
+                    seen[number] = replace(seen[number], use=Use.NOTHING)  # "turns gold"
     return seen
 
 
@@ -85,7 +93,12 @@ def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence
         if number not in acting and not _is_shown(number, words, mentions):
             continue
         earlier = [first for first in drawn if drawn[first] == first and mentions[first].end <= mention.start]
-        same = [first for first in earlier if _is_same(mentions[first], mention)]
+        same = [
+            first
+            for first in earlier
+            if _is_same(mentions[first], mention)
+            and len({_side(mentions[first], words), _side(mention, words), ""}) < 3
+        ]
         same = same or [first for first in reversed(earlier) if _is_called(mentions[first], mention)]
         drawn[number] = same[0] if same else number
     return drawn
@@ -134,6 +147,12 @@ def before_is_verb(before: Word | None) -> bool:
     return before is not None and before.role is Role.VERB
 
 
+def _side(mention: Mention, words: Sequence[Word]) -> str:
+    """The side that tells it from another: "the man on the left"."""
+    after = [word.lower for word in words[mention.end : mention.end + 3]]
+    return after[-1] if after[:2] == ["on", "the"] and after[-1] in ("left", "right") else ""
+
+
 def _is_same(first: Mention, second: Mention) -> bool:
     """A definite mention of a noun that was there already: "a rabbit … then the rabbit"."""
     if second.head == "one":
@@ -147,6 +166,8 @@ def _is_called(first: Mention, second: Mention) -> bool:
     if second.head == "one":
         return second.definite  # "the last one"
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
+    if plain and f" {second.head} of " in f" {first.text.lower()}":
+        return True  # "a herd of elephants … the herd"
     return (
         plain
         and first.count == second.count

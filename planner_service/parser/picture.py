@@ -16,7 +16,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from planner_service.motion.nouns import known
+from planner_service.motion.nouns import known, singular
 from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import lexicon
 
@@ -112,7 +112,7 @@ def without_markup(text: str) -> tuple[str, tuple[str, ...]]:
     text = FLAG.sub(" ", text)
     text = WEIGHT.sub(lambda match: match.group(1), text) if WEIGHT.search(text) else text
     text = "".join(" " if unicodedata.category(c) in ("So", "Sk", "Cs", "Cf", "Mn", "Me") else c for c in text)
-    text = text.replace("#", " ")
+    text = re.sub(r"(\b\d+[^\W\d_]+)(?=[.!?](?:\s|$))", r"\1 ", text.replace("#", " "))  # "4K." is one token to spaCy
     letters = [c for c in text if c.isalpha()]
     if letters and sum(c.isupper() for c in letters) > 0.6 * len(letters):
         text = text.lower()
@@ -128,25 +128,29 @@ def _fragments(doc: Doc) -> Iterator[Cut]:
         kind = kinds[number]
         opens = number == 0 or doc[span.start - 1].text in (".", "!", "?")
         beside = any(kinds[n] in ("style", "camera") for n in (number - 1, number + 1) if 0 <= n < len(spans))
-        if kind == "describing" and (opens or beside) and all(later != "scene" for later in kinds[number:]):
+        last = all(later != "scene" for later in kinds[number:])
+        if last and ((kind == "describing" and (opens or beside)) or (kind == "name" and number)):
             kind = "style"
         if kind in ("style", "camera"):
             yield Cut(kind, span.start, span.end, span.text)
 
 
 def _kind(span: Span) -> str:
-    """scene; style or camera; or describing: adjectives alone, which are of what stands beside them."""
+    """scene; style or camera; describing: adjectives alone, which are of what stands beside them; or name: of somebody
+    unheard of, in whose style it is."""
     words = _data()["words"]
     if span.start == 0 and span.end == len(span.doc) and any(token.pos_ == "ADP" for token in span):
         return "scene"  # "scenes of romantic film" alone is about something
+    whole = span.text.lower().replace(" ", "")
+    if _is_mark(whole):
+        return "style"  # "4 K" are two tokens
     content = [token for token in span if token.pos_ not in SMALL_WORDS and token.pos_ != "DET"]
     if not content:
         return "scene"
     spelled = [token.lower_ for token in content]
-    whole = span.text.lower().replace(" ", "")
     named = [word for word in spelled if not re.fullmatch(r"[\d.:/]+\w{0,2}", word)]
     if not named:
-        return "style" if re.search(r"\d+(?:mm|k|fps|p)$", whole) else "scene"
+        return "scene"
     articles = [token for token in span if token.pos_ == "DET" or (token.tag_ == "CD" and token.is_alpha)]
     clause = any(
         token.tag_ in ("VBZ", "VBP", "VBD") and token.pos_ == "VERB" and token.i > span.start for token in span
@@ -166,6 +170,8 @@ def _kind(span: Span) -> str:
     ) or (any(looks) and not clause and all(looks)):
         marked = any(word in words["marks"] for word in spelled) or spelled[-1] in ("detailed", "realistic", "lit")
         return "style" if marked else "describing"
+    if not articles and not any(senses(singular(word)) or known(word) or lexicon().verb_form(word) for word in named):
+        return "name"
     return "scene"
 
 
@@ -186,8 +192,10 @@ def _is_mark(word: str) -> bool:
 def _things(span: Span) -> list[str]:
     """The nouns of an exclusion: of "with no cars" it is "cars"."""
     begin = max((n for n, token in enumerate(span) if token.lower_ in NEGATORS), default=0)
-    name = [t.text for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in NEGATORS]
-    return [" ".join(name)] if name else []
+    named = [t for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in NEGATORS]
+    while named and named[-1].pos_ == "ADJ":
+        named.pop()  # "no stars visible"
+    return [" ".join(t.text for t in named)] if named else []
 
 
 def _ends_in_verb(span: Span) -> bool:

@@ -58,6 +58,7 @@ PREPOSITIONS = (
     _preposition(r"into|to|at", None, Goal.TOWARD, insists=False),
     _preposition(r"on", Arrangement.ON),
     _preposition(r"in", Arrangement.IN),
+    _preposition(r"up|down", Arrangement.AT),
     _preposition(r"using|out of", None),
     _preposition(r"by|around|through|across|along|between|among|against|with|off|from", None),
 )

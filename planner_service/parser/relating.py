@@ -48,8 +48,9 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
                 and arrangement_of(phrase, RelationKind.DYNAMIC) not in (None, Arrangement.PAST)
             ):
                 phrase = f"{predicate} with respect to"
-        target = scene.ids[attachment.target][0]
-        for source in scene.ids[attachment.source]:
+        sources, targets = scene.ids[attachment.source], scene.ids[attachment.target]
+        paired = len(sources) == len(targets)  # "three kids on three bikes"
+        for source, target in zip(sources, targets if paired else [targets[0]] * len(sources), strict=True):
             relation = Relation(
                 source=source,
                 target=target,

@@ -11,6 +11,12 @@ from planner_service.parser.attachments import COMPANY, Attachment
 from planner_service.parser.mentions import Mention
 
 
+def shares_count(rider: Mention, mount: Mention, attachment: Attachment) -> bool:
+    """Whether there are as many mounts as riders: "three kids on bikes"."""
+    carries = noun_of(mount.name).kind in (Kind.VEHICLE, Kind.ANIMATE)
+    return attachment.arrangement is Arrangement.ON and carries and mount.plural and not mount.determined
+
+
 def with_company(action: Action, attachments: Sequence[Attachment], mentions: Sequence[Mention]) -> Action:
     """ "A hiker walks with a dog": animals and people that are with who travels do as that does."""
     company = [

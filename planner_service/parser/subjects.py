@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.motion.nouns import Kind, is_a, known, noun_of
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.prepositions import preposition_before
@@ -12,6 +12,7 @@ SKIPPED = (Role.ADVERB, Role.AUXILIARY)
 LINKING = frozenset((",", "and", "&", "or", "/"))
 CLAUSE_STARTS = frozenset((",", ";", ".", ":", "while", "as", "and", "then", "when", "whereas", "but"))
 RELATIVE = frozenset(("who", "which", "that"))
+SEVERAL = frozenset(("both", "they", "all"))
 GENDERS = {
     "he": frozenset(
         ("man", "boy", "male", "father", "brother", "son", "grandfather", "uncle", "husband", "king", "prince",
@@ -44,6 +45,8 @@ def subjects_of(
         return starting
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
+    if beside is not None and word.tag == "VBG" and last and _is_seat_of_doer(word, beside, words, mentions):
+        return last  # "sits on a bench reading a book"
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
         first = mentions[beside].start
         if words[first].lower in POSSESSIVES or (first > 0 and words[first - 1].text == ","):
@@ -60,6 +63,9 @@ def subjects_of(
                     return _group(word, words, mentions, number)
                 if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
                     return (number,)
+                several = [g for g in earlier.values() if len(g) > 1 or any(mentions[n].count > 1 for n in g)]
+                if child.lower_ in SEVERAL and several:
+                    return several[-1]
                 if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
                     return _meant(child.lower_, last, child.i, mentions)
     if beside is not None:
@@ -84,6 +90,14 @@ def subjects_of(
     after = [number for number in things if mentions[number].start > comma]
     after = after or [number for number in things if mentions[number].start > word.index]
     return (after[0],) if after else ()
+
+
+def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
+    """Whether it is where somebody is, and cannot do what the verb says."""
+    verb, before = lexicon().verbs.get(word.lemma), words[mentions[beside].start - 1].lower
+    placed = mentions[beside].start > 0 and before in ("on", "in", "at", "against", "by", "near")
+    moves = verb is not None and (verb.travels or verb.label is not None or verb.manner is not None)
+    return placed and not moves and noun_of(mentions[beside].name).kind is Kind.OBJECT
 
 
 def _starting(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
@@ -180,7 +194,10 @@ def _inverted(word: Word, beside: int, words: Sequence[Word], mentions: Sequence
 
 
 def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
-    """A plural verb has all of "a dog and a cat" as its subject, a singular one only the nearest."""
+    """A plural verb has all of "a dog and a cat" as its subject, a singular one only the nearest that is one."""
+    if word.tag == "VBZ" and number > 0 and words[mentions[number].end - 1].is_plural:
+        before = mentions[number - 1]  # "a couple holding hands walks"
+        number -= " of " not in mentions[number].text and before.use is Use.THING and before.count == 1
     auxiliaries = [w.lower for w in words[mentions[number].end : word.index] if w.role is Role.AUXILIARY]
     if word.tag == "VBZ" or any(auxiliary in ("is", "was", "has", "does") for auxiliary in auxiliaries):
         return (number, *_with_company(number, words, mentions))

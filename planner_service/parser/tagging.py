@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known
+from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known, singular, table
+from planner_service.motion.wordnet import base_of, senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
 from shared.motion_graph import MotionLabel
@@ -82,7 +83,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
     if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
-        return replace(word, role=Role.NOUN, tag="NN")
+        return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
         return _as_verb(word, word.lemma)  # "a car goes left"
     if word.role is Role.AUXILIARY and word.lemma == "be" and after is not None and after.lower == "gone":
@@ -110,6 +111,13 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
     word = words[index]
     before = words[index - 1] if index else None
+    bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and known(word.lower) is not None
+    if bare and before is not None and before.text == "," and lexicon.verb_form(word.lower) is None:
+        return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
+    if before is not None and before.role is Role.NOUN and f"{before.lower} {word.lower}" in table():
+        return True  # "a bus stop"
+    if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word, lexicon):
+        return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
         return True
     if before is None:
@@ -138,6 +146,14 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     return False
 
 
+def _is_plural_noun(word: Word, lexicon: Lexicon) -> bool:
+    """Whether a verb's third person can only be a plural: "seagulls circle", "sparks fly"."""
+    no_verb = lexicon.verb_form(word.lower) is None and supersense(word.lemma, "verb") is None
+    head = word.token.head
+    subject = word.token.dep_ == "nsubj" and head.i == word.index + 1 and head.tag_ in ("VBP", "VB")
+    return subject or (no_verb and known(word.lower) is not None)
+
+
 def _is_hidden_noun(words: list[Word], index: int) -> bool:
     """Whether a listed noun that was taken for a verb or a cry is a noun: "a red building", "Pig with wings"."""
     if index == 0:
@@ -161,17 +177,20 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follow
 def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
-    if before.role not in (Role.NOUN, Role.ADJECTIVE):
-        return None
     after = words[index + 1] if index + 1 < len(words) else None
     listed = lexicon.verb_form(word.lower)
+    if before.role is Role.DIRECTION and word.is_plural and after is not None and after.role in LEADING_ON:
+        return listed  # "the man on the left waves at a child"
+    if before.role not in (Role.NOUN, Role.ADJECTIVE):
+        return None
     start = _start_of_phrase(words, index - 1)
     number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
+    acts = known(word.lower) is None or supersense(word.lemma, "verb") is not None
     ends = after is None or after.role not in (Role.NOUN, Role.ADJECTIVE)  # not "a red sports car"
     noun = known(before.lower)
     ends = ends or (noun is not None and noun.kind is Kind.ANIMATE)  # "a kitten tangles yarn"
-    if clashes and (listed is not None or (ends and known(word.lower) is None)):
+    if clashes and (listed is not None or (ends and acts)):
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if (
         after is not None
@@ -184,7 +203,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         return None  # "a potted plant"
     if before.lower in lexicon.numbers:
         return None  # "a dozen dogs"
-    leads_on = after is not None and after.role in LEADING_ON
+    leads_on = after is not None and (after.role in LEADING_ON or after.text in (",", ".", ";"))
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
         ends = after is None or after.role is Role.OTHER
@@ -193,7 +212,9 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     if before.is_plural and word.lower.endswith("s") and unknown:
         return listed  # "a swarm of wasps hovers"
     if before.is_plural:
-        base_form = not word.lower.endswith("s") and unknown and (listed is not None or leads_on)
+        base_form = not word.lower.endswith("s") and (
+            (listed is not None and (unknown or leads_on)) or (unknown and leads_on)
+        )
         return (listed or word.lower) if base_form else None
     known_verb = lexicon.verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
@@ -226,7 +247,8 @@ def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | 
         return None
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
-    return lexicon.verb_form(word.lower) if ends else None
+    only_verb = word.lemma if base_of(word.lower, "verb") or not senses(singular(word.lower)) else None
+    return (lexicon.verb_form(word.lower) or only_verb) if ends else None
 
 
 def _follows_its_subject(words: list[Word], index: int) -> bool:

@@ -57,7 +57,9 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
         else replace(
             mention,
             use=Use.NOTHING
-            if mention.start in quoted or _is_worn_by_verb(number, mentions, words)
+            if mention.start in quoted
+            or _is_worn_by_verb(number, mentions, words)
+            or _is_material(number, mentions, words)
             else _use(mention, words, lexicon),
         )
         for number, mention in enumerate(mentions)
@@ -68,7 +70,15 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
         else mention
         for n, mention in enumerate(used)
     ]
-    return _worn_by_wearers(_place_of_scene(owned, words), words, lexicon)
+    again = [replace(m, use=Use.THING) if _is_again(n, owned) else m for n, m in enumerate(owned)]
+    return _worn_by_wearers(_place_of_scene(again, words), words, lexicon)
+
+
+def _is_again(number: int, mentions: Sequence[Mention]) -> bool:
+    """Whether it is a thing that was mentioned before, whatever its noun means alone: "a traffic light … the light"."""
+    mention = mentions[number]
+    plain = mention.use is Use.NOTHING and mention.text.lower() == f"the {mention.head}"
+    return plain and any(earlier.use is Use.THING and earlier.head == mention.head for earlier in mentions[:number])
 
 
 def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) -> bool:
@@ -266,6 +276,15 @@ def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]
         return True
     joins = number > 0 and before.lower in ("and", ",") and mention.start - mentions[number - 1].end <= 2
     return joins and _is_worn_by_verb(number - 1, mentions, words)
+
+
+def _is_material(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
+    """Whether something is said to be made of it: "a dragon made of gears and copper"."""
+    mention = mentions[number]
+    if [word.lower for word in words[max(0, mention.start - 2) : mention.start]] == ["made", "of"]:
+        return True
+    joins = number > 0 and words[mention.start - 1].lower in ("and", ",") and not mention.determined
+    return joins and mentions[number - 1].end == mention.start - 1 and _is_material(number - 1, mentions, words)
 
 
 def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:

@@ -1,11 +1,13 @@
 """Where in the picture instances are: named places, the background and the foreground, what is before what."""
 
+import re
 from collections.abc import Sequence
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Distance, Place
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.parser import directions
+from planner_service.parser.attachments import EARTHBOUND
 from planner_service.parser.cueing import Cued
 from planner_service.parser.directions import Found
 from planner_service.parser.scene import Scene
@@ -28,7 +30,8 @@ def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | 
     for action in scene.actions:
         if number not in action.subjects or directions.direction_in(action.about, travels=action.verb.travels):
             continue
-        if (place := directions.place_in(action.text)) is not None:
+        clause = re.split(r", (?=\w+ (?:\w+ )?(?:in|on|at|above|behind) )", action.text)[0]
+        if (place := directions.place_in(clause)) is not None:
             return place
         if (
             action.lemma in AIRBORNE
@@ -36,6 +39,8 @@ def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | 
             and noun_of(scene.mentions[number].name).habitat is Habitat.GROUND
         ):
             return Found(Place.TOP, action.said)
+        if action.lemma in EARTHBOUND and noun_of(scene.mentions[number].name).habitat is Habitat.AIR:
+            return Found(Place.BOTTOM, action.said)
     end = scene.mentions[number].end
     goes = any(
         action.start <= end < action.end and directions.direction_in(action.about, travels=action.verb.travels)

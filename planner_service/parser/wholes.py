@@ -22,6 +22,8 @@ IN_HAND, CARRIED = 0.35, 0.6
 """The largest that is done something to in hand, and that is carried along, as shares of their holder's height."""
 
 
+BUILT_IN = frozenset(("door", "window", "wheel", "roof", "propeller", "rotor", "sail"))
+"""With "the" these are of what was mentioned before and has them."""
 FIXTURES = frozenset(("furniture", "floor cover", "fixture", "structure", "building", "cauldron", "plant organ"))
 """What stays where it is, however small it is drawn."""
 
@@ -63,11 +65,16 @@ def wholes_of(
     for number in numbers:
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
-        worn = lexicon.is_in(lexicon.worn, mention.name) or part_of(mention.name) is not None
+        worn = (
+            lexicon.is_in(lexicon.worn, mention.name)
+            or part_of(mention.name) is not None
+            or is_a(mention.head, frozenset(("body part",)))
+        )
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
-        possessed = mention.end > mention.start and words[mention.start].lower in POSSESSIVES
+        first = words[mention.start].lower if mention.end > mention.start else ""
+        possessed = first in POSSESSIVES or (first == "the" and mention.head in BUILT_IN and " of " not in mention.text)
         if attached or (possessed and (worn or swung)):
-            owner = _owner(number, mentions, actions, numbers)
+            owner = _owner(number, first, mentions, actions, numbers)
             wholes |= {number: owner} if owner is not None else {}
     return {
         part: whole for part, whole in wholes.items() if part in numbers and whole in numbers and whole not in wholes
@@ -101,15 +108,27 @@ def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention]
     mention = mentions[number]
     if mention.start < 2 or words[mention.start - 1].lower != "with":
         return False
-    beside = mention_at(mentions, mention.start - 2) is not None
+    elsewhere = mention.end < len(words) and words[mention.end].lower in ("behind", "above", "beside", "around", "near")
+    beside = mention_at(mentions, mention.start - 2) is not None and not elsewhere  # "a desk with a flag behind it"
     deforms = any(action.verb.label is MotionLabel.NON_RIGID for action in actions if number in action.subjects)
     return beside and (part_of(mention.name) is not None or (deforms and noun_of(mention.name).kind is Kind.SOFT))
 
 
-def _owner(number: int, mentions: Sequence[Mention], actions: Sequence[Action], numbers: Sequence[int]) -> int | None:
-    """Whose it is: who acts on it, else the thing before it."""
+def _owner(
+    number: int, first: str, mentions: Sequence[Mention], actions: Sequence[Action], numbers: Sequence[int]
+) -> int | None:
+    """Whose it is: of "the door" the last thing that has one; else who acts on it, else the last thing that fits."""
+    before = [other for other in numbers if mentions[other].end <= mentions[number].start]
+    if first == "the" and mentions[number].head in BUILT_IN:
+        having = [other for other in before if _has_doors(mentions[other].name)]
+        return having[-1] if having else None
     for action in actions:
         if number in action.objects and action.subjects and action.subjects[0] != number:
             return action.subjects[0]
-    before = [other for other in numbers if mentions[other].end <= mentions[number].start]
-    return max(before, key=lambda other: mentions[other].end) if before else None
+    alive = [other for other in before if noun_of(mentions[other].name).kind is Kind.ANIMATE]
+    fitting = (alive if first in ("his", "her") else before) or before
+    return max(fitting, key=lambda other: mentions[other].end) if fitting else None
+
+
+def _has_doors(name: str) -> bool:
+    return noun_of(name).kind is Kind.VEHICLE or is_a(head_of(name), frozenset(("building", "vehicle")))

@@ -28,6 +28,9 @@ def gerund(verb: str) -> str:
 
 
 def third_person(verb: str) -> str:
+    verb, *particle = verb.split(" ")
+    if particle:
+        return " ".join([third_person(verb), *particle])
     if verb in ("be", "have"):
         return {"be": "is", "have": "has"}[verb]
     if verb.endswith(("s", "x", "z", "ch", "sh", "o")):

@@ -230,6 +230,26 @@ def test_features_are_those_of_the_conditional_half(backbone: AnyNetwork, settin
     assert not torch.allclose(features("", 1.0), conditional, atol=1e-4)
 
 
+def test_what_a_prompt_excludes_is_what_guidance_leads_away_from(
+    backbone: AnyNetwork, settings: RenderSettings, plan: Plan
+) -> None:
+    state = first_state(backbone, settings)
+    timestep = backbone.solver(STEPS).timesteps[0]
+    graph = plan.graph.model_copy(update={"excluded": ("tree", "car")})
+    scene = backbone.scene(plan.prompt, plan.model_copy(update={"graph": graph}))
+    assert scene.negative == "tree, car"
+
+    @torch.no_grad()
+    def predicted(scale: float, caption: str, negative: str = "") -> Tensor:
+        asked = settings.model_copy(update={"guidance_scale": scale})
+        return backbone.predict(state.latents, timestep, backbone.prepare(caption, asked, negative))
+
+    away, toward = predicted(1.0, scene.negative), predicted(1.0, scene.caption)
+    guided = predicted(3.0, scene.caption, scene.negative)
+    torch.testing.assert_close(guided, away + 3.0 * (toward - away), atol=1e-4, rtol=0)
+    assert not torch.allclose(guided, predicted(3.0, scene.caption), atol=1e-4)
+
+
 def test_a_network_that_is_split_cached_or_not_stock_is_refused(
     backbone: AnyNetwork, settings: RenderSettings, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
