@@ -125,7 +125,7 @@ def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePara
     penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
     mask, weight = mask & phase.owned, penalty[:, None].expand(-1, mask[0].numel(), -1)
     _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
-    return PhaseFacts(name, "gig", int(mask.sum()), whole_box=whole_box)
+    return PhaseFacts(name, "gig", mask.sum(), whole_box=whole_box)
 
 
 def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
@@ -137,7 +137,7 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
         penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
     mask, weight = mask & phase.owned, penalty.flatten(1, 2)
     _put(phase, draft, mask, _lower_the_others(weight, parameters.mask) if parameters.form == "share" else weight)
-    return PhaseFacts(name, "sdg", int(mask.sum()))
+    return PhaseFacts(name, "sdg", mask.sum())
 
 
 def _lower_the_others(weight: Tensor, mask: float) -> Tensor:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from torch import Tensor
+
 from generator_service.contract.guidance import Branch
 from generator_service.contract.report import PhaseReport
 
@@ -14,8 +16,8 @@ class PhaseFacts:
 
     instance: str
     branch: Branch
-    tokens: int
-    """Guided queries."""
+    tokens: int | Tensor
+    """Guided queries; on its device until somebody asks, so that no step waits for it."""
     reference_frame: int | None = None
     """RCG's f*, a token frame."""
     whole_box: bool = False
@@ -29,7 +31,7 @@ def phase_reports(steps: Sequence[Sequence[PhaseFacts]]) -> tuple[PhaseReport, .
             instance=phase[0].instance,
             branch=phase[0].branch,
             steps=len(phase),
-            tokens=round(fmean(facts.tokens for facts in phase), 1),
+            tokens=round(fmean(float(facts.tokens) for facts in phase), 1),
             reference_frame=phase[-1].reference_frame,
             whole_box_steps=sum(facts.whole_box for facts in phase),
         )
