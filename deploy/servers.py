@@ -18,6 +18,7 @@ LOOPBACK: Final = "127.0.0.1"
 PROBE_SECONDS: Final = 5.0
 
 VALKEY: Final = "Valkey"
+VALKEY_MEMORY: Final = "1gb"
 SEAWEEDFS: Final = "SeaweedFS"
 
 VIDEO_BUCKET: Final = "videos"
@@ -59,7 +60,7 @@ def answers(url: str) -> bool:
 
 
 def valkey(folder: Path, port: int) -> Part:
-    """Valkey with append-only persistence in `folder`."""
+    """Valkey with append-only persistence in `folder`; where it is full it refuses writes."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def ready() -> bool:
@@ -71,7 +72,8 @@ def valkey(folder: Path, port: int) -> Part:
             return False
 
     command = [str(get_binary_path()), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)]
-    command += ["--appendonly", "yes", "--save", ""]
+    command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+    command += ["--maxmemory", VALKEY_MEMORY, "--maxmemory-policy", "noeviction"]
     return Part(VALKEY, command, ready)
 
 

@@ -104,6 +104,10 @@ class Settings(Environment):
     """How many jobs a second one owner may submit in the long run."""
     owner_burst: Annotated[int, Field(ge=1)] = 500
     """And how many in one burst."""
+    owner_kept: Annotated[int, Field(ge=1)] = 50_000
+    """How many jobs one owner may have, the ended ones that are still kept included; and how many Idempotency-Keys."""
+    owner_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """What one owner's requests and plans may take of Redis' memory."""
     owner_streams: Annotated[int, Field(ge=1)] = 100
     """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0

@@ -14,6 +14,7 @@
     ├── LimitReached                429  limit_reached             not now: try again after `retry_after` seconds
     │   ├── QueueFull                 429  queue_full                as many jobs wait as may
     │   ├── TooManyUnfinished         429  too_many_unfinished       the owner has as many jobs as it may
+    │   ├── TooMuchKept               429  too_much_kept             the owner has to delete jobs first
     │   ├── TooFast                   429  too_fast                  the owner has submitted as fast as it may
     │   └── TooManyStreams            429  too_many_streams          the owner follows as many jobs as it may
     ├── PlanningFailed              422  planning_failed           no valid plan came of this prompt
@@ -146,6 +147,10 @@ class QueueFull(LimitReached):
 
 class TooManyUnfinished(LimitReached):
     code, title = "too_many_unfinished", "Too many jobs that have not ended"
+
+
+class TooMuchKept(LimitReached):
+    code, title = "too_much_kept", "Too much is kept"
 
 
 class TooFast(LimitReached):

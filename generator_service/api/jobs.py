@@ -86,9 +86,10 @@ async def submit(request: Request) -> Response:
     24 hours (410).
 
     Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
-    have not ended, or your jobs a second.
+    have not ended, those that are kept and what they take, or your requests a second, whatever their answers.
     """
     caller = await identify(request)
+    quota = await request.app.state.parts.submissions.count(caller.owner)
     wish = await read_body(request, JobRequest)
     idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
     parts: Parts = request.app.state.parts
@@ -98,10 +99,10 @@ async def submit(request: Request) -> Response:
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
     if isinstance(answer, MadeBefore):
-        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true"}
+        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true", **_rate_headers(quota)}
         return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(answer.quota)}
+    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(quota)}
     add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
     return json_answer(viewer.view_at(record, answer.position), 202, headers, add_ticket)
 
@@ -202,12 +203,12 @@ async def submit_once(
     """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
     if request.webhook is None:
         return await parts.submissions.submit(record, request.plan, key)
-    admitted = await parts.submissions.admit(record, key)
-    if isinstance(admitted, MadeBefore):
-        return admitted
+    made = await parts.submissions.find(record, key)
+    if made is not None:
+        return made
     # Within the limits alone: it may look up a name, which may take seconds.
     await run_sync(parts.webhooks.accept, request.webhook, record.owner)
-    return await parts.submissions.submit(record, request.plan, key, admitted)
+    return await parts.submissions.submit(record, request.plan, key)
 
 
 async def read_job_made_before(parts: Parts, job_id: str) -> Look:
@@ -232,5 +233,5 @@ def _add_ticket(parts: Parts, queue: str) -> None:
 
 
 def _rate_headers(quota: Quota) -> dict[str, str]:
-    policy = {"RateLimit-Policy": f'"submissions";q={quota.limit};w={quota.seconds}'}
-    return policy if quota.left is None else policy | {"RateLimit": f'"submissions";r={quota.left}'}
+    policy = f'"submissions";q={quota.limit};w={quota.seconds}'
+    return {"RateLimit-Policy": policy, "RateLimit": f'"submissions";r={quota.left}'}

@@ -93,7 +93,14 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
     asynchronous = connect_async(settings.redis_url)
     reader = Reader(asynchronous)
     planner = PlannerProbe(settings.planner_url)
-    limits = Limits(settings.queue_limit, settings.owner_unfinished, settings.owner_rate, settings.owner_burst)
+    limits = Limits(
+        queued=settings.queue_limit,
+        unfinished=settings.owner_unfinished,
+        rate=settings.owner_rate,
+        burst=settings.owner_burst,
+        kept=settings.owner_kept,
+        bytes=settings.owner_bytes,
+    )
     parts = Parts(
         store=JobStore(text),
         reader=reader,

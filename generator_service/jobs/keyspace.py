@@ -1,12 +1,15 @@
 """Every key in Redis that tells of jobs, and who writes it.
 
-    job:{id}                     hash: the `JobRecord`, a field each as JSON           a submission, the store's moves
+    job:{id}                     hash: the `JobRecord`, a field each as JSON; and
+                                 `bytes`, its share of its owner's                     a submission, the store's moves
     job:{id}:plan                its plan, as JSON                                     a submission, `hand_over`
     jobs, jobs:{status}          sorted sets of the ids of all jobs, and of those in
                                  that status, by creation                              a submission, every move
     jobs:of:{owner}[:{status}]   the same, of one owner's jobs                         a submission, every move
     jobs:owners                  set of all who have jobs: by it a broken record is
                                  found in its owner's sets                             a submission; the cleanup
+    jobs:bytes                   hash: how much each owner's requests and plans take   a submission, `hand_over`; what
+                                                                                       drops a plan or a job
     waiting:{queue}              sorted set of the ids of jobs that wait, by turn      a submission, every move
     delayed:{queue}              sorted set of the ids of queued jobs whose turn comes
                                  later, by when (`retry_at`)                           every move
@@ -16,8 +19,9 @@
     jobs:stored                  set of the ids of jobs for which object storage may
                                  hold more than their results                          render workers; the cleanup
     jobs:round:{task}            there while this round of a task is somebody's        recovery, cleanup
-    rate:{owner}                 when the owner has all of its burst again (ms)        a submission
+    rate:{owner}                 when the owner has all of its burst again (ms)        every POST of a job
     idempotency:{owner}:{hash}   hash: a request's fingerprint, and the job it made    a submission
+    idempotency:{owner}          sorted set of these hashes, by their end (ms)         a submission
     webhooks:due, :targets, job:{id}:deliveries   events to be sent: `outbox.py`       every move; the webhook worker
     worker:{name}, workers       live workers: `workers.py`                            their heartbeats
     key:{id}, keys, keys:used    API keys: `api_keys.py`                               the command line; the API
@@ -34,6 +38,7 @@ from typing import Final
 from generator_service.contract.job import JobStatus
 
 OWNERS: Final = "jobs:owners"
+BYTES: Final = "jobs:bytes"
 ENDED: Final = "jobs:ended"
 STORED: Final = "jobs:stored"
 

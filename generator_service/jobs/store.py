@@ -6,7 +6,7 @@ allow it.  The same transaction changes the job's place: its turn, its indexes, 
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from generator_service.contract.report import Diagnostics
 from generator_service.jobs import outbox, queues
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
+    BYTES,
     ENDED,
     OWNERS,
     STORED,
@@ -60,8 +61,40 @@ end
 """One that cannot be read waits behind all others: for a worker of a newer version, which may read it."""
 
 _FORGET_OWNER: Final = """
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('SREM', KEYS[2], ARGV[1])
+  redis.call('HDEL', KEYS[3], ARGV[1])
+end
 """
+
+_CLAIM: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+return 1
+"""
+"""A server whose memory is full refuses what may need more; but within a script that has deleted something, nothing."""
+
+_DROP_PLAN: Final = """
+local plan, job, bytes = unpack(KEYS)
+local size = redis.call('STRLEN', plan)
+redis.call('DEL', plan)
+redis.call('HINCRBY', job, 'bytes', -size)
+redis.call('HINCRBY', bytes, ARGV[1], -size)
+"""
+
+_FORGET: Final = """
+local job, plan, bytes, stored = unpack(KEYS, 1, 4)
+local size = redis.call('HGET', job, 'bytes') or 0
+redis.call('DEL', job, plan)
+for index = 5, #KEYS do
+  if redis.call('ZREM', KEYS[index], ARGV[1]) == 1 and ARGV[index - 3] then
+    redis.call('HINCRBY', bytes, ARGV[index - 3], -size)
+  end
+end
+redis.call('SADD', stored, ARGV[1])
+"""
+"""It deletes first, so that a full server does it."""
 
 MOST_RUNNING: Final = 10_000
 """Looked at at once: more jobs than there are workers."""
@@ -101,6 +134,7 @@ class JobStore:
         self._report = redis_client.register_script(_REPORT)
         self._skip_script = redis_client.register_script(_SKIP)
         self._forget_owner = redis_client.register_script(_FORGET_OWNER)
+        self._claim = redis_client.register_script(_CLAIM)
         self._now = now
 
     def now(self) -> datetime:
@@ -115,7 +149,8 @@ class JobStore:
 
     def check(self) -> None:
         """Returns where Redis takes writes."""
-        self.claim_round("check", seconds=0.001)
+        with redis_errors_as_unavailable():
+            self._redis.set("jobs:round:check", 1, px=1)
 
     # reading
 
@@ -449,7 +484,12 @@ class JobStore:
             pipeline.multi()
             pipeline.hset(job_key(job_id), mapping=fields_of(moved.model_dump(mode="json", include=set(update))))
             if plan is not None:
-                pipeline.set(plan_key(job_id), plan.model_dump_json())
+                text = plan.model_dump_json()
+                pipeline.set(plan_key(job_id), text)
+                pipeline.hincrby(job_key(job_id), "bytes", len(text.encode()))
+                pipeline.hincrby(BYTES, record.owner, len(text.encode()))
+            if moved.status is JobStatus.CANCELED:
+                pipeline.eval(_DROP_PLAN, 3, plan_key(job_id), job_key(job_id), BYTES, record.owner)
             for index in _indexes_by_status(record):
                 pipeline.zrem(index, job_id)
             for index in _indexes_by_status(moved):
@@ -533,7 +573,7 @@ class JobStore:
                 pipeline.exists(index_key(None, owner))
             for owner, exists in zip(owners, pipeline.execute(), strict=True):
                 if not exists:
-                    self._forget_owner(keys=[index_key(None, owner), OWNERS], args=[owner])
+                    self._forget_owner(keys=[index_key(None, owner), OWNERS, BYTES], args=[owner])
 
     # what is stored for a job
 
@@ -571,7 +611,7 @@ class JobStore:
     def claim_round(self, task: str, seconds: float) -> bool:
         """Of all who ask within these seconds, one is to do the task."""
         with redis_errors_as_unavailable():
-            return bool(self._redis.set(f"jobs:round:{task}", 1, nx=True, px=round(seconds * 1000)))
+            return bool(self._claim(keys=[f"jobs:round:{task}"], args=[round(seconds * 1000)]))
 
 
 def _leave_queue(pipeline: Pipeline, record: JobRecord, moved: JobRecord) -> None:
@@ -596,14 +636,14 @@ def _enter_queue(pipeline: Pipeline, record: JobRecord, *, first: bool) -> None:
         queues.enqueue(pipeline, record)
 
 
-def _forget(pipeline: Pipeline, job_id: str, owners: Iterable[str], statuses: Iterable[JobStatus]) -> None:
-    pipeline.delete(job_key(job_id), plan_key(job_id))
-    for owner in (None, *owners):
-        for status in (None, *statuses):
-            pipeline.zrem(index_key(status, owner), job_id)
-    pipeline.zrem(ENDED, job_id)
+def _forget(pipeline: Pipeline, job_id: str, owners: Collection[str], statuses: Iterable[JobStatus]) -> None:
+    """`owners`: of whom one has it."""
+    of_owners = {index_key(None, owner): owner for owner in owners}
+    indexes = [index_key(status, owner) for owner in (None, *owners) for status in (None, *statuses)]
+    others = [ENDED, *(index for index in indexes if index not in of_owners)]
+    keys = [job_key(job_id), plan_key(job_id), BYTES, STORED, *of_owners, *others]
+    pipeline.eval(_FORGET, len(keys), *keys, job_id, *of_owners.values())
     outbox.forget(pipeline, job_id)
-    pipeline.sadd(STORED, job_id)
 
 
 def _require_own(record: JobRecord, worker: str) -> None:

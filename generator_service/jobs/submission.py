@@ -1,8 +1,9 @@
 """How a job comes to be: within the limits, once for each Idempotency-Key, and waiting for its turn, all in one script.
 
-The rate is the generic cell rate algorithm (ITU-T I.371).  An Idempotency-Key makes one job within `KEPT_SECONDS`, also
-when that job is deleted; the semantics are those of the IETF's draft-ietf-httpapi-idempotency-key-header, but that who
-sends a request twice at once waits for no answer: the second finds what the first has made.
+The rate is the generic cell rate algorithm (ITU-T I.371); it counts requests, before anybody reads them.  An
+Idempotency-Key makes one job within `KEPT_SECONDS`, also when that job is deleted; the semantics are those of the
+IETF's draft-ietf-httpapi-idempotency-key-header, but that who sends a request twice at once waits for no answer: the
+second finds what the first has made.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from generator_service.contract.job import JobStatus
 from generator_service.contract.request import JobRequest
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
+    BYTES,
     OWNERS,
     index_key,
     job_key,
@@ -28,22 +30,46 @@ from generator_service.jobs.keyspace import (
 )
 from generator_service.jobs.queues import LUA_ENQUEUE, lines, queue_of, render_queue
 from generator_service.jobs.record import JobRecord, fields_of
-from shared.errors import Conflict, KeyReused, QueueFull, ServiceError, TooFast, TooManyUnfinished
+from shared.errors import (
+    Conflict,
+    KeyReused,
+    QueueFull,
+    ServiceError,
+    TooFast,
+    TooManyUnfinished,
+    TooMuchKept,
+    Unavailable,
+)
 from shared.plan import Plan
 
 KEPT_SECONDS: Final = 24 * 3600
 UNMEASURED_SECONDS: Final = 60
 """What a client is told to wait for while nothing is known of how fast a queue moves."""
 LONGEST_SECONDS: Final = 3600
+SHARE: Final = 0.9
+"""Of Redis' `maxmemory`: the rest is for the jobs that are there, to be planned, rendered and canceled."""
+
+RATE: Final = """
+local each, burst = 1000 / ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0)) + each
+local left = math.floor((burst * each - (full - now)) / each + 1e-6)
+if left < 0 then return {left, math.ceil(full - now - burst * each)} end
+redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now))
+return {left, 0}
+"""
+"""What is left of the burst; below 0 the request is one too many, and makes sense again after so many milliseconds."""
 
 SUBMIT: Final = (
     LUA_ENQUEUE
     + """
 local its, plan = cjson.decode(ARGV[1]), ARGV[2]
-local job, plan_key, owners, waiting, turns = unpack(KEYS, 1, 5)
-local idempotency, rate = KEYS[its.idempotency], KEYS[its.rate]
+local job, plan_key, owners, bytes, waiting, turns = unpack(KEYS, 1, 6)
+local idempotency, used = KEYS[its.idempotency], KEYS[its.used]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
+local size = #ARGV[1] + #plan
 
 local function pace(taken)  -- seconds between two jobs that leave the queue; '' where nothing is known
   local count = redis.call('LLEN', taken)
@@ -58,7 +84,7 @@ if idempotency then
   local fingerprint, made = unpack(redis.call('HMGET', idempotency, 'fingerprint', 'job'))
   if fingerprint then return {fingerprint == its.fingerprint and 'made' or 'reused', made} end
 end
-if rate then
+if its.queues then
   for number, queue in ipairs(its.queues) do
     if redis.call('ZCARD', KEYS[queue.waiting]) >= its.queued then
       return {'queued', number, pace(KEYS[queue.taken])}
@@ -67,27 +93,30 @@ if rate then
   local count = 0
   for _, unfinished in ipairs(its.unfinished_keys) do count = count + redis.call('ZCARD', KEYS[unfinished]) end
   if count >= its.unfinished then return {'unfinished', count, pace(KEYS[its.queues[#its.queues].taken])} end
-  if not its.left then
-    local each = 1000 / its.per_second
-    local full = math.max(now, tonumber(redis.call('GET', rate) or 0)) + each
-    its.left = math.floor((its.burst * each - (full - now)) / each + 1e-6)
-    if its.left < 0 then return {'rate', math.ceil(full - now - its.burst * each)} end
-    redis.call('SET', rate, string.format('%.3f', full), 'PX', math.ceil(full - now))
-  end
+  if redis.call('ZCARD', KEYS[9]) >= its.kept then return {'kept'} end
+  if tonumber(redis.call('HGET', bytes, its.owner) or 0) + size > its.bytes then return {'bytes'} end
+  if used and redis.call('ZCOUNT', used, now, '+inf') >= its.kept then return {'keys'} end
+  local memory = redis.call('INFO', 'memory')
+  local most = tonumber(string.match(memory, 'maxmemory:(%d+)'))
+  if most > 0 and tonumber(string.match(memory, 'used_memory:(%d+)')) > most * its.share then return {'full'} end
 end
-if its.admit then return {'admitted', its.left} end
+if its.admit then return {'admitted'} end
 
 if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', its.fingerprint, 'job', its.id)
-  redis.call('EXPIRE', idempotency, its.kept)
+  redis.call('EXPIRE', idempotency, its.key_seconds)
+  redis.call('ZREMRANGEBYSCORE', used, '-inf', now)
+  redis.call('ZADD', used, now + 1000 * its.key_seconds, its.key)
+  redis.call('EXPIRE', used, its.key_seconds)
 end
-local fields = {}
+local fields = {'bytes', size}
 for name, text in pairs(its.fields) do table.insert(fields, name); table.insert(fields, text) end
 redis.call('HSET', job, unpack(fields))
 if plan ~= '' then redis.call('SET', plan_key, plan) end
 redis.call('SADD', owners, its.owner)
-for index = 6, 9 do redis.call('ZADD', KEYS[index], its.score, its.id) end
-return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), its.left}
+redis.call('HINCRBY', bytes, its.owner, size)
+for index = 7, 10 do redis.call('ZADD', KEYS[index], its.score, its.id) end
+return {'created', enqueue(waiting, turns, its.id, its.part, its.lines)}
 """
 )
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -103,6 +132,10 @@ class Limits:
     """Jobs a second that an owner may submit in the long run."""
     burst: int
     """And so many at once."""
+    kept: int
+    """Jobs of one owner that there are, the ended ones included, and its Idempotency-Keys."""
+    bytes: int
+    """Of one owner's requests and plans that are kept."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +152,13 @@ class Quota:
     limit: int
     seconds: int
     """In which a quota that was used up is whole again."""
-    left: int | None
-    """None where it is not known: the answer was lost, and the request sent again."""
+    left: int
 
 
 @dataclass(frozen=True)
 class Created:
     position: int | None
     """Jobs before it in its queue."""
-    quota: Quota
 
 
 @dataclass(frozen=True)
@@ -142,44 +173,54 @@ class Submissions:
     answer."""
 
     def __init__(self, client: redis.asyncio.Redis, limits: Limits) -> None:
+        self._rate = client.register_script(RATE)
         self._submit = client.register_script(SUBMIT)
         self._limits = limits
 
-    async def admit(self, record: JobRecord, key: IdempotencyKey | None = None) -> Quota | MadeBefore:
-        """Whether the job would be taken, for those who have more to find out before they submit it: it counts for the
-        owner's rate from now on.  Raises what `submit` raises.
+    async def count(self, owner: str) -> Quota:
+        """One more request of the owner's, whatever becomes of it.  Raises TooFast, which says after how many seconds
+        another try makes sense.
+        """
+        limits = self._limits
+        with redis_errors_as_unavailable():
+            left, wait = await self._rate(keys=[f"rate:{owner}"], args=[limits.rate, limits.burst])
+        if left < 0:
+            reason = f"'{owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"
+            raise TooFast(reason, retry_after=math.ceil(wait / 1000))
+        return Quota(limits.burst, math.ceil(limits.burst / limits.rate), left)
+
+    async def find(self, record: JobRecord, key: IdempotencyKey | None = None) -> MadeBefore | None:
+        """What the key has made, for those who have more to find out before they submit the job; None where the job
+        would be taken.  Raises what `submit` raises.
         """
         keys, arguments = submission(record, None, key, self._limits, admit=True)
         verdict, facts = await self._run(keys, arguments)
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
-            case "admitted", [int(left)]:
-                return self._quota(left)
+            case "admitted", []:
+                return None
         raise self._refusal(record, verdict, facts)
 
     async def submit(
-        self, record: JobRecord, plan: Plan | None, key: IdempotencyKey | None = None, admitted: Quota | None = None
+        self, record: JobRecord, plan: Plan | None, key: IdempotencyKey | None = None
     ) -> Created | MadeBefore:
-        """Raises QueueFull, TooManyUnfinished and TooFast, which say after how many seconds another try makes sense;
-        KeyReused where the key belongs to another request.
+        """Raises QueueFull, TooManyUnfinished and TooMuchKept, which say after how many seconds another try makes
+        sense; KeyReused where the key belongs to another request.
         """
-        keys, arguments = submission(record, plan, key, self._limits, left=None if admitted is None else admitted.left)
+        keys, arguments = submission(record, plan, key, self._limits)
         verdict, facts = await self._run(keys, arguments)
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
-            case "created", [position, *left]:
-                return Created(position, self._quota(left[0] if left else None))
+            case "created", [position]:
+                return Created(position)
         raise self._refusal(record, verdict, facts)
 
     async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
         with redis_errors_as_unavailable():
             verdict, *facts = await self._submit(keys=keys, args=arguments)
         return verdict, facts
-
-    def _quota(self, left: int | None) -> Quota:
-        return Quota(self._limits.burst, math.ceil(self._limits.burst / self._limits.rate), left)
 
     def _refusal(self, record: JobRecord, verdict: str, facts: list[Any]) -> ServiceError:
         limits = self._limits
@@ -193,12 +234,21 @@ class Submissions:
                 wait, how = _wait(pace)
                 reason = f"'{record.owner}' has {count} unfinished jobs, of {limits.unfinished} it may have; {how}"
                 return TooManyUnfinished(reason, retry_after=wait)
-            case "rate", [milliseconds]:
-                reason = f"'{record.owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"
-                return TooFast(reason, retry_after=math.ceil(milliseconds / 1000))
+            case "kept", _:
+                return self._too_much(record, f"has {limits.kept} jobs here, as many as it may: delete some")
+            case "bytes", _:
+                reason = f"may have {limits.bytes} bytes of requests and plans here: delete some jobs"
+                return self._too_much(record, reason)
+            case "keys", _:
+                return self._too_much(record, f"has used {limits.kept} Idempotency-Keys within 24 hours")
+            case "full", _:
+                return Unavailable("Redis is full, but for what the present jobs need", retry_after=UNMEASURED_SECONDS)
             case "reused", _:
                 return KeyReused("this Idempotency-Key came with another request within the last 24 hours")
         return Conflict(f"there is a job '{record.id}'")
+
+    def _too_much(self, record: JobRecord, reason: str) -> TooMuchKept:
+        return TooMuchKept(f"'{record.owner}' {reason}", retry_after=LONGEST_SECONDS)
 
 
 def submission(
@@ -208,11 +258,10 @@ def submission(
     limits: Limits | None = None,
     *,
     admit: bool = False,
-    left: int | None = None,
 ) -> tuple[list[str], list[str]]:
-    """The keys and arguments of `SUBMIT`.  admit: and no more.  left: of the owner's quota, where it was admitted."""
+    """The keys and arguments of `SUBMIT`.  admit: and no more."""
     queue, status, owner = queue_of(record), record.status, record.owner
-    keys = [job_key(record.id), plan_key(record.id), OWNERS, waiting_key(queue), turns_key(queue)]
+    keys = [job_key(record.id), plan_key(record.id), OWNERS, BYTES, waiting_key(queue), turns_key(queue)]
     keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
 
     def number(name: str) -> int:
@@ -228,22 +277,22 @@ def submission(
         "score": str(score(record.created_at)),
         "admit": admit,
         "idempotency": 0,
-        "kept": KEPT_SECONDS,
-        "rate": 0,
+        "used": 0,
+        "key_seconds": KEPT_SECONDS,
         **lines(record),
-        **({} if left is None else {"left": left}),
     }
     if key is not None:
         hashed = hashlib.sha256(key.text.encode()).hexdigest()
-        its |= {"fingerprint": key.fingerprint, "idempotency": number(f"idempotency:{owner}:{hashed}")}
+        names = {"idempotency": f"idempotency:{owner}:{hashed}", "used": f"idempotency:{owner}"}
+        its |= {"key": hashed, "fingerprint": key.fingerprint, **{kind: number(name) for kind, name in names.items()}}
     if limits is not None:
         unfinished = [index_key(status, owner) for status in JobStatus if not status.is_terminal]
         its |= {
-            "rate": number(f"rate:{owner}"),
             "queued": limits.queued,
             "unfinished": limits.unfinished,
-            "per_second": limits.rate,
-            "burst": limits.burst,
+            "kept": limits.kept,
+            "bytes": limits.bytes,
+            "share": SHARE,
             "unfinished_keys": [number(name) for name in unfinished],
             "queues": [
                 {"waiting": number(waiting_key(name)), "taken": number(taken_key(name))} for name in _queues(record)

@@ -60,6 +60,7 @@ OTHERS = {
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "VALKEY_MEMORY",
     "VLLM_NO_USAGE_STATS",
 }
 """Variables that programs read which are not ours."""

@@ -376,6 +376,9 @@ def test_valkey_runs_the_script_and_the_users_of_compose(manifests: list[Manifes
     (password,) = volumes["/run/secrets"]["secret"]["items"]
     assert [password["path"]] == theirs["secrets"]
     assert "emptyDir" in volumes["/tmp"]  # noqa: S108
+    (memory,) = container["env"]
+    assert (memory["name"], container["resources"]["limits"]["memory"]) == ("VALKEY_MEMORY", "2Gi")
+    assert memory["value"] == "1gb"  # half of it
     pings = [container[probe]["exec"]["command"][-1] for probe in ("startupProbe", "readinessProbe")]
     assert set(pings) == {theirs["healthcheck"]["test"][-1].replace("$$", "$")}
 

@@ -80,6 +80,7 @@ def part(folder: Path, port: int, repository: Path) -> Part:
         "PATH": f"{scripts}:{os.environ['PATH']}",
         "TMPDIR": str(folder),
         "VALKEY_PASSWORD_FILE": str(folder / "password"),
+        "VALKEY_MEMORY": "100mb",
     }
 
     def ready() -> bool:
@@ -141,10 +142,12 @@ def test_the_password_is_kept_as_its_hash_for_the_servers_own_user_alone(guarded
     users = folder / "users.acl"
     assert PASSWORD not in users.read_text()
     assert users.stat().st_mode & 0o077 == 0
-    assert (guarded.admin.config_get("appendonly"), guarded.admin.config_get("save")) == (
-        {"appendonly": "yes"},
-        {"save": ""},
-    )
+
+
+def test_it_keeps_what_it_was_told_and_forgets_nothing_where_it_is_full(guarded: Guarded) -> None:
+    told = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
+    told |= {"maxmemory": str(100 * 2**20), "maxmemory-policy": "noeviction"}
+    assert guarded.admin.config_get(*told) == told
 
 
 def services(folder: Path, url: str, ports: list[int]) -> list[Part]:

@@ -20,6 +20,7 @@ from shared.errors import KeyReused, QueueFull, Unavailable
 
 CAT, DOG = {"prompt": "a yellow cat", "seed": 7}, {"prompt": "a brown dog"}
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
+JSON = {"Content-Type": "application/json"}
 START_SECONDS = 60
 
 
@@ -122,12 +123,11 @@ def test_an_api_that_died_after_the_job_was_made_has_made_it(serve, redis_url, m
 
 def test_the_webhook_of_a_request_that_is_refused_is_not_looked_up(serve, problem, redis_url, monkeypatch):
     hooked = CAT | {"webhook": {"url": "https://example.com/hooks"}}
-    with serve(redis_url=redis_url, owner_burst=1, owner_rate=0.001) as api:
+    with serve(redis_url=redis_url, owner_kept=1) as api:
         looked_up: list[object] = []
         monkeypatch.setattr(api.parts.webhooks, "accept", lambda *_: looked_up.append(1))
         first = api.http.post("/jobs", json=hooked, headers=KEY)
-        assert first.headers["RateLimit"] == '"submissions";r=0'
-        problem(api.http.post("/jobs", json=hooked), 429, "too_fast")
+        problem(api.http.post("/jobs", json=hooked), 429, "too_much_kept")
         assert api.http.post("/jobs", json=hooked, headers=KEY).json()["id"] == first.json()["id"]
         assert looked_up == [1]
 
@@ -191,19 +191,23 @@ def test_the_client_hears_when_to_try_again(serve, redis_url):
 
 
 def test_an_owners_unfinished_jobs_and_rate(serve, problem, redis_url):
-    with serve(redis_url=redis_url, owner_unfinished=1, owner_rate=0.001, owner_burst=2) as api:
-        first = api.http.post("/jobs", json=CAT)
-        assert first.headers["RateLimit-Policy"] == '"submissions";q=2;w=2000'
-        assert first.headers["RateLimit"] == '"submissions";r=1'
+    with serve(redis_url=redis_url, owner_unfinished=1, owner_rate=0.001, owner_burst=3) as api:
+        first = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert first.headers["RateLimit-Policy"] == '"submissions";q=3;w=3000'
+        assert first.headers["RateLimit"] == '"submissions";r=2'
+        again = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert (again.status_code, again.headers["RateLimit"]) == (202, '"submissions";r=1')
         assert "of 1 it may have" in problem(api.http.post("/jobs", json=CAT), 429, "too_many_unfinished").detail
-        api.http.post(f"/jobs/{first.json()['id']}/cancel")
-        second = api.http.post("/jobs", json=CAT, headers=KEY)
-        assert second.headers["RateLimit"] == '"submissions";r=0'
-        api.http.post(f"/jobs/{second.json()['id']}/cancel")
-        answer = api.http.post("/jobs", json=CAT)
-        assert "2 at once" in problem(answer, 429, "too_fast").detail
+        answer = api.http.post("/jobs", json=CAT, headers=KEY)
+        assert "3 at once" in problem(answer, 429, "too_fast").detail
         assert int(answer.headers["Retry-After"]) in (999, 1000)
-        assert api.http.post("/jobs", json=CAT, headers=KEY).status_code == 202  # it costs nothing to hear it again
+
+
+def test_the_rate_counts_what_nobody_has_read_yet(serve, problem, redis_url):
+    with serve(redis_url=redis_url, owner_rate=0.001, owner_burst=2) as api:
+        for body in (b"{", b'{"plan": 1}'):
+            assert api.http.post("/jobs", content=body, headers=JSON).status_code == 422
+        problem(api.http.post("/jobs", content=b"{", headers=JSON), 429, "too_fast")
 
 
 # order

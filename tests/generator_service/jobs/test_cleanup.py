@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from structlog.testing import capture_logs
 
 from generator_service.contract.report import Diagnostics
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
-from shared.errors import RenderingFailed, StorageUnavailable
+from shared.errors import RenderingFailed, StorageUnavailable, Unavailable
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -125,6 +126,37 @@ def test_a_job_is_kept_for_a_while_after_its_end(
     assert store.plan(old.id) is None
     assert store.plan(young.id) == plan
     assert storage.deleted == {old.id: None}
+
+
+def test_a_full_redis_is_emptied(
+    cleanup: Cleanup,
+    storage: Storage,
+    store: JobStore,
+    make_record: MakeRecord,
+    start: Start,
+    plan: Plan,
+    text_client: redis.Redis,
+) -> None:
+    *old, wished, queued = (make_record() for _ in range(52))
+    for record in (*old, wished, queued):
+        store.create(record, plan)
+    for record in (*old, wished):
+        moment = store if record is wished else ago(store, 2 * WEEK)
+        start(record.id, store=moment)
+        moment.fail(record.id, RenderingFailed("broken"), worker="w1")
+    text_client.config_set("maxmemory", text_client.info("memory")["used_memory"] - 10_000)
+    try:
+        for refused in (store.check, lambda: store.cancel(queued.id)):
+            with pytest.raises(Unavailable, match="takes no writes"):
+                refused()
+        store.delete(wished.id)
+        cleanup.run_once()
+        assert [record.id for record in store.list(limit=9).jobs] == [queued.id]
+        assert storage.deleted == {record.id: None for record in (*old, wished)}
+        assert not store.claim_round(cleanup.name, 3.0)  # it was this one's
+        store.cancel(queued.id)  # there is room
+    finally:
+        text_client.config_set("maxmemory", 0)
 
 
 def test_a_round_belongs_to_one_of_all_cleanups(store: JobStore, make_record: MakeRecord) -> None:

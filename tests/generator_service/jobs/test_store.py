@@ -515,7 +515,7 @@ def test_a_report_on_a_deleted_job_leaves_nothing(
     store.delete(job)
     with pytest.raises(NotFound):
         store.report(job, worker="w1", stage=Stage.SAMPLING, progress=0.5, step=2)
-    assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}}
+    assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}, "jobs:bytes": {"anyone": "0"}}
 
 
 # deleting
@@ -528,7 +528,7 @@ def test_delete_takes_ended_jobs_and_nothing_remains_but_a_note_to_look_after_th
     job = in_status(store, make_record(), status, plan)
     if status.is_terminal:
         store.delete(job)
-        assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}}
+        assert dump(text_client) == {"jobs:stored": {job}, "jobs:owners": {"anyone"}, "jobs:bytes": {"anyone": "0"}}
         assert store.leftovers() == {job: None}
         with pytest.raises(NotFound):
             store.get(job)
@@ -545,7 +545,7 @@ def test_delete_takes_the_plan_too(
     store.create(record, plan)
     store.cancel(record.id)
     store.delete(record.id)
-    assert dump(text_client) == {"jobs:stored": {record.id}, "jobs:owners": {"anyone"}}
+    assert dump(text_client) == {"jobs:stored": {record.id}, "jobs:owners": {"anyone"}, "jobs:bytes": {"anyone": "0"}}
 
 
 def test_delete_of_an_unknown_job(store: JobStore) -> None:
@@ -809,7 +809,7 @@ def test_records_are_json_field_by_field(store: JobStore, text_client: redis.Red
     record = make_record()
     store.create(record, None)
     fields = text_client.hgetall(f"job:{record.id}")
-    assert set(fields) == set(JobRecord.model_fields)
+    assert set(fields) == {*JobRecord.model_fields, "bytes"}
     assert json.loads(fields["settings"])["seed"] == 7
     assert json.loads(fields["status"]) == "queued"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pytest
@@ -18,6 +18,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.submission import (
     KEPT_SECONDS,
+    SHARE,
     UNMEASURED_SECONDS,
     Created,
     IdempotencyKey,
@@ -27,7 +28,7 @@ from generator_service.jobs.submission import (
     Submissions,
     fingerprint,
 )
-from shared.errors import Conflict, KeyReused, QueueFull, TooFast, TooManyUnfinished, Unavailable
+from shared.errors import Conflict, KeyReused, QueueFull, TooFast, TooManyUnfinished, TooMuchKept, Unavailable
 from shared.plan import Plan
 
 MakeRecord = Callable[..., JobRecord]
@@ -37,6 +38,7 @@ T = TypeVar("T")
 
 SLOW = 0.001
 """Jobs a second: no test takes so long that one more is let in."""
+WIDE = Limits(queued=100, unfinished=100, rate=100.0, burst=100, kept=100, bytes=10**6)
 CAT, DOG = IdempotencyKey("k", "cat"), IdempotencyKey("k", "dog")
 
 
@@ -53,21 +55,20 @@ class Gate:
         return asyncio.run(run())
 
     def submit(
-        self,
-        record: JobRecord,
-        plan: Plan | None = None,
-        key: IdempotencyKey | None = None,
-        admitted: Quota | None = None,
+        self, record: JobRecord, plan: Plan | None = None, key: IdempotencyKey | None = None
     ) -> Created | MadeBefore:
-        return self._run(lambda submissions: submissions.submit(record, plan, key, admitted))
+        return self._run(lambda submissions: submissions.submit(record, plan, key))
 
     def submit_at_once(self, records: list[JobRecord], key: IdempotencyKey | None = None) -> list[Created | MadeBefore]:
         return self._run(
             lambda submissions: asyncio.gather(*(submissions.submit(record, None, key) for record in records))
         )
 
-    def admit(self, record: JobRecord, key: IdempotencyKey | None = None) -> Quota | MadeBefore:
-        return self._run(lambda submissions: submissions.admit(record, key))
+    def find(self, record: JobRecord, key: IdempotencyKey | None = None) -> MadeBefore | None:
+        return self._run(lambda submissions: submissions.find(record, key))
+
+    def count(self, owner: str) -> Quota:
+        return self._run(lambda submissions: submissions.count(owner))
 
 
 MakeGate = Callable[..., Gate]
@@ -75,8 +76,8 @@ MakeGate = Callable[..., Gate]
 
 @pytest.fixture
 def gate(redis_url: str) -> MakeGate:
-    def gate(*, queued: int = 100, unfinished: int = 100, rate: float = 100.0, burst: int = 100) -> Gate:
-        return Gate(redis_url, Limits(queued, unfinished, rate, burst))
+    def gate(**limits: float) -> Gate:
+        return Gate(redis_url, replace(WIDE, **limits))
 
     return gate
 
@@ -84,11 +85,6 @@ def gate(redis_url: str) -> MakeGate:
 def place(answer: Created | MadeBefore) -> int | None:
     assert isinstance(answer, Created)
     return answer.position
-
-
-def left(answer: Created | MadeBefore) -> int | None:
-    assert isinstance(answer, Created)
-    return answer.quota.left
 
 
 # a job that waits
@@ -110,9 +106,8 @@ def test_the_same_record_is_submitted_once(
     gate: MakeGate, make_record: MakeRecord, store: JobStore, start: Start
 ) -> None:
     record = make_record()
-    gate(burst=1, rate=SLOW).submit(record)
-    again = gate(burst=1, rate=SLOW).submit(record)  # its answer was lost
-    assert (place(again), left(again)) == (0, None)
+    gate(kept=1).submit(record)
+    assert place(gate(kept=1).submit(record)) == 0  # its answer was lost
     start(record.id)
     with pytest.raises(Conflict):
         gate().submit(record.model_copy(update={"created_at": record.updated_at.replace(microsecond=1)}))
@@ -200,49 +195,117 @@ def test_the_limits_hold_for_those_who_submit_at_the_same_moment(gate: MakeGate,
         gate(queued=5).submit_at_once([make_record() for _ in range(6)])
 
 
-def test_an_owner_may_burst_and_then_goes_by_the_rate(gate: MakeGate, make_record: MakeRecord) -> None:
+def test_an_owner_may_burst_and_then_goes_by_the_rate(gate: MakeGate, text_client: redis.Redis) -> None:
     slow = gate(rate=SLOW, burst=3)
-    answers = [slow.submit(make_record(owner="ada")) for _ in range(3)]
-    assert answers == [Created(number, Quota(limit=3, seconds=3000, left=2 - number)) for number in range(3)]
+    assert [slow.count("ada") for _ in range(3)] == [Quota(limit=3, seconds=3000, left=left) for left in (2, 1, 0)]
+    used_up = text_client.get("rate:ada")
     with pytest.raises(TooFast, match=r"'ada' may submit 0\.001 jobs a second, and 3 at once") as caught:
-        slow.submit(make_record(owner="ada"))
+        slow.count("ada")
     assert caught.value.retry_after in (999, 1000)
-    assert left(slow.submit(make_record(owner="bob"))) == 2
+    assert text_client.get("rate:ada") == used_up  # to be refused costs nothing
+    assert slow.count("bob").left == 2
+
+
+def test_time_gives_the_burst_back(gate: MakeGate, text_client: redis.Redis) -> None:
+    slow = gate(rate=SLOW, burst=3)
+    for _ in range(3):
+        slow.count("ada")
+    used_up = float(text_client.get("rate:ada"))
+    assert 2_900_000 < text_client.pttl("rate:ada") <= 3_000_000
+    text_client.set("rate:ada", used_up - 1_500_000)  # 1500 s later: one and a half of a job
+    assert slow.count("ada").left == 0
+    text_client.set("rate:ada", used_up - 9_000_000)  # no more than the burst is ever saved up
+    assert slow.count("ada").left == 2
 
 
 def test_what_is_refused_changes_nothing(gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis) -> None:
-    slow = gate(rate=SLOW, burst=1)
-    slow.submit(make_record())
+    gate().submit(make_record())
     before = {key: text_client.dump(key) for key in text_client.keys("*")}
-    for refused in (slow.submit, slow.admit):
-        with pytest.raises(TooFast):
-            refused(make_record(), key=CAT)
+    for limits, error in (({"queued": 1}, QueueFull), ({"kept": 1}, TooMuchKept), ({"bytes": 1}, TooMuchKept)):
+        for refused in (gate(**limits).submit, gate(**limits).find):
+            with pytest.raises(error):
+                refused(make_record(), key=CAT)
+    assert gate().find(make_record(), CAT) is None
     assert {key: text_client.dump(key) for key in text_client.keys("*")} == before
 
 
-def test_who_is_admitted_first_counts_once_and_leaves_nothing_but_that(
-    gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis
+# what is kept
+
+
+def test_an_owner_has_so_many_jobs_until_some_are_deleted(
+    gate: MakeGate, make_record: MakeRecord, store: JobStore
 ) -> None:
-    slow = gate(rate=SLOW, burst=2)
-    admitted = slow.admit(make_record(), CAT)
-    assert isinstance(admitted, Quota)
-    assert (admitted.left, text_client.keys("*")) == (1, ["rate:anyone"])
-    assert left(slow.submit(make_record(), None, CAT, admitted)) == 1
-    assert left(slow.submit(make_record())) == 0
-    with pytest.raises(QueueFull):
-        gate(queued=2).submit(make_record(), None, None, admitted)
+    ended, queued = make_record(owner="ada"), make_record(owner="ada")
+    for record in (ended, queued):
+        gate(kept=2).submit(record)
+    store.cancel(ended.id)
+    with pytest.raises(TooMuchKept, match="'ada' has 2 jobs here, as many as it may: delete some"):
+        gate(kept=2).submit(make_record(owner="ada"))
+    gate(kept=2).submit(make_record(owner="bob"))
+    store.delete(ended.id)
+    gate(kept=2).submit(make_record(owner="ada"))
 
 
-def test_time_gives_the_burst_back(gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis) -> None:
-    slow = gate(rate=SLOW, burst=3)
-    for _ in range(3):
-        slow.submit(make_record())
-    used_up = float(text_client.get("rate:anyone"))
-    assert 2_900_000 < text_client.pttl("rate:anyone") <= 3_000_000
-    text_client.set("rate:anyone", used_up - 1_500_000)  # 1500 s later: one and a half of a job
-    assert left(slow.submit(make_record())) == 0
-    text_client.set("rate:anyone", used_up - 9_000_000)  # no more than the burst is ever saved up
-    assert left(slow.submit(make_record())) == 2
+def test_an_owners_bytes_are_those_of_its_requests_and_plans(
+    gate: MakeGate, make_record: MakeRecord, store: JobStore, start: Start, plan: Plan, text_client: redis.Redis
+) -> None:
+    def taken() -> int:
+        return int(text_client.hget("jobs:bytes", "ada") or 0)
+
+    size = len(plan.model_dump_json().encode())
+    given, planned = make_record(owner="ada", stage=Stage.SAMPLING), make_record(owner="ada")
+    gate().submit(given, plan)
+    requests = taken() - size
+    assert 1000 < requests < 10_000
+    with pytest.raises(TooMuchKept, match="bytes of requests and plans here"):
+        gate(bytes=taken() + size).submit(make_record(owner="ada"), plan)
+    gate().submit(planned)
+    start(planned.id)
+    before = taken()
+    store.hand_over(planned.id, plan, worker="w1", progress=0.1, seconds=1.0)
+    assert taken() == before + size
+    for record in (given, planned):  # nobody will draw them any more
+        store.cancel(record.id)
+        assert store.plan(record.id) is None
+    assert taken() == before - size
+    store.delete(given.id)
+    text_client.hset(f"job:{planned.id}", "status", "broken")
+    store.drop(planned.id)
+    assert taken() == 0
+
+
+def test_an_owner_has_so_many_idempotency_keys_though_the_jobs_are_deleted(
+    gate: MakeGate, make_record: MakeRecord, store: JobStore, text_client: redis.Redis
+) -> None:
+    for key in ("a", "b"):
+        record = make_record()
+        gate(kept=2).submit(record, None, IdempotencyKey(key, "cat"))
+        store.cancel(record.id)
+        store.delete(record.id)
+    gate(kept=2).submit(make_record())  # without one
+    with pytest.raises(TooMuchKept, match="has used 2 Idempotency-Keys within 24 hours"):
+        gate(kept=2).submit(make_record(), None, CAT)
+    (first, _), *_ = text_client.zrange("idempotency:anyone", 0, 0, withscores=True)
+    text_client.zadd("idempotency:anyone", {first: 1})  # a day later
+    gate(kept=2).submit(make_record(), None, CAT)
+    assert text_client.zcard("idempotency:anyone") == 2
+
+
+def test_no_job_is_taken_in_where_redis_is_full_but_for_the_others(
+    gate: MakeGate, make_record: MakeRecord, store: JobStore, start: Start, plan: Plan, text_client: redis.Redis
+) -> None:
+    record = make_record()
+    gate().submit(record)
+    text_client.config_set("maxmemory", round(text_client.info("memory")["used_memory"] / (SHARE + 0.02)))
+    try:
+        with pytest.raises(Unavailable, match="Redis is full") as caught:
+            gate().submit(make_record())
+        assert caught.value.retry_after == UNMEASURED_SECONDS
+        start(record.id)
+        store.hand_over(record.id, plan, worker="w1", progress=0.1, seconds=1.0)
+        store.cancel(record.id)
+    finally:
+        text_client.config_set("maxmemory", 0)
 
 
 # one job for each key
@@ -252,8 +315,8 @@ def test_the_first_makes_the_job_and_the_others_get_it(
     gate: MakeGate, make_record: MakeRecord, store: JobStore
 ) -> None:
     first = make_record()
-    assert place(gate(burst=1, rate=SLOW).submit(first, key=CAT)) == 0
-    for ask in (gate(burst=1, rate=SLOW).submit, gate(burst=1, rate=SLOW).admit):  # whatever the limits
+    assert place(gate(kept=1).submit(first, key=CAT)) == 0
+    for ask in (gate(kept=1).submit, gate(kept=1).find):  # whatever the limits
         assert ask(make_record(), key=CAT) == MadeBefore(first.id)
     assert [record.id for record in store.list(limit=9).jobs] == [first.id]
 
@@ -292,7 +355,7 @@ def test_a_key_is_kept_for_a_day_from_its_first_use(
     gate: MakeGate, make_record: MakeRecord, text_client: redis.Redis
 ) -> None:
     gate().submit(make_record(), key=CAT)
-    (name,) = text_client.keys("idempotency:*")
+    (name,) = text_client.keys("idempotency:*:*")
     assert KEPT_SECONDS - 5 < text_client.ttl(name) <= KEPT_SECONDS
     text_client.expire(name, 100)
     gate().submit(make_record(), key=CAT)
@@ -310,6 +373,6 @@ def test_the_same_request_however_it_is_written() -> None:
 
 
 def test_redis_is_down(make_record: MakeRecord) -> None:
-    gate = Gate(f"redis://127.0.0.1:{free_ports(1)[0]}/0", Limits(1, 1, 1.0, 1))
+    gate = Gate(f"redis://127.0.0.1:{free_ports(1)[0]}/0", WIDE)
     with pytest.raises(Unavailable):
         gate.submit(make_record())
