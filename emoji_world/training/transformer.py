@@ -135,14 +135,15 @@ class TransformerTraining:
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
         tokens = torch.where(dropped[:, None], self._no_caption, tokens)
         spread = (torch.arange(count) + torch.rand(count, generator=random)) / count  # stratified
-        time = (spread.sqrt() * len(self._signal)).long().to(device)  # noisy times more often: they decide the motion
+        # noisy times more often: they decide the motion; a share may round to 1
+        time = (spread.sqrt() * len(self._signal)).long().clamp(max=len(self._signal) - 1).to(device)
         signal = self._signal[time].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=random).to(device)
         noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * clean
         cells = max_pool2d(sprites.unflatten(1, (-1, self._patch_in_time)).amax(2).float(), self._patch)
         cells = cells.flatten(1).long()  # [clip, token]
-        kept = self._routing.choose(*cells.shape, self.recipe.routed if routed else 1, random)
+        kept = self._routing.choose(count, cells.shape[1], self.recipe.routed if routed else 1, random)
         if kept is not None:
             cells = cells.gather(1, kept.to(device))
         networks = self.trainee.module

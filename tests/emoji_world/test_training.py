@@ -34,9 +34,9 @@ from emoji_world.training.data import (
 from emoji_world.training.latents import Latents, Shard
 from emoji_world.training.loop import Budget, Cadence, run_stage
 from emoji_world.training.profiles import Profile
+from emoji_world.training.routing import TokenRouting
 from emoji_world.training.run import train
 from emoji_world.training.trainee import warm_cosine
-from emoji_world.training.routing import TokenRouting
 from emoji_world.training.transformer import TransformerRecipe, TransformerTraining
 from emoji_world.training.vae import VaeRecipe, VaeTraining
 from emoji_world.whitening import whiten
