@@ -57,6 +57,11 @@ def render(spec: WorldSpec, scene: Scene, frames: Sequence[int] | None = None) -
     return Clip((video.clamp(0, 1) * 255).round().to(torch.uint8), tuple(tracks), scene)
 
 
+def opacity(spec: WorldSpec, placed: Placed) -> Tensor:
+    """The object's silhouette in every frame, whatever is before it: [frames, height, width], 0..1."""
+    return _layer(spec, placed, list(range(spec.frames)))[:, 3]
+
+
 def tight_boxes(mask: Tensor) -> Tensor:
     """mask: [frames, height, width] bool -> [frames, 4], fractions of the frame; zeros where nothing is set."""
     edges = []

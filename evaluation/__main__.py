@@ -1,4 +1,4 @@
-"""python -m evaluation ablation | compare | attention"""
+"""python -m evaluation ablation | compare | attention | features | reference | candidates"""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluation import attention_mass
+from evaluation import attention_mass, candidates, dense, features
 from evaluation.ablation import ROWS, run, setting_of
 from evaluation.prompts import Half
 from evaluation.strips import side_by_side
@@ -26,6 +26,17 @@ HalfOption = Annotated[Half, typer.Option(help="tune: to choose defaults on; rep
 
 
 RowsOption = Annotated[str, typer.Option(help="Rows of the ablation, commas between.")]
+GuidanceOption = Annotated[
+    str, typer.Option(help="Parameters over the backbone's own, as JSON: '{\"strength\": 1.0}'.", metavar="JSON")
+]
+Processes = Annotated[int, typer.Option(min=1, help="Of one thread each.")]
+
+
+def _parameters(guidance: str) -> GuidanceParameters:
+    try:
+        return GuidanceParameters.model_validate_json(guidance)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error), param_hint="--guidance") from error
 
 
 def _known(rows: str) -> list[str]:
@@ -49,20 +60,15 @@ def ablation(
     seeds: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK_PROMPTS} prompts, one seed.")] = False,
     half: HalfOption = "report",
-    guidance: Annotated[
-        str, typer.Option(help="Parameters of every row but plain, as JSON: '{\"strength\": 1.0}'.", metavar="JSON")
-    ] = "{}",
+    guidance: GuidanceOption = "{}",
     rows: RowsOption = ",".join(ROWS),
-    processes: Annotated[int, typer.Option(min=1, help="Of one thread each.")] = os.cpu_count() or 1,
+    processes: Processes = os.cpu_count() or 1,
 ) -> None:
     """What each part of guidance does: the rows of the paper's Table 3, with 95 % intervals, paired against plain."""
     console = Console(stderr=True)
     if backbone != EMOJI_WORLD.name:
         raise typer.BadParameter(f"Got {backbone!r} but expected {EMOJI_WORLD.name}", param_hint="--backbone")
-    try:
-        given = GuidanceParameters.model_validate_json(guidance)
-    except ValidationError as error:
-        raise typer.BadParameter(str(error), param_hint="--guidance") from error
+    given = _parameters(guidance)
     chosen = {name: ROWS[name] for name in _known(rows)}
     setting = setting_of(backbone, half, QUICK_PROMPTS if quick else prompts, 1 if quick else seeds, chosen, given)
     columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -94,6 +100,39 @@ def attention(
 ) -> None:
     """How much attention each branch moves in each layer, and in which direction."""
     typer.echo(attention_mass.markdown(attention_mass.look(EMOJI_WORLD.name, half, prompts)))
+
+
+@app.command("features")
+def features_command(
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    steps: Annotated[str, typer.Option(help="Denoising steps from 0, commas between.")] = "0,3,6,9",
+    half: HalfOption = "tune",
+) -> None:
+    """How well each layer's features tell things from backgrounds, and where a thing's parts are in other frames."""
+    typer.echo(
+        features.markdown(features.look(EMOJI_WORLD.name, half, prompts, [int(its) for its in steps.split(",")]))
+    )
+
+
+@app.command("reference")
+def reference_command(
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    guidance: GuidanceOption = "{}",
+    half: HalfOption = "tune",
+) -> None:
+    """How far guided videos are from those of a slow reference that has all logits."""
+    typer.echo(dense.compare(EMOJI_WORLD.name, half, prompts, _parameters(guidance)))
+
+
+@app.command("candidates")
+def candidates_command(
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 40,
+    guidance: GuidanceOption = "{}",
+    half: HalfOption = "report",
+    processes: Processes = os.cpu_count() or 1,
+) -> None:
+    """How many more clips are right where the best of several is the result, and what that costs."""
+    typer.echo(candidates.look(EMOJI_WORLD.name, half, prompts, _parameters(guidance), processes))
 
 
 if __name__ == "__main__":

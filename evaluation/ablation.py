@@ -165,7 +165,7 @@ def _measured(backbone_name: str, clips: _Clips) -> Done:
             frames: Frames = (video.permute(0, 2, 3, 1) * 255).round().byte().numpy()
         else:
             frames = rendered(backbone, planned, parameters, clips.seed)
-        measured[name, clips.prompt, clips.seed] = measure(frames, scene, _detector())
+        measured[name, clips.prompt, clips.seed] = measure(frames, scene, detector())
     return measured
 
 
@@ -193,7 +193,7 @@ def _parser() -> Parser:
 
 
 @cache
-def _detector() -> Detector:
+def detector() -> Detector:
     return Detector(WORLD)
 
 

@@ -24,9 +24,8 @@ from generator_service.contract.guidance import Branch, GuidanceParameters
 from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.branches import guidance_field
-from generator_service.guidance.field import GuidanceField
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.protocols import LayerAttention, Network
+from generator_service.guidance.protocols import LayerAttention, Network, Predict
 from generator_service.guidance.video import steps_above
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
@@ -62,7 +61,7 @@ class AttentionProbe:
     def resume(self, report: GuidanceReport | None) -> None:
         raise NotImplementedError
 
-    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+    def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
         return latents
 
     def report(self) -> None:
@@ -85,7 +84,7 @@ class AttentionProbe:
         alone = {
             branch: self.parameters.model_copy(update={"branches": (branch,)}) for branch in self.parameters.branches
         }
-        return {branch: dense(guidance_field(self.layout, self.features, its)[0]) for branch, its in alone.items()}
+        return {branch: guidance_field(self.layout, self.features, its)[0].dense() for branch, its in alone.items()}
 
     def _look(self, layer: int, fields: dict[Branch, Tensor], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         text = query.shape[2] - self.layout.grid.tokens
@@ -103,17 +102,6 @@ class AttentionProbe:
             positive = float((s > 0)[:, named].float().mean())
             self.table[branch, layer].append(Moved(positive, mass(s), mass(s * (1 + change)), mass(s + change)))
         return scaled_dot_product_attention(query, key, value)
-
-
-def dense(sparse: GuidanceField) -> Tensor:
-    """G, [N, N]; see `guidance.field`."""
-    tokens = torch.arange(sparse.grid.tokens)
-    frame = tokens // (sparse.grid.rows * sparse.grid.columns)
-    same = (sparse.instance[:, None] == sparse.instance[None]) & (sparse.instance[:, None] != 0)
-    result = same * sparse.weight[:, frame]
-    having = sparse.anchor >= 0
-    result[tokens[having], sparse.anchor[having]] += sparse.anchor_weight[having]
-    return result
 
 
 def look(backbone_name: str, half: Half, prompts: int) -> Table:

@@ -76,6 +76,11 @@ def measure(frames: Frames, scene: EmojiScene, detector: Detector) -> Measures:
 
 def truth(scene: EmojiScene) -> Tensor:
     """[frame, 3, height, width], uint8: the sprites drawn where the plan has them, on straight ways."""
+    return render(WORLD, Scene(placed_as_planned(scene), scene.background, scene.caption)).video
+
+
+def placed_as_planned(scene: EmojiScene) -> tuple[Placed, ...]:
+    """In the plan's order."""
     frame = torch.tensor([WORLD.width, WORLD.height])
     placed = []
     for drawn, track in zip(scene.objects, scene.tracks, strict=True):
@@ -84,7 +89,7 @@ def truth(scene: EmojiScene) -> Tensor:
         half = (first[2:] - first[:2]) / 2 * frame
         way = end - start if drawn.motion in STEP else torch.zeros(2)
         placed.append(Placed(drawn.sprite, drawn.motion, _xy(half), _xy(start), _xy(way)))
-    return render(WORLD, Scene(tuple(placed), scene.background, scene.caption)).video
+    return tuple(placed)
 
 
 def _xy(values: Tensor) -> tuple[float, float]:

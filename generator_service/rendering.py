@@ -9,15 +9,15 @@ import torch
 
 from generator_service.backbones.base import AnyBackbone, Frames, Scene
 from generator_service.contract.job import Stage
-from generator_service.contract.report import Diagnostics, GuidanceCost, GuidanceReport
+from generator_service.contract.report import Adherence, CandidateReport, Diagnostics, GuidanceCost, GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.media.manifest import Manifest
 from generator_service.media.preview import draw_preview
 from generator_service.media.video import encode_mp4
-from generator_service.sampling.loop import denoise
+from generator_service.sampling.candidates import choose, sample_candidates
 from generator_service.sampling.meter import StepMeter
-from generator_service.sampling.state import OnStep, StepState, first_state
-from shared.errors import OutOfMemory
+from generator_service.sampling.state import OnStep, Progress
+from shared.errors import InvalidRequest, OutOfMemory
 from shared.plan import Plan
 
 OnStage = Callable[[Stage], None]
@@ -28,8 +28,12 @@ OnStage = Callable[[Stage], None]
 class Sampled:
     frames: Frames
     scene: Scene
+    seed: int
     guidance: GuidanceReport | None
     cost: GuidanceCost | None
+    adherence: tuple[Adherence, ...] | None
+    """Where it was chosen among candidates."""
+    candidates: tuple[CandidateReport, ...]
     seconds: dict[str, float]
     """Of each stage."""
 
@@ -51,7 +55,7 @@ def render(
     plan: Plan | None,
     settings: RenderSettings,
     *,
-    start: StepState | None = None,
+    start: Progress | None = None,
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Rendered:
@@ -61,8 +65,8 @@ def render(
     with _time_stage("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
         preview = draw_preview(frames, prompt, scene.plan)
-    adherence = None
-    if scene.plan is not None:
+    adherence = sampled.adherence
+    if adherence is None and scene.plan is not None:
         with _deterministic_algorithms(), _memory_errors_as_out_of_memory(settings), _time_stage("measuring", seconds):
             adherence = backbone.adherence(frames, scene)
     setup = backbone.setup
@@ -71,6 +75,7 @@ def render(
         caption=scene.caption,
         plan_hash=None if plan is None else plan.content_hash,
         settings=settings,
+        seed=sampled.seed,
         weights_revision=setup.weights_revision,
         device=setup.device,
         dtype=setup.dtype,
@@ -85,6 +90,7 @@ def render(
         guidance=sampled.guidance,
         cost=sampled.cost,
         adherence=adherence,
+        candidates=sampled.candidates,
     )
     return Rendered(frames, video, preview, manifest, diagnostics)
 
@@ -95,7 +101,7 @@ def sample(
     plan: Plan | None,
     settings: RenderSettings,
     *,
-    start: StepState | None = None,
+    start: Progress | None = None,
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Sampled:
@@ -103,24 +109,25 @@ def sample(
     any state of the same video that `on_step` was given.
 
     `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
-    passes through.  Raises OutOfMemory.
+    passes through.  Raises OutOfMemory, and InvalidRequest for candidates that there is no plan to judge by.
     """
     seconds: dict[str, float] = {}
     with _deterministic_algorithms(), _memory_errors_as_out_of_memory(settings):
         on_stage(Stage.SAMPLING)
         with _time_stage("sampling", seconds):
             scene = backbone.scene(prompt, plan)
+            if scene.plan is None and settings.candidates > 1:
+                raise InvalidRequest("candidates: without a plan there is nothing to judge them by")
             conditioning = backbone.prepare(scene.caption, settings)
-            guidance = backbone.guidance(scene, settings)
             meter = StepMeter(backbone.device)
-            state = start or first_state(backbone, settings)
-            latents = denoise(backbone, conditioning, state, guidance, meter.around(on_step))
+            begun = start or Progress(())
+            sampled = sample_candidates(backbone, conditioning, scene, settings, begun, meter, on_step)
         on_stage(Stage.DECODING)
         with _time_stage("decoding", seconds):
-            frames = backbone.decode(latents, settings)
-    report = guidance.report()
+            chosen = choose(backbone, scene, settings, sampled)
+    report = chosen.state.report
     cost = None if report is None else meter.cost(report.steps)
-    return Sampled(frames, scene, report, cost, seconds)
+    return Sampled(chosen.frames, scene, chosen.seed, report, cost, chosen.adherence, chosen.reports, seconds)
 
 
 @contextmanager

@@ -115,6 +115,10 @@ class Settings(Environment):
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     cors_origins: tuple[str, ...] = ()
     """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""
+    root_path: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
+    """The path under which a proxy serves the API, whether it takes it away or not: /video."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies whose X-Forwarded-For and -Proto are believed, as a JSON list."""
     log_format: Literal["console", "json"] = "console"
     storage: StorageSettings = Field(default_factory=StorageSettings)
     render: WorkerSettings = Field(default_factory=WorkerSettings)

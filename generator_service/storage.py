@@ -139,6 +139,15 @@ class ObjectStore:
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
 
+    def path(self, key: str) -> Path | None:
+        """The object's file; None where the storage is no folder.  Raises NotFound."""
+        if self._folder is None:
+            return None
+        path = self._folder / key
+        if not path.is_file():
+            raise NotFound(f"the storage holds no '{key}'")
+        return path
+
     def keys(self, prefix: str) -> tuple[str, ...]:
         """All keys under `prefix`, which ends in "/"."""
         if not prefix.endswith("/"):

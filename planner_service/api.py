@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 from starlette.exceptions import HTTPException
@@ -87,10 +88,12 @@ def create_app(
     """
     metrics = metrics or PlannerMetrics()
     planners = {name: metrics.watched(planner) for name, planner in planners.items()}
-    app = FastAPI(
+    app: FastAPI = FastAPIOffline(  # its documentation loads nothing from elsewhere
         title="Planner",
         summary="A prompt becomes a plan: a motion graph and a box for every instance and frame.",
         version=reasoning.VERSION,
+        redoc_url=None,
+        redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses={422: {"model": Problem, "content": {PROBLEM_MEDIA_TYPE: {}}, "description": "Not valid"}},
     )
 

@@ -24,6 +24,7 @@
     │   ├── WeightsMissing          500  weights_missing
     │   └── OutOfMemory             500  out_of_memory
     └── Unavailable                 503  unavailable               a part this one depends on is missing: try again
+        ├── DiskFull                  503  disk_full                 the worker's, for temporary files
         ├── LanguageModelUnavailable  503  language_model_unavailable
         ├── PlannerUnavailable        503  planner_unavailable
         └── StorageUnavailable        503  storage_unavailable
@@ -187,6 +188,10 @@ class OutOfMemory(RenderingFailed):
 
 class Unavailable(ServiceError):
     code, title, status, retryable = "unavailable", "A part of the service is unavailable", 503, True
+
+
+class DiskFull(Unavailable):
+    code, title = "disk_full", "A disk is full"
 
 
 class LanguageModelUnavailable(Unavailable):

@@ -110,6 +110,10 @@ class Provenance(WireModel):
     """`Plan.content_hash` of the plan as it left the planner."""
 
 
+NO_PLACE = "a plain background"
+"""The background of a plan whose prompt says nothing of a place or a time."""
+
+
 class Plan(WireModel):
     """A motion graph and its layout.  A plan without provenance was written by hand."""
 

@@ -3,10 +3,21 @@
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
-from generator_service.api import catalogue, events, jobs, metrics, operations, overview, results, webhooks
+from generator_service.api import (
+    catalogue,
+    events,
+    jobs,
+    metrics,
+    openai_videos,
+    operations,
+    overview,
+    results,
+    webhooks,
+)
 from generator_service.api.auth import require_scope
 from generator_service.api.browsers import HeadRequests, SecurityHeaders
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
@@ -19,7 +30,15 @@ from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailabl
 from telemetry.request_id import HEADER, RequestIds
 from telemetry.tracing import trace_app
 
-ROUTERS = (jobs.router, events.router, webhooks.router, results.router, catalogue.router, overview.router)
+ROUTERS = (
+    jobs.router,
+    events.router,
+    webhooks.router,
+    results.router,
+    catalogue.router,
+    overview.router,
+    openai_videos.router,
+)
 OPEN_ROUTERS = (operations.router, metrics.router)
 """For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
 
@@ -30,15 +49,17 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     counting_together: the folder in which several processes count requests, PROMETHEUS_MULTIPROC_DIR in all of them.
     Raises BadSettings and OSError for addresses that make no sense.
     """
-    app = FastAPI(
+    app: FastAPI = FastAPIOffline(  # its documentation loads nothing from elsewhere
         title="Motion-Factorized Video",
         version=version("motion-factorized-video"),
         description=DESCRIPTION,
         lifespan=lifespan(settings),
+        redoc_url=None,
         redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses=problem_responses(InvalidRequest, Unavailable),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
     )
+    app.root_path = settings.root_path  # uvicorn's own is put before every path, whether the proxy took it away or not
     for router in ROUTERS:
         refusals = problem_responses(Unauthenticated, Forbidden)
         app.include_router(router, dependencies=[Depends(require_scope)], responses=refusals)

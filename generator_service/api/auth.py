@@ -7,6 +7,7 @@ All of them are coroutines, which need no thread; key and job are read in one ro
 """
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import uuid4
@@ -17,10 +18,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import Scope
+from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
 from generator_service.jobs.reading import NOTHING, Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
+STREAM: Final = "/jobs/{job_id}/events"
+"""The route whose URL may hold a ticket in place of a key."""
 _READING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -29,6 +32,8 @@ class Caller:
     owner: str
     """Stays the same while keys are rotated."""
     scopes: frozenset[Scope] = frozenset()
+    key: KeyRecord | None = None
+    """None where no keys are asked for."""
 
     @property
     def sees_jobs_of(self) -> str | None:
@@ -38,6 +43,15 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    def stream_url(self, base: str, job_id: str) -> str:
+        """Of the job's events, for whoever has it."""
+        url = f"{base}/jobs/{job_id}/events"
+        if self.key is None:
+            return url
+        return f"{url}?ticket={StreamTicket.sign(self.key, job_id, int(time.time()) + TICKET_SECONDS).text}"
+
+
+TICKET_SECONDS: Final = 900
 
 ANYONE: Final = Caller(owner="anyone", scopes=frozenset(Scope))
 """Where no keys are asked for."""
@@ -68,10 +82,12 @@ async def _authenticate(
         job_id = ""
     if not parts.require_keys:
         return _Access(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
-    if given is None:
+    ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None
+    if given is None and ticket is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    key, job = await parts.reader.find_as(ApiKey.parse(given.credentials), job_id)
-    return _Access(Caller(key.owner, frozenset(key.scopes)), job)
+    proof = StreamTicket.parse(ticket or "", job_id) if given is None else ApiKey.parse(given.credentials)
+    key, job = await parts.reader.find_as(proof, job_id)
+    return _Access(Caller(key.owner, frozenset(key.scopes), key), job)
 
 
 _UseAccess = Annotated[_Access, Depends(_authenticate)]

@@ -6,7 +6,7 @@ from contextlib import aclosing, contextmanager
 from typing import Annotated, Final
 
 import anyio
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from generator_service.api.auth import UseCaller, VisibleJob
@@ -93,6 +93,9 @@ async def events(
     parts: UseParts,
     viewer: UseViewer,
     last_event_id: Annotated[str | None, Header(description="The `id` of the last event that was read.")] = None,
+    ticket: Annotated[
+        str | None, Query(description="In place of a key, for browsers: part of a job's `events_url`.")
+    ] = None,
 ) -> Response:
     """Server-sent events: one at once, one after each change; the stream ends when the job has ended.
 

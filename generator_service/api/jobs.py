@@ -1,6 +1,6 @@
 """Jobs: submit, look at, list, cancel, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -33,6 +33,7 @@ from shared.errors import (
     Unreadable,
     UnsupportedMediaType,
 )
+from shared.wire import WireModel
 from telemetry.tracing import traceparent
 
 PAGE = 20
@@ -56,7 +57,7 @@ IdempotencyHeader = Annotated[
 ]
 
 HEADERS: Final[dict[str, Any]] = {
-    "Location": {"description": "`/jobs/{id}`", "schema": {"type": "string"}},
+    "Location": {"description": "The job's path.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true` where this Idempotency-Key had made the job before.",
         "schema": {"type": "string"},
@@ -88,23 +89,38 @@ async def submit(request: Request) -> Response:
     Where a limit is reached the answer is 429 with `Retry-After`, and says which: jobs in the queue, your jobs that
     have not ended, those that are kept and what they take, or your requests a second, whatever their answers.
     """
-    caller = await identify(request)
-    quota = await request.app.state.parts.submissions.count(caller.owner)
-    wish = await read_body(request, JobRequest)
-    idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
+    return await submit_as(request, _read_wish, lambda view: view, 202)
+
+
+async def _read_wish(request: Request) -> JobRequest:
+    return await read_body(request, JobRequest)
+
+
+async def submit_as(
+    request: Request,
+    read_wish: Callable[[Request], Awaitable[JobRequest]],
+    show: Callable[[JobView], WireModel],
+    status: int,
+) -> Response:
+    """A job is submitted and answered, in whatever form."""
     parts: Parts = request.app.state.parts
+    caller = await identify(request)
+    quota = await parts.submissions.count(caller.owner)
+    wish = await read_wish(request)
+    idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
     viewer = await viewer_for(request)
     record = new_record(wish, caller, request.state.request_id, datetime.now(UTC))
     require_affordable(record.settings, parts.maximum_work)
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
+    job_id = answer.job_id if isinstance(answer, MadeBefore) else record.id
+    headers = {"Location": f"{request.scope['root_path']}/jobs/{job_id}", **_rate_headers(quota)}
     if isinstance(answer, MadeBefore):
-        headers = {"Location": f"/jobs/{answer.job_id}", "Idempotency-Replayed": "true", **_rate_headers(quota)}
-        return json_answer(await viewer.view_of(await read_job_made_before(parts, answer.job_id)), 202, headers)
+        view = await viewer.view_of(await read_job_made_before(parts, job_id))
+        return json_answer(show(view), status, headers | {"Idempotency-Replayed": "true"})
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    headers = {"Location": f"/jobs/{record.id}", **_rate_headers(quota)}
     add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
-    return json_answer(viewer.view_at(record, answer.position), 202, headers, add_ticket)
+    return json_answer(show(viewer.view_at(record, answer.position)), status, headers, add_ticket)
 
 
 router.add_api_route(
@@ -222,7 +238,10 @@ async def read_job_made_before(parts: Parts, job_id: str) -> Look:
 
 
 def json_answer(
-    view: JobView, status: int = 200, headers: Mapping[str, str] | None = None, background: BackgroundTask | None = None
+    view: WireModel,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    background: BackgroundTask | None = None,
 ) -> Response:
     return Response(view.model_dump_json(), status, headers, "application/json", background)
 

@@ -70,7 +70,7 @@ def leases(held: Sequence[JobRecord], workers: Sequence[WorkerInfo]) -> tuple[Le
             worker=record.worker,
             stage=record.stage,
             step=record.step,
-            steps=record.settings.steps,
+            steps=record.settings.steps_in_all,
             attempt=record.attempt,
             since=record.running_since,
             canceling=record.status is JobStatus.CANCELING,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from generator_service.api.auth import VisibleJob
 from generator_service.api.parts import Parts, UseParts
@@ -27,25 +27,25 @@ def _responses(media_type: str) -> dict[int | str, dict[str, Any]]:
 @router.get("/content", summary="The video", response_class=Response, responses=_responses(VIDEO_TYPE))
 def content(job: VisibleJob, parts: UseParts) -> Response:
     """MP4: H.264, yuv420p, playable while it loads."""
-    return _file(parts, job.record, lambda results: results.video, VIDEO_TYPE)
+    return file_of(parts, job.record, lambda results: results.video, VIDEO_TYPE)
 
 
 @router.get("/preview", summary="A film strip", response_class=Response, responses=_responses(PREVIEW_TYPE))
 def preview(job: VisibleJob, parts: UseParts) -> Response:
     """PNG: frames of the video with the plan's boxes."""
-    return _file(parts, job.record, lambda results: results.preview, PREVIEW_TYPE)
+    return file_of(parts, job.record, lambda results: results.preview, PREVIEW_TYPE)
 
 
 @router.get("/manifest", summary="How the video was made", response_class=Response, responses=_responses(JSON_TYPE))
 def manifest(job: VisibleJob, parts: UseParts) -> Response:
     """JSON: what it takes to make the same video again."""
-    return _file(parts, job.record, lambda results: results.manifest, JSON_TYPE)
+    return file_of(parts, job.record, lambda results: results.manifest, JSON_TYPE)
 
 
 @router.get("/report", summary="What guidance did", response_class=Response, responses=_responses(JSON_TYPE))
 def report(job: VisibleJob, parts: UseParts) -> Response:
     """JSON: the job's `diagnostics`: what guided each instance, what that cost, and what of the plan is seen."""
-    return _file(parts, job.record, lambda results: results.report, JSON_TYPE)
+    return file_of(parts, job.record, lambda results: results.report, JSON_TYPE)
 
 
 @router.get("/plan", summary="The plan", responses=problem_responses(NotFound, Conflict))
@@ -57,13 +57,16 @@ def plan(job: VisibleJob, parts: UseParts) -> Plan:
     return found
 
 
-def _file(parts: Parts, record: JobRecord, key_of: Callable[[Results], str], media_type: str) -> Response:
+def file_of(parts: Parts, record: JobRecord, key_of: Callable[[Results], str], media_type: str) -> Response:
     if record.results is None:
         raise Conflict(f"job '{record.id}' has no video: it is {_describe_state(record)}")
     key = key_of(record.results)
     url = parts.objects.sign(key)
     if url is not None:
         return RedirectResponse(url, status_code=307)
+    path = parts.objects.path(key)
+    if path is not None:  # a file that can be read in parts
+        return FileResponse(path, media_type=media_type, filename=path.name, content_disposition_type="inline")
     return Response(parts.objects.get(key), media_type=media_type)
 
 

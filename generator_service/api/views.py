@@ -30,18 +30,24 @@ class Viewer:
         """position: in its queue; None where it does not wait.  Raises Unavailable."""
         path = f"/jobs/{record.id}"
         left = seconds_left(record, datetime.now(UTC))
-        return view(record, queue_position=position, seconds_left=left, urls=self._urls(record, path))
+        caller = self._request.state.caller
+        events_url = caller.stream_url(self._base, record.id) if caller.may(Scope.READ) else None
+        urls = self._urls(record, path) if caller.may(Scope.READ) else None
+        return view(record, queue_position=position, seconds_left=left, urls=urls, events_url=events_url)
+
+    @property
+    def _base(self) -> str:
+        return str(self._request.base_url).rstrip("/")
 
     def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
-        """None for callers who may not read: a signed URL is all it takes to fetch the video."""
-        if record.results is None or not self._request.state.caller.may(Scope.READ):
+        """Only for callers who may read: a signed URL is all it takes to fetch the video."""
+        if record.results is None:
             return None
 
         def url(key: str, part: str) -> str:
             """Signed where the storage can sign; else through the API."""
-            return self._objects.sign(key) or f"{base}{path}/{part}"
+            return self._objects.sign(key) or f"{self._base}{path}/{part}"
 
-        base = str(self._request.base_url).rstrip("/")
         results = record.results
         return ResultUrls(
             video=url(results.video, "content"),

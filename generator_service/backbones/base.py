@@ -8,7 +8,7 @@ one more implementation.
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import Guidance
-from shared.plan import Plan, Track
+from shared.plan import NO_PLACE, Plan, Track
 
 Frames = NDArray[np.uint8]
 """[frame, height, width, 3], RGB, 0 to 255."""
@@ -51,13 +51,21 @@ class Scene:
     plan: Plan | None = None
     """What guides the video, and what it is measured against; it may have fewer instances than the given plan."""
     descriptions: tuple[str, ...] = ()
-    """What each instance's box is to show, in the plan's order."""
+    """What each instance's box is to show, in the plan's order, and in the prompt's style."""
     surroundings: str = ""
-    """What is to be seen around the boxes."""
+    """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
         return () if self.plan is None else self.plan.tracks
+
+
+class Stepped(NamedTuple):
+    latents: Tensor
+    memory: Tensor | None
+    """For the step after it."""
+    clean: Tensor
+    """What the clean latents are predicted to be."""
 
 
 class Solver(ABC):
@@ -74,8 +82,8 @@ class Solver(ABC):
     @abstractmethod
     def step(
         self, index: int, prediction: Tensor, latents: Tensor, memory: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """The latents after step `index`, and the memory for the step after it; None before the first."""
+    ) -> Stepped:
+        """Step `index`; memory: of the step before, None before the first."""
 
 
 class Backbone(ABC, Generic[C]):
@@ -89,8 +97,13 @@ class Backbone(ABC, Generic[C]):
         """Prompt and plan in this backbone's terms; as they are, unless it knows better."""
         if plan is None:
             return Scene(caption=prompt)
-        descriptions = tuple(instance.description for instance in plan.graph.instances)
-        return Scene(caption=prompt, plan=plan, descriptions=descriptions, surroundings=plan.background)
+        graph, place = plan.graph, () if plan.background == NO_PLACE else (plan.background,)
+        return Scene(
+            caption=prompt,
+            plan=plan,
+            descriptions=tuple(", ".join((its.description, *graph.style)) for its in graph.instances),
+            surroundings=", ".join((*place, *graph.style, *graph.camera)),
+        )
 
     @abstractmethod
     def prepare(self, caption: str, settings: RenderSettings) -> C:

@@ -12,7 +12,7 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPipeline
 from torch import Generator, Tensor
 
-from generator_service.backbones.base import Solver
+from generator_service.backbones.base import Solver, Stepped
 from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
 from generator_service.backbones.pipeline import PipelineBackbone
 from generator_service.contract.request import RenderSettings
@@ -159,15 +159,16 @@ class CogVideoXSolver(Solver):
 
     def step(
         self, index: int, prediction: Tensor, latents: Tensor, memory: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Stepped:
         timestep = self.timesteps[index]
         if isinstance(self.scheduler, CogVideoXDPMScheduler):
             before = self.timesteps[index - 1] if index > 0 else None
-            stepped, memory = self.scheduler.step(
+            stepped, clean = self.scheduler.step(
                 prediction, memory, timestep, before, latents, generator=generator, return_dict=False
             )
+            memory = clean
         elif isinstance(self.scheduler, CogVideoXDDIMScheduler):
-            stepped = self.scheduler.step(prediction, timestep, latents, generator=generator, return_dict=False)[0]
+            stepped, clean = self.scheduler.step(prediction, timestep, latents, generator=generator, return_dict=False)
         else:
             raise TypeError(f"Got a {type(self.scheduler).__name__} but expected a CogVideoX scheduler")
-        return stepped.to(latents.dtype), memory
+        return Stepped(stepped.to(latents.dtype), memory, clean)

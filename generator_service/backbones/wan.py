@@ -14,7 +14,7 @@ import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 from torch import Generator, Tensor
 
-from generator_service.backbones.base import Setup, Solver
+from generator_service.backbones.base import Setup, Solver, Stepped
 from generator_service.backbones.pipeline import PipelineBackbone
 from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features
 from generator_service.contract.backbones import BackboneSpec
@@ -184,7 +184,7 @@ class WanSolver(Solver):
 
     def step(
         self, index: int, prediction: Tensor, latents: Tensor, memory: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Stepped:
         scheduler, order = copy(self.scheduler), self.scheduler.config.solver_order
         scheduler.set_begin_index(index)
         scheduler.timestep_list = [None] * order
@@ -196,7 +196,7 @@ class WanSolver(Solver):
             scheduler.this_order = self._order(index - 1)
         stepped: Tensor = scheduler.step(prediction, self.timesteps[index], latents, return_dict=False)[0]
         known = [estimate for estimate in scheduler.model_outputs if estimate is not None]
-        return stepped, torch.stack([scheduler.last_sample, *known])
+        return Stepped(stepped, torch.stack([scheduler.last_sample, *known]), known[-1])
 
     def _order(self, index: int) -> int:
         """Of step `index`: it rises with the estimates at hand, and falls at the end, where the checkpoint says so."""

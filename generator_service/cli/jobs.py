@@ -13,6 +13,7 @@ from rich.table import Table
 from generator_service.cli.errors import exit_with, one_line, report_errors, report_file_errors
 from generator_service.cli.options import (
     BackboneName,
+    Candidates,
     Frames,
     FramesPerSecond,
     Guidance,
@@ -46,6 +47,7 @@ def submit(
     planner: Annotated[PlannerChoice, typer.Option(help="Who plans.")] = "auto",
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
+    candidates: Candidates = 1,
     steps: Steps = None,
     frames: Frames = None,
     width: Width = None,
@@ -74,6 +76,7 @@ def submit(
                     "planner": planner,
                     "backbone": backbone,
                     "seed": seed,
+                    "candidates": candidates,
                     "steps": steps,
                     "frames": frames,
                     "width": width,

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from generator_service.cli.errors import report_errors, report_file_errors
 from generator_service.cli.options import (
     BackboneName,
+    Candidates,
     Frames,
     FramesPerSecond,
     Guidance,
@@ -29,7 +30,7 @@ from shared.plan import Plan
 
 if TYPE_CHECKING:
     from generator_service.rendering import Rendered
-    from generator_service.sampling.state import StepState
+    from generator_service.sampling.state import Progress as Sampled
 
 
 def render_command(
@@ -38,6 +39,7 @@ def render_command(
     plan: PlanFile = None,
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
+    candidates: Candidates = 1,
     guidance: Guidance = None,
     steps: Steps = None,
     frames: Frames = None,
@@ -64,6 +66,7 @@ def render_command(
                 plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
                 backbone=backbone,
                 seed=seed,
+                candidates=candidates,
                 steps=steps,
                 frames=frames,
                 width=width,
@@ -102,12 +105,12 @@ def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "R
     with console.status(f"loading {settings.backbone}"):
         backbone = load_backbone(BACKBONES[settings.backbone], worker)
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=settings.steps)
+        bar = progress.add_task("", total=settings.steps_in_all)
 
         def on_stage(stage: Stage) -> None:
             progress.update(bar, description=stage.value)
 
-        def on_step(state: "StepState") -> None:
-            progress.update(bar, completed=state.step)
+        def on_step(sampled: "Sampled") -> None:
+            progress.update(bar, completed=sampled.step)
 
         return render(backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage)

@@ -68,6 +68,8 @@ class BackboneSpec(WireModel):
     maximum_steps: Positive
     layers: Positive
     """Of the denoising network, as `guidance.layers` counts them."""
+    finds_things: bool = False
+    """Whether it can be told what of a plan is seen in its videos."""
     defaults: Defaults
     guidance: GuidanceParameters = GuidanceParameters()
     """Its defaults; the class's own are the paper's."""
@@ -84,8 +86,11 @@ EMOJI_WORLD = BackboneSpec(
     height=SizeRule(minimum=64, maximum=64, step=8),
     maximum_steps=200,
     layers=6,
+    finds_things=True,
     defaults=Defaults(frames=9, width=96, height=64, fps=8, steps=25, guidance_scale=3.0),
-    guidance=GuidanceParameters(form="additive", strength=0.3, until=0.74, regional_until=0.47),
+    guidance=GuidanceParameters(
+        form="additive", strength=0.3, since=0.94, until=0.74, feature_layer=4, regional_until=0.47
+    ),
 )
 
 COGVIDEOX_2B = BackboneSpec(

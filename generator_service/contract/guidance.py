@@ -10,8 +10,9 @@ Branch = Literal["rcg", "gig", "sdg"]
 """Reference-conditioned (motionless), geometric-invariance (rigid) and spatial-deformation guidance (non-rigid)."""
 
 
-Form = Literal["multiplicative", "additive"]
-"""Logits times 1 + β G, as in the paper, or plus β G."""
+Form = Literal["multiplicative", "additive", "share"]
+"""Logits times 1 + β G, as in the paper, or plus β G; or raised until the keys that G names hold a share of the
+attention."""
 
 
 def _each_once(branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
@@ -34,14 +35,33 @@ class GuidanceParameters(WireModel):
         AfterValidator(_each_once),
         Field(description="Which labels are guided: rcg motionless, gig rigid, sdg non-rigid instances."),
     ] = ("rcg", "gig", "sdg")
-    strength: Annotated[float, Field(strict=True, ge=0.0, le=5.0, description="β of Eq. 4; 0 is the stock model.")] = (
-        0.15
-    )
+    strength: Annotated[
+        float, Field(strict=True, ge=0.0, le=5.0, description="β of Eq. 4, or the share; 0 is the stock model.")
+    ] = 0.15
+    since: Annotated[
+        Share, Field(description="Noise level from which motion is guided: 1, pure noise, is from the start.")
+    ] = 1.0
     until: Annotated[
         Share, Field(description="Noise level until which motion is guided: 1, pure noise, is never; 0 is to the end.")
     ] = 0.93
     """The paper's first 10 of 50 steps, both on CogVideoX-2B's schedule and on Wan's."""
-    form: Annotated[Form, Field(description="Logits times 1 + β G, as in the paper, or plus β G.")] = "multiplicative"
+    form: Annotated[
+        Form,
+        Field(
+            description="multiplicative: logits times 1 + β G, as in the paper; additive: plus β G; share: what G "
+            "names is lifted to that share, below 1, of each row's attention to the video."
+        ),
+    ] = "multiplicative"
+    gradient_step: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=0.1,
+            description="Before each step that motion guides, the latents move so far (rms) down the loss of Eqs. 2 "
+            "and 3; 0 is not at all.",
+        ),
+    ] = 0.0
     falloff: Annotated[
         float, Field(strict=True, gt=0.0, le=100.0, description="α of Eq. 10, per frame width and height.")
     ] = 1.0
@@ -69,7 +89,7 @@ class GuidanceParameters(WireModel):
 
     @property
     def is_off(self) -> bool:
-        motion = self.strength > 0 and self.until < 1 and bool(self.branches)
+        motion = (self.strength > 0 or self.gradient_step > 0) and self.until < self.since and bool(self.branches)
         return not motion and not (self.regional and self.regional_until < 1)
 
     def over(self, defaults: "GuidanceParameters") -> "GuidanceParameters":

@@ -132,11 +132,18 @@ class JobView(WireModel):
     """Who runs it now."""
     error: JobError | None
     diagnostics: Diagnostics
-    steps: Annotated[int, Field(description="Denoising steps in all.")]
+    steps: Annotated[int, Field(description="Denoising steps in all, of every candidate.")]
     queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it waits in a queue.")]
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]
     urls: Annotated[ResultUrls | None, Field(description="Null until the job has succeeded.")]
     links: Links
+    events_url: Annotated[
+        str | None,
+        Field(
+            description="The job's event stream without a key, for a browser's EventSource: good for a quarter of an "
+            "hour from this answer; each event brings a new one.  Null for keys that may not read, and in webhooks."
+        ),
+    ] = None
 
 
 class JobPage(WireModel):

@@ -29,7 +29,7 @@ class RegionReport(WireModel):
 
 
 class GuidanceReport(WireModel):
-    steps: Annotated[int, Field(description="Denoising steps that were guided, the first ones.")]
+    steps: Annotated[int, Field(description="Denoising steps until the last that was guided.")]
     video_tokens: Annotated[int, Field(description="N: what the network's attention sees of the video.")]
     regions: tuple[RegionReport, ...]
     phases: tuple[PhaseReport, ...]
@@ -57,6 +57,19 @@ class Adherence(WireModel):
         return f"{self.instance}: seen, IoU {self.mean_iou:.2f} with its planned box"
 
 
+class CandidateReport(WireModel):
+    """A score is the share of the things that are seen, plus their mean IoU where they are planned; 0 to 2."""
+
+    seed: Annotated[int, Field(description="With it and one candidate, this video is made again.")]
+    early_score: Annotated[float, Field(description="Of what the video was going to be, when it was judged.")]
+    score: Annotated[float | None, Field(description="Of the video; null where it was not gone on with.")]
+    chosen: bool
+
+    def __str__(self) -> str:
+        score = f"{self.early_score:.2f}" + ("" if self.score is None else f", then {self.score:.2f}")
+        return f"seed {self.seed}: score {score}{', chosen' if self.chosen else ''}"
+
+
 class Diagnostics(WireModel):
     """How the video was made, for people; stored beside it as report.json."""
 
@@ -74,7 +87,11 @@ class Diagnostics(WireModel):
         Field(description="What of the plan is seen; null for backbones whose things cannot be found."),
     ] = None
 
+    candidates: Annotated[
+        tuple[CandidateReport, ...], Field(description="The videos that were begun; none where only one was wanted.")
+    ] = ()
+
     @property
     def remarks(self) -> tuple[str, ...]:
-        """For people: the notes, and what of the plan is seen."""
-        return self.notes + tuple(str(its) for its in self.adherence or ())
+        """For people: the notes, what of the plan is seen, and among which videos this one was chosen."""
+        return self.notes + tuple(str(its) for its in (*(self.adherence or ()), *self.candidates))

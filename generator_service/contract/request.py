@@ -4,6 +4,7 @@
 defaults and checked against its limits: what the workers see.
 """
 
+import math
 import secrets
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -17,6 +18,9 @@ from shared.plan import Plan, Prompt
 from shared.wire import WireModel
 
 MAXIMUM_SEED = 2**32 - 1
+MAXIMUM_CANDIDATES = 8
+JUDGED_AT = 0.4
+"""Share of a candidate's steps after which it is judged."""
 MAXIMUM_METADATA_ENTRIES = 16
 MAXIMUM_METADATA_CHARACTERS = 500
 
@@ -80,6 +84,28 @@ class RenderSettings(WireModel):
     guidance_scale: GuidanceScale
     guidance: GuidanceParameters = OFF
     """How the plan guides the video."""
+    candidates: Positive = 1
+    """So many videos are begun, with this seed and those after it."""
+
+    def seed_of(self, candidate: int) -> int:
+        """candidate: from 0."""
+        return (self.seed + candidate) % (MAXIMUM_SEED + 1)
+
+    @property
+    def judged_at(self) -> int:
+        """The step after which candidates are judged by what they are going to be, and the better half goes on."""
+        return math.ceil(JUDGED_AT * self.steps)
+
+    @property
+    def finalists(self) -> int:
+        return (self.candidates + 1) // 2
+
+    @property
+    def steps_in_all(self) -> int:
+        """Of all candidates."""
+        if self.candidates == 1:
+            return self.steps
+        return self.candidates * self.judged_at + self.finalists * (self.steps - self.judged_at)
 
 
 class JobRequest(WireModel):
@@ -106,6 +132,15 @@ class JobRequest(WireModel):
             examples=[{"branches": ["rcg", "gig"]}, "off"],
         ),
     ] = None
+    candidates: Annotated[
+        Positive,
+        Field(
+            le=MAXIMUM_CANDIDATES,
+            description="Begin so many videos, with this seed and those after it; the better half, by how much of the "
+            "plan is seen, goes on, and the best one is the result.  For backbones that find things in their videos.",
+            examples=[4],
+        ),
+    ] = 1
     priority: Annotated[
         Priority,
         Field(
@@ -158,25 +193,30 @@ class JobRequest(WireModel):
             fps=self.fps or defaults.fps,
             guidance_scale=self.guidance_scale or defaults.guidance_scale,
             guidance=spec.guidance if self.guidance is None else self.guidance.over(spec.guidance),
+            candidates=self.candidates,
         )
-        violations = [*_beyond(spec, settings), *_beyond_layers(spec, settings)]
+        violations = [*_beyond(spec, settings), *_beyond_guidance(spec, settings)]
         if self.plan is not None and self.plan.frames != frames:
             violations.append(
                 Violation(field="plan.tracks", message=f"the plan has {self.plan.frames} frames, the video {frames}")
             )
+        if self.candidates > 1 and not spec.finds_things:
+            message = f"{spec.name} cannot choose among {self.candidates} videos: nothing finds things in them"
+            violations.append(Violation(field="candidates", message=message))
         if violations:
             raise _invalid(violations)
         return settings
 
 
 def require_affordable(settings: RenderSettings, maximum_work: int) -> None:
-    """Raises InvalidRequest for a video that would keep a GPU busy too long: frames x pixels x steps over the limit."""
-    pixels = settings.width * settings.height
-    if (work := settings.frames * pixels * settings.steps) > maximum_work:
+    """Raises InvalidRequest for what would keep a GPU busy too long: frames x pixels x steps over the limit."""
+    pixels, steps = settings.width * settings.height, settings.steps_in_all
+    if (work := settings.frames * pixels * steps) > maximum_work:
         most = maximum_work // (settings.frames * pixels)
+        of_all = f", those of all {settings.candidates} candidates" if settings.candidates > 1 else ""
         message = (
-            f"{settings.frames} frames of {settings.width}x{settings.height} pixels in {settings.steps} steps are "
-            f"{work:,} pixel steps, and {maximum_work:,} are allowed: at most {most} steps"
+            f"{settings.frames} frames of {settings.width}x{settings.height} pixels in {steps} steps are "
+            f"{work:,} pixel steps, and {maximum_work:,} are allowed: at most {most} steps{of_all}"
         )
         raise _invalid([Violation(field="steps", message=message)])
 
@@ -192,14 +232,18 @@ def _beyond(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
     return found
 
 
-def _beyond_layers(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
+def _beyond_guidance(spec: BackboneSpec, settings: RenderSettings) -> list[Violation]:
     guidance = settings.guidance
     asked = {"layers": max(guidance.layers or (0,)), "feature_layer": guidance.feature_layer or 0}
-    return [
+    found = [
         Violation(field=f"guidance.{name}", message=f"{spec.name} has layers 0 to {spec.layers - 1}, not {layer}")
         for name, layer in asked.items()
         if layer >= spec.layers
     ]
+    if guidance.form == "share" and guidance.strength >= 1:
+        message = f"a share of the attention is below 1, not {guidance.strength}"
+        found.append(Violation(field="guidance.strength", message=message))
+    return found
 
 
 def _invalid(violations: list[Violation]) -> InvalidRequest:

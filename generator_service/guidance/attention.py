@@ -2,14 +2,19 @@
 
     A = softmax(Q Kᵀ (1 + β G) / √d)       multiplicative: Eq. 4
     A = softmax(Q Kᵀ / √d + β G)           additive: raises a negative logit too, where the paper's form lowers it
+    A = softmax(Q Kᵀ / √d + log G)         share (ours): where G names keys, G > 0, and these hold less than τ of what
+                                           the row gives to the video, they are lifted to it, at the others' cost
+
+The effect of β depends on how large a network's logits are; that of the share τ does not, in any row and head.
 
 G is a `GuidanceField` from video to video, and 0 in the rows and columns of text.  It changes the logits of few rows,
-those of the guided instances, at few keys, those of the same instance.  So each instance's rows are a group:
+those of the guided instances, at few keys, those of the same instance in some frames, which it names.  So the rows of
+an instance that name the same keys are a group:
 
-- over the keys outside the instance, plain attention;
-- over those inside, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the same
-  for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
-- the two merged by their log-sum-exp;
+- over the keys they do not name, plain attention;
+- over those they do, either `_ByFrame`: for each key frame f plain attention of q (1 + β W[q, f]), because W is the
+  same for all keys of a frame; or `_Block`: explicit logits, some rows at a time; whichever is faster for its size;
+- the two merged by their log-sum-exp, or lifted to the share;
 - an anchor moves one logit of a row from s to s', which is a correction of rank one, with m = max(l, s'):
   r = exp(s' - m) - exp(s - m),  o ← (exp(l - m) o + r v_anchor) / (exp(l - m) + r).
 
@@ -22,7 +27,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -31,7 +35,7 @@ from torch.nn import functional
 
 from generator_service.contract.guidance import Form
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
-from generator_service.guidance.partial_attention import Partial, attend, merge, split_heads
+from generator_service.guidance.partial_attention import Partial, attend, lift, merge, split_heads
 
 BLOCK_SHARE = 0.2
 """An instance of at most this share of the keys is computed as `_Block`: above it `_ByFrame` should be faster."""
@@ -53,7 +57,7 @@ class MaskedKeys(NamedTuple):
 @dataclass(frozen=True)
 class _Block:
     keys: Tensor
-    """[key] of the instance."""
+    """[key], those named."""
     frame: Tensor
     """[key], of each."""
     weight: Tensor
@@ -84,7 +88,7 @@ class _Block:
 @dataclass(frozen=True)
 class _ByFrame:
     keys: tuple[tuple[int, Tensor], ...]
-    """Each frame that the instance is seen in, and its keys there."""
+    """Each frame with named keys, and these."""
     weight: Tensor
     """β W: [row, F]."""
     form: Form
@@ -135,17 +139,27 @@ class _Group:
     rows: Tensor
     """[row]."""
     outside: tuple[Tensor, ...] | None
-    """The keys outside the instance that the rows see, some at a time; None where they see all keys alike."""
+    """The keys that the rows see and do not name, some at a time; None where they see all keys alike."""
     inside: _Block | _ByFrame | None
     anchors: _Anchors | None
+    share: float | None = None
+    """τ: the named keys are lifted to it, beside the others of the video."""
+    text: int = 0
+    """With a share: how many tokens of text there are, which `outside` leaves out."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Partial:
         if self.outside is None:
             partial = attend(query, key, value)
         else:
-            outside = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
-            inside = () if self.inside is None else (self.inside.attend(query, key, value),)
-            partial = reduce(merge, chain(inside, outside))
+            parts = (attend(query, key.index_select(2, some), value.index_select(2, some)) for some in self.outside)
+            partial = reduce(merge, parts)
+        if self.inside is not None:
+            inside = self.inside.attend(query, key, value)
+            if self.share is None:
+                partial = merge(inside, partial)
+            else:
+                text = attend(query, key[:, :, : self.text], value[:, :, : self.text])
+                partial = merge(lift(inside, partial, self.share), text)
         return partial if self.anchors is None else self.anchors.correct(partial, query, key, value)
 
 
@@ -164,18 +178,21 @@ def group_rows(
 ) -> RowGroups | None:
     """None where nothing is guided, β = 0 or G = 0, and all is seen.
 
-    strength: β.  text: how many tokens of text stand before the video's.  masked: no row twice.  device: where the
-    attention is computed.
+    strength: β, or τ.  text: how many tokens of text stand before the video's.  masked: no row twice.  device: where
+    the attention is computed.
     """
     instance = field.instance.to(device)
-    weight = strength * field.weight.to(device)
-    guided = (weight != 0).any(dim=1) & (instance != 0)
+    tokens = field.grid.tokens
+    frame = torch.arange(tokens, device=device) // (field.grid.rows * field.grid.columns)
+    present = torch.zeros(int(instance.max()) + 1, field.grid.frames, dtype=torch.bool, device=device)
+    present[instance, frame] = True
+    weight = field.weight.to(device).log() if form == "share" else strength * field.weight.to(device)
+    named = (strength * field.weight.to(device) != 0) & present[instance] & (instance != 0)[:, None]
+    guided = named.any(dim=1)
     anchored = (field.anchor.to(device) != NO_ANCHOR) & (strength * field.anchor_weight.to(device) != 0)
     if not (guided | anchored).any() and not masked:
         return None
     anchor, anchor_weight = field.anchor.to(device), strength * field.anchor_weight.to(device)
-    tokens = field.grid.tokens
-    frame = torch.arange(tokens, device=device) // (field.grid.rows * field.grid.columns)
 
     def anchors(rows: Tensor) -> _Anchors | None:
         """rows: [row], video tokens by their place in the group; -1 for text."""
@@ -188,12 +205,12 @@ def group_rows(
         inside = torch.where(same, weight[queries, frame[keys]], 0.0)
         return _Anchors(having, keys + text, inside, anchor_weight[queries], form)
 
-    def within(identity: int, rows: Tensor) -> _Block | _ByFrame:
-        keys = (instance == identity).nonzero()[:, 0]
+    def within(keys: Tensor, rows: Tensor) -> _Block | _ByFrame:
+        change: Form = "additive" if form == "share" else form
         if len(keys) <= BLOCK_SHARE * (text + tokens):
-            return _Block(keys + text, frame[keys], weight[rows], form)
+            return _Block(keys + text, frame[keys], weight[rows], change)
         by_frame = ((at, keys[frame[keys] == at] + text) for at in frame[keys].unique().tolist())
-        return _ByFrame(tuple(by_frame), weight[rows], form)
+        return _ByFrame(tuple(by_frame), weight[rows], change)
 
     groups: list[_Group] = []
 
@@ -202,9 +219,16 @@ def group_rows(
         own = guided[rows]
         for identity in instance[rows][own].unique().tolist():
             its = rows[own & (instance[rows] == identity)]
-            outside = seen.clone()
-            outside[text:][instance == identity] = False
-            groups.append(_Group(its + text, _split_keys(outside), within(identity, its), anchors(its)))
+            for frames in named[its].unique(dim=0):
+                some = its[(named[its] == frames).all(dim=1)]
+                keys = (instance == identity) & frames[frame]
+                outside = seen.clone()
+                outside[text:][keys] = False
+                if form == "share":
+                    outside[:text] = False
+                inside = within(keys.nonzero()[:, 0], some)
+                share = strength if form == "share" else None
+                groups.append(_Group(some + text, _split_keys(outside), inside, anchors(some), share, text))
         return rows[~own]
 
     rest = torch.ones(tokens, dtype=torch.bool, device=device)

@@ -1,8 +1,9 @@
 """G = G_m + G_r + G_nr of a layout, from the features of the step before.  METHOD of Sec. 3.3.
 
-Each phase of each instance is guided by the branch of its label: queries and keys are of that phase alone.  At the
-first guided step there are no features yet: the whole box is foreground, what is seen agrees with the boxes (Λ = 2),
-and a motionless phase refers to its middle frame.
+Each phase of each instance is guided by the branch of its label: queries and keys are of that phase alone.  Features
+are taken relative to their mean over all tokens, which says nothing of one thing or another.  At the first step of all
+there are none yet: the whole box is foreground, what is seen agrees with the boxes (Λ = 2), and a motionless phase
+refers to its middle frame.
 """
 
 import math
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor
 
 from generator_service.contract.guidance import Branch, GuidanceParameters
-from generator_service.guidance.clustering import segment_foreground
-from generator_service.guidance.deformation import deformation_penalty
+from generator_service.guidance.deformation import deformation_penalty, dilate
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.foreground import segment_foreground
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout
 from generator_service.guidance.reference import match_cells, reference_frame
@@ -51,6 +52,8 @@ class _Phase:
     """[n, rows, columns], bool: the box."""
     owned: Tensor
     """[n, rows, columns], bool: of these, the tokens that are the instance's own."""
+    around: Tensor
+    """[n, rows, columns], bool: the cells next to the box that are nobody's."""
     features: Tensor | None
     """[n, rows, columns, D]"""
     strength: float
@@ -93,24 +96,30 @@ def _reference(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidancePar
     if phase.features is None:
         chosen = len(phase.frames) // 2
     else:
-        places = (match_cells(phase.boxes, phase.inside, 0, index) for index in frames)
-        tokens = zip(phase.features.flatten(1, 2), places, strict=True)
-        chosen = reference_frame(torch.stack([features[its] for features, its in tokens]))
-    frame = int(phase.frames[chosen])
+        places = torch.stack([match_cells(phase.boxes, phase.inside, 0, index) for index in frames])
+        every = torch.arange(len(places), device=places.device)[:, None]
+        chosen = reference_frame(phase.features.flatten(1, 2)[every, places], phase.owned.flatten(1)[every, places])
+    frame, tokens = int(phase.frames[chosen]), 0
+    if parameters.form == "share":
+        weight = torch.zeros(len(frames), phase.owned[0].numel(), len(frames), device=phase.owned.device)
+        others = torch.arange(len(frames), device=weight.device) != chosen
+        weight[others, :, chosen] = 1
+        _put(phase, draft, phase.owned, weight)
+        return PhaseFacts(name, "rcg", int(phase.owned[others].sum()), reference_frame=frame)
     for index in frames:
-        owned = phase.owned[index][phase.inside[index]]
+        anchors = match_cells(phase.boxes, phase.inside, index, chosen)
+        owned = phase.owned[index][phase.inside[index]] & phase.owned[chosen].flatten()[anchors]
         positions = phase.inside[index].flatten().nonzero()[owned, 0]
-        anchors = match_cells(phase.boxes, phase.inside, index, chosen)[owned]
-        draft.anchor[phase.frames[index], positions] = frame * grid.rows * grid.columns + anchors
+        draft.anchor[phase.frames[index], positions] = frame * grid.rows * grid.columns + anchors[owned]
         draft.anchor_weight[phase.frames[index], positions] = phase.strength
-    return PhaseFacts(name, "rcg", int(phase.owned.sum()), reference_frame=frame)
+        tokens += len(positions)
+    return PhaseFacts(name, "rcg", tokens, reference_frame=frame)
 
 
 def _rigidity(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceParameters, name: str) -> PhaseFacts:
     mask, whole_box = phase.inside, False
     if phase.features is not None:
-        masks = torch.stack([segment_foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
-        template = shape_template(masks, phase.boxes, parameters.template_threshold)
+        template = shape_template(_foreground(phase, phase.features), phase.boxes, parameters.template_threshold)
         mask, whole_box = warp_template(template.mask, phase.boxes, phase.inside), template.is_whole_box
     centers = (phase.boxes[:, :2] + phase.boxes[:, 2:]) / 2
     penalty = displacement_penalty(centers, parameters.falloff)  # [n, n]
@@ -124,11 +133,17 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
     if phase.features is None:
         penalty = 2.0 * mask[..., None].expand(*mask.shape, len(mask))
     else:
-        mask = torch.stack([segment_foreground(*pair) for pair in zip(phase.features, phase.inside, strict=True)])
+        mask = _foreground(phase, phase.features)
         penalty = deformation_penalty(phase.features, phase.boxes, phase.inside)
     mask = mask & phase.owned
     _put(phase, draft, mask, penalty.flatten(1, 2))
     return PhaseFacts(name, "sdg", int(mask.sum()))
+
+
+def _foreground(phase: _Phase, features: Tensor) -> Tensor:
+    """[n, rows, columns], bool."""
+    frames = zip(features, phase.inside, phase.around, strict=True)
+    return torch.stack([segment_foreground(*frame) for frame in frames])
 
 
 def _put(phase: _Phase, draft: _Draft, mask: Tensor, weight: Tensor) -> None:
@@ -169,17 +184,20 @@ def _phase(
         boxes=boxes,
         inside=inside,
         owned=inside & (layout.owner[frames] == 1 + instance),
+        around=dilate(inside) & (layout.owner[frames] == 0),
         features=None,
         strength=area_strength(boxes) if parameters.small_boxes else 1.0,
     )
     if features is None:
         return phase
     here = features.device
+    centred = features.float() - features.float().mean(0)
     return replace(
         phase,
         frames=frames.to(here),
         boxes=boxes.to(here),
         inside=inside.to(here),
         owned=phase.owned.to(here),
-        features=features.float().view(grid.frames, grid.rows, grid.columns, -1)[frames.to(here)],
+        around=phase.around.to(here),
+        features=centred.view(grid.frames, grid.rows, grid.columns, -1)[frames.to(here)],
     )

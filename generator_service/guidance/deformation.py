@@ -22,14 +22,14 @@ def perceived_displacement(features: Tensor, inside: Tensor, source: int, target
     those of the source's box, in order.
     """
     start = inside[source].nonzero()
-    ends = dilate(inside[target]).nonzero()
+    ends = dilate(inside[[target]])[0].nonzero()
     similarity = features[source][inside[source]] @ features[target][ends[:, 0], ends[:, 1]].T
     return (ends[similarity.argmax(1)] - start).flip(1).float()
 
 
 def dilate(inside: Tensor) -> Tensor:
-    """[rows, columns], bool -> the same with MARGIN cells around it."""
-    return max_pool2d(inside[None, None].float(), 2 * MARGIN + 1, stride=1, padding=MARGIN)[0, 0] > 0
+    """[frame, rows, columns], bool -> the same with MARGIN cells around it."""
+    return max_pool2d(inside.float(), 2 * MARGIN + 1, stride=1, padding=MARGIN) > 0
 
 
 def box_displacement(boxes: Tensor, inside: Tensor, source: int, target: int) -> Tensor:

@@ -3,7 +3,8 @@
     G[q, k] = [id(q) = id(k) ≠ 0] · W[q, frame(k)] + [k = anchor(q)] · w(q)
 
 W is Γ (Eq. 10) for rigid, Λ (Eq. 15) for non-rigid instances; the anchor is the same place in the reference frame
-(Eq. 8) of motionless ones.  Any scale-aware strength is already multiplied into W and w.
+(Eq. 8) of motionless ones, but in the form of a share: there W is 1 for all of that frame, and there are no anchors.
+Any scale-aware strength is already multiplied into W and w.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,24 @@ class GuidanceField:
     """[N], long; the index of a token's anchor, NO_ANCHOR where it has none."""
     anchor_weight: Tensor
     """w: [N], float32, ≥ 0; 0 where a token has no anchor."""
+
+    @property
+    def guided(self) -> Tensor:
+        """The rows of G that are not 0: [N], bool."""
+        return ((self.instance != 0) & (self.weight != 0).any(dim=1)) | (self.anchor_weight != 0)
+
+    def named_by(self, rows: Tensor) -> Tensor:
+        """These rows of G: [row, N]."""
+        frame = torch.arange(self.grid.tokens, device=rows.device) // (self.grid.rows * self.grid.columns)
+        same = (self.instance[rows, None] == self.instance) & (self.instance[rows, None] != 0)
+        G = torch.where(same, self.weight[rows[:, None], frame], 0.0)
+        having = (self.anchor[rows] != NO_ANCHOR).nonzero()[:, 0]
+        G[having, self.anchor[rows[having]]] += self.anchor_weight[rows[having]]
+        return G
+
+    def dense(self) -> Tensor:
+        """G, [N, N]: for small grids."""
+        return self.named_by(torch.arange(self.grid.tokens, device=self.instance.device))
 
     @classmethod
     def unguided(cls, grid: Grid) -> Self:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
 
 HEADS_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """About how many elements of a query are attended to at a time: on a CPU, what its cache holds with keys and values."""
@@ -37,11 +38,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Partial:
     ops, rows = torch.ops.aten, query.shape[2]
     if query.device.type == "cpu":
         output, lse = ops._scaled_dot_product_flash_attention_for_cpu(query, key, value)
-    elif query.device.type == "cuda" and query.dtype != torch.float32 and query.shape[3] % 8 == 0:
+    elif query.device.type != "cuda" or query.shape[3] % 8 != 0:
+        return attend_explicitly(query, key, value)
+    elif can_use_flash_attention(case := SDPAParams(query, key, value, None, 0.0, False, False)):
         output, lse = ops._scaled_dot_product_flash_attention(query, key, value)[:2]
-    elif query.device.type == "cuda" and query.shape[3] % 8 == 0:
+    elif can_use_efficient_attention(case):
         output, lse = ops._scaled_dot_product_efficient_attention(query, key, value, None, True)[:2]
-    else:
+    else:  # such as bfloat16 on a GPU before Ampere
         return attend_explicitly(query, key, value)
     return Partial(output, lse[:, :, :rows].float())  # some kernels pad the rows of the LSE
 
@@ -64,6 +67,14 @@ def merge(one: Partial, other: Partial) -> Partial:
     lse = torch.logaddexp(one.lse, other.lse)
     output = one.output.float() * (one.lse - lse).exp()[..., None]
     return Partial(output.addcmul_(other.output.float(), (other.lse - lse).exp()[..., None]), lse)
+
+
+def lift(named: Partial, others: Partial, share: float) -> Partial:
+    """Attention over the keys of both, of which the named ones hold `share` of the mass, where they held less; the LSE
+    is as it was.  There is a named key."""
+    lse = torch.logaddexp(named.lse, others.lse)
+    held = (named.lse - lse).exp().clamp(min=share)[..., None]
+    return Partial(held * named.output.float() + (1 - held) * others.output.float(), lse)
 
 
 def split_heads(query: Tensor) -> list[slice]:

@@ -13,6 +13,10 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Query, key and value, [batch, head, token, channel] each -> as the query."""
 
 
+Predict = Callable[[Tensor, AbstractContextManager[None]], object]
+"""A prediction of these latents, with a context entered around its conditional half: for what it attends to."""
+
+
 class LayerAttention(NamedTuple):
     """How one layer attends; None: as it always does."""
 
@@ -32,10 +36,10 @@ class Guidance(Protocol):
         ...
 
     def resume(self, report: GuidanceReport | None) -> None:
-        """Called before the first step of a video that is resumed: with the report of the steps done."""
+        """Called before the first step of a video that goes on: with the report of the steps done."""
         ...
 
-    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+    def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
         """The latents to predict from.  Gradient methods move them here: z_t ← z_t - ∇L (the loop is `no_grad`)."""
         ...
 
@@ -94,7 +98,7 @@ class _Unguided:
     def resume(self, report: GuidanceReport | None) -> None:
         pass
 
-    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+    def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
         return latents
 
     def around_prediction(self, step: int) -> AbstractContextManager[None]:

@@ -3,8 +3,10 @@
     f* = argmin_f Σ_g D(φ_f, φ_g)        D: mean cosine distance over the tokens of the box             (7)
     G_m[q, k] = 1 where frame(k) = f*, pos(k) = pos(q) and q lies in the box, else 0                    (8)
 
-(8) is one key for each query, its anchor: the token at the same place in the reference frame.  A motionless part of
+(8) is one key for each query, its anchor: the token at the same place in the reference frame.  As a share of the
+attention (form "share") it is all of the box in f* (ours): what one key holds is next to nothing.  A motionless part of
 something that moves has a box that moves along: there pos is the place in the box (ours; the paper's boxes rest).
+What covers the instance is no part of it: it is like nothing in (7), and neither query nor anchor in (8) (ours).
 """
 
 import torch
@@ -14,9 +16,12 @@ from torch.nn.functional import normalize
 from generator_service.guidance.deformation import box_displacement
 
 
-def reference_frame(features: Tensor) -> int:
-    """f* of Eq. 7, the frame that is most like all others.  features: [frame, token of the box, D]."""
-    unit = normalize(features, dim=2)
+def reference_frame(features: Tensor, seen: Tensor) -> int:
+    """f* of Eq. 7, the frame that is most like all others.
+
+    features: [frame, token of the box, D]; seen: [frame, token], bool, where nothing covers the instance.
+    """
+    unit = normalize(features, dim=2) * seen[..., None]
     similarity = torch.einsum("ftd,gtd->fg", unit, unit) / features.shape[1]
     return int((1 - similarity).sum(1).argmin())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,9 +19,10 @@ from generator_service.contract.report import GuidanceReport, PhaseReport, Regio
 from generator_service.guidance.attention import group_rows, guided_attention
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.field import GuidanceField
+from generator_service.guidance.gradient import descend
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import TokenLayout, layout_on
-from generator_service.guidance.protocols import Attend, LayerAttention, Network
+from generator_service.guidance.protocols import Attend, LayerAttention, Network, Predict
 from generator_service.guidance.regional import Regions, read_by_regions, regional_attention
 from generator_service.guidance.report import PhaseFacts, phase_reports
 from shared.plan import Plan
@@ -28,7 +30,7 @@ from shared.plan import Plan
 
 @dataclass(frozen=True)
 class MotionGuidance:
-    """Eq. 4."""
+    """Eq. 4, and Eqs. 2 and 3 where they are asked for."""
 
     parameters: GuidanceParameters
     steps: range
@@ -36,7 +38,8 @@ class MotionGuidance:
 
     @property
     def is_on(self) -> bool:
-        return self.parameters.strength != 0 and bool(self.parameters.branches) and len(self.steps) > 0
+        asked = self.parameters.strength != 0 or self.parameters.gradient_step != 0
+        return asked and bool(self.parameters.branches) and len(self.steps) > 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class VideoGuidance:
         self.regional = regional
         self.features: Tensor | None = None
         """[N, D]: of the step before, where the next one is guided by them."""
+        self.field: GuidanceField | None = None
+        """Of the present step, once it is made."""
         self.facts: list[tuple[PhaseFacts, ...]] = []
         """Of each step that motion guided."""
         self.phases_before: tuple[PhaseReport, ...] = ()
@@ -102,10 +107,11 @@ class VideoGuidance:
         surroundings: str,
         parameters: GuidanceParameters,
         noise_levels: Sequence[float],
-    ) -> "VideoGuidance":
+    ) -> Self:
         """What the parameters ask for.  noise_levels: at the start of each step, descending; see `Solver`."""
         layout = layout_on(grid, plan)
-        motion = MotionGuidance(parameters, steps_above(parameters.until, noise_levels))
+        before, steps = (steps_above(level, noise_levels) for level in (parameters.since, parameters.until))
+        motion = MotionGuidance(parameters, steps[len(before) :])
         regional = None
         if parameters.regional and (regional_steps := steps_above(parameters.regional_until, noise_levels)):
             regional = RegionalPrompting.encode(
@@ -118,10 +124,14 @@ class VideoGuidance:
         return self.features is not None
 
     def resume(self, report: GuidanceReport | None) -> None:
-        self.phases_before = () if report is None else report.phases
+        if report is not None and not self.facts:
+            self.phases_before = report.phases
 
-    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
-        return latents
+    def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
+        if self.motion is None or self.motion.parameters.gradient_step == 0:
+            return latents
+        field, size = self._field(step), self.motion.parameters.gradient_step
+        return descend(self.network, self._guided_layers, field, latents, predict, size)
 
     @contextmanager
     def around_prediction(self, step: int) -> Iterator[None]:
@@ -130,16 +140,16 @@ class VideoGuidance:
         with ExitStack() as stack:
             layers = self._layers(self._field(step), regional)
             stack.enter_context(self.network.borrow_attention(layers, None if regional is None else regional.text))
-            if self.motion is not None and step in self.motion.steps and step + 1 in self.motion.steps:
+            if self.motion is not None and step + 1 in self.motion.steps:
                 features = stack.enter_context(self.network.capture_features(self._feature_layer(self.motion)))
             yield
-        self.features = features[-1] if features else None
+        self.features, self.field = features[-1] if features else None, None
 
     def report(self) -> GuidanceReport:
         captions = self.regional.captions if self.regional is not None else ()
         parts = (self.motion, self.regional)
         return GuidanceReport(
-            steps=max((len(part.steps) for part in parts if part is not None), default=0),
+            steps=max((part.steps.stop for part in parts if part is not None), default=0),
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
             phases=self.phases_before or phase_reports(self.facts),
@@ -148,17 +158,21 @@ class VideoGuidance:
     def _field(self, step: int) -> GuidanceField:
         if self.motion is None or step not in self.motion.steps:
             return GuidanceField.unguided(self.layout.grid)
-        field, facts = guidance_field(self.layout, self.features, self.motion.parameters)
-        self.facts.append(facts)
-        return field
+        if self.field is None:
+            self.field, facts = guidance_field(self.layout, self.features, self.motion.parameters)
+            self.facts.append(facts)
+        return self.field
+
+    @property
+    def _guided_layers(self) -> Sequence[int]:
+        chosen = self.motion.parameters.layers if self.motion is not None else None
+        return range(self.network.layers) if chosen is None else chosen
 
     def _layers(self, field: GuidanceField, regional: RegionalPrompting | None) -> dict[int, LayerAttention]:
         """Of the layers that motion guides; with descriptions, of all."""
-        layers = range(self.network.layers)
-        chosen = self.motion.parameters.layers if self.motion is not None else None
-        guided = layers if chosen is None else chosen
+        layers, guided = range(self.network.layers), self._guided_layers
         here = self._video(field, regional)
-        elsewhere = here if chosen is None else self._video(GuidanceField.unguided(field.grid), regional)
+        elsewhere = here if guided == layers else self._video(GuidanceField.unguided(field.grid), regional)
         text = None
         if regional is not None and not self.network.joint:
             text = partial(read_by_regions, regions=regional.regions, base_ratio=regional.base_ratio)

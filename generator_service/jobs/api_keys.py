@@ -8,11 +8,15 @@ A key is `mfv_<id>_<secret>`.  The id is no secret; of the secret, 256 random bi
 one is enough: nobody can go through that many guesses, however fast each is.
 """
 
+import hashlib
 import hmac
+import re
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Self, cast
 
 import redis
 import structlog
@@ -136,13 +140,55 @@ class ApiKeys:
         return record
 
 
-def verified(key: ApiKey, kept: str | None) -> KeyInfo:
-    """Whose key this is, where `kept` is what stands in Redis under `key_name(key.id)`.
+@dataclass(frozen=True)
+class StreamTicket:
+    """Lets its bearer follow one job for a while, in the name of a key: browsers can send no header with an event
+    stream, and a URL is no place for the key itself.
+
+    It is signed with what is kept of the key, so that there is no other secret, and it ends with the key.
+    """
+
+    id: str
+    """The key's."""
+    job_id: str
+    until: int
+    """Seconds since 1970."""
+    signature: str
+
+    @classmethod
+    def sign(cls, key: KeyRecord, job_id: str, until: int) -> Self:
+        return cls(key.id, job_id, until, _signature(key.hash, job_id, until))
+
+    @classmethod
+    def parse(cls, text: str, job_id: str) -> Self:
+        """Raises Unauthenticated."""
+        match = re.fullmatch(r"([0-9a-f]{12})-([0-9]{1,12})-([0-9a-f]{64})", text)
+        if match is None:
+            raise Unauthenticated("the stream's ticket is none of ours")
+        return cls(match[1], job_id, int(match[2]), match[3])
+
+    @property
+    def text(self) -> str:
+        return f"{self.id}-{self.until}-{self.signature}"
+
+
+def _signature(key_hash: str, job_id: str, until: int) -> str:
+    return hmac.new(key_hash.encode(), f"events {job_id} {until}".encode(), hashlib.sha256).hexdigest()
+
+
+def verified(proof: ApiKey | StreamTicket, kept: str | None) -> KeyRecord:
+    """Whose key this is, where `kept` is what stands in Redis under `key_name(proof.id)`.
 
     Raises Unauthenticated, whatever is wrong with it.
     """
     record = _read(kept)
-    if not hmac.compare_digest(key.hash, _NO_HASH if record is None else record.hash) or record is None:
+    key_hash = _NO_HASH if record is None else record.hash
+    if isinstance(proof, StreamTicket):
+        expected = _signature(key_hash, proof.job_id, proof.until)
+        is_good = hmac.compare_digest(proof.signature, expected) and time.time() < proof.until
+    else:
+        is_good = hmac.compare_digest(proof.hash, key_hash)
+    if record is None or not is_good:
         raise Unauthenticated("the key is not known here, or no longer good")
     return record
 

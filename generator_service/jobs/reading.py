@@ -13,7 +13,7 @@ import redis.asyncio
 
 from generator_service.contract.job import JobStatus
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import USED, KeyInfo, key_name, verified
+from generator_service.jobs.api_keys import USED, KeyRecord, StreamTicket, key_name, verified
 from generator_service.jobs.connection import redis_errors_as_unavailable
 from generator_service.jobs.keyspace import job_key, waiting_key
 from generator_service.jobs.queues import QUEUES, queue_of
@@ -75,12 +75,12 @@ class Reader:
         """Raises NotFound."""
         return (await self.find(job_id)).look()
 
-    async def find_as(self, key: ApiKey, job_id: str) -> tuple[KeyInfo, Found]:
+    async def find_as(self, proof: ApiKey | StreamTicket, job_id: str) -> tuple[KeyRecord, Found]:
         """`job_id`: "" where only the key is asked for.  Raises Unauthenticated."""
-        kept, found = await self._found(key.id, job_id)
-        info = verified(key, kept)
+        kept, found = await self._found(proof.id, job_id)
+        key = verified(proof, kept)
         await self._note_use(key.id)
-        return info, found
+        return key, found
 
     async def find(self, job_id: str) -> Found:
         _, found = await self._found("", job_id)

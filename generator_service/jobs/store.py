@@ -426,7 +426,7 @@ class JobStore:
             return {
                 **_ended(JobStatus.SUCCEEDED, now),
                 "progress": 1.0,
-                "step": record.settings.steps,  # the last reports may have been lost
+                "step": record.settings.steps_in_all,  # the last reports may have been lost
                 "results": results,
                 "diagnostics": diagnostics.model_copy(update={"seconds": seconds}),
             }

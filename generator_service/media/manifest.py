@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from generator_service.contract.request import RenderSettings
+from generator_service.contract.request import RenderSettings, Seed
 from generator_service.media.video import Encoding
 from shared.plan import Prompt
 from shared.wire import WireModel
@@ -25,6 +25,8 @@ class Manifest(WireModel):
     plan_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
     """`Plan.content_hash`; None for a video without a plan."""
     settings: RenderSettings
+    seed: Seed
+    """Of this video: the one in `settings`, unless it was chosen among candidates.  It gives this video alone."""
     weights_revision: str
     """The hub's commit, or "sha256:" and the hash of the local files."""
     device: str

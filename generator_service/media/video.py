@@ -4,6 +4,9 @@ A tiny video is upscaled by an integer factor, nearest neighbour, so that its sh
 pixels: players would blur it, and 4:2:0 chroma subsampling would smear it.  The manifest records the factor.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import DiskFull
 from shared.wire import WireModel
 
 CODEC = "libx264"
@@ -48,7 +52,8 @@ def enlarge(frames: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 def encode_mp4(frames: NDArray[np.uint8], fps: int) -> tuple[bytes, Encoding]:
     """frames: [frame, height, width, 3], RGB -> the file, and how it was made.
 
-    The same frames give the same bytes.  Raises ValueError for sizes that H.264 with 4:2:0 chroma cannot hold.
+    The same frames give the same bytes.  Raises ValueError for sizes that H.264 with 4:2:0 chroma cannot hold, and
+    DiskFull where there is no room for the file.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(f"Got {frames.dtype} {frames.shape} but expected uint8 [frame, height, width, 3]")
@@ -59,7 +64,7 @@ def encode_mp4(frames: NDArray[np.uint8], fps: int) -> tuple[bytes, Encoding]:
         raise ValueError(f"Got {width} x {height} pixels but {PIXEL_FORMAT} needs even sides")
 
     # In a file, not in memory: for faststart the muxer opens its own output a second time.
-    with TemporaryDirectory() as folder:
+    with _full_disks_named(), TemporaryDirectory() as folder:
         file = Path(folder) / "video.mp4"
         with av.open(file, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
             options = {"crf": str(CRF), "preset": PRESET, "x264-params": REPRODUCIBLE}
@@ -70,3 +75,13 @@ def encode_mp4(frames: NDArray[np.uint8], fps: int) -> tuple[bytes, Encoding]:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode(None))
         return file.read_bytes(), Encoding(enlargement=factor)
+
+
+@contextmanager
+def _full_disks_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DiskFull("the worker's disk has no room for the video while it is encoded") from error

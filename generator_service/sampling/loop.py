@@ -1,5 +1,7 @@
 """The denoising loop: x_T ~ N(0, I), then for t = T … 1: predict, step."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -7,16 +9,25 @@ from torch import Tensor
 
 from generator_service.backbones.base import Backbone
 from generator_service.guidance.protocols import Guidance
-from generator_service.sampling.state import OnStep, StepState, restore_generator
+from generator_service.sampling.state import StepState, restore_generator
 from shared.errors import RenderingFailed
 
 C = TypeVar("C")
 
 
 @torch.no_grad()
-def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: Guidance, on_step: OnStep) -> Tensor:
-    """The clean latents.  `start` is `first_state`, or any resumable state that `on_step` was given: the result is the
-    same.
+def denoise(
+    backbone: Backbone[C],
+    conditioning: C,
+    start: StepState,
+    guidance: Guidance,
+    on_step: Callable[[StepState], None],
+    until: int | None = None,
+) -> Tensor:
+    """The clean latents, or those after `until` steps.
+
+    `start` is `first_state`, or any state that `on_step` was given, resumable unless the guidance is the same: the
+    result is the same.
 
     Without guidance this equals the stock diffusers pipeline bit for bit.  Raises RenderingFailed at the
     step after which the latents are not finite.
@@ -26,11 +37,15 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
     latents, memory = start.latents, start.memory
     if start.step > 0:
         guidance.resume(start.report)
-    for index in range(start.step, start.steps):
+    for index in range(start.step, start.steps if until is None else until):
         timestep = solver.timesteps[index]
-        latents = guidance.before_prediction(index, timestep, latents)
-        prediction = backbone.predict(latents, timestep, conditioning, guidance.around_prediction(index))
-        latents, memory = solver.step(index, prediction, latents, memory, generator)
+
+        def predict(moved: Tensor, around: AbstractContextManager[None], timestep: Tensor = timestep) -> Tensor:
+            return backbone.predict(moved, timestep, conditioning, around)
+
+        latents = guidance.before_prediction(index, latents, predict)
+        prediction = predict(latents, guidance.around_prediction(index))
+        latents, memory, clean = solver.step(index, prediction, latents, memory, generator)
         if not torch.isfinite(latents).all():
             raise RenderingFailed(
                 f"the numbers overflowed at step {index + 1} of {start.steps}: lower `guidance_scale` or "
@@ -39,7 +54,7 @@ def denoise(backbone: Backbone[C], conditioning: C, start: StepState, guidance: 
             )
         is_resumable = not guidance.needs_last_step
         state = StepState(
-            index + 1, start.steps, latents, memory, generator.get_state(), guidance.report(), is_resumable
+            index + 1, start.steps, latents, memory, generator.get_state(), guidance.report(), is_resumable, clean
         )
         on_step(state)
     return latents

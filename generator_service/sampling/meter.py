@@ -1,12 +1,13 @@
 """What guidance costs: the guided steps beside the plain ones of the same video."""
 
 import time
+from collections.abc import Callable
 from statistics import median
 
 import torch
 
 from generator_service.contract.report import GuidanceCost
-from generator_service.sampling.state import OnStep, StepState
+from generator_service.sampling.state import StepState
 
 
 class StepMeter:
@@ -18,7 +19,7 @@ class StepMeter:
         self._peaks: dict[int, int] = {}
         self._begin()
 
-    def around(self, on_step: OnStep) -> OnStep:
+    def around(self, on_step: Callable[[StepState], None]) -> Callable[[StepState], None]:
         def measured(state: StepState) -> None:
             self._end(state.step - 1)
             on_step(state)

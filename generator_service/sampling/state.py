@@ -24,9 +24,30 @@ class StepState:
     """What guidance did so far."""
     is_resumable: bool = True
     """Not where the next step's guidance needs what the network saw at this one: it is not kept."""
+    clean: Tensor | None = None
+    """What the clean latents are predicted to be after this step; it is not kept either."""
 
 
-OnStep = Callable[[StepState], None]
+@dataclass(frozen=True)
+class Progress:
+    """Where the candidates for one video stand between two denoising steps; one, unless more are asked for."""
+
+    candidates: tuple[StepState, ...]
+    """Of each that has begun; one that is not gone on with stays where it was judged."""
+    scores: tuple[float, ...] = ()
+    """Of each that has been judged."""
+
+    @property
+    def step(self) -> int:
+        """Denoising steps done, of all candidates."""
+        return sum(state.step for state in self.candidates)
+
+    @property
+    def is_resumable(self) -> bool:
+        return all(state.is_resumable for state in self.candidates)
+
+
+OnStep = Callable[[Progress], None]
 """Called between steps, with everything settled: the one place for progress, saving and cancellation.
 
 It cancels by raising `Cancelled`; whatever it raises leaves the loop, and the backbone is as it was.
@@ -37,9 +58,9 @@ class Cancelled(Exception):
     """Raised by a callback: nobody wants this video any more."""
 
 
-def first_state(backbone: AnyBackbone, settings: RenderSettings) -> StepState:
+def first_state(backbone: AnyBackbone, settings: RenderSettings, candidate: int = 0) -> StepState:
     """Pure noise.  It is drawn on the CPU, so that a seed means the same noise on every device."""
-    generator = Generator("cpu").manual_seed(settings.seed)
+    generator = Generator("cpu").manual_seed(settings.seed_of(candidate))
     latents = backbone.initial_latents(settings, generator)
     return StepState(0, settings.steps, latents, memory=None, generator=generator.get_state())
 
@@ -50,5 +71,5 @@ def restore_generator(state: StepState) -> Generator:
     return generator
 
 
-def ignore(_state: StepState) -> None:
+def ignore(_: object) -> None:
     """The callback of those who only want the video."""

@@ -29,7 +29,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.rendering import OnStage, Rendered
-from generator_service.sampling.state import Cancelled, OnStep, StepState
+from generator_service.sampling.state import Cancelled, OnStep, Progress
 from generator_service.settings import BadSettings, Settings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
@@ -58,7 +58,7 @@ class Render(Protocol):
         plan: Plan | None,
         settings: RenderSettings,
         *,
-        start: StepState | None,
+        start: Progress | None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered: ...
@@ -176,7 +176,7 @@ class _Reporter:
         record: JobRecord,
         worker: str,
         checkpoint: Checkpoint,
-        start: StepState | None,
+        start: Progress | None,
         stopping: threading.Event,
         begin_span: Callable[[str], None],
         time_step: Callable[[float], None],
@@ -184,25 +184,26 @@ class _Reporter:
         self._store = store
         self._worker = worker
         self._job_id = record.id
-        self._steps = record.settings.steps
+        self._steps = record.settings.steps_in_all
         self._checkpoint = checkpoint
         self._stopping = stopping
         self._step = 0 if start is None else start.step
-        self._state = start
+        self._resumable = start
         self._begin_span = begin_span
         self._time_step = time_step
         self._step_began: float | None = None
         self._pace = Pace()
 
-    def on_step(self, state: StepState) -> None:
+    def on_step(self, progress: Progress) -> None:
         if self._step_began is not None:  # the first has the text encoder's time in it
             self._time_step(time.perf_counter() - self._step_began)
-        self._step = state.step
+        self._step = progress.step
         self._report(Stage.SAMPLING, self._share())
-        self._state = state
+        if progress.is_resumable:
+            self._resumable = progress
         if self._stopping.is_set():
             raise Stopped
-        self._checkpoint.save_if_due(state)
+        self._checkpoint.save_if_due(progress)
         self._step_began = time.perf_counter()
 
     def on_stage(self, stage: Stage) -> None:
@@ -215,8 +216,8 @@ class _Reporter:
 
     def save(self) -> None:
         """Once the work is interrupted: no finished step is lost."""
-        if self._state is not None:
-            self._checkpoint.save(self._state)
+        if self._resumable is not None:
+            self._checkpoint.save(self._resumable)
 
     def _share(self) -> float:
         return self._step / self._steps

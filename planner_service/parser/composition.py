@@ -2,7 +2,7 @@
 
 from planner_service.explanation import Explained, Reason
 from planner_service.motion.cues import InstanceCues, Reading
-from planner_service.parser.describing import DEFAULT_BACKGROUND, attributes_of, background_of, description_of
+from planner_service.parser.describing import attributes_of, background_of, description_of
 from planner_service.parser.directions import Found
 from planner_service.parser.movement import carried, cues_told, mutual, timed
 from planner_service.parser.reasons import (
@@ -19,6 +19,7 @@ from shared.motion_graph import (
     MotionGraph,
     MotionLabel,
 )
+from shared.plan import NO_PLACE
 
 
 def composed(scene: Scene) -> Explained:
@@ -71,6 +72,6 @@ def composed(scene: Scene) -> Explained:
         graph=graph, background=background_of(scene), cues=tuple(cues), depth_order=depth_order(scene, graph)
     )
     reasons += reasons_of_relations(scene.prompt, relations)
-    if reading.background != DEFAULT_BACKGROUND:
+    if reading.background != NO_PLACE:
         reasons.append(reason_of_background(scene.prompt, reading.background))
     return Explained(reading, tuple(reasons))

@@ -5,8 +5,8 @@ from planner_service.parser.mentions import Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import article, gerund, trimmed
+from shared.plan import NO_PLACE
 
-DEFAULT_BACKGROUND = "a plain background"
 OF_FRAME = frozenset(("center", "centre", "middle", "top", "bottom", "side", "corner", "edge", "front", "back"))
 """Alone these are places of the picture, not of the scene."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
@@ -47,4 +47,4 @@ def background_of(scene: Scene) -> str:
         if (mention.use is Use.BACKGROUND or is_time) and number not in scene.drawn and mention.name not in OF_FRAME:
             phrases.append(f"{phrase} {mention.text}".strip())
     joined = ", ".join(dict.fromkeys(phrases))
-    return joined[:120].rstrip(" ,") or DEFAULT_BACKGROUND
+    return joined[:120].rstrip(" ,") or NO_PLACE

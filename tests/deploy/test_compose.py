@@ -217,6 +217,18 @@ def test_only_the_api_the_storage_and_the_dashboard_are_published(compose: dict[
     assert compose["networks"]["inside"] == {"internal": True}
 
 
+def test_whoever_reaches_the_storage_holds_its_key(compose: dict[str, Any]) -> None:
+    """SeaweedFS's filer, master and volume ports ask for none."""
+    (network,) = compose["services"]["seaweedfs"]["networks"]
+    there = {name for name, service in compose["services"].items() if network in service["networks"]}
+    holders = {
+        name
+        for name, service in compose["services"].items()
+        if "storage_secret_key" in {mounted(secret).source for secret in service.get("secrets", ())}
+    }
+    assert there == holders == {"seaweedfs", "generator-api", "render-worker"}
+
+
 def test_what_is_waited_for_is_there_and_has_a_health_check(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for other, condition in service.get("depends_on", {}).items():

@@ -181,6 +181,25 @@ def test_another_seed_gives_another_video(client: Client, http: httpx.Client, fi
     assert not np.array_equal(frames_of(other), frames_of(video))
 
 
+def test_the_best_of_several_candidates_is_the_result(client: Client, http: httpx.Client, finished: JobView) -> None:
+    plan = client.plan(finished.id)
+    job = client.wait(client.submit(plan=plan, seed=SEED, steps=STEPS, candidates=3).id)
+    assert job.status is JobStatus.SUCCEEDED, job
+    assert (job.step, job.steps) == (10, 10)  # three until they are judged, after two of four steps; two to the end
+    reports = job.diagnostics.candidates
+    assert [its.seed for its in reports] == [SEED, SEED + 1, SEED + 2]
+    assert [its.score is None for its in reports].count(True) == 1
+    (best,) = (its for its in reports if its.chosen)
+    assert best.score == max(its.score for its in reports if its.score is not None)
+    manifest = http.get(f"/jobs/{job.id}/manifest", follow_redirects=True).raise_for_status().json()
+    assert (manifest["seed"], manifest["settings"]["candidates"]) == (best.seed, 3)
+    alone = client.wait(client.submit(plan=plan, seed=best.seed, steps=STEPS).id)
+    videos = [
+        http.get(f"/jobs/{its.id}/content", follow_redirects=True).raise_for_status().content for its in (job, alone)
+    ]
+    assert np.array_equal(*(frames_of(video) for video in videos))
+
+
 def test_a_running_job_can_be_canceled_and_frees_its_worker(client: Client, finished: JobView) -> None:
     plan = client.plan(finished.id)
     job = client.submit(plan=plan, steps=200)
@@ -240,6 +259,8 @@ def test_what_cannot_be_done_is_refused_before_it_is_a_job(client: Client) -> No
         client.submit(prompt=PROMPT, frames=10)
     with pytest.raises(InvalidRequest, match="backbone: 'sora' is not known"):
         client.submit(prompt=PROMPT, backbone="sora")
+    with pytest.raises(InvalidRequest, match="candidates: cogvideox-2b cannot choose among 2 videos"):
+        client.submit(prompt=PROMPT, backbone="cogvideox-2b", candidates=2)
     assert client.jobs(limit=1).jobs[0].id == before
 
 

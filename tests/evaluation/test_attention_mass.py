@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from evaluation.ablation import backbone_of, planned_by_parser
-from evaluation.attention_mass import AttentionProbe, dense, look, markdown
+from evaluation.attention_mass import AttentionProbe, look, markdown
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest
-from generator_service.guidance.field import NO_ANCHOR, GuidanceField
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import layout_on
 from generator_service.guidance.protocols import UNGUIDED
@@ -17,19 +16,6 @@ from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
 CAPTION = "a red car is driving to the left while a green tree is standing still on the road"
-
-
-def test_the_dense_field_by_hand() -> None:
-    """Two frames of one row and two columns; token 1 and 2 are one instance, token 3 is anchored at token 1."""
-    sparse = GuidanceField(
-        Grid(frames=2, rows=1, columns=2),
-        instance=torch.tensor([0, 1, 1, 0]),
-        weight=torch.tensor([[0.0, 0.0], [2.0, 1.5], [1.5, 2.0], [0.0, 0.0]]),
-        anchor=torch.tensor([NO_ANCHOR, NO_ANCHOR, NO_ANCHOR, 1]),
-        anchor_weight=torch.tensor([0.0, 0.0, 0.0, 1.0]),
-    )
-    expected = [[0.0, 0.0, 0.0, 0.0], [0.0, 2.0, 1.5, 0.0], [0.0, 1.5, 2.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
-    assert dense(sparse).tolist() == expected
 
 
 def test_the_mass_by_hand() -> None:

@@ -18,10 +18,10 @@ from generator_service.contract.request import JobRequest, RenderSettings
 from generator_service.guidance.protocols import UNGUIDED
 from generator_service.rendering import Rendered, render
 from generator_service.sampling.loop import denoise
-from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
+from generator_service.sampling.state import Cancelled, Progress, first_state, ignore
 from generator_service.settings import WorkerSettings
 from generator_service.workers.checkpoint import pack, unpack
-from shared.errors import OutOfMemory
+from shared.errors import InvalidRequest, OutOfMemory
 from shared.plan import Plan
 
 PROMPT = "a red car drives to the right past a zebra"
@@ -46,7 +46,7 @@ def rendered(
     backbone: AnyBackbone,
     settings: RenderSettings,
     plan: Plan | None = None,
-    on_step: Callable[[StepState], None] = lambda state: None,
+    on_step: Callable[[Progress], None] = lambda state: None,
     on_stage: Callable[[Stage], None] = lambda stage: None,
 ) -> Rendered:
     return render(backbone, PROMPT, plan, settings, on_step=on_step, on_stage=on_stage)
@@ -54,10 +54,8 @@ def rendered(
 
 def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: RenderSettings) -> None:
     told: list[object] = []
-    result = rendered(
-        backbone, settings, on_step=lambda state: told.append((state.step, state.steps)), on_stage=told.append
-    )
-    assert told == [Stage.SAMPLING, (1, 2), (2, 2), Stage.DECODING]
+    result = rendered(backbone, settings, on_step=lambda progress: told.append(progress.step), on_stage=told.append)
+    assert told == [Stage.SAMPLING, 1, 2, Stage.DECODING]
     assert result.frames.shape == (9, 64, 96, 3)
     with av.open(io.BytesIO(result.video)) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (384, 256)
@@ -67,7 +65,7 @@ def test_everything_a_job_needs_comes_out(backbone: AnyBackbone, settings: Rende
     assert any("'zebra'" in note for note in result.diagnostics.notes)
     assert set(result.diagnostics.seconds) == {"sampling", "decoding", "encoding"}
     assert result.manifest.prompt == PROMPT
-    assert result.manifest.settings == settings
+    assert (result.manifest.settings, result.manifest.seed) == (settings, 3)
     assert result.manifest.plan_hash is None
     assert result.manifest.encoding.enlargement == 4
     assert result.manifest.weights_revision == backbone.setup.weights_revision
@@ -114,11 +112,11 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     done: int, backbone: AnyBackbone, plan: Plan
 ) -> None:
     """Two of four steps are guided by motion, so that nothing of the first is kept; step 3 has regions alone."""
-    wish = {"until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
+    wish = {"since": 1.0, "until": 0.75, "strength": 1.0, "regional": True, "regional_until": 0.4}
     settings = JobRequest.model_validate({"plan": plan, "seed": 3, "steps": 4, "guidance": wish}).settings()
-    states: list[StepState] = []
+    states: list[Progress] = []
 
-    def whole(start: StepState | None, on_step: Callable[[StepState], None]) -> Rendered:
+    def whole(start: Progress | None, on_step: Callable[[Progress], None]) -> Rendered:
         return render(backbone, plan.prompt, plan, settings, start=start, on_step=on_step, on_stage=lambda stage: None)
 
     undisturbed = whole(None, states.append)
@@ -133,6 +131,12 @@ def test_a_guided_video_resumed_from_a_file_is_the_undisturbed_one(
     assert resumed.diagnostics.guidance == undisturbed.diagnostics.guidance
     assert resumed.diagnostics.guidance is not None
     assert {phase.steps for phase in resumed.diagnostics.guidance.phases} == {2}
+
+
+def test_without_a_plan_there_is_nothing_to_choose_by(backbone: AnyBackbone) -> None:
+    settings = JobRequest(prompt=PROMPT, seed=3, steps=2, candidates=2).settings()
+    with pytest.raises(InvalidRequest, match="candidates"):
+        rendered(backbone, settings)
 
 
 def test_a_callback_can_cancel_in_every_stage(backbone: AnyBackbone, settings: RenderSettings) -> None:

@@ -1,5 +1,7 @@
 """The HTTP interface, over the application itself."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
@@ -251,3 +253,11 @@ def test_with_a_token_plans_are_made_for_those_who_show_it(parser):
         assert client.post("/plans", json=body).status_code == 401
         assert client.post("/plans", json=body, headers={"Authorization": "Bearer between-us"}).status_code == 200
         assert client.get("/ready").status_code == 200
+
+
+def test_its_documentation_needs_no_other_server(client):
+    page = client.get("/docs").text
+    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert [path.rpartition(".")[2] for path in files] == ["css", "png", "js"]
+    assert all(len(client.get(path).raise_for_status().content) > 500 for path in files)
+    assert client.get("/docs/", follow_redirects=False).status_code == 404  # and no redirect, to whatever host is named

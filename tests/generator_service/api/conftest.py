@@ -19,7 +19,7 @@ import uvicorn
 from deploy.servers import LOOPBACK, RedisServer
 from generator_service.api.app import create_app
 from generator_service.api.parts import Parts
-from generator_service.api.server import HttpProtocol
+from generator_service.api.server import options
 from generator_service.contract.report import Diagnostics
 from generator_service.jobs.keyspace import waiting_key
 from generator_service.jobs.queues import queue_of
@@ -128,7 +128,7 @@ def _serve(served: Served, **changes: Any) -> Iterator[LiveApi]:
         defaults = {"planner_url": planner.url, "storage": StorageSettings(url="memory://"), "heartbeat_seconds": 3600}
         settings = Settings(**(defaults | changes))
         app = create_app(settings)
-        server = uvicorn.Server(uvicorn.Config(app, http=HttpProtocol, log_config=None, timeout_graceful_shutdown=5))
+        server = uvicorn.Server(uvicorn.Config(app, **options(settings), timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.servers import LOOPBACK
 from generator_service.api.app import create_app
+from generator_service.client import Client
 from generator_service.settings import Settings
 
 PAGE = "https://app.example.com"
@@ -34,7 +36,7 @@ def test_head_is_get_without_the_body(api, wait_until, path):
     connection.close()
     with api.http.stream("GET", path) as whole:
         told = {name: whole.headers.get(name) for name in ("content-type", "content-length")}
-    if path not in ("/metrics", "/overview"):  # they differ from one moment to the next
+    if path not in ("/metrics", "/overview", "/load"):  # they differ from one moment to the next
         assert (answer.status, {name: answer.headers.get(name) for name in told}) == (whole.status_code, told)
     wait_until(lambda: api.server.server_state.tasks <= running)  # an event stream does not go on
 
@@ -50,13 +52,43 @@ def test_no_answer_runs_or_loads_anything_in_a_browser(api, monkeypatch):
     assert (surprise.status_code, surprise.headers["x-content-type-options"]) == (500, "nosniff")
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_the_documentation_may_load_what_it_names(api, path):
-    page = api.http.get(path)
-    policy = page.headers["content-security-policy"]
-    hosts = re.findall(r'(?:src|href)="(https://[^/"]+)', page.text)
-    assert hosts
-    assert all(host in policy for host in hosts)
+@pytest.mark.parametrize("root", ["", "/video"])
+def test_the_documentation_needs_no_other_server(serve, redis_url, root):
+    with serve(redis_url=redis_url, root_path=root) as api:
+        page = api.http.get("/docs")
+        assert "default-src 'none'; connect-src 'self'; style-src 'self'" in page.headers["content-security-policy"]
+        assert "//" not in page.headers["content-security-policy"]
+        files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert [path.rpartition(".")[2] for path in files] == ["css", "png", "js"]
+        for path in files:
+            assert path.startswith(f"{root}/static")
+            assert len(api.http.get(path).raise_for_status().content) > 500
+        (document,) = re.findall(r"url: '([^']+)'", page.text)
+        assert api.http.get(document).json()["paths"]
+
+
+def test_it_may_be_served_under_a_path(serve, redis_url):
+    """Behind a proxy that takes the path away, and one that does not."""
+    with serve(redis_url=redis_url, root_path="/video") as api:
+        for asked in ("", "/video"):
+            answer = api.http.post(f"{asked}/jobs", json={"prompt": "a red car"}, headers={"Idempotency-Key": "k"})
+            job = answer.json()
+            assert answer.headers["location"] == f"/video/jobs/{job['id']}"
+            assert job["events_url"] == f"{api.url}/video/jobs/{job['id']}/events"
+            assert api.http.get(f"{asked}/jobs/{job['id']}").json()["id"] == job["id"]
+        api.start(job["id"])
+        api.finish(job["id"])
+        with Client(f"{api.url}/video") as client:
+            assert client.get(job["id"]).urls.video == f"{api.url}/video/jobs/{job['id']}/content"
+
+
+def test_a_proxy_is_believed_where_it_is_named(serve, api, redis_url):
+    told = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "evil.example"}
+    job = {"prompt": "a red car"}
+    assert api.http.post("/jobs", json=job, headers=told).json()["events_url"].startswith(f"{api.url}/")
+    with serve(redis_url=redis_url, proxies=[LOOPBACK]) as named:
+        url = named.http.post("/jobs", json=job, headers=told).json()["events_url"]
+        assert url.startswith(named.url.replace("http:", "https:"))
 
 
 def test_pages_of_other_origins_may_not_call_unless_they_are_named(serve, api, redis_url):

@@ -1,5 +1,6 @@
 """An API that requires keys: who may do what, and whose jobs there are for whom."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from deploy.servers import LOOPBACK, S3_ACCESS_KEY, S3_SECRET_KEY, RedisServer, S3Server, free_ports
 from generator_service.__main__ import app as command_line
+from generator_service.api import auth
 from generator_service.api.app import create_app
 from generator_service.client import Client
 from generator_service.contract.job import JobStatus
@@ -90,7 +92,7 @@ def listed(http: httpx.Client, **query: Any) -> list[str]:
 
 
 def asked(http: httpx.Client, method: str, path: str, job_id: str = "0" * 32) -> httpx.Response:
-    body = {"json": JOB} if (method, path) == ("POST", "/jobs") else {}
+    body = {"json": JOB} if method == "POST" and path in ("/jobs", "/v1/videos") else {}
     return http.request(method, path.format(job_id=job_id), **body)
 
 
@@ -101,7 +103,7 @@ def test_without_a_key_there_is_nothing(guarded, problem, method, path):
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("path", [*sorted(OPEN), "/docs", "/redoc", "/openapi.json"])
+@pytest.mark.parametrize("path", [*sorted(OPEN), "/docs", "/openapi.json"])
 def test_probes_scrapers_and_documentation_need_none(guarded, path):
     assert guarded.http.get(path).status_code in (200, 503)
 
@@ -122,6 +124,39 @@ def test_what_is_no_good_key_is_refused_and_not_repeated(guarded, keys, problem,
     answer = guarded.http.get("/jobs", headers={"Authorization": header.format(key=key.text)})
     problem(answer, 401, "unauthenticated")
     assert key.secret not in answer.text
+
+
+def followed(url: str) -> int:
+    with httpx.stream("GET", url, trust_env=False) as answer:
+        return answer.status_code
+
+
+def test_a_browser_follows_a_job_without_a_header(guarded, http_of, keys, monkeypatch):
+    """By the URL of whoever may read, while that is good, and nothing else."""
+    http, other = http_of("a"), submitted(http_of("b"))
+    job = submitted(http)
+    url = http.get(f"/jobs/{job}").json()["events_url"]
+    (info,) = (key for key in keys.all() if key.owner == "a")
+    assert followed(url) == 200
+    with httpx.stream("GET", url, trust_env=False) as stream:
+        event = next(line for line in stream.iter_lines() if line.startswith("data: "))
+    assert followed(json.loads(event.removeprefix("data: "))["events_url"]) == 200  # a new one each time
+    for wrong in (
+        url.partition("?")[0],
+        url.replace(job, other),
+        url.replace("/events?", "?"),
+        url.replace("/events?", "/plan?"),
+        url[:-1] + "g",
+        url[:-64] + "0" * 64,
+        url.replace(info.id, "0" * 12),
+    ):
+        assert followed(wrong) == 401
+    with monkeypatch.context() as patch:
+        patch.setattr(auth, "TICKET_SECONDS", 0)
+        assert followed(http.get(f"/jobs/{job}").json()["events_url"]) == 401
+    assert http_of("a", Scope.SUBMIT).post("/jobs", json=JOB).json()["events_url"] is None
+    keys.revoke(info.id)
+    assert followed(url) == 401
 
 
 def test_bearer_may_be_written_as_one_likes(guarded, keys):
@@ -236,7 +271,7 @@ def test_a_deleted_job_leaves_no_index_behind(text_client, http_of):
     assert {
         name
         for name in left
-        if not name.startswith(("key", "rate:", "jobs:stored", "jobs:owners", "jobs:round:", "rq:"))
+        if not name.startswith(("key", "rate:", "jobs:stored", "jobs:owners", "jobs:bytes", "jobs:round:", "rq:"))
     } == set()
 
 

@@ -76,6 +76,20 @@ def test_storage_that_cannot_sign_is_served_by_the_api(serve, redis_url, tmp_pat
             assert api.http.get(urls[part]).status_code == 200
 
 
+def test_a_file_in_a_folder_is_named_and_read_in_parts(serve, problem, redis_url, tmp_path):
+    with serve(redis_url=redis_url, storage=StorageSettings(url=f"file://{tmp_path}")) as api:
+        job = done(api)
+        whole = api.http.get(f"/jobs/{job}/content")
+        assert whole.headers["content-disposition"] == 'inline; filename="video.mp4"'
+        assert whole.headers["accept-ranges"] == "bytes"
+        part = api.http.get(f"/jobs/{job}/content", headers={"Range": "bytes=4-11"})
+        assert (part.status_code, part.content) == (206, b"ftypmp42")
+        assert part.headers["content-range"] == "bytes 4-11/100012"
+        assert api.http.get(f"/jobs/{job}/content", headers={"Range": "bytes=999999-"}).status_code == 416
+        api.parts.objects.delete_prefix(f"jobs/{job}/")
+        problem(api.http.get(f"/jobs/{job}/content"), 404, "not_found")
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_there_is_no_file_before_success(api, problem, part):
     job = api.submit()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from deploy.servers import LOOPBACK, answers, free_ports
+from generator_service.api import server
 from generator_service.api.server import MAXIMUM_HEAD_BYTES
 
 START_SECONDS = 90.0
@@ -159,3 +161,62 @@ def test_large_headers_and_large_bodies_of_several_requests_are_taken(api: Any) 
     body = b"{" + b" " * (4 * MAXIMUM_HEAD_BYTES)
     head = b"POST /jobs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     assert exchange(api, head % len(body) + body + HEAD + b"\r\n").count(b"HTTP/1.1 ") == 2
+
+
+def test_two_lengths_of_a_body_end_the_connection(api: Any) -> None:
+    """What one server takes for the body, another takes for the next request."""
+    both = b"POST /jobs HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    answer = exchange(api, both + HEAD + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "SEND_SECONDS"):
+        monkeypatch.setattr(server, name, 0.5)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (b"", b""),
+        (b"GET /", b"a"),
+        (HEAD, b"X: 1\r\n"),
+        (b"", b"\r\n"),
+        (HEAD + b"\r\n", b"\r\n"),
+        (CHUNKED, b"1\r\n \r\n"),
+        (b"POST /jobs HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n", b" "),
+    ],
+    ids=["silent", "line", "headers", "blank lines", "blank lines after a request", "chunks", "body"],
+)
+def test_whoever_sends_little_by_little_is_cut_off(api: Any, begin: bytes, drop: bytes) -> None:
+    started = time.monotonic()
+    with open_connection(api) as connection, suppress(OSError):
+        connection.settimeout(0.05)
+        connection.sendall(begin)
+        while time.monotonic() - started < 30:
+            connection.sendall(drop)
+            with suppress(TimeoutError):
+                if not connection.recv(65536):
+                    break
+    assert 0.4 < time.monotonic() - started < 20
+
+
+@pytest.mark.usefixtures("hasty")
+def test_whoever_takes_nothing_of_an_answer_is_cut_off(api: Any, wait_until: WaitUntil) -> None:
+    with open_connection(api) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n" * 20)
+        wait_until(lambda: connection.getsockname()[1] in clients(api))
+        wait_until(lambda: connection.getsockname()[1] not in clients(api))
+
+
+def clients(api: Any) -> set[int]:
+    return {protocol.client[1] for protocol in list(api.server.server_state.connections)}
+
+
+def open_connection(api: Any) -> socket.socket:
+    address = httpx.URL(api.url)
+    return socket.create_connection((address.host, address.port))

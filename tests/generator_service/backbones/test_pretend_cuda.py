@@ -21,6 +21,8 @@ from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
+from generator_service.guidance import partial_attention
+from generator_service.guidance.partial_attention import attend, attend_explicitly
 from generator_service.rendering import sample
 from generator_service.sampling.state import ignore
 from generator_service.settings import WorkerSettings
@@ -123,8 +125,8 @@ def flash(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) 
 
 
 def efficient(query: Tensor, key: Tensor, value: Tensor, bias: None, lse: bool, *args: Any, **kwargs: Any) -> Any:
-    """The same for float32; it pads the rows of the LSE to a multiple of 32."""
-    assert {query.dtype, key.dtype, value.dtype} == {torch.float32}
+    """The same for float32, and for float16 where there is no other; it pads the LSE to a multiple of 32 rows."""
+    assert {query.dtype, key.dtype, value.dtype} in ({torch.float32}, {torch.float16})
     assert bias is None
     output, sums = _attention(query, key, value)
     none = torch.zeros(0, dtype=torch.long)
@@ -144,8 +146,12 @@ KERNELS = {
 }
 
 
+AMPERE, TURING = {torch.float16, torch.bfloat16}, set[torch.dtype]()
+"""The types for which FlashAttention runs there."""
+
+
 @contextmanager
-def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def pretended(monkeypatch: pytest.MonkeyPatch, flash_types: set[torch.dtype] = AMPERE) -> Iterator[None]:
     def nothing(*_: object) -> int:
         return 0
 
@@ -162,6 +168,10 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr(torch, "tensor", made)
+        patched.setattr(partial_attention, "SDPAParams", lambda query, *_: query.dtype)
+        patched.setattr(partial_attention, "can_use_flash_attention", lambda dtype: dtype in flash_types)
+        efficient_types = {torch.float32, torch.float16} | flash_types
+        patched.setattr(partial_attention, "can_use_efficient_attention", lambda dtype: dtype in efficient_types)
         patched.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
         patched.setattr(torch.cuda, "is_available", lambda: True)
         patched.setattr(torch.cuda, "get_device_name", lambda device=None: "pretended")
@@ -174,6 +184,25 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 yield
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+@pytest.mark.parametrize("flash_types", [AMPERE, TURING], ids=["Ampere", "before"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_attention_is_computed_by_a_kernel_that_the_gpu_has(
+    dtype: torch.dtype, flash_types: set[torch.dtype], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    for op in KERNELS:
+        kernel = KERNELS[op]
+        monkeypatch.setitem(KERNELS, op, lambda *args, kernel=kernel: called.append(kernel) or kernel(*args))
+    query, key, value = torch.randn(3, 1, 2, 9, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected = attend_explicitly(query, key, value)
+    with pretended(monkeypatch, flash_types):
+        found = attend(*map(OnCuda, (query, key, value)))
+    chosen = {torch.float32: [efficient], torch.float16: [efficient], torch.bfloat16: []}[dtype]
+    assert called == ([flash] if dtype in flash_types else chosen)
+    assert torch.allclose(inside(found.output).float(), expected.output.float(), atol=2e-2)
+    assert torch.allclose(inside(found.lse), expected.lse, atol=2e-2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -21,7 +21,7 @@ from generator_service.guidance.protocols import UNGUIDED, Guidance
 from generator_service.guidance.video import MotionGuidance, RegionalPrompting, VideoGuidance
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import StepState, first_state
-from shared.plan import Plan
+from shared.plan import NO_PLACE, Plan
 
 STEPS = 4
 WIDTH, HEIGHT = 48, 32
@@ -275,6 +275,19 @@ def test_a_jobs_parameters_become_what_guides_it(backbone: AnyNetwork, settings:
         assert guidance(**off).motion is None
     for off in ({"regional": False}, {"regional_until": 1.0}):
         assert guidance(**off).regional is None
+
+
+def test_regions_read_the_prompts_style_and_the_surroundings_all_of_it_but_its_things(
+    tiny_pipeline: Callable[..., Any], plan: Plan
+) -> None:
+    backbone = CogVideoX(COGVIDEOX_2B, tiny_pipeline("dpm"), torch.device("cpu"), SETUP)
+    told = plan.graph.model_copy(update={"style": ("35mm film",), "camera": ("drone shot",)})
+    scene = backbone.scene(plan.prompt, plan.model_copy(update={"graph": told}))
+    assert scene.descriptions == ("a red car, 35mm film", "a green tree, 35mm film")
+    assert scene.surroundings == "a street, 35mm film, drone shot"
+    nowhere = plan.model_copy(update={"graph": told, "background": NO_PLACE})
+    assert backbone.scene(plan.prompt, nowhere).surroundings == "35mm film, drone shot"
+    assert backbone.scene(plan.prompt, plan.model_copy(update={"background": NO_PLACE})).surroundings == ""
 
 
 def test_the_report_tells_what_was_done(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from generator_service.contract.backbones import BACKBONES, EMOJI_WORLD, FrameRule, SizeRule
-from generator_service.contract.request import MAXIMUM_SEED, JobRequest
+from generator_service.contract.request import MAXIMUM_SEED, JobRequest, require_affordable
 from shared.errors import InvalidRequest, violations_of
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import MAXIMUM_PROMPT_CHARACTERS, Phase, Plan, Track
@@ -37,6 +37,7 @@ def test_holes_are_filled_with_the_backbones_defaults() -> None:
         "seed": 7,
         **EMOJI_WORLD.defaults.model_dump(),
         "guidance": EMOJI_WORLD.guidance.model_dump(),
+        "candidates": 1,
     }
 
 
@@ -79,7 +80,7 @@ def test_bad_guidance_is_refused_by_its_field(guidance: object, field: str) -> N
     assert [violation.field for violation in violations_of(refusal.value)] == [field]
 
 
-@pytest.mark.parametrize("field", ["seed", "steps", "frames", "width", "height", "fps", "guidance_scale"])
+@pytest.mark.parametrize("field", ["seed", "steps", "frames", "width", "height", "fps", "guidance_scale", "candidates"])
 @pytest.mark.parametrize("value", ["8", True])
 def test_a_number_is_a_number(field: str, value: object) -> None:
     with pytest.raises(ValidationError) as refusal:
@@ -91,6 +92,29 @@ def test_layers_that_the_network_lacks_are_named() -> None:
     request = JobRequest.model_validate({"prompt": "a tree", "guidance": {"layers": [0, 6], "feature_layer": 7}})
     assert refused_fields(request) == {"guidance.layers", "guidance.feature_layer"}
     with pytest.raises(InvalidRequest, match="emoji-world has layers 0 to 5, not 6"):
+        request.settings()
+
+
+def test_a_share_of_all_is_refused() -> None:
+    request = JobRequest.model_validate({"prompt": "a tree", "guidance": {"form": "share", "strength": 1.0}})
+    assert refused_fields(request) == {"guidance.strength"}
+
+
+def test_the_steps_of_candidates_by_hand() -> None:
+    """Four of 24 steps: each ten, and two of them the other fourteen."""
+    settings = JobRequest(prompt="a tree", steps=24, candidates=4, seed=MAXIMUM_SEED - 1).settings()
+    assert (settings.judged_at, settings.finalists, settings.steps_in_all) == (10, 2, 4 * 10 + 2 * 14)
+    assert [settings.seed_of(candidate) for candidate in range(4)] == [MAXIMUM_SEED - 1, MAXIMUM_SEED, 0, 1]
+    require_affordable(settings, 9 * 96 * 64 * 68)
+    with pytest.raises(InvalidRequest, match="at most 67 steps, those of all 4 candidates"):
+        require_affordable(settings, 9 * 96 * 64 * 68 - 1)
+    assert JobRequest(prompt="a tree", steps=24).settings().steps_in_all == 24
+
+
+def test_candidates_are_for_backbones_that_find_things_in_their_videos() -> None:
+    request = JobRequest(prompt="a tree", backbone="cogvideox-2b", candidates=2)
+    assert refused_fields(request) == {"candidates"}
+    with pytest.raises(InvalidRequest, match="cogvideox-2b cannot choose among 2 videos"):
         request.settings()
 
 
@@ -138,6 +162,8 @@ def test_a_plan_of_another_length_than_the_video_is_refused() -> None:
         ("seed", MAXIMUM_SEED + 1),
         ("steps", 0),
         ("fps", 61),
+        ("candidates", 0),
+        ("candidates", 9),
         ("guidance_scale", 0.5),
         ("guidance_scale", float("nan")),
         ("metadata", {"key": "x" * 501}),

@@ -46,17 +46,37 @@ def dense(field: GuidanceField) -> Tensor:
     return G
 
 
-def slow(query: Tensor, key: Tensor, value: Tensor, G: Tensor, strength: float, form: str, text: int) -> Tensor:
-    """In float64."""
+def slow(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    G: Tensor,
+    strength: float,
+    form: str,
+    text: int,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """In float64.  mask: what is not seen."""
     query, key, value = query.double(), key.double(), value.double()
     G = functional.pad(G, (text, 0, text, 0)).double()
     logits = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
-    logits = logits * (1 + strength * G) if form == "multiplicative" else logits + strength * G
-    return logits.softmax(dim=-1) @ value
+    logits = logits if mask is None else logits.masked_fill(mask, -torch.inf)
+    if form != "share":
+        logits = logits * (1 + strength * G) if form == "multiplicative" else logits + strength * G
+        return logits.softmax(dim=-1) @ value
+    A = torch.where(G > 0, logits + G.log(), logits).softmax(dim=-1)
+    for row in (G > 0).any(dim=1).nonzero()[:, 0]:
+        named, others = G[row] > 0, G[row] <= 0
+        others[:text] = False
+        its, rest = (A[:, :, row, keys].sum(dim=-1, keepdim=True) for keys in (named, others))
+        held = (its / (its + rest)).clamp(min=strength)
+        A[:, :, row, named] *= held * (its + rest) / its
+        A[:, :, row, others] *= (1 - held) * (its + rest) / rest
+    return A @ value
 
 
-def random_field(grid: Grid, seed: int) -> GuidanceField:
-    """Four instances, scattered; guided by W, by anchors, by both and by neither.
+def random_field(grid: Grid, seed: int, form: Form = "additive") -> GuidanceField:
+    """Four instances, scattered; guided by W, by anchors, by both and by neither; as a share, by W alone.
 
     An anchor may be any token: the row itself, one of its own instance, of another, or of none.
     """
@@ -66,9 +86,10 @@ def random_field(grid: Grid, seed: int) -> GuidanceField:
     weight = 1 + torch.rand(N, grid.frames, generator=generator)
     weight[(instance != 1) & (instance != 3)] = 0
     weight[::11] = 0  # a token of an instance that is a key only
+    weight[::2, -1] = 0
     anchor = torch.randint(0, N, (N,), generator=generator)
     anchor[::5] = torch.arange(N)[::5]
-    anchor[(instance != 2) & (instance != 3)] = NO_ANCHOR
+    anchor[(instance != 2) & (instance != 3) | (form == "share")] = NO_ANCHOR
     anchor_weight = torch.where(anchor == NO_ANCHOR, 0.0, torch.rand(N, generator=generator) + 0.5)
     return GuidanceField(grid, instance, weight, anchor, anchor_weight)
 
@@ -90,7 +111,7 @@ def relative_error(fast: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("grid", GRIDS)
 def test_equals_the_dense_form(grid: Grid, form: Form, text: int) -> None:
     for seed in range(8):
-        field = random_field(grid, seed)
+        field = random_field(grid, seed, form)
         q, k, v = random_qkv(text + grid.tokens, seed)
         exact = slow(q, k, v, dense(field), 0.4, form, text)
         fast = guided_attention(q, k, v, group_rows(field, 0.4, text=text, form=form))
@@ -105,14 +126,14 @@ def test_equals_the_dense_form(grid: Grid, form: Form, text: int) -> None:
 def test_an_instance_that_fills_the_grid(form: Form, text: int) -> None:
     """No key is outside, and with no text no row either."""
     grid = Grid(3, 4, 5)
-    field = random_field(grid, 0)
+    field = random_field(grid, 0, form)
     whole = GuidanceField(grid, torch.ones_like(field.instance), field.weight + 1, field.anchor, field.anchor_weight)
     q, k, v = random_qkv(text + grid.tokens)
     fast = guided_attention(q, k, v, group_rows(whole, 0.15, text=text, form=form))
     assert relative_error(fast, slow(q, k, v, dense(whole), 0.15, form, text)) < 2e-6
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["multiplicative", "additive"])
 def test_one_anchored_row_by_hand(form: Form) -> None:
     """Three tokens in three frames, values 1, 2, 4; token 2 has token 1 as its anchor, with w = 2 and β = 0.5.
 
@@ -139,15 +160,20 @@ def test_one_guided_row_by_hand(form: Form) -> None:
 
     The row of token 0 has W = (1, 2), and β is 0.5.  All logits are 1 (d = 1): those of the instance become
     1 (1 + 0.5 W) = 1 + 0.5 W, so 1.5 in the first frame and 2 in the second, in either form.
+
+    As a share, log W makes it 5 to 1 of the other token, 5/6 of the video, and 1 more for the text: 9 of 10 is lifted.
     """
     grid = Grid(2, 1, 2)
     field = GuidanceField.unguided(grid)
     field.instance[[0, 2, 3]] = 7
     field.weight[0] = torch.tensor([1.0, 2.0])
     ones, v = torch.ones(1, 1, 5, 1), torch.tensor([16.0, 1.0, 2.0, 4.0, 8.0])
-    fast = guided_attention(ones, ones, v[None, None, :, None], group_rows(field, 0.5, text=1, form=form))
+    strength = 0.9 if form == "share" else 0.5
+    fast = guided_attention(ones, ones, v[None, None, :, None], group_rows(field, strength, text=1, form=form))
     e = math.exp
     guided = (e(1) * (16 + 2) + e(1.5) * 1 + e(2) * (4 + 8)) / (2 * e(1) + e(1.5) + 2 * e(2))
+    if form == "share":
+        guided = (16 + 6 * (0.9 * (1 + 2 * 4 + 2 * 8) / 5 + 0.1 * 2)) / 7
     plain = (16 + 1 + 2 + 4 + 8) / 5
     assert fast.flatten().tolist() == pytest.approx([plain, guided, plain, plain, plain])
 
@@ -155,11 +181,11 @@ def test_one_guided_row_by_hand(form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_the_largest_strength_and_large_logits_do_not_overflow(form: Form) -> None:
     grid = GRIDS[0]
-    field = random_field(grid, 0)
+    field, strength = random_field(grid, 0, form), 0.99 if form == "share" else 5.0
     q, k, v = random_qkv(grid.tokens)
     q = 5 * q
-    fast = guided_attention(q, k, v, group_rows(field, 5.0, text=0, form=form))
-    assert relative_error(fast, slow(q, k, v, dense(field), 5.0, form, 0)) < 1e-4  # logits of some hundreds, in float32
+    fast = guided_attention(q, k, v, group_rows(field, strength, text=0, form=form))
+    assert relative_error(fast, slow(q, k, v, dense(field), strength, form, 0)) < 1e-4  # logits of hundreds, in float32
 
 
 def test_every_head_is_in_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +233,7 @@ def test_rows_that_nothing_guides_are_untouched() -> None:
 def test_what_some_rows_do_not_see(form: Form) -> None:
     """Guided rows and others, behind three tokens of text; no key of their own instance, no anchor."""
     grid, text = GRIDS[1], 3
-    field = random_field(grid, 2)
+    field = random_field(grid, 2, form)
     rows = torch.arange(0, grid.tokens, 3)
     anchors = set(field.anchor[rows].tolist())
     keys = torch.tensor([key for key in range(grid.tokens) if field.instance[key] in (0, 4) and key not in anchors])
@@ -215,13 +241,9 @@ def test_what_some_rows_do_not_see(form: Form) -> None:
     mask = torch.zeros(text + grid.tokens, text + grid.tokens, dtype=torch.bool)
     for some, its in masked:
         mask[text + some[:, None], text + its] = True
-    q, k, v = (tensor.double() for tensor in random_qkv(text + grid.tokens))
-    G = functional.pad(dense(field), (text, 0, text, 0)).double()
-    logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
-    logits = logits * (1 + 0.4 * G) if form == "multiplicative" else logits + 0.4 * G
-    exact = logits.masked_fill(mask, -torch.inf).softmax(dim=-1) @ v
-    groups = group_rows(field, 0.4, text=text, form=form, masked=masked)
-    fast = guided_attention(q.float(), k.float(), v.float(), groups)
+    q, k, v = random_qkv(text + grid.tokens)
+    exact = slow(q, k, v, dense(field), 0.4, form, text, mask)
+    fast = guided_attention(q, k, v, group_rows(field, 0.4, text=text, form=form, masked=masked))
     assert relative_error(fast, exact) < 5e-6
 
 
@@ -229,7 +251,7 @@ def test_what_some_rows_do_not_see(form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_is_as_exact_as_plain_attention_in_bfloat16(form: Form) -> None:
     grid = GRIDS[1]
-    field = random_field(grid, 1)
+    field = random_field(grid, 1, form)
     q, k, v = (tensor.bfloat16() for tensor in random_qkv(6 + grid.tokens))
     plain = relative_error(attend(q, k, v).output, slow(q, k, v, dense(GuidanceField.unguided(grid)), 0.0, form, 6))
     fast = guided_attention(q, k, v, group_rows(field, 0.15, text=6, form=form))

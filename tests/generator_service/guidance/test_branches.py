@@ -8,9 +8,9 @@ from torch import Tensor
 
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.guidance.branches import BRANCH_OF, area_strength, guidance_field
-from generator_service.guidance.clustering import border_ring, segment_foreground, two_means
-from generator_service.guidance.deformation import box_displacement, deformation_penalty, perceived_displacement
+from generator_service.guidance.deformation import box_displacement, deformation_penalty, dilate, perceived_displacement
 from generator_service.guidance.field import NO_ANCHOR, GuidanceField
+from generator_service.guidance.foreground import border_ring, segment_foreground
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.layout import cells_inside, layout_on
 from generator_service.guidance.reference import reference_frame
@@ -116,8 +116,19 @@ def test_the_reference_frame_is_the_one_most_like_all_others() -> None:
     angles = torch.tensor([0.0, 0.5, 0.6, 1.5])  # of the features of one token
     features = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
     costs = [sum(1 - math.cos(a - b) for b in angles.tolist()) for a in angles.tolist()]
-    assert reference_frame(features) == costs.index(min(costs)) == 2
-    assert reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None]) == 2  # lengths say nothing
+    seen = torch.ones(4, 1, dtype=torch.bool)
+    assert reference_frame(features, seen) == costs.index(min(costs)) == 2
+    assert (
+        reference_frame(features * torch.tensor([1.0, 7.0, 0.2, 3.0])[:, None, None], seen) == 2
+    )  # lengths say nothing
+
+
+def test_what_covers_the_instance_does_not_choose_its_reference_frame() -> None:
+    """Frames 0 and 1 are alike because the same thing covers one of two tokens there: the other one speaks for 2."""
+    angles = torch.tensor([[0.0, 0.0], [0.0, 0.9], [1.0, 0.5]])  # of frame and token
+    features = torch.stack([angles.cos(), angles.sin()], dim=2)
+    assert reference_frame(features, torch.ones(3, 2, dtype=torch.bool)) == 1
+    assert reference_frame(features, torch.tensor([[False, True], [False, True], [True, True]])) == 2
 
 
 def test_the_displacement_penalty_by_hand() -> None:
@@ -133,29 +144,29 @@ def test_the_ring_of_a_region() -> None:
     assert cells(inside & ~ring) == [[2, 3], [2, 4], [3, 3], [3, 4]]  # the lowest row touches the frame's edge
 
 
-def test_the_foreground_is_what_leaves_the_border_alone() -> None:
-    inside = torch.zeros(6, 8, dtype=torch.bool)
-    inside[0:5, 1:7] = True
-    thing = torch.zeros_like(inside)
-    thing[1:4, 2:5] = True
-    thing[4, 3] = True  # touches the border once
-    features = torch.where(thing[..., None], torch.tensor([1.0, 0.1, 0.0]), torch.tensor([0.0, 0.2, 1.0]))
-    features = features + 0.05 * torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(segment_foreground(features, inside), thing)
-    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(segment_foreground(features * lengths, inside), thing)
-
-
-def test_two_means_by_hand() -> None:
-    """From 0 and 1.4: first 0 | 1, 2, 10 with means 0 and 4⅓, then 0, 1, 2 | 10."""
-    points = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
-    assert two_means(points, torch.tensor([[0.0], [1.4]])).tolist() == [0, 0, 0, 1]
-
-
-def test_alike_all_over_the_whole_box_is_foreground() -> None:
+def test_the_foreground_is_what_is_unlike_what_is_around_the_box() -> None:
+    """Also where it fills the box and is of two parts: clusters of the box alone would be these."""
+    generator = torch.Generator().manual_seed(0)
     inside = torch.zeros(6, 8, dtype=torch.bool)
     inside[1:5, 1:7] = True
-    assert torch.equal(segment_foreground(torch.ones(6, 8, 3), inside), inside)
+    around = dilate(inside[None])[0] & ~inside
+    thing = inside.clone()
+    thing[1, 1:3] = False
+    parts = torch.where(torch.arange(8)[:, None] < 4, torch.tensor([1.0, 0.6, 0.0]), torch.tensor([1.0, -0.6, 0.0]))
+    features = torch.where(thing[..., None], parts, torch.tensor([-0.2, 0.0, 1.0]))
+    features = features + 0.05 * torch.randn(6, 8, 3, generator=generator)
+    assert torch.equal(segment_foreground(features, inside, around), thing)
+    lengths = 0.1 + 10 * torch.rand(6, 8, 1, generator=generator)
+    assert torch.equal(segment_foreground(features * lengths, inside, around), thing)
+
+
+def test_alike_all_over_or_with_nothing_around_it_the_whole_box_is_foreground() -> None:
+    inside = torch.zeros(6, 8, dtype=torch.bool)
+    inside[1:5, 1:7] = True
+    around = dilate(inside[None])[0] & ~inside
+    assert torch.equal(segment_foreground(torch.ones(6, 8, 3), inside, around), inside)
+    features = torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(segment_foreground(features, inside, torch.zeros_like(inside)), inside)
 
 
 def test_the_template_is_what_most_frames_agree_on_and_moves_with_the_box() -> None:
@@ -246,14 +257,19 @@ def test_the_search_looks_one_cell_around_the_box() -> None:
     assert displacement[1:8].abs().max() == displacement[9:11].abs().max() == 0
 
 
-def dense(field: GuidanceField) -> Tensor:
-    """G, [N, N], as the field defines it."""
-    frame = torch.arange(field.grid.tokens) // (field.grid.rows * field.grid.columns)
-    same = (field.instance[:, None] == field.instance) & (field.instance[:, None] != 0)
-    G = torch.where(same, field.weight[:, frame], 0.0)
-    rows = (field.anchor != NO_ANCHOR).nonzero()[:, 0]
-    G[rows, field.anchor[rows]] += field.anchor_weight[rows]
-    return G
+def test_a_field_by_hand() -> None:
+    """Two frames of one row and two columns; token 1 and 2 are one instance, token 3 is anchored at token 1."""
+    sparse = GuidanceField(
+        Grid(frames=2, rows=1, columns=2),
+        instance=torch.tensor([0, 1, 1, 0]),
+        weight=torch.tensor([[0.0, 0.0], [2.0, 1.5], [1.5, 2.0], [0.0, 0.0]]),
+        anchor=torch.tensor([NO_ANCHOR, NO_ANCHOR, NO_ANCHOR, 1]),
+        anchor_weight=torch.tensor([0.0, 0.0, 0.0, 1.0]),
+    )
+    expected = [[0.0, 0.0, 0.0, 0.0], [0.0, 2.0, 1.5, 0.0], [0.0, 1.5, 2.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    assert sparse.dense().tolist() == expected
+    assert sparse.named_by(torch.tensor([3, 1])).tolist() == [expected[3], expected[1]]
+    assert sparse.guided.tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("nearest_first", [("dog", "car", "tree"), ("tree", "car", "dog")])
@@ -283,7 +299,7 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_f
                         apart = float((centers[who - 1, f] - centers[who - 1, g]).norm())
                         reward = math.exp(-1.5 * apart) + 1 if who == 2 else 2.0
                         expected[f * per_frame + p, g * per_frame + r] = reward
-    assert torch.allclose(dense(field), expected, atol=1e-6)
+    assert torch.allclose(field.dense(), expected, atol=1e-6)
     assert {fact.instance: fact.tokens for fact in facts} == {
         name: int((owner == 1 + index).sum()) for index, name in enumerate(plan.graph.ids)
     }
@@ -292,7 +308,7 @@ def test_the_field_is_the_sum_of_the_branches_built_element_by_element(nearest_f
 def test_the_centre_of_what_comes_nearer_stays() -> None:
     boxes = tuple(Box.around(0.5, 0.4, width, width) for width in (0.2 + 0.05 * frame for frame in range(9)))
     field, _ = guidance_field(layout_on(GRID, plan_of((instance("car", RIGID), boxes))), None, GuidanceParameters())
-    G = dense(field)
+    G = field.dense()
     assert torch.allclose(G[G != 0], torch.tensor(2.0))
     assert field.instance.view(3, -1).any(1).all()
 
@@ -344,14 +360,16 @@ def test_phases_guide_their_own_frames_alone(
     layout = layout_on(GRID, plan)
     field, facts = guidance_field(layout, features.flatten(0, 1) if with_features else None, GuidanceParameters())
     if with_features and phases is REST_THEN_DEFORM:
-        thing = segment_foreground(features[2].view(6, 8, 8), layout.inside[0, 2])
+        inside = layout.inside[0, 2]
+        centred = (features - features.mean((0, 1)))[2].view(6, 8, 8)
+        thing = segment_foreground(centred, inside, dilate(inside[None])[0] & ~inside)
         assert torch.equal(field.instance.view(3, 6, 8)[2] == 1, thing)
-    G = dense(field)
+    G = field.dense()
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
     seen = {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)}
     if with_features and phases is REST_THEN_DEFORM:
-        assert seen == {(0, 0), (1, 0), (2, 2)}  # of two frames none is more like the other: the first
+        assert seen in [{(0, f), (1, f), (2, 2)} for f in (0, 1)]  # of two frames none is more like the other
     else:
         assert seen == pairs
     assert [fact.branch for fact in facts] == branches
@@ -401,6 +419,33 @@ def test_a_motionless_part_of_what_moves_refers_to_its_place_in_the_box() -> Non
         assert (field.anchor != NO_ANCHOR).sum() == 12
 
 
+def test_an_anchor_belongs_to_whom_it_anchors() -> None:
+    """A dog walks before a tree: in the reference frame, the middle one, it covers the tree's right half."""
+    tree, dog = Box(0.0, 0.0, 0.5, 1.0), Box(0.5, 0.0, 0.75, 1.0)
+    plan = plan_of(
+        (instance("tree", STILL), resting(tree)),
+        (instance("dog", RIGID), moving(dog, -0.5)),
+        nearest_first=("dog", "tree"),
+    )
+    layout = layout_on(GRID, plan)
+    owner = layout.owner.flatten()
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(branches=("rcg",)))
+    anchored = field.anchor != NO_ANCHOR
+    assert 0 < int(anchored.sum()) == fact.tokens < int((owner == 1).sum())
+    assert (owner[anchored] == 1).all()
+    assert (owner[field.anchor[anchored]] == 1).all()
+
+
+def test_as_a_share_all_of_the_box_in_the_reference_frame_is_named() -> None:
+    box = Box(0.25, 0.0, 0.5, 0.5)
+    layout = layout_on(GRID, plan_of((instance("tree", STILL), resting(box))))
+    field, (fact,) = guidance_field(layout, None, GuidanceParameters(form="share"))
+    inside, frame = layout.inside[0].flatten(), torch.arange(GRID.tokens) // 48
+    expected = (inside & (frame != 1))[:, None] & (inside & (frame == 1))
+    assert torch.equal(field.dense(), expected.float())
+    assert (fact.reference_frame, fact.tokens) == (1, int(inside.sum()) * 2 // 3)
+
+
 def test_parts_of_parts_belong_to_the_whole() -> None:
     boxes = resting(Box(0.0, 0.0, 0.5, 0.5))
     named = (instance("handle", STILL, parent="door"), instance("door", STILL, parent="car"), instance("car", RIGID))
@@ -432,7 +477,7 @@ def test_a_token_of_a_frame_in_which_the_instance_is_absent_belongs_to_nobody() 
     layout = layout_on(GRID, plan)
     assert layout.owner.flatten(1).any(1).tolist() == [False, False, True]
     assert layout.inside[0].flatten(1).any(1).tolist() == [False, False, True]
-    G = dense(guidance_field(layout, None, GuidanceParameters())[0])
+    G = guidance_field(layout, None, GuidanceParameters())[0].dense()
     frame = torch.arange(GRID.tokens) // 48
     queries, keys = G.nonzero(as_tuple=True)
     assert {(int(f), int(g)) for f, g in zip(frame[queries], frame[keys], strict=True)} == {(2, 2)}
@@ -444,7 +489,7 @@ def test_a_branch_that_is_left_out_guides_nothing(label: MotionLabel) -> None:
     others = tuple(branch for branch in BRANCH_OF.values() if branch != BRANCH_OF[label])
     field, facts = guidance_field(layout, None, GuidanceParameters(branches=others))
     assert not facts
-    assert not dense(field).any()
+    assert not field.dense().any()
 
 
 def test_small_boxes_are_guided_more_strongly_within_bounds() -> None:
@@ -462,8 +507,8 @@ def test_all_of_a_small_boxs_guidance_is_stronger(label: MotionLabel) -> None:
     plain, strong = (
         guidance_field(layout, None, GuidanceParameters(small_boxes=small_boxes))[0] for small_boxes in (False, True)
     )
-    assert torch.allclose(dense(strong), 2 * dense(plain))  # area 1/40
-    assert dense(plain).any()
+    assert torch.allclose(strong.dense(), 2 * plain.dense())  # area 1/40
+    assert plain.dense().any()
 
 
 @pytest.mark.parametrize("changes", [{"strength": -0.1}, {"steps": 1.2}, {"branches": ("gig", "gig")}, {"falloff": 0}])

@@ -1,8 +1,9 @@
 """Guidance asks of a network what stands in `protocols.py`, and nothing else: here is one of twenty lines."""
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from generator_service.backbones.cogvideox import CogVideoXSolver
 from generator_service.backbones.wan import WanSolver
 from generator_service.contract.guidance import GuidanceParameters
+from generator_service.guidance.field import GuidanceField
+from generator_service.guidance.gradient import descend
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import LayerAttention
 from generator_service.guidance.video import VideoGuidance, steps_above
@@ -89,6 +92,69 @@ def test_steps_above_a_noise_level_by_hand() -> None:
     assert steps_above(0.9, [1.0, 0.95, 0.9, 0.5]) == range(2)
     assert steps_above(0.0, [1.0, 0.5]) == range(2)
     assert steps_above(1.0, [1.0, 0.5]) == range(0)
+
+
+def test_motion_is_guided_between_two_noise_levels_and_by_features_from_the_first_on(plan: Plan) -> None:
+    toy, levels = Toy(), (1.0, 0.95, 0.8, 0.7, 0.5)
+    wish = GuidanceParameters(since=0.9, until=0.6, regional=False)
+    guidance = VideoGuidance.of(toy, GRID, plan, ["a red car", "a tree"], "a street", wish, levels)
+    video, prompt = torch.randn(1, 1, GRID.tokens, 8, generator=torch.Generator().manual_seed(0)), toy.encode(["a"])
+    remembered, borrowed = [], []
+    for step in range(len(levels)):
+        with guidance.around_prediction(step):
+            borrowed.append(bool(toy.borrowed[0]))
+            predict(toy, video, prompt)
+        remembered.append(guidance.needs_last_step)
+    assert borrowed == [False, False, True, True, False]
+    assert remembered == [False, True, True, False, False]
+    assert {phase.steps for phase in guidance.report().phases} == {2}
+
+
+def test_a_gradient_step_goes_down_the_loss_of_the_guided_attention_by_hand() -> None:
+    """One layer, two frames of one token with a channel each; the first token, z, is to look at the second, w = 1.
+
+    Its logits are z² and z, so A = σ(z - z²) is what it gives to the second, and L = 1 - A; z > ½ goes down.
+    """
+    field = GuidanceField.unguided(Grid(frames=2, rows=1, columns=1))
+    field.anchor[0], field.anchor_weight[0] = 1, 1.0
+    toy, z = Toy(), torch.tensor([[[[0.75], [1.0]]]])
+    looked: list[Tensor] = []
+
+    def predict(latents: Tensor, around: AbstractContextManager[None]) -> None:
+        with around:
+            (attention,) = toy.borrowed[0].values()
+            assert attention.video is not None
+            attention.video(latents, latents, latents)
+            looked.append(latents.detach())
+
+    moved = descend(toy, [1], field, z, predict, 0.01)
+    assert torch.equal(looked[0], z)
+    (dz, dw) = (moved - z).flatten().tolist()
+    assert math.sqrt((dz**2 + dw**2) / 2) == pytest.approx(0.01, rel=1e-4)
+    # dA/dz = A (1 - A) (w - 2 z), dA/dw = A (1 - A) z: in the ratio of 1 - 1.5 to 0.75
+    assert dz / dw == pytest.approx((1 - 1.5) / 0.75, rel=1e-4)
+    assert dw > 0
+    assert descend(toy, [1], GuidanceField.unguided(field.grid), z, predict, 0.01) is z
+    assert len(looked) == 1
+    assert not moved.requires_grad
+
+
+def test_latents_are_moved_where_motion_is_guided(plan: Plan) -> None:
+    toy, prompt = Toy(), torch.zeros(1, 3, 8)
+    wish = GuidanceParameters(strength=0.0, gradient_step=0.02, regional=False, until=0.9)
+    guidance = VideoGuidance.of(toy, GRID, plan, ["a red car", "a tree"], "a street", wish, (1.0, 0.95, 0.5))
+    video = torch.randn(1, 1, GRID.tokens, 8, generator=torch.Generator().manual_seed(0))
+
+    def predict_from(latents: Tensor, around: AbstractContextManager[None]) -> Tensor:
+        with around:
+            return predict(toy, latents, prompt)
+
+    for step, size in enumerate((0.02, 0.02, 0.0)):
+        moved = guidance.before_prediction(step, video, predict_from) - video
+        assert float(moved.square().mean().sqrt()) == pytest.approx(size, rel=1e-3)
+        with guidance.around_prediction(step):
+            predict(toy, video, prompt)
+    assert {phase.steps for phase in guidance.report().phases} == {2}  # each step's field is made once
 
 
 def test_the_default_is_the_papers_ten_of_fifty_steps_and_does_not_vanish_with_few() -> None:

@@ -21,6 +21,7 @@ def manifest(plan: Plan) -> Manifest:
         caption="a red car drives right",
         plan_hash=plan.content_hash,
         settings=settings,
+        seed=3,
         weights_revision="sha256:00",
         device="cpu",
         dtype="float32",

@@ -1,6 +1,7 @@
 """The MP4 is decoded again and compared with what went in."""
 
 import io
+import resource
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from generator_service.media.video import encode_mp4, enlarge, enlargement
+from shared.errors import DiskFull
 
 
 def moving_square(frames: int, height: int, width: int) -> np.ndarray:
@@ -127,3 +129,15 @@ def test_odd_sizes_are_refused() -> None:
 def test_what_is_no_video_is_refused(frames: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         encode_mp4(frames, 8)
+
+
+def test_a_full_disk_is_named_and_worth_another_try() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (20, 240, 320, 3), dtype=np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(DiskFull, match="no room") as caught:
+            encode_mp4(frames, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.retryable

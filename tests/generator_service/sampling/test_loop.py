@@ -1,7 +1,7 @@
 """What the loop promises whatever the network: one callback between steps, resuming, guidance in its two places."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.wan import Wan
 from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
-from generator_service.guidance.protocols import UNGUIDED, Guidance
+from generator_service.guidance.protocols import UNGUIDED, Guidance, Predict
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, OnStep, StepState, first_state, ignore
 from shared.errors import RenderingFailed
@@ -125,7 +125,7 @@ class Recording:
     def report(self) -> None:
         return None
 
-    def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+    def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
         self.calls.append(("before", step))
         return latents + 1 if step == 1 else latents
 
@@ -148,13 +148,14 @@ def test_guidance_may_take_gradients_through_the_network(
     tiny_backbone: BuildBackbone, settings: RenderSettings
 ) -> None:
     backbone = tiny_backbone()
-    conditioning = backbone.prepare("a red car", settings)
 
     class Gradient(Recording):
-        def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
             with torch.enable_grad():
                 variable = latents.detach().requires_grad_()
-                loss = backbone.predict(variable, timestep, conditioning).square().mean()
+                prediction = predict(variable, nullcontext())
+                assert isinstance(prediction, Tensor)
+                loss = prediction.square().mean()
                 (gradient,) = torch.autograd.grad(loss, variable)
             assert gradient.abs().sum() > 0
             return latents - gradient
@@ -166,7 +167,7 @@ def test_numbers_that_overflow_end_the_video_at_their_step(
     tiny_backbone: BuildBackbone, settings: RenderSettings
 ) -> None:
     class Overflow(Recording):
-        def before_prediction(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        def before_prediction(self, step: int, latents: Tensor, predict: Predict) -> Tensor:
             return latents * float("inf") if step == 2 else latents
 
     done: list[int] = []

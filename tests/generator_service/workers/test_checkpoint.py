@@ -19,7 +19,7 @@ from generator_service.contract.report import GuidanceReport
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
-from generator_service.sampling.state import StepState
+from generator_service.sampling.state import Progress, StepState
 from generator_service.settings import StorageSettings
 from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import checkpoint as checkpoint_module
@@ -61,7 +61,16 @@ def state(step: int = 3, **changes: Any) -> StepState:
 FIRST = StepState(0, 9, torch.zeros(*SHAPE), None, torch.Generator().get_state())
 
 
-def same(one: StepState, other: StepState) -> bool:
+def one(step: int = 3, **changes: Any) -> Progress:
+    return Progress((state(step, **changes),))
+
+
+def same(progress: Progress, other: Progress) -> bool:
+    pairs = zip(progress.candidates, other.candidates, strict=True)
+    return progress.scores == other.scores and all(same_state(*pair) for pair in pairs)
+
+
+def same_state(one: StepState, other: StepState) -> bool:
     def equal(a: Tensor | None, b: Tensor | None) -> bool:
         if a is None or b is None:
             return a is b
@@ -82,8 +91,15 @@ def same(one: StepState, other: StepState) -> bool:
     ids=["all", "no memory", "a memory of three", "no report", "the last step"],
 )
 def test_what_is_packed_comes_back(changes: dict[str, Any]) -> None:
-    saved = state(**changes)
+    saved = one(**changes)
     assert same(unpack(pack(saved, ABOUT), ABOUT, FIRST), saved)
+
+
+def test_all_candidates_come_back() -> None:
+    saved = Progress((state(3), state(9, memory=None), state(5, report=None)), (1.25, 0.1 + 0.2))
+    assert same(unpack(pack(saved, ABOUT), ABOUT, FIRST, candidates=3), saved)
+    with pytest.raises(ValueError, match="3 states"):
+        unpack(pack(saved, ABOUT), ABOUT, FIRST, candidates=2)
 
 
 def sealed(data: bytes) -> bytes:
@@ -95,7 +111,7 @@ def flipped(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-WHOLE = pack(state(), ABOUT)
+WHOLE = pack(one(), ABOUT)
 NAN, INFINITE = torch.full(SHAPE, float("nan")), torch.full(SHAPE, float("inf"))
 POISONED: dict[str, bytes] = {
     "nothing": b"",
@@ -106,25 +122,28 @@ POISONED: dict[str, bytes] = {
     "latents flipped": flipped(WHOLE, len(WHOLE) - 40),
     "pickle": sealed(pickle.dumps({"latents": [1.0]})),
     "something else": sealed(safetensors.torch.save({"latents": torch.zeros(2)})),
-    "no facts": sealed(safetensors.torch.save({"latents": FIRST.latents, "generator": FIRST.generator})),
+    "no facts": sealed(safetensors.torch.save({"latents.0": FIRST.latents, "generator.0": FIRST.generator})),
     "facts that are none": sealed(
         safetensors.torch.save(
-            {"latents": FIRST.latents, "generator": FIRST.generator, "facts": torch.tensor([91, 93]).byte()}
+            {"latents.0": FIRST.latents, "generator.0": FIRST.generator, "facts": torch.tensor([91, 93]).byte()}
         )
     ),
-    "step -3": pack(state(-3), ABOUT),
-    "step 0": pack(state(0), ABOUT),
-    "step 10 of 9": pack(state(10), ABOUT),
-    "half a step": pack(state(cast(int, 2.5)), ABOUT),
-    "NaN": pack(state(latents=NAN), ABOUT),
-    "infinite memory": pack(state(memory=INFINITE), ABOUT),
-    "latents of another shape": pack(state(latents=torch.zeros(1, 3, 6, 4, 2)), ABOUT),
-    "latents of another type": pack(state(latents=torch.zeros(*SHAPE).half()), ABOUT),
-    "memory of another shape": pack(state(memory=torch.zeros(2)), ABOUT),
-    "memories of another shape": pack(state(memory=torch.zeros(3, 1, 3, 6, 4, 2)), ABOUT),
-    "a generator that is none": pack(state(generator=torch.zeros(3)), ABOUT),
-    "another job's": pack(state(), ABOUT | {"job": "b" * 32}),
-    "another video's": pack(state(), ABOUT | {"fingerprint": "1"}),
+    "step -3": pack(one(-3), ABOUT),
+    "step 0": pack(one(0), ABOUT),
+    "step 10 of 9": pack(one(10), ABOUT),
+    "half a step": pack(one(cast(int, 2.5)), ABOUT),
+    "NaN": pack(one(latents=NAN), ABOUT),
+    "infinite memory": pack(one(memory=INFINITE), ABOUT),
+    "latents of another shape": pack(one(latents=torch.zeros(1, 3, 6, 4, 2)), ABOUT),
+    "latents of another type": pack(one(latents=torch.zeros(*SHAPE).half()), ABOUT),
+    "memory of another shape": pack(one(memory=torch.zeros(2)), ABOUT),
+    "memories of another shape": pack(one(memory=torch.zeros(3, 1, 3, 6, 4, 2)), ABOUT),
+    "a generator that is none": pack(one(generator=torch.zeros(3)), ABOUT),
+    "no state": pack(Progress(()), ABOUT),
+    "a score too many": pack(Progress((state(),), (1.0, 1.0)), ABOUT),
+    "a score that is none": pack(Progress((state(),), cast(Any, ("1",))), ABOUT),
+    "another job's": pack(one(), ABOUT | {"job": "b" * 32}),
+    "another video's": pack(one(), ABOUT | {"fingerprint": "1"}),
 }
 
 
@@ -145,7 +164,7 @@ def test_the_fingerprint_knows_all_that_decides_the_video(
         fingerprint("a car", plan.model_copy(update={"background": "a meadow"}), settings, SETUP),
         *(
             fingerprint("a car", plan, settings.model_copy(update={name: 8}), SETUP)
-            for name in ("seed", "steps", "frames", "width", "guidance_scale")
+            for name in ("seed", "steps", "frames", "width", "guidance_scale", "candidates")
         ),
         fingerprint(
             "a car",
@@ -160,7 +179,7 @@ def test_the_fingerprint_knows_all_that_decides_the_video(
     }
     monkeypatch.setattr(checkpoint_module, "installed_versions", lambda: {"torch": "9.9"})
     others.add(fingerprint("a car", plan, settings, SETUP))
-    assert len(others | {same}) == 14
+    assert len(others | {same}) == 15
 
 
 # saving and loading
@@ -189,25 +208,25 @@ def test_a_later_attempt_finds_what_an_earlier_one_saved(
     make_checkpoint: Callable[..., Checkpoint], store: JobStore, record: JobRecord
 ) -> None:
     assert make_checkpoint().load() is None
-    make_checkpoint().save(state(3))
-    make_checkpoint().save(state(5))
+    make_checkpoint().save(one(3))
+    make_checkpoint().save(one(5))
     loaded = make_checkpoint(record.model_copy(update={"attempt": 2})).load()
     assert loaded is not None
-    assert same(loaded, state(5))
+    assert same(loaded, one(5))
     assert store.leftovers() == {record.id: None}  # it is noted, and there is no such job
 
 
 def test_none_is_saved_where_guidance_needs_what_is_not_kept(
     make_checkpoint: Callable[..., Checkpoint], objects: ObjectStore
 ) -> None:
-    make_checkpoint().save(state(is_resumable=False))
+    make_checkpoint().save(one(is_resumable=False))
     assert objects.keys("jobs/") == ()
 
 
 def test_a_checkpoint_of_another_video_is_passed_over(
     make_checkpoint: Callable[..., Checkpoint], record: JobRecord
 ) -> None:
-    make_checkpoint().save(state())
+    make_checkpoint().save(one())
     other = record.settings.model_copy(update={"seed": 8})
     assert make_checkpoint(record.model_copy(update={"settings": other})).load() is None
 
@@ -223,7 +242,7 @@ def test_what_cannot_be_read_costs_the_checkpoint_alone(
 def test_storage_that_is_away_costs_the_checkpoint_alone(make_checkpoint: Callable[..., Checkpoint]) -> None:
     gone = ObjectStore.open(StorageSettings(url="s3://videos", endpoint=f"http://127.0.0.1:{free_ports(1)[0]}"))
     checkpoint = make_checkpoint(objects=gone)
-    checkpoint.save(state())
+    checkpoint.save(one())
     assert checkpoint.load() is None
 
 
@@ -263,5 +282,5 @@ def test_saving_every_ten_seconds_unless_it_is_slow(
     checkpoint = make_checkpoint(objects=storage)
     for second in range(1, 50):  # a step each
         clock.now = max(clock.now, float(second))
-        checkpoint.save_if_due(state())
+        checkpoint.save_if_due(one())
     assert storage.times == times

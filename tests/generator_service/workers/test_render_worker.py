@@ -23,7 +23,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.media.manifest import Manifest
 from generator_service.media.video import Encoding
 from generator_service.rendering import OnStage, Rendered
-from generator_service.sampling.state import OnStep, StepState
+from generator_service.sampling.state import OnStep, Progress, StepState
 from generator_service.settings import StorageSettings
 from generator_service.storage import JobKeys, ObjectStore
 from generator_service.workers import render_worker
@@ -50,7 +50,7 @@ class FakeRender:
         plan: Plan | None,
         settings: RenderSettings,
         *,
-        start: StepState | None,
+        start: Progress | None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered:
@@ -58,7 +58,8 @@ class FakeRender:
         on_stage(Stage.SAMPLING)
         for step in range(1 if start is None else start.step + 1, settings.steps + 1):
             self._do(f"step {step}")
-            on_step(StepState(step, settings.steps, torch.zeros(2), None, torch.Generator().get_state()))
+            state = StepState(step, settings.steps, torch.zeros(2), None, torch.Generator().get_state())
+            on_step(Progress((state,)))
         self._do("decoding")
         on_stage(Stage.DECODING)
         self._do("encoding")
@@ -68,6 +69,7 @@ class FakeRender:
             caption=prompt,
             plan_hash=None if plan is None else plan.content_hash,
             settings=settings,
+            seed=settings.seed,
             weights_revision="sha256:0",
             device="cpu",
             dtype="float32",
