@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import CogVideoXPipeline
@@ -295,6 +296,12 @@ def test_routing_leaves_tokens_out_of_the_layers_between_and_puts_them_back() ->
     assert torch.equal(came[between[0]], left[first][rows, kept])
     assert torch.equal(came[last][passed], left[first][passed])
     assert not torch.isclose(came[last], left[first]).all(-1)[~passed].any()
+
+
+def test_a_share_of_the_schedule_that_rounds_to_one_is_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = transformer_training()
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator=None: torch.full(shape, 1 - 2**-24))
+    assert np.isfinite(training.step(0, 0.5))
 
 
 def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:
