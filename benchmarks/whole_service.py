@@ -37,7 +37,7 @@ API: Final = "API"
 GENERATOR: Final = (API, PLAN_WORKER, RENDER_WORKER)
 COMMANDS: Final = ("serve", "plan-worker", "render-worker")
 PROMPT: Final = "a red car drives to the right while a tree stands still"
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.05
 
 

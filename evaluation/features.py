@@ -103,7 +103,7 @@ def _measure(
     unit = normalize(phi, dim=3)
     for drawn, boxes, inside, own in zip(scene.objects, layout.boxes, layout.inside, silhouettes, strict=True):
         around = dilate(inside) & (layout.owner == 0)
-        masks = torch.stack([segment_foreground(*each) for each in zip(phi, inside, around, strict=True)])
+        masks = segment_foreground(phi, inside, around)
         table["whole box", "", EVERY_STEP].append(_overlap(inside, own))
         table["foreground", row, step].append(_overlap(masks, own))
         if drawn.motion not in NON_RIGID:

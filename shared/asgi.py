@@ -1,7 +1,7 @@
 """ASGI middleware that both services put in front of their routes."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import PROBLEM_MEDIA_TYPE, BodyTooLarge
 
@@ -10,6 +10,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+"""No route reads theirs."""
 
 
 class _TooLarge(BaseException):
@@ -24,7 +28,7 @@ class BodyLimit:
         self.maximum_bytes = maximum_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self.app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")

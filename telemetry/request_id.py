@@ -42,5 +42,5 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", ()), (HEADER.lower().encode(), identifier.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=identifier):
-            await self.app(scope, receive, send_with_id)
+        structlog.contextvars.bind_contextvars(request_id=identifier)  # in this request's own task
+        await self.app(scope, receive, send_with_id)

@@ -19,7 +19,7 @@ from generator_service.api import (
     webhooks,
 )
 from generator_service.api.auth import require_scope
-from generator_service.api.browsers import HeadRequests, SecurityHeaders
+from generator_service.api.middleware import AnswersFinished
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
 from generator_service.api.parts import lifespan
 from generator_service.api.problems import add_problem_handlers, problem_responses
@@ -57,12 +57,13 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
         redoc_url=None,
         redirect_slashes=False,  # to an address made of whatever Host a client sends
         responses=problem_responses(InvalidRequest, Unavailable),
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `RequestMetrics` are instead
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `trace_app` and `AnswersFinished` are instead
     )
+    dependencies, refusals = [Depends(require_scope)], problem_responses(Unauthenticated, Forbidden)
+    jobs.add_direct_routes(app, dependencies, refusals)
     app.root_path = settings.root_path  # uvicorn's own is put before every path, whether the proxy took it away or not
     for router in ROUTERS:
-        refusals = problem_responses(Unauthenticated, Forbidden)
-        app.include_router(router, dependencies=[Depends(require_scope)], responses=refusals)
+        app.include_router(router, dependencies=dependencies, responses=refusals)
     for router in OPEN_ROUTERS:
         app.include_router(router)
     add_problem_handlers(app)
@@ -72,9 +73,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
-    app.add_middleware(metrics.RequestMetrics, registry=counted)
     app.add_middleware(RequestIds)
-    app.add_middleware(SecurityHeaders)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -83,7 +82,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", HEADER],
             expose_headers=[HEADER, "Retry-After", *jobs.HEADERS],
         )
-    app.add_middleware(HeadRequests)
+    app.add_middleware(AnswersFinished, registry=counted)
     trace_app(app)
     document_answers(app)
     if not settings.require_keys:

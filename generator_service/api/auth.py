@@ -9,17 +9,18 @@ All of them are coroutines, which need no thread; key and job are read in one ro
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Final
 from uuid import uuid4
 
 from fastapi import Depends, Path, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
-from generator_service.jobs.reading import NOTHING, Found, Look
+from generator_service.jobs.reading import Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
 STREAM: Final = "/jobs/{job_id}/events"
@@ -69,23 +70,23 @@ BEARER: Final = HTTPBearer(
 class _Access:
     caller: Caller
     job: Found
-    """What there is of the job in the path."""
+    """What there is of the job in the path, and when."""
 
 
-async def _authenticate(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> _Access:
+async def _authenticate(request: Request, _documented: Annotated[object, Depends(BEARER)] = None) -> _Access:
     """Raises Unauthenticated."""
     parts: Parts = request.app.state.parts
     job_id = request.path_params.get("job_id", "")
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        return _Access(ANYONE, await parts.reader.find(job_id) if job_id else NOTHING)
+        return _Access(ANYONE, await parts.reader.find(job_id))
+    scheme, _, key_text = request.headers.get("Authorization", "").partition(" ")
+    has_key = scheme.lower() == "bearer" and key_text != ""
     ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None
-    if given is None and ticket is None:
+    if not has_key and ticket is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    proof = StreamTicket.parse(ticket or "", job_id) if given is None else ApiKey.parse(given.credentials)
+    proof = ApiKey.parse(key_text.strip()) if has_key else StreamTicket.parse(ticket or "", job_id)
     key, job = await parts.reader.find_as(proof, job_id)
     return _Access(Caller(key.owner, frozenset(key.scopes), key), job)
 
@@ -124,9 +125,10 @@ VisibleJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
-async def identify(request: Request) -> Caller:
-    """Who calls a `DirectRoute`.  Raises Unauthenticated and Forbidden."""
-    return (await _authorize(request)).caller
+async def identify(request: Request) -> tuple[Caller, datetime]:
+    """Who calls a `DirectRoute`, and when.  Raises Unauthenticated and Forbidden."""
+    asked = await _authorize(request)
+    return asked.caller, asked.job.at
 
 
 async def visible_job(request: Request) -> Look:
@@ -141,6 +143,6 @@ async def visible_job(request: Request) -> Look:
 
 
 async def _authorize(request: Request) -> _Access:
-    asked = await _authenticate(request, await BEARER(request))
+    asked = await _authenticate(request)
     await require_scope(request, asked)
     return asked

@@ -4,9 +4,10 @@ Its way from a request to an answer costs more than a look at a job; the routes 
 without: they take the request, and answer a response.
 """
 
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
-from fastapi import Request
+from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
@@ -21,6 +22,14 @@ T = TypeVar("T")
 MAXIMUM_COMMAS: Final = 80_000
 """In a body: they are counted at once, and each value that is wrong costs time and memory.  The largest plan, with 32
 tracks of 241 boxes and as many phases, has some 63,000."""
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def add_direct_route(app: FastAPI, path: str, method: str, endpoint: Endpoint, **documented: Any) -> None:
+    """Before all other routes, so that it is the first to be found."""
+    app.router.add_api_route(path, endpoint, methods=[method], route_class_override=DirectRoute, **documented)
 
 
 class DirectRoute(APIRoute):

@@ -2,18 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import structlog
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request, Response
 from pydantic import StringConstraints, TypeAdapter
 from starlette.background import BackgroundTask
 
 from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify, job_in_path, visible_job
-from generator_service.api.direct import DirectRoute, read_body, read_header
+from generator_service.api.direct import add_direct_route, read_body, read_header
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
 from generator_service.api.problems import problem_responses
@@ -104,12 +104,12 @@ async def submit_as(
 ) -> Response:
     """A job is submitted and answered, in whatever form."""
     parts: Parts = request.app.state.parts
-    caller = await identify(request)
+    caller, now = await identify(request)
     quota = await parts.submissions.count(caller.owner)
     wish = await read_wish(request)
     idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
     viewer = await viewer_for(request)
-    record = new_record(wish, caller, request.state.request_id, datetime.now(UTC))
+    record = new_record(wish, caller, request.state.request_id, now)
     require_affordable(record.settings, parts.maximum_work)
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
@@ -119,22 +119,8 @@ async def submit_as(
         view = await viewer.view_of(await read_job_made_before(parts, job_id))
         return json_answer(show(view), status, headers | {"Idempotency-Replayed": "true"})
     log.info("job_accepted", job_id=record.id, owner=record.owner)
-    add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record))
+    add_ticket = BackgroundTask(_add_ticket, parts, queue_of(record)) if answer.needs_ticket else None
     return json_answer(show(viewer.view_at(record, answer.position)), status, headers, add_ticket)
-
-
-router.add_api_route(
-    "",
-    submit,
-    methods=["POST"],
-    status_code=202,
-    summary="Submit a job",
-    response_model=JobView,
-    response_description="The job, queued; `Location` is its address.",
-    responses=problem_responses(BodyTooLarge, Gone, LimitReached, UnsupportedMediaType) | {202: {"headers": HEADERS}},
-    dependencies=[Depends(job_request)],
-    route_class_override=DirectRoute,
-)
 
 
 def new_record(request: JobRequest, caller: Caller, request_id: str, now: datetime) -> JobRecord:
@@ -179,16 +165,32 @@ async def get_job(request: Request) -> Response:
     return json_answer(await (await viewer_for(request)).view_of(job))
 
 
-router.add_api_route(
-    "/{job_id}",
-    get_job,
-    methods=["GET"],
-    summary="Look at a job",
-    response_model=JobView,
-    responses=problem_responses(NotFound),
-    dependencies=[Depends(job_in_path)],
-    route_class_override=DirectRoute,
-)
+def add_direct_routes(app: FastAPI, dependencies: list[Any], responses: dict[int | str, dict[str, Any]]) -> None:
+    refusals = problem_responses(BodyTooLarge, Gone, LimitReached, UnsupportedMediaType)
+    add_direct_route(
+        app,
+        "/jobs",
+        "POST",
+        submit,
+        status_code=202,
+        summary="Submit a job",
+        response_model=JobView,
+        response_description="The job, queued; `Location` is its address.",
+        responses=responses | refusals | {202: {"headers": HEADERS}},
+        dependencies=[*dependencies, Depends(job_request)],
+        tags=["jobs"],
+    )
+    add_direct_route(
+        app,
+        "/jobs/{job_id}",
+        "GET",
+        get_job,
+        summary="Look at a job",
+        response_model=JobView,
+        responses=responses | problem_responses(NotFound),
+        dependencies=[*dependencies, Depends(job_in_path)],
+        tags=["jobs"],
+    )
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problem_responses(NotFound))

@@ -3,69 +3,21 @@
 What is looked up is the same in every API process: take its maximum over them, not its sum.
 """
 
-import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generator_service.api.parts import Parts, UseParts
 from generator_service.jobs.queue_load import queue_loads
 from generator_service.jobs.workers import WorkerInfo
 from shared.errors import Unavailable
 
-SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
 router = APIRouter(tags=["operations"])
-
-
-class RequestMetrics:
-    """ASGI middleware that counts every answer, and how long it took to begin: an event stream never ends early."""
-
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self.app = app
-        self._requests = Counter(
-            "generator_http_requests", "Answers.", ["method", "route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "generator_http_request_seconds",
-            "Until an answer begins.",
-            ["method", "route"],
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        begin = time.perf_counter()
-        status: int | None = None
-
-        def count(answered: int) -> None:
-            route = getattr(scope.get("route"), "path", "unknown")  # the template: no ids among the labels
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._requests.labels(method, route, answered).inc()
-            self._seconds.labels(method, route).observe(time.perf_counter() - begin)
-
-        async def counting_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                count(message["status"])
-            await send(message)
-
-        try:
-            await self.app(scope, receive, counting_send)
-        except Exception:
-            if status is None:
-                count(500)
-            raise
 
 
 def combined_registry(folder: str) -> CollectorRegistry:
@@ -73,9 +25,6 @@ def combined_registry(folder: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)
     return registry
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class _ServiceState(Collector):

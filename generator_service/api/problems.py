@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
-from generator_service.api.browsers import NOSNIFF, OWN_FILES
+from generator_service.api.middleware import NOSNIFF, OWN_FILES
 from shared.errors import PROBLEM_MEDIA_TYPE, InvalidRequest, NotFound, Problem, ServiceError, invalid_request
 from telemetry.request_id import HEADER
 

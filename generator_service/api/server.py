@@ -7,16 +7,17 @@ import signal
 import tempfile
 import threading
 from multiprocessing.connection import wait
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from generator_service.api.app import create_app
 from generator_service.settings import Settings
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 COUNTING: Final = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client reads it at import: the folder in which several processes count together."""
@@ -133,8 +134,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
         )
 
 
-def app() -> FastAPI:
+def app() -> "FastAPI":
     """The application factory of each process."""
+    from generator_service.api.app import create_app  # the process that begins the others does without
+
     settings = Settings()
     set_up_logging(settings.log_format)
     set_up_tracing("generator-api")

@@ -9,7 +9,6 @@ from generator_service.contract.job import JobStatus, JobView, ResultUrls
 from generator_service.jobs.api_keys import Scope
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.view import view
 from generator_service.storage import ObjectStore
 
 
@@ -33,7 +32,7 @@ class Viewer:
         caller = self._request.state.caller
         events_url = caller.stream_url(self._base, record.id) if caller.may(Scope.READ) else None
         urls = self._urls(record, path) if caller.may(Scope.READ) else None
-        return view(record, queue_position=position, seconds_left=left, urls=urls, events_url=events_url)
+        return record.view(queue_position=position, seconds_left=left, urls=urls, events_url=events_url)
 
     @property
     def _base(self) -> str:

@@ -17,12 +17,15 @@ def serve(
 ) -> None:
     """Serve the HTTP API."""
     settings = read_settings()
-    from generator_service.api import app, server  # the other commands do without the web framework
+    from generator_service.api import server  # the other commands do without the web server
+    from generator_service.jobs.connection import connect
+    from generator_service.storage import ObjectStore
 
     address = host or settings.host
     with report_errors(), report_file_errors():
         require_keys_off_loopback(address, settings.require_keys)
-        app.create_app(settings)  # fails here and not in a child process
+        connect(settings.redis_url, decode=True)  # fails here and not in a child process, for a malformed address
+        ObjectStore.open(settings.storage)
     server.serve(settings, address, port or settings.port)
 
 

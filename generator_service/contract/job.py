@@ -12,7 +12,6 @@ from pydantic import Field, StringConstraints
 from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
 from shared.errors import ServiceError
-from shared.plan import Prompt
 from shared.wire import WireModel
 
 JOB_ID: Final = r"^[0-9a-f]{32}$"
@@ -92,46 +91,52 @@ class Links(WireModel):
         return cls(self=path, events=f"{path}/events", cancel=f"{path}/cancel")
 
 
-class JobView(WireModel):
+class JobBase(WireModel):
+    """What a job's record and what clients see of it have in common."""
+
     id: JobId
-    owner: str
+    owner: str = "anyone"
     """Who submitted it."""
-    request_id: str | None
+    request_id: str | None = None
     """The `X-Request-Id` of the request that submitted it; every log line about the job has it."""
     status: JobStatus
     stage: Stage | None
     """What runs, or what the job is queued for; null in a terminal state."""
-    progress: Annotated[float, Field(ge=0.0, le=1.0)]
+    progress: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of the whole job, 0 to 1; never falls within one attempt."""
-    step: int
+    step: int = 0
     """Denoising steps done."""
-    attempt: int
+    attempt: int = 1
     """Incremented each time the job was lost with its worker."""
-    retry_at: datetime | None
+    retry_at: datetime | None = None
     """From when on a queued job waits for its turn again; null where it does, and where it is not queued."""
-    waiting_for: Missing | None
+    waiting_for: Missing | None = None
     """What was unavailable at the last attempt; null if nothing was.  The job is retried automatically."""
-    prompt: Prompt
+    prompt: str
+    """What is a prompt today was judged when the job was submitted."""
     planner: PlannerChoice | None
     """Who is to plan; null where the client gave a plan."""
-    priority: Priority
+    priority: Priority = "normal"
     """Among the owner's jobs that wait."""
     settings: RenderSettings
     metadata: Metadata
-    webhook: Webhook | None
+    webhook: Webhook | None = None
     created_at: datetime
     updated_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = None
     """When a worker first started it."""
-    running_since: datetime | None
+    running_since: datetime | None = None
     """When its present worker started it."""
-    expected_at: datetime | None
+    expected_at: datetime | None = None
     """Estimated end; null while unknown."""
-    finished_at: datetime | None
-    worker: str | None
+    finished_at: datetime | None = None
+    worker: str | None = None
     """Who runs it now."""
-    error: JobError | None
-    diagnostics: Diagnostics
+    error: JobError | None = None
+    diagnostics: Diagnostics = Field(default_factory=Diagnostics)
+
+
+class JobView(JobBase):
     steps: Annotated[int, Field(description="Denoising steps in all, of every candidate.")]
     queue_position: Annotated[int | None, Field(description="Jobs before this one; null unless it waits in a queue.")]
     seconds_left: Annotated[float | None, Field(description="An estimate from the progress so far; null if unknown.")]

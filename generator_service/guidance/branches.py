@@ -142,18 +142,16 @@ def _deformation(phase: _Phase, draft: _Draft, grid: Grid, parameters: GuidanceP
 
 def _foreground(phase: _Phase, features: Tensor) -> Tensor:
     """[n, rows, columns], bool."""
-    frames = zip(features, phase.inside, phase.around, strict=True)
-    return torch.stack([segment_foreground(*frame) for frame in frames])
+    return segment_foreground(features, phase.inside, phase.around)
 
 
 def _put(phase: _Phase, draft: _Draft, mask: Tensor, weight: Tensor) -> None:
     """mask: [n, rows, columns]; weight: [n, rows · columns, n]."""
-    for index, frame in enumerate(phase.frames.tolist()):
-        positions = mask[index].flatten().nonzero()[:, 0]
-        draft.instance[frame, positions] = 1 + phase.instance
-        rows = torch.zeros(len(positions), draft.weight.shape[2], device=draft.weight.device)
-        rows[:, phase.frames] = phase.strength * weight[index, positions]
-        draft.weight[frame, positions] = rows
+    its, frames = mask.flatten(1), phase.frames
+    rows = torch.zeros_like(draft.weight[frames])
+    rows[..., frames] = phase.strength * weight
+    draft.instance[frames] = torch.where(its, 1 + phase.instance, draft.instance[frames])
+    draft.weight[frames] = torch.where(its[..., None], rows, draft.weight[frames])
 
 
 Build = Callable[[_Phase, _Draft, Grid, GuidanceParameters, str], PhaseFacts]

@@ -47,14 +47,21 @@ def box_displacement(boxes: Tensor, inside: Tensor, source: int, target: int) ->
 def deformation_penalty(features: Tensor, boxes: Tensor, inside: Tensor) -> Tensor:
     """Λ of Eq. 15, [frame, rows, columns, frame], in (1, 2] inside the box and 0 outside.
 
-    features: [frame, rows, columns, D]; boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool.
+    features: [frame, rows, columns, D]; boxes: [frame, 4], fractions; inside: [frame, rows, columns], bool.  Of the two
+    displacements above for every pair of frames at once, without asking the device how many tokens there are.
     """
-    unit = normalize(features, dim=3)
-    frames = len(boxes)
-    result = torch.zeros(*inside.shape, frames, device=inside.device)
-    for source in range(frames):
-        for target in range(frames):
-            perceived = perceived_displacement(unit, inside, source, target)
-            expected = box_displacement(boxes, inside, source, target)
-            result[source, ..., target][inside[source]] = torch.exp(-(perceived - expected).norm(dim=1)) + 1
-    return result
+    frames, rows, columns = inside.shape
+    unit, ends = normalize(features, dim=3).flatten(0, 2), dilate(inside).flatten()
+    nearest = [
+        (tokens @ unit.T).masked_fill_(~ends, -torch.inf).unflatten(1, (frames, -1)).argmax(2)
+        for tokens in unit.split(rows * columns)
+    ]
+    x, y = torch.arange(columns, device=boxes.device), torch.arange(rows, device=boxes.device)
+    cells = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2).flatten(0, 1).float()
+    perceived = cells[torch.stack(nearest)] - cells[:, None]  # [frame, token, frame, 2], as all that follows
+    grid = torch.tensor([columns, rows], device=boxes.device)
+    corner, size = boxes[:, :2] * grid, (boxes[:, 2:] - boxes[:, :2]) * grid
+    share = ((cells + 0.5 - corner[:, None]) / size[:, None]).clamp(0, 1)[:, :, None]
+    expected = (corner - corner[:, None])[:, None] + share * (size - size[:, None])[:, None]
+    penalty = torch.exp(-(perceived - expected).norm(dim=3)) + 1
+    return penalty.view(frames, rows, columns, frames) * inside[..., None]

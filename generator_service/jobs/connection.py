@@ -29,7 +29,7 @@ BROKEN_TEXT: Final = "replace"
 
 _BROKEN: Final = (redis.ConnectionError,)
 """Is tried again at once, since a restart breaks connections; silence is not."""
-_SILENT: Final = (redis.ConnectionError, redis.TimeoutError)
+_SILENT: Final = (redis.ConnectionError, redis.TimeoutError, TimeoutError)
 _NO_WRITES: Final = (redis.exceptions.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
 _NO_WRITES_TEXT: Final = re.compile(r"(^|caused error: )(MISCONF|NOREPLICAS|READONLY|OOM)\b")
 _AWAY_TEXT: Final = re.compile(r"(^|caused error: )(UNBLOCKED|BUSY|LOADING|MASTERDOWN)\b")
@@ -67,14 +67,16 @@ def connect_serving(url: SecretStr, *, decode: bool) -> redis.Redis:
 
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
-    """The same for the API's event loop; decodes to text."""
+    """The same for the API's event loop; decodes to text.
+
+    Without a timeout of its own for answers, for which it would need a task each: put `asyncio.timeout` around.
+    """
     with _understood(url) as address:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             address,
             decode_responses=True,
             encoding_errors=BROKEN_TEXT,
             socket_connect_timeout=SERVING_SECONDS,
-            socket_timeout=SERVING_SECONDS,
             retry=AsyncRetry(NoBackoff(), 1, _BROKEN),
             max_connections=ASYNC_CONNECTIONS,
             timeout=SERVING_SECONDS,

@@ -32,7 +32,7 @@ state changes its place as well.  Nothing else has to be kept in step: the ticke
 Times are microseconds since 1970 of Redis' own clock where nothing else is said.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from generator_service.contract.job import JobStatus
@@ -70,6 +70,16 @@ def turns_key(queue: str) -> str:
 
 def taken_key(queue: str) -> str:
     return f"taken:{queue}"
+
+
+def tickets_key(queue: str) -> str:
+    """RQ's own name for it."""
+    return f"rq:queue:{queue}"
+
+
+def moment(seconds: str | int, microseconds: str | int) -> datetime:
+    """From Redis' TIME."""
+    return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
 
 def score(moment: datetime) -> int:

@@ -2,6 +2,7 @@
 of the job that it is about.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,8 +15,8 @@ import redis.asyncio
 from generator_service.contract.job import JobStatus
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import USED, KeyRecord, StreamTicket, key_name, verified
-from generator_service.jobs.connection import redis_errors_as_unavailable
-from generator_service.jobs.keyspace import job_key, waiting_key
+from generator_service.jobs.connection import SERVING_SECONDS, redis_errors_as_unavailable
+from generator_service.jobs.keyspace import job_key, moment, waiting_key
 from generator_service.jobs.queues import QUEUES, queue_of
 from generator_service.jobs.record import JobRecord, record_of
 from shared.errors import Unavailable
@@ -25,10 +26,10 @@ USE_SECONDS: Final = 60.0
 
 _ORDERS = tuple(map(waiting_key, QUEUES))
 _READ = """
-local found = {redis.call('GET', KEYS[1]), {}}
+local found = {redis.call('GET', KEYS[1]), redis.call('TIME'), {}}
 if ARGV[1] ~= '' then
-  found[2] = redis.call('HGETALL', KEYS[2])
-  for number = 3, #KEYS do found[number] = redis.call('ZRANK', KEYS[number], ARGV[1]) end
+  found[3] = redis.call('HGETALL', KEYS[2])
+  for number = 3, #KEYS do found[number + 1] = redis.call('ZRANK', KEYS[number], ARGV[1]) end
 end
 return found
 """
@@ -45,7 +46,10 @@ class Look:
 class Found:
     """What Redis holds of a job."""
 
+    at: datetime
+    """By Redis' own clock."""
     job_id: str
+    """Empty where none was asked for."""
     fields: dict[str, str]
     places: Sequence[int | None]
     """In each queue."""
@@ -56,9 +60,6 @@ class Found:
         waits = record.status is JobStatus.QUEUED
         places = dict(zip(QUEUES, self.places, strict=True))
         return Look(record, places.get(queue_of(record)) if waits else None)  # a newer version may have more queues
-
-
-NOTHING: Final = Found("", {}, ())
 
 
 class Reader:
@@ -88,9 +89,10 @@ class Reader:
 
     async def _found(self, key_id: str, job_id: str) -> tuple[str | None, Found]:
         with redis_errors_as_unavailable():
-            answer = await self._read(keys=[key_name(key_id), job_key(job_id), *_ORDERS], args=[job_id])
-        kept, pairs, *places = cast(tuple[str | None, list[str], *tuple[int | None, ...]], answer)
-        return kept, Found(job_id, dict(zip(pairs[::2], pairs[1::2], strict=True)), places)
+            async with asyncio.timeout(SERVING_SECONDS):
+                answer = await self._read(keys=[key_name(key_id), job_key(job_id), *_ORDERS], args=[job_id])
+        kept, time, pairs, *places = cast(tuple[str | None, list[str], list[str], *tuple[int | None, ...]], answer)
+        return kept, Found(moment(*time), job_id, dict(zip(pairs[::2], pairs[1::2], strict=True)), places)
 
     async def _note_use(self, key_id: str) -> None:
         now = time.monotonic()
@@ -98,4 +100,5 @@ class Reader:
             return
         self._noted[key_id] = now
         with suppress(Unavailable), redis_errors_as_unavailable():  # a Redis that takes no writes can still be read
-            await self._redis.hset(USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())
+            async with asyncio.timeout(SERVING_SECONDS):
+                await self._redis.hset(USED, key_id, datetime.now(UTC).replace(microsecond=0).isoformat())

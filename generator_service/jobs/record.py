@@ -1,14 +1,11 @@
 """The job record: the truth about a job, kept in Redis by `store.py`."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import Field
 from pydantic_core import from_json, to_json
 
-from generator_service.contract.job import JobError, JobId, JobStatus, Missing, Stage
-from generator_service.contract.report import Diagnostics
-from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
+from generator_service.contract.job import JobBase, JobView, Links, ResultUrls
 from shared.errors import NotFound, Unreadable
 from shared.wire import WireModel
 
@@ -24,55 +21,34 @@ class Results(WireModel):
     report: str
 
 
-class JobRecord(WireModel):
-    id: JobId
-    owner: str = "anyone"
-    """Who submitted it."""
-    request_id: str | None = None
-    """The `X-Request-Id` of the request that submitted it; every log line about the job has it."""
+class JobRecord(JobBase):
     traceparent: str | None = None
-    """W3C trace context of that request; None where nothing is traced."""
-    status: JobStatus
-    stage: Stage | None
-    """What runs, or what the job is queued for; None in a terminal state."""
-    progress: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Share of the whole job, 0 to 1; never falls within one attempt."""
-    step: int = 0
-    """Denoising steps done."""
-    attempt: int = 1
-    """One more each time the job was lost with its worker."""
-    retry_at: datetime | None = None
-    """From when on a queued job waits for its turn again; None where it does, and where it is not queued."""
-    waiting_for: Missing | None = None
-    """What was gone when the job was last tried; None where nothing was.  It is tried again by itself."""
-    prompt: str
-    """What is a prompt today was judged when the job was submitted."""
-    planner: PlannerChoice | None
-    """Who is to plan; None where the client gave a plan."""
-    priority: Priority = "normal"
-    """Among the owner's jobs that wait."""
-    settings: RenderSettings
-    metadata: Metadata
-    webhook: Webhook | None = None
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None = None
-    """When a worker first took the job."""
-    running_since: datetime | None = None
-    """When the worker that runs it now took it."""
-    expected_at: datetime | None = None
-    """When that worker expects to be done; None where it cannot tell yet."""
-    finished_at: datetime | None = None
-    worker: str | None = None
-    """Who runs it now."""
-    error: JobError | None = None
-    diagnostics: Diagnostics = Diagnostics()
+    """W3C trace context of the request that submitted it; None where nothing is traced."""
     results: Results | None = None
 
     def waited(self, now: datetime) -> timedelta:
         """For what is missing, this try included."""
         before = timedelta(0) if self.waiting_for is None else timedelta(seconds=self.waiting_for.seconds)
         return before + (timedelta(0) if self.running_since is None else now - self.running_since)
+
+    def view(
+        self,
+        *,
+        queue_position: int | None = None,
+        seconds_left: float | None = None,
+        urls: ResultUrls | None = None,
+        events_url: str | None = None,
+    ) -> JobView:
+        """The job as clients see it."""
+        return JobView(
+            **{name: getattr(self, name) for name in JobBase.model_fields},
+            steps=self.settings.steps_in_all,
+            queue_position=queue_position,
+            seconds_left=seconds_left,
+            urls=urls,
+            links=Links.of(self.id),
+            events_url=events_url,
+        )
 
 
 _FIELDS: Final = frozenset(JobRecord.model_fields)

@@ -1,5 +1,5 @@
-"""Nobody's job is lost: what died with its worker goes on, what was delayed comes to its turn, and for every job that
-waits there is a ticket.
+"""Nobody's job is lost: what died with its worker goes on, what was delayed comes to its turn, and where jobs wait
+there is a ticket.
 
 Every API and every worker that plans or renders runs one.  All see the same; the store lets exactly one act on a job.
 """

@@ -29,6 +29,7 @@ from generator_service.jobs.keyspace import (
     delayed_key,
     index_key,
     job_key,
+    moment,
     plan_key,
     score,
     waiting_key,
@@ -144,8 +145,7 @@ class JobStore:
     def _time(self, client: redis.Redis) -> datetime:
         if self._now is not None:
             return self._now()
-        seconds, microseconds = client.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+        return moment(*client.time())
 
     def check(self) -> None:
         """Returns where Redis takes writes."""

@@ -6,6 +6,7 @@ IETF's draft-ietf-httpapi-idempotency-key-header, but that who sends a request t
 second finds what the first has made.
 """
 
+import asyncio
 import hashlib
 import json
 import math
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import redis.asyncio
+from pydantic_core import to_json
 
 from generator_service.contract.job import JobStatus
 from generator_service.contract.request import JobRequest
-from generator_service.jobs.connection import redis_errors_as_unavailable
+from generator_service.jobs.connection import SERVING_SECONDS, redis_errors_as_unavailable
 from generator_service.jobs.keyspace import (
     BYTES,
     OWNERS,
@@ -25,6 +27,7 @@ from generator_service.jobs.keyspace import (
     plan_key,
     score,
     taken_key,
+    tickets_key,
     turns_key,
     waiting_key,
 )
@@ -78,7 +81,7 @@ end
 
 local created_at = redis.call('HGET', job, 'created_at')
 if created_at then
-  return {created_at == its.created_at and 'created' or 'exists', redis.call('ZRANK', waiting, its.id)}
+  return {created_at == its.created_at and 'created' or 'exists', redis.call('ZRANK', waiting, its.id), 0}
 end
 if idempotency then
   local fingerprint, made = unpack(redis.call('HMGET', idempotency, 'fingerprint', 'job'))
@@ -116,7 +119,7 @@ if plan ~= '' then redis.call('SET', plan_key, plan) end
 redis.call('SADD', owners, its.owner)
 redis.call('HINCRBY', bytes, its.owner, size)
 for index = 7, 10 do redis.call('ZADD', KEYS[index], its.score, its.id) end
-return {'created', enqueue(waiting, turns, its.id, its.part, its.lines)}
+return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), redis.call('LLEN', KEYS[11])}
 """
 )
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -159,6 +162,8 @@ class Quota:
 class Created:
     position: int | None
     """Jobs before it in its queue."""
+    needs_ticket: bool
+    """No ticket waits in its queue: no worker will look for it."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,8 @@ class Submissions:
         """
         limits = self._limits
         with redis_errors_as_unavailable():
-            left, wait = await self._rate(keys=[f"rate:{owner}"], args=[limits.rate, limits.burst])
+            async with asyncio.timeout(SERVING_SECONDS):
+                left, wait = await self._rate(keys=[f"rate:{owner}"], args=[limits.rate, limits.burst])
         if left < 0:
             reason = f"'{owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"
             raise TooFast(reason, retry_after=math.ceil(wait / 1000))
@@ -213,13 +219,14 @@ class Submissions:
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
-            case "created", [position]:
-                return Created(position)
+            case "created", [position, tickets]:
+                return Created(position, tickets == 0)
         raise self._refusal(record, verdict, facts)
 
     async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
         with redis_errors_as_unavailable():
-            verdict, *facts = await self._submit(keys=keys, args=arguments)
+            async with asyncio.timeout(SERVING_SECONDS):
+                verdict, *facts = await self._submit(keys=keys, args=arguments)
         return verdict, facts
 
     def _refusal(self, record: JobRecord, verdict: str, facts: list[Any]) -> ServiceError:
@@ -262,7 +269,7 @@ def submission(
     """The keys and arguments of `SUBMIT`.  admit: and no more."""
     queue, status, owner = queue_of(record), record.status, record.owner
     keys = [job_key(record.id), plan_key(record.id), OWNERS, BYTES, waiting_key(queue), turns_key(queue)]
-    keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)]
+    keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner), tickets_key(queue)]
 
     def number(name: str) -> int:
         keys.append(name)
@@ -299,7 +306,7 @@ def submission(
             ],
         }
     text = "" if plan is None else plan.model_dump_json()
-    return keys, [json.dumps(its), text]
+    return keys, [to_json(its).decode(), text]
 
 
 def fingerprint(request: JobRequest) -> str:

@@ -1,10 +1,12 @@
 """What RQ carries: tickets, each of which says that there is work in its queue, and no more.
 
-A worker that gets one asks the store for the job whose turn it is.  A ticket that is lost is replaced by the recovery
-thread; for one too many there is no job, and the worker returns at once.
+One is enough for a queue, however many jobs wait: whoever takes it starts the job whose turn it is, and leaves another
+one where more wait.  A ticket that is lost is replaced by the recovery thread; for one too many there is no job, and
+the worker returns at once.
 """
 
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Final
 
 import redis
 from rq import Queue
@@ -29,20 +31,14 @@ class Tickets:
         """RQ's own.  JSON, and never pickle."""
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
 
-    def add(self, name: str, count: int = 1) -> None:
-        queue = self.queue(name)
-        with redis_errors_as_unavailable(), self._redis.pipeline(transaction=True) as pipeline:
-            for _ in range(count):
-                queue.enqueue_call(FUNCTION, result_ttl=0, failure_ttl=FAILED_SECONDS, pipeline=pipeline)
-            pipeline.execute()
-
-    def top_up(self, waiting: dict[str, int]) -> None:
-        """waiting: by queue, how many jobs wait: there are to be as many tickets, or more."""
+    def add(self, name: str) -> None:
         with redis_errors_as_unavailable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in waiting:
-                pipeline.llen(self.queue(name).key)
-            counts = cast(list[int], pipeline.execute())
-        for (name, wanted), count in zip(waiting.items(), counts, strict=True):
-            if wanted > count:
-                self.add(name, wanted - count)
+            self.queue(name).enqueue_call(FUNCTION, result_ttl=0, failure_ttl=FAILED_SECONDS)
+
+    def top_up(self, waiting: Mapping[str, int]) -> None:
+        """waiting: by queue, how many jobs wait: where any do, there is to be a ticket."""
+        for name, count in waiting.items():
+            with redis_errors_as_unavailable():
+                is_missing = count > 0 and self.queue(name).is_empty()
+            if is_missing:
+                self.add(name)

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from generator_service.contract.request import Webhook
 from generator_service.settings import WebhookSettings
-from generator_service.webhooks.signing import Signer
+from generator_service.webhooks.event import Signer
 from generator_service.webhooks.targets import Resolve, Target, TargetPolicy, TargetRefused, resolve_host
 from shared.errors import InvalidRequest, LimitReached, NotFound, Unavailable, Violation
 

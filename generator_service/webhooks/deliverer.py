@@ -1,9 +1,10 @@
 """Tells the ends of jobs to those who asked: many at once, each within a deadline, no target at another's expense."""
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import anyio
@@ -13,10 +14,8 @@ from anyio.to_thread import run_sync
 from generator_service.contract.answers import DeliveryAttempt
 from generator_service.jobs.outbox import Lease, Outbox
 from generator_service.jobs.store import JobStore
-from generator_service.webhooks.event import event_body, event_id
-from generator_service.webhooks.schedule import next_attempt
+from generator_service.webhooks.event import Signer, event_body, event_id
 from generator_service.webhooks.sending import DEADLINE_SECONDS, Sender
-from generator_service.webhooks.signing import Signer
 from shared.errors import NotFound, Unavailable
 from telemetry.tracing import span
 
@@ -26,6 +25,19 @@ AT_ONCE: Final = 64
 AT_ONCE_PER_TARGET: Final = 4
 AT_ONCE_PER_OWNER: Final = 16
 POLL_SECONDS: Final = 0.5
+PAUSES: Final = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=3),
+    timedelta(hours=6),
+    timedelta(hours=12),
+)
+"""After the first attempt, the second, …: nine attempts in about 22 hours."""
+JITTER: Final = 0.2
+"""Each pause varies by up to this share, so that retries do not come all at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +122,7 @@ class Deliverer:
         before = len(await run_sync(self.outbox.attempts, record.id))
         body = event_body(record)
         assert record.webhook is not None  # noqa: S101  (it has a body)
-        at, begin = self.now(), time.monotonic()
+        at, begin = await run_sync(self.now), time.monotonic()
         headers = self.signer.headers(record.owner, event_id(record.id), at, body)
         with span("webhook", parent=record.traceparent, job_id=record.id, request_id=record.request_id):
             outcome = await self.sender.post(record.webhook.url, headers, body)
@@ -119,5 +131,12 @@ class Deliverer:
             seconds=round(time.monotonic() - begin, 3),
             status=outcome.status,
             error=outcome.error,
-            next_attempt_at=None if outcome.is_final else next_attempt(before + 1, self.now()),
+            next_attempt_at=None if outcome.is_final else next_attempt(before + 1, await run_sync(self.now)),
         )
+
+
+def next_attempt(attempts: int, now: datetime, chance: Callable[[], float] = random.random) -> datetime | None:
+    """After so many failed attempts; None where that was the last.  `chance`: uniform in [0, 1)."""
+    if attempts > len(PAUSES):
+        return None
+    return now + PAUSES[attempts - 1] * (1 + JITTER * (2 * chance() - 1))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeVar
@@ -14,6 +15,7 @@ from generator_service.jobs.queues import PLAN_QUEUE
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.recovery import pause_after
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat
 from generator_service.workers.loop import WorkerUnfit
 from shared.errors import Conflict, NotFound, PlanningFailed, RenderingFailed, ServiceError, Unavailable
@@ -50,6 +52,7 @@ class Attempts:
     """What a worker process needs around its work."""
 
     store: JobStore
+    tickets: Tickets
     heartbeat: Heartbeat
     worker: str
     queue: str
@@ -75,6 +78,7 @@ class Attempts:
             return
         if record is None:
             return
+        self.leave_tickets()
         known = structlog.contextvars.bound_contextvars(job_id=record.id, request_id=record.request_id)
         tracing = span(
             "plan" if self.queue == PLAN_QUEUE else "render",
@@ -100,6 +104,11 @@ class Attempts:
             raise
         else:
             self._ended("done")
+
+    def leave_tickets(self) -> None:
+        """For the next worker, wherever jobs wait; where Redis is silent, the recovery thread does so."""
+        with suppress(Unavailable):
+            self.tickets.top_up(self.store.waiting())
 
     def retry_while_unavailable(self, change: Callable[[], T]) -> T:
         """Make a change to the store, whether or not Redis answers right now.

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ import structlog
 
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.connection import connect
-from generator_service.jobs.queues import PLAN_QUEUE, queue_of
+from generator_service.jobs.queues import PLAN_QUEUE
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
@@ -35,7 +35,6 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class PlanWorker:
     store: JobStore
-    tickets: Tickets
     planner: PlannerClient
     attempts: Attempts
     patience: timedelta
@@ -52,11 +51,10 @@ class PlanWorker:
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
         worker = self.attempts.worker
-        planned = self.attempts.retry_while_unavailable(
+        self.attempts.retry_while_unavailable(
             lambda: self.store.hand_over(record.id, plan, worker=worker, progress=progress, seconds=seconds)
         )
-        with suppress(Unavailable):  # else the recovery thread adds it
-            self.tickets.add(queue_of(planned))
+        self.attempts.leave_tickets()
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 
@@ -102,9 +100,9 @@ def plan_worker(settings: Settings) -> Iterator[Callable[[], None]]:
         planner = PlannerClient(settings.planner_url, settings.planner_timeout, settings.planner_token)
         patience = timedelta(seconds=settings.planner_patience)
         attempts = Attempts(
-            store, heartbeat, name, PLAN_QUEUE, maximum=settings.maximum_attempts, count=metrics.attempt
+            store, tickets, heartbeat, name, PLAN_QUEUE, maximum=settings.maximum_attempts, count=metrics.attempt
         )
-        worker = PlanWorker(store, tickets, planner, attempts, patience, metrics)
+        worker = PlanWorker(store, planner, attempts, patience, metrics)
         with Recovery(store, tickets, registry, settings.maximum_attempts, on_reclaimed=metrics.reclaimed):
             log.info("worker_started", worker=name)
             yield lambda: work_until_stopped(

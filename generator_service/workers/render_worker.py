@@ -291,6 +291,7 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
         store, tickets, queue = JobStore(text), Tickets(raw), render_queue(spec.name)
         attempts = Attempts(
             store,
+            tickets,
             heartbeat,
             name,
             queue,

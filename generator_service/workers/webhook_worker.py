@@ -15,8 +15,8 @@ from generator_service.jobs.store import JobStore
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
 from generator_service.settings import BadSettings, Settings
 from generator_service.webhooks.deliverer import Deliverer
+from generator_service.webhooks.event import Signer
 from generator_service.webhooks.sending import Sender
-from generator_service.webhooks.signing import Signer
 from generator_service.webhooks.targets import TargetPolicy
 from generator_service.workers.loop import worker_name
 from telemetry.logging import set_up_logging

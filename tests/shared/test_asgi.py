@@ -31,7 +31,9 @@ def ask(chunks, headers=()):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(BodyLimit(reads_everything, 10)({"type": "http", "headers": list(headers)}, receive, send))
+    asyncio.run(
+        BodyLimit(reads_everything, 10)({"type": "http", "method": "POST", "headers": list(headers)}, receive, send)
+    )
     return sent[0]["status"], sent[-1]["body"]
 
 

@@ -22,11 +22,16 @@ from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance import partial_attention
+from generator_service.guidance.branches import guidance_field
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.layout import layout_on
 from generator_service.guidance.partial_attention import attend, attend_explicitly
 from generator_service.rendering import sample
 from generator_service.sampling.state import ignore
 from generator_service.settings import WorkerSettings
-from shared.plan import Plan
+from shared.geometry import Box
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
+from shared.plan import Phase, Plan, Track
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 ops = torch.ops.aten
@@ -203,6 +208,52 @@ def test_attention_is_computed_by_a_kernel_that_the_gpu_has(
     assert called == ([flash] if dtype in flash_types else chosen)
     assert torch.allclose(inside(found.output).float(), expected.output.float(), atol=2e-2)
     assert torch.allclose(inside(found.lse), expected.lse, atol=2e-2)
+
+
+def test_deformation_costs_few_operations_and_the_host_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One non-rigid instance in CogVideoX-2B's 13 token frames: what is launched, and what the host waits for."""
+    grid = Grid(frames=13, rows=10, columns=15, compression=4)
+    cat = Instance(id="cat", name="cat", description="a cat", label=MotionLabel.NON_RIGID)
+    boxes = tuple(Box.around(0.3 + 0.008 * frame, 0.5, 0.4, 0.3 + 0.004 * frame) for frame in range(49))
+    track = Track(instance="cat", phases=(Phase(label=cat.label, start=0, end=48),), boxes=boxes)
+    whole = Plan(
+        prompt="a cat", graph=MotionGraph(instances=(cat,)), background="a room", tracks=(track,), depth_order=("cat",)
+    )
+    layout = layout_on(grid, whole)
+    features = torch.randn(grid.tokens, 4, generator=torch.Generator().manual_seed(0))
+    expected, _ = guidance_field(layout, features, GuidanceParameters())
+    launched, waited = [], []
+
+    def counted(name: str, method: Callable[..., Any], waits: Callable[..., bool]) -> Callable[..., Any]:
+        def call(self: OnCuda, *args: Any, **kwargs: Any) -> Any:
+            launched.append(name)
+            if waits(*args):
+                waited.append(name)
+            return method(self, *args, **kwargs)
+
+        return call
+
+    def is_mask(index: Any, *_: Any) -> bool:
+        return any(isinstance(its, Tensor) and its.dtype == torch.bool for its in tree_leaves(index))
+
+    with pretended(monkeypatch), monkeypatch.context() as patched:
+        plain = dispatch
+
+        def counting(op: Any, args: Any, kwargs: Any) -> Any:
+            answer = plain(op, args, kwargs)
+            if any(isinstance(leaf, OnCuda) for leaf in tree_leaves(answer)) and not op.is_view:
+                launched.append(str(op))
+            return answer
+
+        patched.setitem(globals(), "dispatch", counting)
+        for name in ("tolist", "item", "__bool__", "__int__", "__float__", "__index__", "nonzero"):
+            patched.setattr(OnCuda, name, counted(name, getattr(OnCuda, name), lambda *_: True))
+        for name in ("__getitem__", "__setitem__"):
+            patched.setattr(OnCuda, name, counted(name, getattr(OnCuda, name), is_mask))
+        field, _ = guidance_field(layout, OnCuda(features), GuidanceParameters())
+    assert torch.allclose(inside(field.weight), expected.weight, atol=1e-4)
+    assert len(launched) <= 200, len(launched)
+    assert waited == ["__int__"]  # of the report's tokens, once for each phase
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

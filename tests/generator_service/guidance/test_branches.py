@@ -242,6 +242,23 @@ def test_what_moves_with_its_box_is_rewarded_most() -> None:
     assert penalty[0, 1, 1, 1].item() == pytest.approx(2, abs=1e-5)
 
 
+def test_all_pairs_of_frames_are_penalized_as_each_by_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.tensor([[0.0, 0.1, 0.4, 0.6], [0.25, 0.0, 0.95, 0.5], [0.5, 0.5, 0.75, 1.0]])
+    inside = cells_inside(GRID, boxes[None])[0]
+    features = torch.randn(3, 6, 8, 16, generator=generator)
+    penalty = deformation_penalty(features, boxes, inside)
+    unit = torch.nn.functional.normalize(features, dim=3)
+    for source in range(3):
+        for target in range(3):
+            apart = perceived_displacement(unit, inside, source, target) - box_displacement(
+                boxes, inside, source, target
+            )
+            found = penalty[source, ..., target]
+            assert torch.allclose(found[inside[source]], torch.exp(-apart.norm(dim=1)) + 1, atol=1e-5)
+            assert (found[~inside[source]] == 0).all()
+
+
 def test_the_search_looks_one_cell_around_the_box() -> None:
     """A box at rest, columns 2 to 5 and rows 2 to 4; what was in three of its corners has moved out of it."""
     inside = cells_inside(GRID, torch.tensor([[[0.25, 1 / 3, 0.75, 5 / 6]] * 2]))[0]

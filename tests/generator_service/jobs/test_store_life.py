@@ -336,7 +336,7 @@ def test_any_order_of_events(
             for its in self.expected.values():
                 its.is_delayed = False
             for queue, waiting in self.store.waiting().items():
-                assert self.tickets.queue(queue).count >= waiting
+                assert self.tickets.queue(queue).count > 0 or not waiting
 
         @rule(retention=st.sampled_from([timedelta(0), WEEK]))
         def clean_up(self, retention: timedelta) -> None:

@@ -22,7 +22,7 @@ from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.workers import WorkerRegistry
 from generator_service.settings import WebhookSettings
-from generator_service.webhooks.signing import Signer
+from generator_service.webhooks.event import Signer
 
 LOOPBACK = "127.0.0.1"
 

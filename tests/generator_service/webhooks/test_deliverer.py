@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,10 +23,9 @@ from generator_service.jobs.outbox import Outbox
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
 from generator_service.settings import WebhookSettings
-from generator_service.webhooks.deliverer import Deliverer
-from generator_service.webhooks.event import event_body
+from generator_service.webhooks.deliverer import JITTER, PAUSES, Deliverer, next_attempt
+from generator_service.webhooks.event import Signer, event_body
 from generator_service.webhooks.sending import Sender
-from generator_service.webhooks.signing import Signer
 from generator_service.webhooks.targets import TargetPolicy
 from shared.errors import Unavailable
 
@@ -237,7 +237,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.settings import WebhookSettings
 from generator_service.webhooks.deliverer import Deliverer
 from generator_service.webhooks.sending import Sender
-from generator_service.webhooks.signing import Signer
+from generator_service.webhooks.event import Signer
 from generator_service.webhooks.targets import TargetPolicy
 settings = WebhookSettings()
 client = redis.Redis.from_url(sys.argv[1], decode_responses=True)
@@ -267,3 +267,28 @@ def test_what_a_killed_deliverer_had_in_hand_is_delivered_by_another(
     first, second = receiver.requests
     assert verify(second) == verify(first)
     assert [attempt.status for attempt in outbox.attempts(job)] == [200]
+
+
+# retries: nine attempts in about 22 hours
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(1, 5), (2, 30), (3, 120), (4, 600), (5, 3600), (6, 10800), (7, 21600), (8, 43200)]
+)
+def test_pauses_grow_and_vary_by_a_fifth(attempts: int, seconds: int) -> None:
+    assert next_attempt(attempts, NOW, lambda: 0.5) == NOW + timedelta(seconds=seconds)
+    assert next_attempt(attempts, NOW, lambda: 0.0) == NOW + timedelta(seconds=0.8 * seconds)
+    assert next_attempt(attempts, NOW, lambda: 1.0) == NOW + timedelta(seconds=1.2 * seconds)
+
+
+def test_the_ninth_attempt_is_the_last() -> None:
+    assert next_attempt(9, NOW) is None
+
+
+def test_the_documentation_has_the_same_pauses(repository: Path) -> None:
+    text = (repository / "docs" / "webhooks.md").read_text()
+    assert "after 5 s, 30 s, 2 min, 10 min, 1 h, 3 h, 6 h and 12 h, each a fifth more or less" in text
+    assert [pause.total_seconds() for pause in PAUSES] == [5, 30, 120, 600, 3600, 10800, 21600, 43200]
+    assert JITTER == 1 / 5

@@ -50,10 +50,10 @@ MakeAttempts = Callable[[Stage], Attempts]
 
 
 @pytest.fixture
-def attempts(store: JobStore, heartbeat: Heartbeat) -> MakeAttempts:
+def attempts(store: JobStore, tickets: Tickets, heartbeat: Heartbeat) -> MakeAttempts:
     def attempts(stage: Stage) -> Attempts:
         queue = PLAN_QUEUE if stage is Stage.PLANNING else render_queue("emoji-world")
-        return Attempts(store, heartbeat, "w1", queue, maximum=3, patience_seconds=1.0)
+        return Attempts(store, tickets, heartbeat, "w1", queue, maximum=3, patience_seconds=1.0)
 
     return attempts
 

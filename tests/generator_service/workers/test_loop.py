@@ -57,7 +57,8 @@ def test_the_first_signal_lets_the_job_finish_and_takes_no_other(number: signal.
         time.sleep(0.1)
         done.append("to its end")
 
-    tickets.add(PLAN_QUEUE, 2)
+    for _ in range(2):
+        tickets.add(PLAN_QUEUE)
     work(tickets, take_turn)
     assert done == ["to its end"]
     assert tickets.queue(PLAN_QUEUE).count == 1
@@ -131,7 +132,8 @@ def test_a_job_that_takes_too_long_fails_and_the_next_one_is_done(
 
 def test_no_error_ends_the_worker_but_that_it_is_unfit(tickets: Tickets) -> None:
     errors: list[BaseException] = [RuntimeError(), SystemExit(3), WorkerUnfit()]
-    tickets.add(PLAN_QUEUE, 5)
+    for _ in range(5):
+        tickets.add(PLAN_QUEUE)
 
     def take_turn() -> None:
         raise errors.pop(0)

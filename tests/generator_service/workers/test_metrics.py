@@ -10,6 +10,7 @@ from deploy.servers import LOOPBACK, free_ports
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.jobs.tickets import Tickets
 from generator_service.sampling.state import Cancelled
 from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Attempts, Outcome, Stopped
@@ -24,8 +25,8 @@ def metrics() -> WorkerMetrics:
 
 
 @pytest.fixture
-def counting(store: JobStore, heartbeat: Any, metrics: WorkerMetrics) -> Attempts:
-    return Attempts(store, heartbeat, "w1", "plan", maximum=3, patience_seconds=1.0, count=metrics.attempt)
+def counting(store: JobStore, tickets: Tickets, heartbeat: Any, metrics: WorkerMetrics) -> Attempts:
+    return Attempts(store, tickets, heartbeat, "w1", "plan", maximum=3, patience_seconds=1.0, count=metrics.attempt)
 
 
 def counted(metrics: WorkerMetrics) -> dict[str, float]:

@@ -25,9 +25,9 @@ Submit = Callable[..., JobRecord]
 
 
 @pytest.fixture
-def worker(planner: Any, store: JobStore, tickets: Tickets, attempts: Any) -> PlanWorker:
+def worker(planner: Any, store: JobStore, attempts: Any) -> PlanWorker:
     client = PlannerClient(planner.url, 30.0)
-    return PlanWorker(store, tickets, client, attempts(Stage.PLANNING), patience=timedelta(minutes=10))
+    return PlanWorker(store, client, attempts(Stage.PLANNING), patience=timedelta(minutes=10))
 
 
 def test_a_planned_job_waits_for_rendering(
@@ -42,6 +42,15 @@ def test_a_planned_job_waits_for_rendering(
     assert store.plan(job) == plan
     assert store.positions([record]) == (0,)
     assert tickets.queue("render.emoji-world").count == 1
+
+
+def test_who_takes_a_job_leaves_a_ticket_where_more_wait(worker: PlanWorker, tickets: Tickets, submit: Submit) -> None:
+    submit()
+    submit()
+    for left in (1, 0):
+        tickets.queue("plan").empty()
+        worker.take_turn()
+        assert tickets.queue("plan").count == left
 
 
 def test_what_cannot_be_planned_fails(

@@ -6,7 +6,7 @@ printf 'end_0a.1770000000.{"a": "é"}' | openssl dgst -sha256 -mac HMAC -macopt 
 
 from datetime import UTC, datetime
 
-from generator_service.webhooks.signing import Signer
+from generator_service.webhooks.event import Signer
 
 
 def test_every_owner_has_a_secret_of_its_own(signer: Signer) -> None:
