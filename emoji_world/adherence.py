@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from emoji_world.detector import Detector
 from emoji_world.spec import NON_RIGID, Motion
 from emoji_world.tracking import (
+    Track,
     box_overlaps,
     centre_error,
     drift,
@@ -53,8 +55,8 @@ class Adherence:
 def measure_adherence(
     detector: Detector, video: Tensor, sprites: Sequence[str], planned: Tensor, motions: Sequence[Motion]
 ) -> list[Adherence]:
-    """video: [frames, 3, height, width] in 0..1, in the size of the detector's world; sprites: of different kinds;
-    planned: [sprite, frames, 4], fractions of the frame.
+    """video: [frames, 3, height, width] in 0..1, in the size of the detector's world; sprites: those of a kind are
+    told apart by whose boxes they are nearest to; planned: [sprite, frames, 4], fractions of the frame.
 
     Raises ValueError where the plan is not of as many sprites and frames, or the video of another size."""
     world = detector.world
@@ -65,7 +67,7 @@ def measure_adherence(
             f"Got boxes {list(planned.shape)} and {len(motions)} motions "
             f"but expected [{len(sprites)}, {len(video)}, 4] and {len(sprites)}"
         )
-    tracks = track(detector, video, sprites)
+    tracks = _assign(track(detector, video, sprites), planned)
     boxes = torch.stack([each.boxes for each in tracks])
     overlaps = box_overlaps(boxes, planned)
     correlations = velocity_correlation(boxes, planned).tolist()
@@ -87,3 +89,18 @@ def measure_adherence(
         )
         for k, each in enumerate(tracks)
     ]
+
+
+def _assign(tracks: Sequence[Track], planned: Tensor) -> list[Track]:
+    """Those of a kind in the order in which they agree best with the planned boxes."""
+
+    def agreement(order: Sequence[int]) -> float:
+        return float(box_overlaps(torch.stack([tracks[k].boxes for k in order]), planned).sum())
+
+    numbers = range(len(tracks))
+    orders = [
+        order
+        for order in permutations(numbers)
+        if all(tracks[a].sprite == tracks[b].sprite for a, b in zip(order, numbers, strict=True))
+    ]
+    return [tracks[k] for k in max(orders, key=agreement)]

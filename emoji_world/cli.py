@@ -1,4 +1,4 @@
-"""python -m emoji_world train | evaluate | reconstruction | detector-errors | show | translate | sprites"""
+"""python -m emoji_world train | evaluate | reconstruction | detector-errors | show | sprites"""
 
 import json
 import os
@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from emoji_world.bridge import translate as translate_prompt
 from emoji_world.detector_errors import detector_errors as measure_detector
 from emoji_world.detector_errors import markdown as error_table
 from emoji_world.evaluation import as_json, markdown, results
@@ -163,7 +162,9 @@ def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @app.command()
 def show(
-    captions: Annotated[list[str], typer.Argument(help="Captions or any prompts: they are translated first.")],
+    captions: Annotated[
+        list[str], typer.Argument(help="In the words of the grammar: 'a red car is driving to the right on the road'.")
+    ],
     out: Annotated[Path, typer.Option(help="PNG to write.")],
     weights: Weights = WEIGHTS,
     steps: Steps = STEPS,
@@ -171,23 +172,11 @@ def show(
     seed: Annotated[int, typer.Option(help="Of the first clip; counts up.")] = 0,
     threads: Threads = 1,
 ) -> None:
-    """Draw film strips of prompts."""
+    """Draw film strips of captions."""
     torch.set_num_threads(threads)
-    known = [translate_prompt(prompt).caption for prompt in captions]
-    seeds = range(seed, seed + len(known))
-    videos = draw_videos(load_pipeline(weights), known, seeds, steps=steps, guidance_scale=guidance)
-    film_strip(videos, known, columns=min(2, len(known))).quantize(256).save(out, optimize=True)
-
-
-@app.command()
-def translate(prompt: Annotated[str, typer.Argument(help="Any English sentence.")]) -> None:
-    """Say what caption a prompt becomes, and what is drawn in place of what."""
-    translation = translate_prompt(prompt)
-    console.print(translation.caption)
-    for substitution in translation.substitutions:
-        console.print(f"{substitution.word!r} is drawn as {substitution.drawn_as!r}")
-    if translation.ignored:
-        console.print(f"ignored: {', '.join(translation.ignored)}")
+    seeds = range(seed, seed + len(captions))
+    videos = draw_videos(load_pipeline(weights), captions, seeds, steps=steps, guidance_scale=guidance)
+    film_strip(videos, captions, columns=min(2, len(captions))).quantize(256).save(out, optimize=True)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The captions' grammar: scene → sentence.  Training draws among the wordings, the bridge takes the first of each.
+"""The captions' grammar: scene → sentence.  Training draws among the wordings, a plan takes the first of each.
 
 caption = [clause [("and" | "while") clause] …] place
 clause  = article [size] [colour] sprite ["is"] action | number [size] [colour] sprites ["are"] action

@@ -157,7 +157,7 @@ def _missing(setting: Setting, done: Done) -> list[_Clips]:
 def _measured(backbone_name: str, clips: _Clips) -> Done:
     backbone = backbone_of(backbone_name)
     planned = planned_by_parser(clips.caption)
-    scene = emoji_scene(planned.prompt, planned)
+    scene = emoji_scene(planned)
     measured: Done = {}
     for name, parameters in clips.rows:
         if name == CEILING:

@@ -56,7 +56,7 @@ def _clips(backbone_name: str, parameters: GuidanceParameters, caption: str) -> 
     """One for each seed."""
     backbone = backbone_of(backbone_name)
     plan = planned_by_parser(caption)
-    scene = emoji_scene(plan.prompt, plan)
+    scene = emoji_scene(plan)
     clips = []
     for seed in range(max(NUMBERS)):
         settings = _settings(backbone_name, plan, seed, parameters)

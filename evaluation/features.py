@@ -47,7 +47,7 @@ def look(backbone_name: str, half: Half, prompts: int, steps: Sequence[int]) -> 
     table: Table = defaultdict(list)
     for number, caption in enumerate(held_out_captions(half, prompts)):
         plan = planned_by_parser(caption)
-        scene = emoji_scene(caption, plan)
+        scene = emoji_scene(plan)
         settings = JobRequest(plan=plan, seed=number, backbone=backbone_name, guidance_scale=1.0).settings()
         layout = layout_on(backbone.grid(settings), scene.plan or plan)
         silhouettes = _silhouettes(scene, layout)

@@ -23,9 +23,7 @@ def side_by_side(half: Half, prompts: int, rows: Sequence[str], seed: int) -> Im
     for caption in held_out_captions(half, prompts):
         plan = planned_by_parser(caption)
         videos = [rendered(backbone, plan, ROWS[name], seed) for name in rows]
-        strips = (
-            Image.open(io.BytesIO(draw_preview(frames, caption, emoji_scene(caption, plan).plan))) for frames in videos
-        )
+        strips = (Image.open(io.BytesIO(draw_preview(frames, caption, emoji_scene(plan).plan))) for frames in videos)
         lines.append([strip.resize((WIDTH, round(strip.height * WIDTH / strip.width))) for strip in strips])
     heights = [max(strip.height for strip in line) for line in lines]
     sheet = Image.new("RGB", (WIDTH * len(rows), HEAD + sum(heights)), PAPER)

@@ -39,7 +39,13 @@ CPU = Profile(
 )
 PROFILES: dict[str, Profile] = {
     "cpu": CPU,
-    "cpu-further": replace(CPU, vae=None, start=IN_TRAINING),
+    "cpu-further": replace(
+        CPU,
+        vae=None,
+        cached_clips=32_768,
+        transformer=replace(CPU.transformer, stills_until=0.02, alone_until=0.1),
+        start=IN_TRAINING,
+    ),
     "gpu": Profile(
         vae=VaeRecipe(Budget(8), crops=128),
         cached_clips=204_800,

@@ -37,6 +37,7 @@ from emoji_world.training.data import noise_source
 from emoji_world.training.latents import Latents, tokenize
 from emoji_world.training.loop import Budget
 from emoji_world.training.muon import Muon
+from emoji_world.training.routing import TokenRouting
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
 
 TEXT_RATE = 0.2
@@ -51,6 +52,9 @@ class TransformerRecipe:
     stills_until: float = 0.12
     alone_until: float = 0.35
     """Until then, clips of a single object only."""
+    routed: float = 0.5
+    """Share of a clip's tokens that take part in the layers between first and last (`TokenRouting`)."""
+    routed_until: float = 0.75
     learning_rate: float = 3e-3
     hold: float = 0.55
     box_weight: float = 3.0
@@ -87,12 +91,12 @@ class TransformerTraining:
         head = nn.Linear(networks.width, 1 + len(world.sprites))
         module = nn.ModuleDict({"transformer": transformer, "text_encoder": text_encoder, "head": head}).to(device)
         self.trainee = Trainee(module, _optimizers(module, recipe.learning_rate))
-        if device == "cpu":
-            transformer.set_attn_processor(MatmulAttention())  # after the averaged copy, which keeps the stock one
-        self._halfway: list[Tensor] = []  # the video tokens between the middle layers, of the latest pass
-        transformer.transformer_blocks[networks.layers // 2 - 1].register_forward_hook(
+        transformer.set_attn_processor(MatmulAttention())  # after the averaged copy, which keeps the stock one
+        self._halfway: list[Tensor] = []  # the video tokens after a middle layer, of the latest pass
+        transformer.transformer_blocks[networks.layers // 2].register_forward_hook(
             lambda block, given, result: self._halfway.append(result[0])
         )
+        self._routing = TokenRouting(transformer)
         self._all = torch.arange(len(data.counts))
         self._alone = (data.counts <= 1).nonzero().flatten()
         self._patch, self._patch_in_time = networks.patch, networks.patch_in_time or 1
@@ -113,14 +117,15 @@ class TransformerTraining:
         among = self._alone if progress < recipe.alone_until else self._all
         chosen = among[torch.randint(len(among), (count,), generator=random)]
         frames = 1 if still else self.data.frames
-        loss, recognition = self._losses(chosen, frames, random)
+        routed = not still and progress < recipe.routed_until
+        loss, recognition = self._losses(chosen, frames, random, routed)
         rate = warm_cosine(step, progress, warm_up=60, hold=recipe.hold)
         share = recipe.recognition * max(0.0, 1 - progress / recipe.recognition_until)
         decay = recipe.decay if progress < 0.7 else recipe.late_decay
         self.trainee.update(loss + share * recognition, learning_rate=rate, decay=decay)
         return loss.item()
 
-    def _losses(self, chosen: Tensor, frames: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _losses(self, chosen: Tensor, frames: int, random: torch.Generator, routed: bool) -> tuple[Tensor, Tensor]:
         """Of the velocity, and of the head that names the sprites."""
         device, count = self.device, len(chosen)
         picked = self.data.pick(chosen, frames)
@@ -130,11 +135,17 @@ class TransformerTraining:
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
         tokens = torch.where(dropped[:, None], self._no_caption, tokens)
         spread = (torch.arange(count) + torch.rand(count, generator=random)) / count  # stratified
-        time = (spread.sqrt() * len(self._signal)).long().to(device)  # noisy times more often: they decide the motion
+        # noisy times more often: they decide the motion; a share may round to 1
+        time = (spread.sqrt() * len(self._signal)).long().clamp(max=len(self._signal) - 1).to(device)
         signal = self._signal[time].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=random).to(device)
         noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * clean
+        cells = max_pool2d(sprites.unflatten(1, (-1, self._patch_in_time)).amax(2).float(), self._patch)
+        cells = cells.flatten(1).long()  # [clip, token]
+        kept = self._routing.choose(count, cells.shape[1], self.recipe.routed if routed else 1, random)
+        if kept is not None:
+            cells = cells.gather(1, kept.to(device))
         networks = self.trainee.module
         with mixed_precision(device):
             predicted = networks["transformer"](
@@ -146,8 +157,6 @@ class TransformerTraining:
             )[0]
             named = networks["head"](self._halfway.pop()).float()
         loss = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
-        cells = max_pool2d(sprites.unflatten(1, (-1, self._patch_in_time)).amax(2).float(), self._patch)
-        cells = cells.flatten(1).long()  # [clip, token]
         return loss, cross_entropy(named.flatten(0, 1), cells.flatten())
 
     def _padded(self, frames: Tensor) -> Tensor:

@@ -1,106 +1,174 @@
-"""Prompt and plan as the emoji world can draw them: at most two things, of different kinds, in the sizes that it has
-learned.
+"""A plan as the emoji world can draw it: its things as the nearest sprites, in sizes and motions that it has learned.
 
-Where things are and how they move stays as planned; sizes become the world's, and the caption says the plan's motions.
+Where things are and when they move stays as planned; the caption says in the world's own words what the boxes do.
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 
 from emoji_world import grammar
-from emoji_world.bridge import Drawn, Translation, noun_of, translate
-from emoji_world.spec import NON_RIGID, STEP, WORLD, Background, Motion
+from emoji_world.grammar import Size, Told
+from emoji_world.spec import NON_RIGID, SCALING, STEP, WORLD, Background, Motion, Timing, WorldSpec
 from emoji_world.sprites import texture
+from emoji_world.stand_ins import find_background, find_sprite
+from emoji_world.vocabulary import SPRITES
 from generator_service.backbones.base import Scene
 from shared.geometry import Box
-from shared.motion_graph import MotionGraph, MotionLabel
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
+from shared.wordnet import base_form
 
+UNKNOWN = "ball"
+"""Drawn where the world has nothing like any thing of a plan."""
+MOST_ALIKE = 2
 LEAST_WAY_PX = 4.0
 """A centre that ends nearer to its start has not moved, as far as a caption is concerned."""
-PAIR_EDGE_PX = (27.0, 36.0)
-"""Longest edges of two objects; scenes that are crowded have them smaller than `WorldSpec.size_px`."""
+LEAST_GROWTH = 1.4
+"""Of an edge: what grows less has not come closer."""
+DIAGONAL = 0.5
+"""A way is diagonal from this ratio of its shorter to its longer part."""
+REST = 0.35
+"""Share of a clip's frames; whoever rests as long at its start or end is said to rest."""
+CROWDED = 0.9
+"""Several things: how much smaller the smallest may be than in a scene of one."""
 STRETCH = (0.6, 1.35)
 """Sides of a deforming box, as shares of the sprite's own: what the world's deformations reach."""
+COLOURS = frozenset(sprite.colour for sprite in SPRITES.values()) | {"grey", "golden", "silver"}
+DEFORMING: dict[Motion, str] = {
+    "sway": "sway dance swing rock wobble twirl bend waltz lean swirl shake wiggle",
+    "squash": "bounce squash jump hop pulse breathe squeeze stretch leap bob deform skip",
+    "flutter": "flutter wave flap billow ripple quiver tremble shiver",
+}
+"""Verbs, base forms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmojiScene(Scene):
-    objects: tuple[Drawn, ...] = ()
+    objects: tuple[Told, ...]
     """What each instance of the plan is drawn as, in its order."""
     background: Background
 
 
-def emoji_scene(prompt: str, plan: Plan | None) -> EmojiScene:
+def emoji_scene(plan: Plan, world: WorldSpec = WORLD) -> EmojiScene:
     """The plan has the drawn instances alone, in their sizes."""
-    translation = translate(prompt if plan is None else plan.prompt)
-    if plan is None:
-        return EmojiScene(caption=translation.caption, notes=_notes(translation), background=translation.background)
-    cast = _cast(plan, translation.objects)
-    ids = tuple(identifier for identifier in plan.graph.ids if identifier in cast)
+    cast = _cast(plan, world)
+    kinds = Counter(cast.values())
     tracks = {track.instance: track for track in plan.tracks}
-    objects = {
-        identifier: cast[identifier]._replace(motion=_motion(tracks[identifier], cast[identifier].motion))
-        for identifier in ids
-    }
-    by_sprite = {drawn.sprite: drawn for drawn in objects.values()}
-    told = replace(translation, objects=tuple(by_sprite.get(drawn.sprite, drawn) for drawn in translation.objects))
-    place = translation.background
+    drawn: list[Track] = []
+    objects: list[Told] = []
+    for identifier, sprite in cast.items():
+        track = tracks[identifier]
+        motion = _motion(track, plan.graph[identifier], sprite, world)
+        fitted = _fit(track, sprite, motion, len(cast), world)
+        size = _size(fitted, world) if kinds[sprite] == 1 and motion not in SCALING else ""
+        objects.append(Told(sprite, motion, _timing(track, world), size))
+        drawn.append(fitted)
+    background = find_background((plan.background, plan.prompt), objects[0].sprite, world.backgrounds)
+    alike = sorted(objects, key=objects.index)
     return EmojiScene(
-        caption=told.caption,
-        notes=_notes(translation),
+        caption=grammar.caption(alike, background, grammar.first),
+        notes=_notes(plan.graph, cast),
         plan=Plan(
             prompt=plan.prompt,
-            graph=_graph_of(plan.graph, ids),
+            graph=_graph_of(plan.graph, tuple(cast)),
             background=plan.background,
-            tracks=tuple(_fit(tracks[identifier], objects[identifier].sprite, len(ids)) for identifier in ids),
+            tracks=tuple(drawn),
             depth_order=tuple(identifier for identifier in plan.depth_order if identifier in cast),
         ),
-        descriptions=tuple(grammar.caption([drawn.told], place, grammar.first) for drawn in objects.values()),
-        surroundings=grammar.first(grammar.PLACES[place]),
-        objects=tuple(objects.values()),
-        background=place,
+        descriptions=tuple(grammar.caption([told], background, grammar.first) for told in objects),
+        surroundings=grammar.first(grammar.PLACES[background]),
+        objects=tuple(objects),
+        background=background,
     )
 
 
-def _notes(translation: Translation) -> tuple[str, ...]:
-    notes = [f"'{word}' is drawn as '{drawn_as}'" for word, drawn_as in translation.substitutions]
-    if translation.ignored:
-        notes.append("not drawn: " + ", ".join(f"'{word}'" for word in translation.ignored))
+def _cast(plan: Plan, world: WorldSpec) -> dict[str, str]:
+    """Instance → sprite, in the graph's order: wholes before parts, and no more than the world can have."""
+    found = {instance.id: find_sprite(instance.name, world.sprites) for instance in plan.graph.instances}
+    cast: dict[str, str] = {}
+    for identifier in sorted(found, key=plan.graph.generation):
+        sprite = found[identifier]
+        most = MOST_ALIKE if world.same_kind else 1
+        if sprite is not None and len(cast) < world.most_objects and Counter(cast.values())[sprite] < most:
+            cast[identifier] = sprite
+    cast = cast or {plan.graph.ids[0]: UNKNOWN}
+    return {identifier: cast[identifier] for identifier in plan.graph.ids if identifier in cast}
+
+
+def _notes(graph: MotionGraph, cast: dict[str, str]) -> tuple[str, ...]:
+    notes: dict[str, None] = {}
+    for instance in graph.instances:
+        if (name := cast.get(instance.id)) is None:
+            continue
+        sprite = SPRITES[name]
+        said = instance.name.lower().split()
+        other = [word for word in said if word in COLOURS and word != sprite.colour]
+        if not {sprite.name, sprite.many} & set(said):
+            notes[f"'{instance.name}' is drawn as '{name}'"] = None
+        elif other:
+            notes[f"'{instance.name}' is drawn as '{sprite.colour} {name}'"] = None
+    missing = dict.fromkeys(instance.name for instance in graph.instances if instance.id not in cast)
+    if missing:
+        notes["not drawn: " + ", ".join(f"'{name}'" for name in missing)] = None
     return tuple(notes)
 
 
-def _cast(plan: Plan, objects: Sequence[Drawn]) -> dict[str, Drawn]:
-    """For each object of the caption the instance that it draws: the first of that name; else one that has no name in
-    this world's vocabulary; else the first of all, so that there always is one."""
-    free = {instance.id: noun_of(instance.name) for instance in plan.graph.instances}
-    cast: dict[str, Drawn] = {}
-    for by_name in (True, False):
-        for drawn in objects:
-            wanted = drawn.noun if by_name else None
-            found = next((identifier for identifier, noun in free.items() if noun == wanted), None)
-            if found is not None and drawn not in cast.values():
-                cast[found] = drawn
-                del free[found]
-    return cast or {plan.graph.ids[0]: objects[0]}
-
-
-def _motion(track: Track, told: Motion) -> Motion:
-    """The word for what the boxes do.  told: the prompt's, which knows deformations better."""
+def _motion(track: Track, instance: Instance, sprite: str, world: WorldSpec) -> Motion:
+    """The word for what the boxes do."""
     (x0, y0), (x1, y1) = track.boxes[0].center, track.boxes[-1].center
-    dx, dy = (x1 - x0) * WORLD.width, (y1 - y0) * WORLD.height
+    dx, dy = (x1 - x0) * world.width, (y1 - y0) * world.height
+    growth = _edge(track.boxes[-1], world) / _edge(track.boxes[0], world)
+    if not LEAST_GROWTH > growth > 1 / LEAST_GROWTH and "approach" in world.motions:
+        return "approach" if growth > 1 else "recede"
     if max(abs(dx), abs(dy)) >= LEAST_WAY_PX:
-        if abs(dx) >= abs(dy):
-            return "right" if dx > 0 else "left"
-        return "down" if dy > 0 else "up"
+        return _direction(dx, dy, world)
     if any(phase.label is MotionLabel.NON_RIGID for phase in track.phases):
-        if told in NON_RIGID:
-            return told
-        widths, heights = [box.width for box in track.boxes], [box.height for box in track.boxes]
-        return "squash" if max(heights) / min(heights) > max(widths) / min(widths) else "sway"
-    return told if told in STEP and any(phase.label is MotionLabel.RIGID for phase in track.phases) else "still"
+        motion = _deformation(track, instance, sprite)
+        return motion if motion in world.motions else "sway"
+    return "still"
+
+
+def _direction(dx: float, dy: float, world: WorldSpec) -> Motion:
+    step = (round(dx / abs(dx)) if dx else 0, round(dy / abs(dy)) if dy else 0)
+    across, down = abs(dx) >= DIAGONAL * abs(dy), abs(dy) >= DIAGONAL * abs(dx)
+    if not (across and down and "up-left" in world.motions):
+        step = (step[0], 0) if abs(dx) >= abs(dy) else (0, step[1])
+    return next(motion for motion, its in STEP.items() if its == step)
+
+
+def _deformation(track: Track, instance: Instance, sprite: str) -> Motion:
+    """By what it is said to do, else by what its box changes most, else by what things like it do."""
+    said = {base_form(word) for phrase in instance.attributes for word in re.findall(r"[a-z]+", phrase.lower())}
+    for motion, verbs in DEFORMING.items():
+        if said & set(verbs.split()):
+            return motion
+    widths, heights = [box.width for box in track.boxes], [box.height for box in track.boxes]
+    if max(heights) / min(heights) > max(widths) / min(widths):
+        return "squash"
+    return "flutter" if sprite in {"flag", "butterfly", "leaf"} else "sway"
+
+
+def _timing(track: Track, world: WorldSpec) -> Timing:
+    moves = [
+        phase.label is not MotionLabel.MOTIONLESS and not phase.absent
+        for phase in track.phases
+        for _ in range(phase.start, phase.end + 1)
+    ]
+    if not world.rest_share or True not in moves:
+        return "throughout"
+    before, after = (moves[::step].index(True) / len(moves) for step in (1, -1))
+    if max(before, after) < REST:
+        return "throughout"
+    return "starts" if before >= after else "stops"
+
+
+def _size(track: Track, world: WorldSpec) -> Size:
+    edge = _edge(track.boxes[0], world)
+    return "small" if edge <= world.small_px else "big" if edge >= world.large_px else ""
 
 
 def _graph_of(graph: MotionGraph, ids: Sequence[str]) -> MotionGraph:
@@ -114,32 +182,34 @@ def _graph_of(graph: MotionGraph, ids: Sequence[str]) -> MotionGraph:
     )
 
 
-def _fit(track: Track, sprite: str, count: int) -> Track:
-    """The same centres, inside the frame; the sprite's size, which changes where the box deforms."""
-    frame = (WORLD.width, WORLD.height)
-    low, high = WORLD.size_px if count == 1 else PAIR_EDGE_PX
-    edge = median(max(box.width * frame[0], box.height * frame[1]) for box in track.boxes)
+def _fit(track: Track, sprite: str, motion: Motion, count: int, world: WorldSpec) -> Track:
+    """The same centres, inside the frame; the sprite's size, which changes where the box deforms or comes closer."""
+    low, high = world.size_px
+    low = low if count == 1 else CROWDED * low
+    planned = [_edge(box, world) for box in track.boxes]
+    edges = [_between(low, high, edge if motion in SCALING else median(planned)) for edge in planned]
     rows, columns = texture(sprite).shape[1:]
-    scale = min(max(edge, low), high) / max(rows, columns)
-    width, height = columns * scale / frame[0], rows * scale / frame[1]
     mean_width, mean_height = (fmean(getattr(box, side) for box in track.boxes) for side in ("width", "height"))
     boxes: list[Box] = []
     phases: list[Phase] = []
     for phase in track.phases:
-        deforms = phase.label is MotionLabel.NON_RIGID
+        deforms = phase.label is MotionLabel.NON_RIGID and motion in NON_RIGID
         own = track.boxes[phase.start : phase.end + 1]
-        boxes += [
-            _inside(
-                box.center,
-                width * _between(*STRETCH, box.width / mean_width) if deforms else width,
-                height * _between(*STRETCH, box.height / mean_height) if deforms else height,
-            )
-            for box in own
-        ]
+        for box, edge in zip(own, edges[phase.start : phase.end + 1], strict=True):
+            width, height = (side * edge / max(rows, columns) for side in (columns, rows))
+            if deforms:
+                width *= _between(*STRETCH, box.width / mean_width)
+                height *= _between(*STRETCH, box.height / mean_height)
+            boxes.append(_inside(box.center, width / world.width, height / world.height))
         moves = any(a != b for a, b in pairwise(own))  # a part that stood still on something that is not drawn
         rides = phase.label is MotionLabel.MOTIONLESS and moves
         phases.append(phase.model_copy(update={"label": MotionLabel.RIGID}) if rides else phase)
     return Track(instance=track.instance, phases=tuple(phases), boxes=tuple(boxes))
+
+
+def _edge(box: Box, world: WorldSpec) -> float:
+    """The longer one, px."""
+    return max(box.width * world.width, box.height * world.height)
 
 
 def _inside(center: tuple[float, float], width: float, height: float) -> Box:

@@ -1,13 +1,16 @@
 """The emoji world: CogVideoX's architecture in small, with weights in this repository.
 
-It knows a few dozen words.  A prompt is put into those first; every word that is drawn as something else is noted.
+It knows a few dozen words.  A plan is put into those first, and what is drawn as something else is noted; a prompt
+without a plan must be of those words.
 """
 
+import re
 from functools import cached_property
 from typing import Self
 
 import torch
 
+from emoji_world import grammar
 from emoji_world.adherence import measure_adherence
 from emoji_world.convolutions import split_convolutions
 from emoji_world.detector import Detector
@@ -31,8 +34,15 @@ class EmojiWorld(CogVideoX):
             split_convolutions(backbone.pipeline.vae)
         return backbone
 
-    def scene(self, prompt: str, plan: Plan | None) -> EmojiScene:
-        return emoji_scene(prompt, plan)
+    def scene(self, prompt: str, plan: Plan | None) -> Scene:
+        if plan is not None:
+            return emoji_scene(plan)
+        words, known = re.findall(r"[a-z]+", prompt.lower()), set(grammar.words())
+        unknown = ", ".join(f"'{word}'" for word in words if word not in known)
+        return Scene(
+            caption=" ".join(word for word in words if word in known),
+            notes=(f"words that are not known: {unknown}",) if unknown else (),
+        )
 
     def adherence(self, frames: Frames, scene: Scene) -> tuple[Adherence, ...] | None:
         if scene.plan is None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 
-from planner_service.motion.wordnet import base_form, supersense
 from shared.geometry import Box
 from shared.motion_graph import MotionGraph, Relation, RelationKind
+from shared.wordnet import base_form, supersense
 
 TOUCHING = 0.06
 """How far apart "on" may be, a fraction of the frame's height."""

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from planner_service.motion.wordnet import Sense, ancestors, base_of, senses
+from shared.wordnet import Sense, ancestors, base_of, senses
 
 
 class Kind(StrEnum):

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from planner_service.motion.nouns import table
-from planner_service.motion.wordnet import base_of, senses
 from planner_service.parser.lexicon import bases, lexicon
+from shared.wordnet import base_of, senses
 
 SURE = 0.4
 """How sure the detector is of another language, of 1, where it can be trusted; a short prompt is hard to tell."""

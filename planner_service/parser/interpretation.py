@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from planner_service.explanation import Explained
 from planner_service.motion.nouns import Kind, is_a, known
-from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import composed
@@ -21,6 +20,7 @@ from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import senses, supersense
 
 CHANGING = ("verb.change", "verb.weather", "verb.perception")
 """Kinds of verbs that say how a place looks, and not that it is a thing: "the sky darkens"."""

@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner_service.motion.nouns import known, singular
-from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import lexicon
+from shared.wordnet import senses
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 from planner_service.motion.arrangements import Arrangement, arrangement_of
-from planner_service.motion.wordnet import supersense
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.movement import cues_told
 from planner_service.parser.scene import Scene
@@ -16,6 +15,7 @@ from shared.motion_graph import (
     Relation,
     RelationKind,
 )
+from shared.wordnet import supersense
 
 TOGETHER = ("verb.contact", "verb.competition")
 """What several do is done to one another, where WordNet's verb is one of these and nothing else is done it to."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
-from planner_service.motion.wordnet import senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import Role, Word
+from shared.wordnet import senses, supersense
 
 UPON = frozenset(
     ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import CogVideoXPipeline
@@ -34,6 +35,7 @@ from emoji_world.training.data import (
 from emoji_world.training.latents import Latents, Shard
 from emoji_world.training.loop import Budget, Cadence, run_stage
 from emoji_world.training.profiles import Profile
+from emoji_world.training.routing import TokenRouting
 from emoji_world.training.run import train
 from emoji_world.training.trainee import warm_cosine
 from emoji_world.training.transformer import TransformerRecipe, TransformerTraining
@@ -257,6 +259,49 @@ def test_written_out_attention_is_the_stock_attention() -> None:
         written_out = transformer(**given)[0]
     assert stock.abs().max() > 0.1
     assert torch.allclose(stock, written_out, atol=1e-4)
+
+
+def test_routing_leaves_tokens_out_of_the_layers_between_and_puts_them_back() -> None:
+    torch.manual_seed(0)
+    transformer = make_transformer(replace(SMALL, layers=4), THUMBNAILS).eval()
+    transformer.set_attn_processor(MatmulAttention())
+    torch.nn.init.normal_(transformer.proj_out.weight)
+    given = {
+        "hidden_states": torch.randn(2, 3, 4, 4, 6),
+        "encoder_hidden_states": torch.randn(2, SMALL.text_length, 32),
+        "timestep": torch.tensor([3, 900]),
+        "image_rotary_emb": rotary_embedding(transformer, 3),
+        "return_dict": False,
+    }
+    first, *between, last = transformer.transformer_blocks
+    came: dict[object, torch.Tensor] = {}
+    left: dict[object, torch.Tensor] = {}
+    with torch.no_grad():
+        whole = transformer(**given)[0]
+        routing = TokenRouting(transformer)
+        assert routing.choose(2, 18, 1, torch.Generator()) is None
+        routing.kept = torch.stack([torch.randperm(18) for _ in range(2)])
+        assert torch.allclose(transformer(**given)[0], whole, atol=1e-4)  # all of them, in any order
+        kept = routing.choose(2, 18, 0.5, torch.Generator().manual_seed(1))
+        for block in transformer.transformer_blocks:
+            block.register_forward_pre_hook(
+                lambda block, args, given: came.update({block: given["hidden_states"]}), with_kwargs=True
+            )
+            block.register_forward_hook(lambda block, args, result: left.update({block: result[0]}))
+        transformer(**given)
+    assert kept is not None
+    assert [len(set(row)) for row in kept.tolist()] == [9, 9]
+    assert [came[block].shape[1] for block in (first, *between, last)] == [18, 9, 9, 18]
+    rows, passed = torch.arange(2)[:, None], torch.ones(2, 18, dtype=torch.bool).scatter(1, kept, False)
+    assert torch.equal(came[between[0]], left[first][rows, kept])
+    assert torch.equal(came[last][passed], left[first][passed])
+    assert not torch.isclose(came[last], left[first]).all(-1)[~passed].any()
+
+
+def test_a_share_of_the_schedule_that_rounds_to_one_is_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = transformer_training()
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator=None: torch.full(shape, 1 - 2**-24))
+    assert np.isfinite(training.step(0, 0.5))
 
 
 def test_masks_cover_the_boxes_of_every_frame_they_stand_for() -> None:

@@ -17,7 +17,7 @@ GRID = Grid(frames=3, rows=8, columns=12, compression=4)
 def test_perfect_features_measure_perfectly() -> None:
     """A channel that is the silhouette, and the place within the thing."""
     plan = planned_by_parser("a red car is driving to the right on the road")
-    scene = emoji_scene(plan.prompt, plan)
+    scene = emoji_scene(plan)
     layout = layout_on(GRID, scene.plan or plan)
     (own,) = _silhouettes(scene, layout)
     assert own.flatten(1).any(1).all()

@@ -22,7 +22,7 @@ def detector() -> Detector:
 
 def scene_of(caption: str) -> EmojiScene:
     plan = planned_by_parser(caption)
-    return emoji_scene(plan.prompt, plan)
+    return emoji_scene(plan)
 
 
 def measures_of(shown: EmojiScene, asked: EmojiScene, detector: Detector) -> Measures:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from emoji_world import grammar
-from emoji_world.spec import WORLD
-from generator_service.backbones.emoji_scene import PAIR_EDGE_PX, STRETCH, EmojiScene, emoji_scene
+from emoji_world.spec import SECOND_WORLD, WORLD
+from generator_service.backbones.emoji_scene import CROWDED, STRETCH, emoji_scene
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel, Relation, RelationKind
 from shared.plan import Phase, Plan, Track
@@ -15,29 +15,36 @@ from shared.plan import Phase, Plan, Track
 FRAMES = 9
 
 
-def plan_of(prompt: str, *things: tuple[str, MotionLabel, Sequence[Box]], **changes: Any) -> Plan:
+def plan_of(*things: tuple[str, MotionLabel, Sequence[Box]], **changes: Any) -> Plan:
     """things: name, label and boxes; ids are a, b, c, …"""
     ids = "abcdef"[: len(things)]
     return Plan(
-        prompt=prompt,
+        prompt="a prompt",
         graph=MotionGraph(
             instances=tuple(
-                Instance(id=its, name=name, description=name, label=label, parent=changes.get("parents", {}).get(its))
+                Instance(
+                    id=its,
+                    name=name,
+                    description=name,
+                    label=label,
+                    parent=changes.get("parents", {}).get(its),
+                    attributes=changes.get("attributes", ()),
+                )
                 for its, (name, label, _) in zip(ids, things, strict=True)
             ),
             relations=changes.get("relations", ()),
         ),
-        background="a place",
+        background=changes.get("background", "a place"),
         tracks=tuple(
-            Track(instance=its, phases=(Phase(label=label, start=0, end=FRAMES - 1),), boxes=tuple(boxes))
+            Track(instance=its, phases=changes.get("phases", _throughout(label, boxes)), boxes=tuple(boxes))
             for its, (_, label, boxes) in zip(ids, things, strict=True)
         ),
         depth_order=tuple(ids),
     )
 
 
-def scene_of(plan: Plan) -> EmojiScene:
-    return emoji_scene(plan.prompt, plan)
+def _throughout(label: MotionLabel, boxes: Sequence[Box]) -> tuple[Phase, ...]:
+    return (Phase(label=label, start=0, end=len(boxes) - 1),)
 
 
 def still(x: float = 0.5, y: float = 0.5, width: float = 0.1, height: float = 0.1) -> tuple[Box, ...]:
@@ -48,35 +55,38 @@ def moving(dx: float, dy: float) -> tuple[Box, ...]:
     return tuple(Box.around(0.5 + dx * k / 8, 0.5 + dy * k / 8, 0.2, 0.2) for k in range(FRAMES))
 
 
-def test_each_object_of_the_caption_gets_the_instance_of_its_name() -> None:
+def test_wholes_come_before_parts_and_no_more_are_drawn_than_the_world_can_have() -> None:
     plan = plan_of(
-        "a big tree, a puppy and two cars on the road",
-        ("tree", MotionLabel.MOTIONLESS, still(0.2)),
-        ("puppy", MotionLabel.MOTIONLESS, still(0.4)),
-        ("car", MotionLabel.MOTIONLESS, still(0.6)),
-        ("car", MotionLabel.MOTIONLESS, still(0.8)),
+        ("wheel", MotionLabel.MOTIONLESS, still(0.2)),
+        ("green tree", MotionLabel.MOTIONLESS, still(0.2)),
+        ("lamp", MotionLabel.MOTIONLESS, still(0.3)),
+        ("tree", MotionLabel.MOTIONLESS, still(0.4)),
+        ("blue car", MotionLabel.MOTIONLESS, still(0.6)),
+        ("puppy", MotionLabel.MOTIONLESS, still(0.8)),
+        parents={"a": "e"},
         relations=(
-            Relation(source="a", target="c", kind=RelationKind.SPATIAL, phrase="next to"),
-            Relation(source="a", target="b", kind=RelationKind.SPATIAL, phrase="next to"),
+            Relation(source="b", target="e", kind=RelationKind.SPATIAL, phrase="next to"),
+            Relation(source="b", target="f", kind=RelationKind.SPATIAL, phrase="next to"),
         ),
     )
-    scene = scene_of(plan)
-    assert scene.plan.graph.ids == ("a", "c")  # two at most, what the world has before what it has a stand-in for
-    assert [drawn.sprite for drawn in scene.objects] == ["tree", "car"]
-    assert scene.plan.depth_order == ("a", "c")
-    assert [relation.target for relation in scene.plan.graph.relations] == ["c"]
-    assert scene.notes == ("not drawn: 'big', 'two', 'puppy'",)
-
-
-def test_a_thing_that_the_world_has_no_word_for_is_the_one_that_stands_in() -> None:
-    scene = scene_of(plan_of("a teapot", ("teapot", MotionLabel.MOTIONLESS, still())))
-    assert [(drawn.noun, drawn.sprite) for drawn in scene.objects] == [("ball", "ball")]
+    scene = emoji_scene(plan)
+    assert [(its, drawn.sprite) for its, drawn in zip(scene.plan.graph.ids, scene.objects, strict=True)] == [
+        ("b", "tree"),  # two at most, and of different kinds
+        ("e", "car"),
+    ]
+    assert scene.plan.depth_order == ("b", "e")
+    assert [relation.target for relation in scene.plan.graph.relations] == ["e"]
+    assert scene.notes == ("'blue car' is drawn as 'red car'", "not drawn: 'wheel', 'lamp', 'tree', 'puppy'")
+    wider = emoji_scene(plan, SECOND_WORLD)
+    assert [drawn.sprite for drawn in wider.objects] == ["tree", "tree", "car"]
+    assert wider.caption == ("two green trees are standing still while a small red car is standing still on the grass")
 
 
 def test_something_is_always_drawn() -> None:
-    scene = scene_of(plan_of("a car", ("zebra", MotionLabel.MOTIONLESS, still())))
+    scene = emoji_scene(plan_of(("teapot", MotionLabel.MOTIONLESS, still())))
     assert scene.plan.graph.ids == ("a",)
-    assert scene.objects[0].sprite == "car"
+    assert scene.objects[0].sprite == "ball"
+    assert scene.notes == ("'teapot' is drawn as 'ball'",)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +101,7 @@ def test_something_is_always_drawn() -> None:
     ],
 )
 def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[Box], motion: str) -> None:
-    scene = scene_of(plan_of("a sheep", ("sheep", label, boxes)))
+    scene = emoji_scene(plan_of(("sheep", label, boxes)))
     assert scene.objects[0].motion == motion
     assert scene.caption == grammar.caption([grammar.Told("sheep", motion)], scene.background, grammar.first)
 
@@ -99,12 +109,45 @@ def test_the_caption_says_what_the_boxes_do(label: MotionLabel, boxes: Sequence[
 def test_a_deformation_is_the_prompts_own_or_what_the_box_changes_most() -> None:
     taller = tuple(Box.around(0.5, 0.5, 0.2, 0.2 + 0.02 * (k % 2)) for k in range(FRAMES))
     wider = tuple(Box.around(0.5, 0.5, 0.2 + 0.02 * (k % 2), 0.2) for k in range(FRAMES))
-    for prompt, boxes, motion in (
-        ("a sheep bounces", wider, "squash"),
-        ("a sheep", wider, "sway"),
-        ("a sheep", taller, "squash"),
+    for name, attributes, boxes, motion in (
+        ("sheep", ("bounces in joy",), wider, "squash"),
+        ("sheep", ("is waving",), taller, "sway"),  # the first world does not flutter
+        ("sheep", (), wider, "sway"),
+        ("sheep", (), taller, "squash"),
     ):
-        assert scene_of(plan_of(prompt, ("sheep", MotionLabel.NON_RIGID, boxes))).objects[0].motion == motion
+        plan = plan_of((name, MotionLabel.NON_RIGID, boxes), attributes=attributes)
+        assert emoji_scene(plan).objects[0].motion == motion
+    flag = plan_of(("flag", MotionLabel.NON_RIGID, wider))
+    assert emoji_scene(flag, SECOND_WORLD).objects[0].motion == "flutter"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "motion"),
+    [
+        (moving(0.3, 0.1), "right"),
+        (moving(0.2, -0.25), "up-right"),  # 19 px and 16 px
+        (tuple(Box.around(0.5, 0.5, 0.1 + 0.02 * k, 0.1 + 0.02 * k) for k in range(FRAMES)), "approach"),
+        (tuple(Box.around(0.5 - 0.03 * k, 0.5, 0.3 - 0.02 * k, 0.3 - 0.02 * k) for k in range(FRAMES)), "recede"),
+    ],
+)
+def test_a_wider_world_has_diagonals_and_what_comes_and_goes(boxes: Sequence[Box], motion: str) -> None:
+    scene = emoji_scene(plan_of(("horse", MotionLabel.RIGID, boxes)), SECOND_WORLD)
+    assert scene.objects[0].motion == motion
+    growth = edges(scene.tracks[0].boxes[-1]) / edges(scene.tracks[0].boxes[0])
+    assert growth == pytest.approx({"approach": 2.6, "recede": 14.4 / 28.8}.get(motion, 1), rel=0.4)
+
+
+def test_a_rest_is_told_where_the_world_knows_rests() -> None:
+    boxes = still()[:5] + tuple(Box.around(0.5 + 0.1 * k, 0.5, 0.1, 0.1) for k in range(4))
+    phases = (
+        Phase(label=MotionLabel.MOTIONLESS, start=0, end=4),
+        Phase(label=MotionLabel.RIGID, start=5, end=8),
+    )
+    plan = plan_of(("dog", MotionLabel.RIGID, boxes), phases=phases, background="a beach")
+    assert emoji_scene(plan).objects[0].timing == "throughout"
+    scene = emoji_scene(plan, SECOND_WORLD)
+    assert scene.objects[0].timing == "starts"
+    assert scene.caption == "a small brown dog is standing still then walking to the right in the desert"
 
 
 def edges(box: Box) -> float:
@@ -112,37 +155,36 @@ def edges(box: Box) -> float:
 
 
 def test_sizes_become_the_worlds_own() -> None:
-    small = scene_of(plan_of("a car", ("car", MotionLabel.RIGID, moving(0.3, 0)))).tracks[0].boxes
+    small = emoji_scene(plan_of(("car", MotionLabel.RIGID, moving(0.3, 0)))).tracks[0].boxes
     assert [edges(box) for box in small] == pytest.approx([WORLD.size_px[0]] * FRAMES)
-    large = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).tracks[0].boxes
+    large = emoji_scene(plan_of(("car", MotionLabel.MOTIONLESS, still(width=0.8, height=0.9)))).tracks[0].boxes
     assert edges(large[0]) == pytest.approx(WORLD.size_px[1])
-    pair = plan_of("a car and a pig", *((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
-    assert {round(edges(track.boxes[0]), 6) for track in scene_of(pair).tracks} == {PAIR_EDGE_PX[0]}
+    pair = plan_of(*((name, MotionLabel.MOTIONLESS, still()) for name in ("car", "pig")))
+    assert {round(edges(track.boxes[0]), 6) for track in emoji_scene(pair).tracks} == {CROWDED * WORLD.size_px[0]}
 
 
 def test_centres_stay_where_they_are_planned_as_far_as_the_frame_allows() -> None:
-    middle = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.5, 0.4)))).tracks[0].boxes[0]
+    middle = emoji_scene(plan_of(("car", MotionLabel.MOTIONLESS, still(0.5, 0.4)))).tracks[0].boxes[0]
     assert middle.center == pytest.approx((0.5, 0.4))
-    corner = scene_of(plan_of("a car", ("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).tracks[0].boxes[0]
+    corner = emoji_scene(plan_of(("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).tracks[0].boxes[0]
     assert (corner.x1, corner.y0) == (1.0, 0.0)
 
 
 def test_only_what_deforms_changes_its_size_and_not_beyond_what_the_world_does() -> None:
     boxes = tuple(Box.around(0.5, 0.5, 0.2, height) for height in (0.2,) * 8 + (0.4,))  # mean 0.2222
-    deformed = scene_of(plan_of("a sheep", ("sheep", MotionLabel.NON_RIGID, boxes))).tracks[0].boxes
+    deformed = emoji_scene(plan_of(("sheep", MotionLabel.NON_RIGID, boxes))).tracks[0].boxes
     assert deformed[8].height / deformed[0].height == pytest.approx(STRETCH[1] / 0.9)
     assert deformed[8].width == pytest.approx(deformed[0].width)
 
 
 def test_a_part_whose_whole_is_not_drawn_moves_by_itself() -> None:
     plan = plan_of(
-        "a car and a tree",
         ("tree", MotionLabel.MOTIONLESS, still(0.2)),
-        ("bus", MotionLabel.RIGID, moving(0.3, 0.0)),
+        ("machine", MotionLabel.RIGID, moving(0.3, 0.0)),
         ("car", MotionLabel.MOTIONLESS, moving(0.3, 0.0)),
         parents={"c": "b"},
     )
-    scene = scene_of(plan)
+    scene = emoji_scene(plan)
     assert scene.plan.graph.ids == ("a", "c")
     assert scene.plan.graph["c"].parent is None
     assert scene.tracks[1].phases[0].label is MotionLabel.RIGID
@@ -150,14 +192,8 @@ def test_a_part_whose_whole_is_not_drawn_moves_by_itself() -> None:
 
 def test_a_box_reads_of_its_own_thing_and_what_is_around_them_of_the_place() -> None:
     car = ("car", MotionLabel.MOTIONLESS, still(0.2))
-    alone = scene_of(plan_of("a car on the road", car))
+    alone = emoji_scene(plan_of(car))
     assert alone.descriptions == ("a red car is standing still on the road",)
     assert alone.surroundings == "on the road"
-    pair = scene_of(plan_of("a car and a pig on the road", car, ("pig", MotionLabel.MOTIONLESS, still(0.8))))
+    pair = emoji_scene(plan_of(car, ("pig", MotionLabel.MOTIONLESS, still(0.8))))
     assert pair.descriptions == ("a red car is standing still on the road", "a pink pig is standing still on the road")
-
-
-def test_without_a_plan_there_is_a_caption_and_nothing_to_guide() -> None:
-    scene = emoji_scene("a puppy on the road", None)
-    assert scene.caption == "a yellow cat is standing still on the road"
-    assert (scene.plan, scene.tracks, scene.descriptions) == (None, (), ())

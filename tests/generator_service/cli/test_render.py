@@ -35,7 +35,7 @@ def test_writes_what_was_asked_for(tmp_path: Path) -> None:
     assert preview.read_bytes()[:4] == b"\x89PNG"
     settings = Manifest.model_validate_json(manifest.read_bytes()).settings
     assert (settings.seed, settings.steps) == (3, 1)
-    assert "'zebra' is drawn as" in result.stderr
+    assert "words that are not known: 'zebra', 'stands'" in result.stderr
     assert result.stdout == ""
 
 

