@@ -129,7 +129,9 @@ def _fragments(doc: Doc) -> Iterator[Cut]:
         opens = number == 0 or doc[span.start - 1].text in (".", "!", "?")
         beside = any(kinds[n] in ("style", "camera") for n in (number - 1, number + 1) if 0 <= n < len(spans))
         last = all(later != "scene" for later in kinds[number:])
-        if last and ((kind == "describing" and (opens or beside)) or (kind == "name" and number)):
+        if last and (
+            (kind == "describing" and (opens or beside)) or (kind == "name" and not opens and "scene" in kinds[:number])
+        ):
             kind = "style"
         if kind in ("style", "camera"):
             yield Cut(kind, span.start, span.end, span.text)
