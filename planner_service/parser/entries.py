@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.cues import Manner
-from planner_service.motion.wordnet import senses
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import senses
 
 BECOMING = frozenset(("turn", "go", "grow", "become", "get", "come", "fall", "run"))
 """Before an adjective these say that something changes, and not that it moves."""

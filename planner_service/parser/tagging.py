@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known, singular, table
-from planner_service.motion.wordnet import base_of, senses, supersense
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import base_of, senses, supersense
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
