@@ -83,8 +83,12 @@ def test_a_planner_that_hangs_is_asked_once_and_keeps_no_other_request_waiting(s
     """A hundred who ask whether it is ready would hold the forty threads that all others share."""
     with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections and never answers
         url = f"http://{LOOPBACK}:{silent.getsockname()[1]}"
-        with serve(redis_url=redis_url, planner_url=url) as api, ThreadPoolExecutor(100) as pool:
-            probes = [pool.submit(httpx.get, f"{api.url}/ready", timeout=30, trust_env=False) for _ in range(100)]
+        with (
+            serve(redis_url=redis_url, planner_url=url) as api,
+            httpx.Client(base_url=api.url, limits=httpx.Limits(), timeout=30, trust_env=False) as client,
+            ThreadPoolExecutor(100) as pool,
+        ):
+            probes = [pool.submit(client.get, "/ready") for _ in range(100)]
             time.sleep(1)
             assert api.http.get("/jobs", timeout=5).status_code == 200
             assert not any(probe.done() for probe in probes)
