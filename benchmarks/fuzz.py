@@ -197,7 +197,7 @@ parameters = {{ "path.job_id" = {{ dictionary = "ended", probability = 0.6 }} }}
 # What is valid JSON by the schema may make no sense: a plan's phases must have no gaps, a video must be one that its
 # backbone can do, a prompt must have words in it, a webhook's host must have an address; which no schema can say.
 [[operations]]
-include-name = "POST /jobs"
+include-name = ["POST /jobs", "POST /v1/videos"]
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]

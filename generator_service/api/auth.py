@@ -20,7 +20,7 @@ from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
-from generator_service.jobs.reading import Found, Look
+from generator_service.jobs.reading import NOTHING, Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
 STREAM: Final = "/jobs/{job_id}/events"
@@ -80,7 +80,8 @@ async def _authenticate(request: Request, _documented: Annotated[object, Depends
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        return _Access(ANYONE, await parts.reader.find(job_id))
+        asks = job_id != "" or request.method not in _READING  # a submission wants to know the time
+        return _Access(ANYONE, await parts.reader.find(job_id) if asks else NOTHING)
     scheme, _, key_text = request.headers.get("Authorization", "").partition(" ")
     has_key = scheme.lower() == "bearer" and key_text != ""
     ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None

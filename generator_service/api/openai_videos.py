@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.datastructures import UploadFile
 
 from generator_service.api.auth import UseCaller, VisibleJob, job_in_path, visible_job
@@ -44,6 +45,8 @@ STATUS: Final[dict[JobStatus, Literal["queued", "in_progress", "completed", "fai
     JobStatus.FAILED: "failed",
 }
 CANCELED: Final = JobError(code="canceled", message="the job was canceled", retryable=True)
+SECONDS: Final = r"^[1-9][0-9]?$"
+SIZE: Final = r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
 FIELDS: Final = 8
 """Of a form: more than a request has."""
 
@@ -51,10 +54,14 @@ FIELDS: Final = 8
 class VideoRequest(WireModel):
     prompt: Prompt
     model: Annotated[str, Field(max_length=64, description="A backbone of `GET /backbones`.")] = DEFAULT_BACKBONE
+    # A form says nothing by leaving a field out: no schema has null.
     seconds: Annotated[
-        str | None, Field(pattern=r"^[1-9][0-9]?$", description="The backbone's nearest number of frames is made.")
+        str | SkipJsonSchema[None],
+        Field(pattern=SECONDS, json_schema_extra={"pattern": SECONDS}, description="The nearest that can be made."),
     ] = None
-    size: Annotated[str | None, Field(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$", examples=["720x480"])] = None
+    size: Annotated[
+        str | SkipJsonSchema[None], Field(pattern=SIZE, json_schema_extra={"pattern": SIZE}, examples=["96x64"])
+    ] = None
 
     def job_request(self) -> JobRequest:
         """Raises InvalidRequest for a length that the backbone is far from, and a size that is none of its own."""

@@ -10,6 +10,7 @@ one is enough: nobody can go through that many guesses, however fast each is.
 
 import hashlib
 import hmac
+import math
 import re
 import time
 from collections.abc import Collection
@@ -92,12 +93,15 @@ class ApiKeys:
         """
         old = self._record(key_id)
         key = self.create(old.owner, old.scopes)
+        if grace <= timedelta(0):
+            self.revoke(old.id)
+            return key
         end = datetime.now(UTC) + grace
         if old.expires_at is None or old.expires_at > end:
             ending = old.model_copy(update={"expires_at": end})
             with redis_errors_as_unavailable():
                 self._redis.set(
-                    key_name(old.id), ending.model_dump_json(), px=max(1, round(grace.total_seconds() * 1000)), xx=True
+                    key_name(old.id), ending.model_dump_json(), px=math.ceil(grace.total_seconds() * 1000), xx=True
                 )
         return key
 

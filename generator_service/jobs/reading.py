@@ -62,6 +62,10 @@ class Found:
         return Look(record, places.get(queue_of(record)) if waits else None)  # a newer version may have more queues
 
 
+NOTHING: Final = Found(datetime.min.replace(tzinfo=UTC), "", {}, ())
+"""Where Redis was not asked."""
+
+
 class Reader:
     """`client` must decode responses to text, and is used in one event loop.  Every method raises Unavailable where
     Redis does not answer."""

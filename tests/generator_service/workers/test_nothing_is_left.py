@@ -160,7 +160,7 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     wait_until(lambda: set(objects.keys("jobs/")) == kept)
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     statuses = {f":{record.status}" for record in records} | {""}
-    indices = {"jobs:ended", "jobs:owners"} | {
+    indices = {"jobs:ended", "jobs:owners", "jobs:bytes"} | {
         index + status for index in ("jobs", "jobs:of:anyone") for status in statuses
     }
     left = {f"job:{record.id}" for record in records} | plans | indices
