@@ -7,13 +7,16 @@ A noun in its commonest sense is compared with every sprite by how deep their ne
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import TypeVar
 
-from emoji_world.spec import BACKGROUNDS, Background
+from emoji_world.spec import Background
 from emoji_world.vocabulary import SPRITES, Kind
 from shared.wordnet import ancestors, base_of, senses
 
+T = TypeVar("T")
 
-def _by_word(table: Mapping[str, str]) -> dict[str, str]:
+
+def _by_word(table: Mapping[T, str]) -> dict[str, T]:
     """Meaning → "word word …" turned into word → meaning."""
     return {word: meaning for meaning, words in table.items() for word in words.split()}
 
@@ -53,7 +56,7 @@ DEPTHS = {"house": 6, "leaf": 8, "ball": 8, "robot": 9, "flag": 9}
 """Where things of other kinds are near: a guitar and a robot are both devices."""
 LEAST_LIKENESS = 0.6
 
-PLACES = _by_word(
+PLACES: dict[str, Background] = _by_word(
     {
         "sky": "sky air heaven cloud",
         "grass": "grass field meadow park lawn garden forest farm hill pasture countryside yard wood jungle prairie",
@@ -96,8 +99,8 @@ def find_background(texts: Sequence[str], sprite: str, backgrounds: Sequence[Bac
     for text in texts:
         for word in re.findall(r"[a-z]+", text.lower()):
             named = PLACES.get(word) or PLACES.get(_singular(word))
-            if named in backgrounds:
-                return next(place for place in BACKGROUNDS if place == named)
+            if named is not None and named in backgrounds:
+                return named
     usual = USUAL_PLACE[SPRITES[sprite].kind]
     return usual if usual in backgrounds else backgrounds[0]
 

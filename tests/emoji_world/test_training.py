@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import CogVideoXPipeline
+from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 from safetensors.torch import load_file
 
 from emoji_world.backgrounds import background_image
@@ -242,17 +242,21 @@ def test_whitening_centred_latents_leaves_the_reconstruction_everywhere() -> Non
     assert torch.allclose(again, decoded, atol=1e-4)
 
 
-def test_written_out_attention_is_the_stock_attention() -> None:
-    torch.manual_seed(0)
-    transformer = make_transformer(SMALL, THUMBNAILS).eval()
-    torch.nn.init.normal_(transformer.proj_out.weight)
-    given = {
+def inputs_of(transformer: CogVideoXTransformer3DModel) -> dict[str, Any]:
+    return {
         "hidden_states": torch.randn(2, 3, 4, 4, 6),
         "encoder_hidden_states": torch.randn(2, SMALL.text_length, 32),
         "timestep": torch.tensor([3, 900]),
         "image_rotary_emb": rotary_embedding(transformer, 3),
         "return_dict": False,
     }
+
+
+def test_written_out_attention_is_the_stock_attention() -> None:
+    torch.manual_seed(0)
+    transformer = make_transformer(SMALL, THUMBNAILS).eval()
+    torch.nn.init.normal_(transformer.proj_out.weight)
+    given = inputs_of(transformer)
     with torch.no_grad():
         stock = transformer(**given)[0]
         transformer.set_attn_processor(MatmulAttention())
@@ -266,13 +270,7 @@ def test_routing_leaves_tokens_out_of_the_layers_between_and_puts_them_back() ->
     transformer = make_transformer(replace(SMALL, layers=4), THUMBNAILS).eval()
     transformer.set_attn_processor(MatmulAttention())
     torch.nn.init.normal_(transformer.proj_out.weight)
-    given = {
-        "hidden_states": torch.randn(2, 3, 4, 4, 6),
-        "encoder_hidden_states": torch.randn(2, SMALL.text_length, 32),
-        "timestep": torch.tensor([3, 900]),
-        "image_rotary_emb": rotary_embedding(transformer, 3),
-        "return_dict": False,
-    }
+    given = inputs_of(transformer)
     first, *between, last = transformer.transformer_blocks
     came: dict[object, torch.Tensor] = {}
     left: dict[object, torch.Tensor] = {}
