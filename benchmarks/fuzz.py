@@ -414,7 +414,7 @@ def main() -> None:
         if arguments.cases > 0:
             with service(Path(folder, "documents")) as running:
                 wrong += fuzz_documents(running, arguments.cases, arguments.seed)
-        count = arguments.cases // 5 if arguments.make_malformed is None else arguments.make_malformed
+        count = arguments.cases // 5 if arguments.malformed is None else arguments.malformed
         if count > 0:
             with service(Path(folder, "workers"), workers=("plan-worker", "render-worker")) as running:
                 wrong += fuzz_workers(running, count, arguments.seed)
