@@ -4,6 +4,7 @@ Its parts are diffusers' own, but for two: the U-Net is told how many frames a s
 shrinks the signal.  With classifier-free guidance the halves are two predictions.
 """
 
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -25,15 +26,19 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from generator_service.backbones.base import Scene, Setup, Solver, Stepped
 from generator_service.backbones.pipeline import PipelineBackbone
+from generator_service.backbones.videocrafter2_attention import layers_of, watch
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
-from generator_service.guidance.protocols import UNGUIDED, Guidance
+from generator_service.guidance.grid import Grid
+from generator_service.guidance.protocols import UNGUIDED, Guidance, Place
+from generator_service.guidance.refocus import Words
+from generator_service.guidance.unet_video import UNetGuidance
 
 PADDING = 0
 """The token after the end of a text: not the end token, as in most uses of CLIP."""
 
 
-class TimeAndRateEmbedding(TimestepEmbedding):
+class TimeAndRateEmbedding(TimestepEmbedding):  # type: ignore[misc]
     """The sum of two embeddings, of the timestep and of the frames a second."""
 
     def __init__(self, channels: int, embedding: int) -> None:
@@ -45,10 +50,10 @@ class TimeAndRateEmbedding(TimestepEmbedding):
         return time + cast(Tensor, self.rate(condition))
 
 
-class VideoCrafterUNet(UNet3DConditionModel):
+class VideoCrafterUNet(UNet3DConditionModel):  # type: ignore[misc]
     """The stock network; `timestep_cond` is `project_rate(fps)`."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         sample_size: tuple[int, int] = (40, 64),
@@ -75,7 +80,7 @@ class VideoCrafterUNet(UNet3DConditionModel):
         return projected.to(self.dtype)
 
 
-class VideoCrafterScheduler(DDIMScheduler):
+class VideoCrafterScheduler(DDIMScheduler):  # type: ignore[misc]
     """DDIM on a forward process that shrinks the signal, too:
 
         x_t = √ᾱ_t s_t x_0 + √(1 - ᾱ_t) ε        s_t: from 1 to `signal_scale` over the first `scaled_steps`, then that
@@ -84,7 +89,7 @@ class VideoCrafterScheduler(DDIMScheduler):
     The stock step knows x̂_0 = s_t x_0, and gives √ᾱ_s x̂_0 + direction + noise.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         num_train_timesteps: int = 1000,
@@ -120,7 +125,7 @@ class VideoCrafterScheduler(DDIMScheduler):
         return stepped, scaled / scale
 
 
-class VideoCrafterPipeline(DiffusionPipeline):
+class VideoCrafterPipeline(DiffusionPipeline):  # type: ignore[misc]
     """The parts, as diffusers loads, saves and offloads them; the loop is in `sampling`."""
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
@@ -203,7 +208,20 @@ class VideoCrafter2(PipelineBackbone[VideoCrafterConditioning]):
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
-        return UNGUIDED
+        wish, plan = settings.guidance, scene.plan
+        if plan is None or wish.is_off:
+            return UNGUIDED
+        words = self._words(scene.caption, [instance.name for instance in plan.graph.instances])
+        levels = self.solver(settings.steps).noise_levels
+        return UNetGuidance.of(self, self.grids(settings), plan, words, wish, levels)
+
+    def watch(self, places: Collection[Place], seen: dict[Place, Tensor]) -> AbstractContextManager[None]:
+        return watch(self.unet, places, seen)
+
+    def grids(self, settings: RenderSettings) -> tuple[Grid, ...]:
+        """Of each layer."""
+        cells = [self.pipeline.spatial_compression * 2**layer.level for layer in layers_of(self.unet)]
+        return tuple(Grid(settings.frames, settings.height // cell, settings.width // cell) for cell in cells)
 
     def decode_latents(self, latents: Tensor, settings: RenderSettings) -> Tensor:
         vae = self.pipeline.vae
@@ -215,12 +233,18 @@ class VideoCrafter2(PipelineBackbone[VideoCrafterConditioning]):
         length: int = self.pipeline.text_encoder.config.max_position_embeddings
         return length
 
+    def _tokenize(self, text: str) -> Any:
+        return self.pipeline.tokenizer(text, truncation=True, max_length=self.text_tokens, return_offsets_mapping=True)
+
     def _encode(self, text: str) -> Tensor:
         """[1, token, channel]"""
-        ids = self.pipeline.tokenizer(text, truncation=True, max_length=self.text_tokens).input_ids
+        ids = self._tokenize(text).input_ids
         ids += [PADDING] * (self.text_tokens - len(ids))
         encoded: Tensor = self.pipeline.text_encoder(torch.tensor([ids], device=self.device), return_dict=False)[0]
         return encoded
+
+    def _words(self, caption: str, names: Sequence[str]) -> Words:
+        return Words.of(caption, self._tokenize(caption).offset_mapping[1:-1], names)
 
 
 class VideoCrafterSolver(Solver):

@@ -69,6 +69,8 @@ class BackboneSpec(WireModel):
     maximum_steps: Positive
     layers: Positive
     """Of the denoising network, as `guidance.layers` counts them."""
+    steered: Literal["attention", "gradient"] = "attention"
+    """How a plan guides it: a DiT by its attention, a U-Net by gradients of what it attends to."""
     finds_things: bool = False
     """Whether it can be told what of a plan is seen in its videos."""
     defaults: Defaults
@@ -168,7 +170,16 @@ VIDEOCRAFTER2 = BackboneSpec(
     height=SizeRule(minimum=256, maximum=640, step=64),
     maximum_steps=200,
     layers=16,
+    steered="gradient",
     defaults=Defaults(frames=16, width=512, height=320, fps=28, steps=50, guidance_scale=12.0),
+    guidance=GuidanceParameters(
+        strength=10.0,
+        until=0.69,  # 25 of 50 steps, on its schedule
+        layers=(7, 8, 9),  # on the way up, of 10 × 16 places
+        feature_layer=9,
+        regional=False,
+        refocus=10.0,
+    ),
 )
 
 BACKBONES: dict[str, BackboneSpec] = {

@@ -244,8 +244,9 @@ def test_every_tensor_has_a_place_and_the_folder_loads(
         ("transformer.resblocks.1.mlp.c_proj.weight", "text_encoder", "encoder.layers.1.mlp.fc2.weight"),
     ],
 )
-def test_what_becomes_of_some(small: dict[str, Tensor], clip_tokenizer: Any, theirs: str, part: str, ours: str) -> None:
-    pipeline = convert(small, clip_tokenizer, dtype=torch.float32, widths=SMALL).pipeline
+def test_what_becomes_of_some(
+    small: dict[str, Tensor], converted: Converted, theirs: str, part: str, ours: str
+) -> None:
     (source,) = [tensor for name, tensor in small.items() if name.endswith(f"model.{theirs}")]
     assert torch.equal(getattr(converted.pipeline, part).state_dict()[ours], source)
 
