@@ -260,9 +260,8 @@ class JobStore:
 
         Conflict where there is another job of that id.
         """
-        keys, arguments = submission(record, plan)
         with redis_errors_as_unavailable():
-            (verdict, *_) = cast(list[str], self._redis.eval(SUBMIT, len(keys), *keys, *arguments))
+            (verdict, *_) = cast(list[str], self._redis.eval(SUBMIT, 0, *submission(record, plan)))
         if verdict != "created":
             raise Conflict(f"there is a job '{record.id}'")
 
