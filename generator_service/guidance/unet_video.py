@@ -4,7 +4,7 @@
 
 Each of the two has its own steps, those that begin above a noise level.  It costs a conditional prediction as far as
 the last layer that is watched, and its backward pass.  The field is made of features of that very prediction; at the
-first guided step, which is next to noise, of the boxes alone.  Nothing is kept between steps.
+first step of all, which sees noise, of the boxes alone.  Nothing is kept between steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,14 +86,14 @@ class UNetGuidance:
         of_grids = {grid: layout_on(grid, plan) for grid in {grids[layer] for layer in (*guided, features)}}
         layouts = {layer: of_grids[grids[layer]] for layer in (*guided, features)}
         before, until = (steps_above(level, noise_levels) for level in (parameters.since, parameters.until))
-        motion = parameters.strength > 0 and bool(parameters.branches)
+        refocus = steps_above(parameters.refocus_until, noise_levels)
         return cls(
             network,
             Layers(guided, features, layouts),
             parameters,
             words,
-            motion_steps=until[len(before) :] if motion else range(0),
-            refocus_steps=steps_above(parameters.refocus_until, noise_levels) if parameters.refocus > 0 else range(0),
+            motion_steps=until[len(before) :] if guided and parameters.branches and parameters.strength else range(0),
+            refocus_steps=refocus if guided and parameters.refocus else range(0),
         )
 
     def resume(self, report: GuidanceReport | None) -> None:
@@ -124,7 +124,7 @@ class UNetGuidance:
         return nullcontext()
 
     def report(self) -> GuidanceReport:
-        layout = self.layers.layouts[self.layers.guided[0]]
+        layout = self.layers.layouts[(*self.layers.guided, self.layers.features)[0]]
         return GuidanceReport(
             steps=max(self.motion_steps.stop, self.refocus_steps.stop),
             video_tokens=layout.grid.tokens,
@@ -140,7 +140,7 @@ class UNetGuidance:
         places = set()
         if step in self.motion_steps:
             places |= {Place(layer, "temporal") for layer in self.layers.guided}
-            if step > self.motion_steps.start:
+            if step > 0:
                 places.add(Place(self.layers.features, "features"))
         if step in self.refocus_steps:
             places |= {Place(layer, kind) for layer in self.layers.guided for kind in ("spatial", "text")}

@@ -92,6 +92,8 @@ def test_no_strength_is_the_plain_sampler_bit_for_bit(
     nothing = with_guidance(settings, strength=0.0, refocus=0.0)
     assert backbone.guidance(backbone.scene(CAPTION, plan), nothing) is UNGUIDED
     assert backbone.guidance(backbone.scene(CAPTION, None), with_guidance(settings)) is UNGUIDED
+    nowhere = guidance_of(backbone, settings, plan, layers=())
+    assert torch.equal(states_of(backbone, settings, nowhere)[-1].latents, plain)
     for changes in ({"refocus": 0.0}, {"strength": 0.0}):
         guided = states_of(backbone, settings, guidance_of(backbone, settings, plan, **changes))[-1].latents
         assert (guided - plain).abs().max() > 1e-4
