@@ -5,7 +5,8 @@
 One step of random weights for each way of guiding it: the prediction with classifier-free guidance, and before it the
 gradient.  `--full` is VideoCrafter2's own width, in float16, at 16 × 320 × 512.
 
-- seconds: of a step, the median of some; one thread on a CPU.  The whole video has as many guided steps as plain ones.
+- seconds: of a step, the median of some; on a CPU of one thread's time, because others may use it, too.  The whole
+  video has as many guided steps as plain ones.
 - memory: on CUDA the peak of torch's allocator, weights included; on a CPU the highest resident set (VmHWM, so on
   Linux) of a fresh process, over that of one that holds the network and has made no step.
 """
@@ -111,14 +112,16 @@ def measure(method: str, device: torch.device, full: bool, steps: int) -> dict[s
     def predict(moved: torch.Tensor, around: Any) -> torch.Tensor:
         return backbone.predict(moved, timestep, conditioning, around)
 
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+
     @torch.no_grad()
     def step() -> float:
-        start = time.perf_counter()
+        start = clock()
         moved = latents if method == "plain" else guidance.before_prediction(1, latents, predict)
         predict(moved, guidance.around_prediction(1))
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return clock() - start
 
     seconds = [step() for _ in range(0 if method == "nothing" else 1 + steps)][1:]
     if device.type == "cuda":
