@@ -39,7 +39,7 @@ from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import Phase, Plan, Track
 
-SMALL = {"block_out_channels": (64, 128, 256, 256), "attention_head_dim": 16, "norm_num_groups": 16}
+SMALL = {"block_out_channels": (32, 64, 128, 128), "attention_head_dim": 16, "norm_num_groups": 16}
 METHODS: dict[str, dict[str, Any]] = {
     "nothing": {},
     "plain": {},
