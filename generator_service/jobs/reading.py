@@ -14,7 +14,7 @@ import redis.asyncio
 
 from generator_service.contract.job import JobStatus
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import USED, KeyRecord, StreamTicket, key_name, verified
+from generator_service.jobs.api_keys import USED, KeyRecord, StreamTicket, key_name, verify
 from generator_service.jobs.connection import SERVING_SECONDS, redis_errors_as_unavailable
 from generator_service.jobs.keyspace import job_key, moment, waiting_key
 from generator_service.jobs.queues import QUEUES, queue_of
@@ -103,7 +103,7 @@ class Reader:
         kept, found = await self._found(
             job_id, proof.id, *([proof.hash] if submits and isinstance(proof, ApiKey) else [])
         )
-        key = verified(proof, kept)
+        key = verify(proof, kept)
         await self._note_use(key.id)
         return key, found
 

@@ -66,7 +66,7 @@ def test_a_broken_record_hides_no_running_job(
     for _ in records:
         store.start("plan", worker="w1")
     text_client.hset(f"job:{records[0].id}", "stage", "sampling")
-    assert {record.id for record in store.running()} == {records[1].id, records[2].id}
+    assert {record.id for record in store.list_running()} == {records[1].id, records[2].id}
 
 
 def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str, raw_client: redis.Redis) -> None:

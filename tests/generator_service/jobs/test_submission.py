@@ -126,7 +126,7 @@ def test_an_answer_lost_in_transit_is_no_other_job(
     answer = gate().submit(make_record(), key=CAT)
     assert lost
     assert isinstance(answer, Created)
-    assert sum(store.counts().values()) == store.waiting()["plan"] == 1
+    assert sum(store.counts().values()) == store.count_waiting()["plan"] == 1
 
 
 # limits
