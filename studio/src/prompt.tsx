@@ -37,7 +37,7 @@ export function PromptForm() {
       <div class="line">
         <textarea
           aria-label="Prompt"
-          rows={2}
+          rows={1}
           maxLength={2000}
           placeholder="What moves, and what stands still?"
           value={prompt.value}

@@ -58,7 +58,9 @@ export function Stage() {
   const begin = (event: PointerEvent, id: string, handle: Handle) => {
     if (event.button !== 0) return;
     event.stopPropagation();
-    (event.currentTarget as Element).setPointerCapture(event.pointerId);
+    const element = event.currentTarget as SVGElement;
+    element.setPointerCapture(event.pointerId);
+    element.focus({ preventScroll: true });
     selected.value = id;
     playing.value = false;
     setDrag({ id, handle, from: boxOf(id), x: event.clientX, y: event.clientY });
@@ -99,7 +101,11 @@ export function Stage() {
       <div
         class="stage"
         ref={surface}
-        style={{ aspectRatio: `${format.value.width} / ${format.value.height}` }}
+        style={{
+          aspectRatio: `${format.value.width} / ${format.value.height}`,
+          maxWidth: `calc(56vh * ${format.value.width / format.value.height})`,
+        }}
+        onMouseDown={(event) => event.preventDefault()} // which would begin to select text
         onPointerDown={() => (selected.value = null)}
       >
         {url !== undefined && <Video url={url} hidden={!video} />}
@@ -257,18 +263,21 @@ function Video({ url, hidden }: { url: string; hidden: boolean }) {
   const { fps } = format.value;
   useEffect(() => {
     const video = element.current!;
-    if (!playing.value) return;
     let handle = 0;
     const tell = (_: number, meta: VideoFrameCallbackMetadata) => {
-      frame.value = frameAt(meta.mediaTime, fps, frames.value);
+      const seen = frameAt(meta.mediaTime, fps, frames.value);
+      video.dataset.frame = String(seen);
+      if (!video.paused) frame.value = seen;
       handle = video.requestVideoFrameCallback(tell);
     };
     handle = video.requestVideoFrameCallback(tell);
+    return () => video.cancelVideoFrameCallback(handle);
+  }, [url]);
+  useEffect(() => {
+    const video = element.current!;
+    if (!playing.value) return;
     void video.play().catch(() => (playing.value = false));
-    return () => {
-      video.cancelVideoFrameCallback(handle);
-      video.pause();
-    };
+    return () => video.pause();
   }, [playing.value, url]);
   useEffect(() => {
     if (!playing.value) element.current!.currentTime = timeOf(frame.value, fps);

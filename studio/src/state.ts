@@ -304,7 +304,8 @@ async function loadPlan(job: Job): Promise<void> {
   if (planOf === job.id) return;
   useSettingsOf(job);
   prompt.value = job.prompt;
-  if (job.stage === "planning") return;
+  const neverPlanned = job.planner !== null && job.step === 0 && (job.status === "canceled" || job.status === "failed");
+  if (job.stage === "planning" || neverPlanned) return;
   planOf = job.id;
   if (jobPlan.value !== null) return; // it was sent from here
   try {
