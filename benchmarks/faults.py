@@ -99,9 +99,9 @@ class Service:
 
     def held_by(self, pid: int) -> list[str]:
         """The jobs in the hands of this process; of a dead one, until they are reclaimed."""
-        return [record.id for record in self.store.running() if f"-{pid}-" in str(record.worker)]
+        return [record.id for record in self.store.list_running() if f"-{pid}-" in str(record.worker)]
 
-    def unended(self, jobs: Iterable[str]) -> list[str]:
+    def list_unended(self, jobs: Iterable[str]) -> list[str]:
         return [record.id for record in self.store.get_many(jobs) if not record.status.is_terminal]
 
 
@@ -155,7 +155,7 @@ class Clients(threading.Thread):
         seed = self._seeds.randrange(2**32)
         while not self._stopping.wait(POLL_SECONDS):
             with suppress(Unavailable):
-                if len(self._service.unended(self.acknowledged)) < AT_ONCE:
+                if len(self._service.list_unended(self.acknowledged)) < AT_ONCE:
                     wish = {"prompt": PROMPT, "planner": "language-model", "steps": STEPS, "seed": seed}
                     job = self._service.client.submit(idempotency_key=str(seed), **wish)
                     self.acknowledged.append(job.id)
@@ -221,7 +221,7 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
             raise TimeoutError("not everybody starts")
         time.sleep(chance.uniform(0.0, LONGEST_PAUSE))
         done.append(kill_one(service, chance))
-        print(f"kill {len(done)} of {kills}: {described(done[-1])}", flush=True)  # noqa: T201
+        print(f"kill {len(done)} of {kills}: {describe(done[-1])}", flush=True)  # noqa: T201
     until(service.is_whole, START_SECONDS)
     clients.stop()
 
@@ -258,7 +258,7 @@ def faults(service: Service, kills: int, chance: random.Random) -> dict[str, int
     }
 
 
-def described(kill: Kill) -> str:
+def describe(kill: Kill) -> str:
     if kill.kind not in WORKERS:
         return f"{kill.kind}, back after {kill.seconds:.1f} s"
     return f"{kill.kind}, {f'its job reclaimed after {kill.seconds:.1f} s' if kill.held else 'at no job'}"

@@ -31,7 +31,7 @@ import httpx
 import redis
 from pydantic import SecretStr
 
-from benchmarks.malformed import PLAN, Case, malformed
+from benchmarks.malformed import PLAN, Case, make_malformed
 from deploy.parts import Part, Stack, started
 from deploy.servers import LOOPBACK, answers, free_ports, redis_url, valkey
 from deploy.stack import bypass_proxies
@@ -305,7 +305,7 @@ def fuzz_workers(service: Service, cases: int, seed: int) -> list[str]:
     # A server closes a connection in which something went wrong; the next request is not to suffer from it.
     each_its_own = httpx.Limits(max_keepalive_connections=0)
     with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, limits=each_its_own) as http:
-        for number, case in enumerate(malformed(seed, cases)):
+        for number, case in enumerate(make_malformed(seed, cases)):
             name = f"{case.target}, {case.kind}"
             where = f"case {number} ({name})"
             try:
@@ -320,10 +320,10 @@ def fuzz_workers(service: Service, cases: int, seed: int) -> list[str]:
                     accepted.append(answer.json()["id"])
             service.stack.advance()  # raises PartError where one has died
     show("malformed", tally)
-    wrong += _ended(service, accepted)
+    wrong += _wait_for_ends(service, accepted)
     with Client(service.api) as client:  # the workers are still there, and at work
         last = client.submit(prompt="a red car drives to the right", planner="parser", steps=1).id
-        wrong += _ended(service, [last], expected=frozenset({"succeeded"}))
+        wrong += _wait_for_ends(service, [last], expected=frozenset({"succeeded"}))
     return wrong
 
 
@@ -380,7 +380,7 @@ def faults_of(answer: httpx.Response) -> list[str]:
     return [said] if answer.status_code >= 400 and not is_problem else []
 
 
-def _ended(service: Service, jobs: Sequence[str], expected: frozenset[str] = ENDS) -> list[str]:
+def _wait_for_ends(service: Service, jobs: Sequence[str], expected: frozenset[str] = ENDS) -> list[str]:
     """Wait for all jobs to end; what is wrong with their ends.  Raises PartError where a worker has died."""
     ends: Counter[str] = Counter()
     left = list(jobs)

@@ -51,7 +51,7 @@ def measure(case: Case, names: list[str], dtype: torch.dtype, rounds: int) -> li
     calls = {name: partial(case.method(name), *case.qkv(name, heads, dtype)) for name in names}
     for call in calls.values():
         call()
-    seconds = [{name: timed(call, case.device) for name, call in calls.items()} for _ in range(rounds)]
+    seconds = [{name: measure_seconds(call, case.device) for name, call in calls.items()} for _ in range(rounds)]
     del calls
     return [
         Measured(
@@ -65,7 +65,7 @@ def measure(case: Case, names: list[str], dtype: torch.dtype, rounds: int) -> li
     ]
 
 
-def timed(call: Callable[[], Tensor], device: str) -> float:
+def measure_seconds(call: Callable[[], Tensor], device: str) -> float:
     if device == "cpu":
         start = time.thread_time()
         call()

@@ -88,7 +88,7 @@ def scene(frames: int) -> Plan:
     )
 
 
-def changed(logits: Tensor, change: Tensor, form: Form) -> Tensor:
+def apply_change(logits: Tensor, change: Tensor, form: Form) -> Tensor:
     return logits + change if form == "additive" else logits * (1 + change)
 
 
@@ -151,7 +151,7 @@ class Case:
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             logits = query @ key.transpose(2, 3) / math.sqrt(self.size.channels)
-            return changed(logits, change, form).softmax(dim=-1).to(value.dtype) @ value
+            return apply_change(logits, change, form).softmax(dim=-1).to(value.dtype) @ value
 
         return attend
 
@@ -160,7 +160,7 @@ class Case:
 
         def score(logit: Tensor, batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
             G = torch.where((identity[q] == identity[k]) & (identity[q] != 0), weight[q, frame[k]], 0.0)
-            return changed(logit, BETA * (G + torch.where(anchor[q] == k, anchor_weight[q], 0.0)), form)
+            return apply_change(logit, BETA * (G + torch.where(anchor[q] == k, anchor_weight[q], 0.0)), form)
 
         # uncompiled, as on the CPU, it holds all logits
         function = torch.compile(flex_attention, dynamic=False) if self.device == "cuda" else flex_attention
@@ -193,7 +193,7 @@ class Case:
         largest = difference = 0.0
         for some in rows.split(256):
             change = BETA * (name != "plain") * self.dense(some, self.texts(name)).double()
-            logits = changed(
+            logits = apply_change(
                 query[:, :, some] @ key.transpose(2, 3) / math.sqrt(self.size.channels), change, name.split(", ")[-1]
             )
             exact = sum(

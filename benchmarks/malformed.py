@@ -89,7 +89,7 @@ class Case:
     """Of a message, or of a record; `plan` is the job's plan."""
 
 
-def malformed(seed: int, count: int) -> list[Case]:
+def make_malformed(seed: int, count: int) -> list[Case]:
     """The same seed gives the same cases; every kind is among the first `len(KINDS)`."""
     chance = random.Random(seed)  # noqa: S311  (no secret)
     return [KINDS[number % len(KINDS)](chance) for number in range(count)]
@@ -127,20 +127,20 @@ def _value(chance: random.Random) -> Json:
 # plans and requests
 
 
-def _replaced(chance: random.Random) -> Case:
+def _replace(chance: random.Random) -> Case:
     request = _request(chance)
     for _ in range(chance.choice((1, 1, 2, 5))):
         _put(request, chance.choice(_places(request)), lambda node, key: node.__setitem__(key, _value(chance)))
     return _job("a value replaced", request)
 
 
-def _removed(chance: random.Random) -> Case:
+def _remove(chance: random.Random) -> Case:
     request = _request(chance)
     _put(request, chance.choice(_places(request)), lambda node, key: node.__delitem__(key))
     return _job("a value removed", request)
 
 
-def _repeated(chance: random.Random) -> Case:
+def _repeat(chance: random.Random) -> Case:
     """An instance, a track, a box or a name twice."""
     plan = copy.deepcopy(PLAN)
     lists = [
@@ -199,7 +199,7 @@ def _literal(chance: random.Random) -> Case:
     return Case("a literal", "POST /jobs", _bytes(request).replace(b'"@"', chance.choice(LITERALS).encode(), 1))
 
 
-def _damaged(chance: random.Random) -> Case:
+def _damage(chance: random.Random) -> Case:
     body = bytearray(_bytes(_request(chance)))
     for _ in range(chance.choice((1, 1, 3, 30))):
         body[chance.randrange(len(body))] = chance.randrange(256)
@@ -334,8 +334,8 @@ def _order(chance: random.Random) -> Case:
     return Case("a strange order", "POST /plans", _bytes(order))
 
 
-def _damaged_order(chance: random.Random) -> Case:
-    return Case("damaged bytes", "POST /plans", _damaged(chance).body)
+def _damage_order(chance: random.Random) -> Case:
+    return Case("damaged bytes", "POST /plans", _damage(chance).body)
 
 
 def _wordy_order(chance: random.Random) -> Case:
@@ -412,15 +412,15 @@ def _record(chance: random.Random) -> Case:
 
 
 KINDS: Final[tuple[Callable[[random.Random], Case], ...]] = (
-    _replaced,
-    _removed,
-    _repeated,
+    _replace,
+    _remove,
+    _repeat,
     _wrong_frames,
     _boxes,
     _parents,
     _phases,
     _literal,
-    _damaged,
+    _damage,
     _twice_named,
     _huge,
     _envelope,
@@ -428,7 +428,7 @@ KINDS: Final[tuple[Callable[[random.Random], Case], ...]] = (
     _absurd,
     _prompt,
     _order,
-    _damaged_order,
+    _damage_order,
     _wordy_order,
     _message,
     _record,

@@ -63,7 +63,7 @@ def growth(a: Box, b: Box) -> float:
     return max(a.width / b.width, b.width / a.width, a.height / b.height, b.height / a.height)
 
 
-def measured(parser: Parser, prompts: list[str], request: Request) -> Tally:
+def measure(parser: Parser, prompts: list[str], request: Request) -> Tally:
     tally = Tally(prompts=len(prompts))
     for prompt in prompts:
         began = time.perf_counter()
@@ -91,7 +91,7 @@ def main() -> None:
     print("| --- " * (len(HEADER) + 1) + "|")  # noqa: T201
     for path in given.prompts:
         prompts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        print(f"| {path.stem} | {' | '.join(measured(parser, prompts, request).row())} |")  # noqa: T201
+        print(f"| {path.stem} | {' | '.join(measure(parser, prompts, request).row())} |")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def verdict(report: dict[str, Any]) -> Verdict:
     return Verdict(bool(found), (*unknown, *found, total))
 
 
-def audited(requirements: str) -> dict[str, Any]:
+def audit(requirements: str) -> dict[str, Any]:
     """pip-audit's report; one without packages where it could not make any."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", "/dev/stdin", "--no-deps", "--disable-pip"]
     command += ["--format", "json", "--progress-spinner", "off", "--timeout", "15"]
@@ -55,9 +55,9 @@ def audited(requirements: str) -> dict[str, Any]:
 
 def main() -> None:
     lines = CONSTRAINTS.read_text().splitlines(keepends=True)
-    judged = verdict(audited(lines[0]))  # one look-up tells whether there is anybody to ask
+    judged = verdict(audit(lines[0]))  # one look-up tells whether there is anybody to ask
     if SKIPPED not in judged.lines:
-        judged = verdict(audited("".join(lines)))
+        judged = verdict(audit("".join(lines)))
     print("\n".join(judged.lines))  # noqa: T201
     sys.exit(judged.failed)
 

@@ -64,7 +64,7 @@ class Detections:
     def distinct(self) -> Tensor:
         """[clip, sprite]: mean score over the frames, minus infinity where a better sprite is in the same place."""
         means, boxes = self.scores[..., 0].mean(1), self.boxes[..., 0, :]
-        shared = _shared(boxes[:, :, :, None], boxes[:, :, None]).mean(1) > SAME_PLACE
+        shared = _share_covered_by_both(boxes[:, :, :, None], boxes[:, :, None]).mean(1) > SAME_PLACE
         beaten = shared & (means[:, :, None] < means[:, None, :])  # [clip, sprite, by sprite]
         return means.masked_fill(beaten.any(2), -torch.inf)
 
@@ -141,7 +141,7 @@ def _best_apart(scores: Tensor, boxes: Tensor, places: int) -> tuple[Tensor, Ten
         box = boxes.gather(2, index[..., None].expand(-1, -1, -1, 4))
         chosen_scores.append(best)
         chosen_boxes.append(box)
-        scores = scores.masked_fill(_shared(boxes, box) > SAME_PLACE, -torch.inf)
+        scores = scores.masked_fill(_share_covered_by_both(boxes, box) > SAME_PLACE, -torch.inf)
     return torch.cat(chosen_scores, dim=2), torch.cat(chosen_boxes, dim=2)
 
 
@@ -258,7 +258,7 @@ def _within(opacity: Tensor, distance: int) -> Tensor:
     return max_pool2d(shown, 2 * distance + 1, stride=1, padding=distance)
 
 
-def _shared(one: Tensor, other: Tensor) -> Tensor:
+def _share_covered_by_both(one: Tensor, other: Tensor) -> Tensor:
     """Boxes [..., 4] -> the share of the smaller one that both cover."""
     edges = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
     smaller = torch.minimum((one[..., 2:] - one[..., :2]).prod(-1), (other[..., 2:] - other[..., :2]).prod(-1))

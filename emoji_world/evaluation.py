@@ -44,7 +44,7 @@ class Judgement:
     background: Rate = field(default_factory=Rate)
     sprite: Rate = field(default_factory=Rate)
     direction: Rate = field(default_factory=Rate)
-    scaling: Rate = field(default_factory=Rate)
+    find_scaling: Rate = field(default_factory=Rate)
     rests: Rate = field(default_factory=Rate)
     stays: Rate = field(default_factory=Rate)
     deforms: Rate = field(default_factory=Rate)
@@ -188,7 +188,7 @@ def judge(videos: Tensor, found: Detections, scenes: Sequence[Scene], world: Wor
             continue
         if len(kinds) < len(tracks):
             judgement.alike.count(all(seen))
-            tracks = _settled(scene.objects, tracks, world)
+            tracks = _match_twins(scene.objects, tracks, world)
         if len(tracks) == 2:
             judgement.both.count(all(seen))
         else:
@@ -208,7 +208,7 @@ def _judge_one(judgement: Judgement, placed: Placed, track: Track, seen: bool, w
     if motion in STEP:
         judgement.direction.count(direction(track.boxes, world) == motion)
     if motion in SCALING:
-        judgement.scaling.count(scaling(track.boxes) == motion)
+        judgement.find_scaling.count(find_scaling(track.boxes) == motion)
     if motion in STEP and placed.timing != "throughout":
         judgement.rests.count(_timing(track.boxes) == placed.timing)
     if motion == "still" and seen:
@@ -217,7 +217,7 @@ def _judge_one(judgement: Judgement, placed: Placed, track: Track, seen: bool, w
     shapes.count(_shape_right(motion, track))
 
 
-def _settled(objects: Sequence[Placed], tracks: Sequence[Track], world: WorldSpec) -> list[Track]:
+def _match_twins(objects: Sequence[Placed], tracks: Sequence[Track], world: WorldSpec) -> list[Track]:
     """Which of two of a kind is which no caption says: the tracks in the order that fits the motions best."""
     orders = [
         order
@@ -254,7 +254,7 @@ def direction(boxes: Tensor, world: WorldSpec) -> Motion:
     return max((motion for motion in STEP if motion in world.motions), key=along)
 
 
-def scaling(boxes: Tensor) -> Motion:
+def find_scaling(boxes: Tensor) -> Motion:
     """boxes: [frames, 4] -> whether it grows, shrinks or does neither."""
     edges = (boxes[:, 2:] - boxes[:, :2]).mean(1)
     growth = float(edges[-2:].mean() / edges[:2].mean().clamp(min=1e-6))

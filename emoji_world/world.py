@@ -88,10 +88,10 @@ def _layer(spec: WorldSpec, placed: Placed, frames: list[int]) -> Tensor:
     grid = torch.stack([u, v], dim=-1)
     sizes = [(round(2 * y), round(2 * x)) for x, y in halves.tolist()]
     if len(set(sizes)) == 1:
-        images = _resized(placed.sprite, *sizes[0]).expand(len(frames), -1, -1, -1)
+        images = _resize(placed.sprite, *sizes[0]).expand(len(frames), -1, -1, -1)
         return grid_sample(images, grid, padding_mode="zeros", align_corners=False)
     layers = [
-        grid_sample(_resized(placed.sprite, *size), grid[k : k + 1], padding_mode="zeros", align_corners=False)
+        grid_sample(_resize(placed.sprite, *size), grid[k : k + 1], padding_mode="zeros", align_corners=False)
         for k, size in enumerate(sizes)
     ]
     return torch.cat(layers)
@@ -120,15 +120,15 @@ def waves_downward(sprite: str) -> bool:
 
 def wave(spec: WorldSpec, along: Tensor, phase: Tensor) -> Tensor:
     """The shift across at `along` (-1 at the root, 1 at the free end): two periods in the time of one sway."""
-    return spec.flutter * (along + 1) / 2 * torch.sin(2 * phase - torch.pi * WAVES * (along + 1)) * _eased(phase)
+    return spec.flutter * (along + 1) / 2 * torch.sin(2 * phase - torch.pi * WAVES * (along + 1)) * _ease(phase)
 
 
-def _eased(phase: Tensor) -> Tensor:
+def _ease(phase: Tensor) -> Tensor:
     """0 at rest, before and after the motion; 1 in most of its time."""
     return (4 * torch.sin(phase / 2).abs()).clamp(max=1)
 
 
 @lru_cache(maxsize=4096)
-def _resized(sprite: str, height: int, width: int) -> Tensor:
+def _resize(sprite: str, height: int, width: int) -> Tensor:
     """[1, 4, height, width]."""
     return interpolate(texture(sprite)[None], size=(height, width), mode="bilinear", antialias=True)

@@ -39,7 +39,7 @@ def _parameters(guidance: str) -> GuidanceParameters:
         raise typer.BadParameter(str(error), param_hint="--guidance") from error
 
 
-def _known(rows: str) -> list[str]:
+def _parse_rows(rows: str) -> list[str]:
     names = rows.split(",")
     for name in names:
         if name not in ROWS:
@@ -69,7 +69,7 @@ def ablation(
     if backbone != EMOJI_WORLD.name:
         raise typer.BadParameter(f"Got {backbone!r} but expected {EMOJI_WORLD.name}", param_hint="--backbone")
     given = _parameters(guidance)
-    chosen = {name: ROWS[name] for name in _known(rows)}
+    chosen = {name: ROWS[name] for name in _parse_rows(rows)}
     setting = setting_of(backbone, half, QUICK_PROMPTS if quick else prompts, 1 if quick else seeds, chosen, given)
     columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
@@ -90,7 +90,7 @@ def compare(
     half: HalfOption = "report",
 ) -> None:
     """Film strips side by side: the same prompts, plans and seed."""
-    side_by_side(half, prompts, _known(rows), seed).save(out, optimize=True)
+    side_by_side(half, prompts, _parse_rows(rows), seed).save(out, optimize=True)
 
 
 @app.command()

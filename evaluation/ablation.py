@@ -119,7 +119,7 @@ def run(setting: Setting, out: Path, processes: int, report: Callable[[int, int]
     total = setting.prompts * (1 + setting.seeds * len(setting.rows))
     report(len(done), total)
     with journal.open("a") as file:
-        for _, measured in over_processes(partial(_measured, setting.backbone), _missing(setting, done), processes):
+        for _, measured in over_processes(partial(_measure, setting.backbone), _list_missing(setting, done), processes):
             for clip, measures in measured.items():
                 file.write(json.dumps([*clip, measures]) + "\n")
             file.flush()
@@ -140,7 +140,7 @@ def _read(journal: Path, setting: Setting) -> Done:
     return {(row, prompt, seed): measures for row, prompt, seed, measures in map(json.loads, lines)}
 
 
-def _missing(setting: Setting, done: Done) -> list[_Clips]:
+def _list_missing(setting: Setting, done: Done) -> list[_Clips]:
     """Seed by seed, so that a run that is stopped has few prompts with many seeds, but many with one."""
     missing = []
     captions = held_out_captions(setting.half, setting.prompts)
@@ -154,9 +154,9 @@ def _missing(setting: Setting, done: Done) -> list[_Clips]:
     return missing
 
 
-def _measured(backbone_name: str, clips: _Clips) -> Done:
+def _measure(backbone_name: str, clips: _Clips) -> Done:
     backbone = backbone_of(backbone_name)
-    planned = planned_by_parser(clips.caption)
+    planned = plan_with_parser(clips.caption)
     scene = emoji_scene(planned)
     measured: Done = {}
     for name, parameters in clips.rows:
@@ -164,18 +164,18 @@ def _measured(backbone_name: str, clips: _Clips) -> Done:
             video = through_vae(backbone.pipeline, truth(scene)[None].float() / 255)[0]
             frames: Frames = (video.permute(0, 2, 3, 1) * 255).round().byte().numpy()
         else:
-            frames = rendered(backbone, planned, parameters, clips.seed)
+            frames = render(backbone, planned, parameters, clips.seed)
         measured[name, clips.prompt, clips.seed] = measure(frames, scene, detector())
     return measured
 
 
-def rendered(backbone: CogVideoX, planned: Plan, parameters: GuidanceParameters, seed: int) -> Frames:
+def render(backbone: CogVideoX, planned: Plan, parameters: GuidanceParameters, seed: int) -> Frames:
     request = JobRequest(plan=planned, seed=seed, backbone=backbone.spec.name, guidance=parameters)
     settings = request.settings()
     return sample(backbone, planned.prompt, planned, settings, on_step=ignore, on_stage=lambda stage: None).frames
 
 
-def planned_by_parser(caption: str) -> Plan:
+def plan_with_parser(caption: str) -> Plan:
     return plan(_parser(), Request(caption, WORLD.frames, WORLD.width, WORLD.height, seed=0))
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from evaluation.ablation import backbone_of, planned_by_parser
+from evaluation.ablation import backbone_of, plan_with_parser
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.contract.guidance import Branch, GuidanceParameters
@@ -115,7 +115,7 @@ def look(backbone_name: str, half: Half, prompts: int) -> Table:
 
 
 def _look_at(backbone: CogVideoX, caption: str) -> Table:
-    plan = planned_by_parser(caption)
+    plan = plan_with_parser(caption)
     settings = JobRequest(plan=plan, seed=0, backbone=backbone.spec.name).settings()
     scene = backbone.scene(caption, plan)
     conditioning = backbone.prepare(scene.caption, settings, scene.negative)

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from emoji_world.processes import over_processes
-from evaluation.ablation import backbone_of, detector, planned_by_parser
+from evaluation.ablation import backbone_of, detector, plan_with_parser
 from evaluation.measures import Measures, measure
 from evaluation.prompts import Half, held_out_captions
 from evaluation.statistics import estimate
@@ -44,7 +44,7 @@ def look(backbone: str, half: Half, prompts: int, parameters: GuidanceParameters
     """A table."""
     captions = held_out_captions(half, prompts)
     clips = [clips for _, clips in over_processes(partial(_clips, backbone, parameters), captions, processes)]
-    settings = _settings(backbone, planned_by_parser(captions[0]), 0, parameters)
+    settings = _settings(backbone, plan_with_parser(captions[0]), 0, parameters)
     return markdown(clips, settings)
 
 
@@ -55,7 +55,7 @@ def _settings(backbone: str, plan: Plan, seed: int, parameters: GuidanceParamete
 def _clips(backbone_name: str, parameters: GuidanceParameters, caption: str) -> list[Clip]:
     """One for each seed."""
     backbone = backbone_of(backbone_name)
-    plan = planned_by_parser(caption)
+    plan = plan_with_parser(caption)
     scene = emoji_scene(plan)
     clips = []
     for seed in range(max(NUMBERS)):

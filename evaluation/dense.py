@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.ablation import backbone_of, planned_by_parser, rendered
+from evaluation.ablation import backbone_of, plan_with_parser, render
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.base import Frames
 from generator_service.backbones.cogvideox import CogVideoX
@@ -103,8 +103,8 @@ def compare(backbone_name: str, half: Half, prompts: int, parameters: GuidancePa
     backbone = backbone_of(backbone_name)
     lines = ["| caption | largest difference | mean |", "| --- | --- | --- |"]
     for caption in held_out_captions(half, prompts):
-        plan = planned_by_parser(caption)
-        slow, fast = (its(backbone, plan, parameters, 0).astype(int) for its in (draw, rendered))
+        plan = plan_with_parser(caption)
+        slow, fast = (its(backbone, plan, parameters, 0).astype(int) for its in (draw, render))
         difference = np.abs(slow - fast)
         lines.append(f"| {caption} | {difference.max()} | {difference.mean():.4f} |")
     return "\n".join(lines)

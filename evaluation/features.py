@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from emoji_world.spec import NON_RIGID, STEP, WORLD
 from emoji_world.world import opacity
-from evaluation.ablation import backbone_of, planned_by_parser
+from evaluation.ablation import backbone_of, plan_with_parser
 from evaluation.measures import placed_as_planned, truth
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.cogvideox import CogVideoX
@@ -46,7 +46,7 @@ def look(backbone_name: str, half: Half, prompts: int, steps: Sequence[int]) -> 
     backbone = backbone_of(backbone_name)
     table: Table = defaultdict(list)
     for number, caption in enumerate(held_out_captions(half, prompts)):
-        plan = planned_by_parser(caption)
+        plan = plan_with_parser(caption)
         scene = emoji_scene(plan)
         settings = JobRequest(plan=plan, seed=number, backbone=backbone_name, guidance_scale=1.0).settings()
         layout = layout_on(backbone.grid(settings), scene.plan or plan)

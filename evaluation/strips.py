@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from evaluation.ablation import ROWS, backbone_of, planned_by_parser, rendered
+from evaluation.ablation import ROWS, backbone_of, plan_with_parser, render
 from evaluation.prompts import Half, held_out_captions
 from generator_service.backbones.emoji_scene import emoji_scene
 from generator_service.contract.backbones import EMOJI_WORLD
@@ -21,8 +21,8 @@ def side_by_side(half: Half, prompts: int, rows: Sequence[str], seed: int) -> Im
     backbone = backbone_of(EMOJI_WORLD.name)
     lines = []
     for caption in held_out_captions(half, prompts):
-        plan = planned_by_parser(caption)
-        videos = [rendered(backbone, plan, ROWS[name], seed) for name in rows]
+        plan = plan_with_parser(caption)
+        videos = [render(backbone, plan, ROWS[name], seed) for name in rows]
         strips = (Image.open(io.BytesIO(draw_preview(frames, caption, emoji_scene(plan).plan))) for frames in videos)
         lines.append([strip.resize((WIDTH, round(strip.height * WIDTH / strip.width))) for strip in strips])
     heights = [max(strip.height for strip in line) for line in lines]

@@ -67,7 +67,7 @@ def run_stage(
             report(f"step {trainee.steps}  {seconds / 60:.1f} min  loss {loss_average:.4f}  {preview()}")
 
     while True:
-        progress = _agreed(budget.progress(trainee.steps, seconds))
+        progress = _share_first(budget.progress(trainee.steps, seconds))
         if progress >= 1 or (stop_after is not None and trainee.steps - first_step >= stop_after):
             save()
             return
@@ -90,7 +90,7 @@ def write_atomically(state: object, file: Path) -> None:
     partial.replace(file)
 
 
-def _agreed(progress: float) -> float:
+def _share_first(progress: float) -> float:
     """The first process's figure, in every process."""
     if not dist.is_initialized():
         return progress

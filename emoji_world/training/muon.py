@@ -35,7 +35,7 @@ class Muon(Optimizer):
             for (rows, columns), weights in by_shape.items():
                 updates = torch.stack([self._nesterov(weight).flatten(1) for weight in weights])
                 rate = group["lr"] * 0.2 * max(rows, columns) ** 0.5
-                for weight, update in zip(weights, orthogonalized(updates), strict=True):
+                for weight, update in zip(weights, orthogonalize(updates), strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update.view_as(weight), alpha=rate)
 
     def _nesterov(self, weight: nn.Parameter) -> Tensor:
@@ -48,7 +48,7 @@ class Muon(Optimizer):
         return gradient.lerp(momentum, MOMENTUM)
 
 
-def orthogonalized(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """[matrix, row, column] -> the same with all singular values between 0.7 and 1.2, by Newton and Schulz's iteration
     (quintic):  X ← (a I + b G + c G²) X,  G = X Xᵀ.
 

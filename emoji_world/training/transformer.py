@@ -129,7 +129,7 @@ class TransformerTraining:
         """Of the velocity, and of the head that names the sprites."""
         device, count = self.device, len(chosen)
         picked = self.data.pick(chosen, frames)
-        clean, sprites = (self._padded(each).to(device) for each in (picked.latents.float(), picked.sprites))
+        clean, sprites = (self._pad(each).to(device) for each in (picked.latents.float(), picked.sprites))
         weight = 1 + (self.recipe.box_weight - 1) * (sprites > 0)[:, :, None].float()
         tokens = picked.tokens.long().to(device)
         dropped = torch.rand(count, generator=random).to(device) < self.recipe.caption_dropout
@@ -159,21 +159,21 @@ class TransformerTraining:
         loss = (weight * (predicted.float() - velocity) ** 2).sum() / (weight.sum() * clean.shape[2])
         return loss, cross_entropy(named.flatten(0, 1), cells.flatten())
 
-    def _padded(self, frames: Tensor) -> Tensor:
+    def _pad(self, frames: Tensor) -> Tensor:
         """[clip, frame, …] with the first frame repeated until all fill whole tokens; the pipeline drops it again."""
         missing = -frames.shape[1] % self._patch_in_time
         return torch.cat([frames[:, :1]] * missing + [frames], dim=1)
 
     def preview(self, strip: Path, folder: Path) -> str:
         """Save the averaged weights as a pipeline, and draw captions never trained on with them."""
-        transformer, text_encoder = self.averaged()
+        transformer, text_encoder = self.averaged_networks()
         save_pipeline(folder, self.vae, transformer, text_encoder, self.tokenizer)
         pipeline = CogVideoXPipeline(self.tokenizer, text_encoder, self.vae, transformer, make_scheduler())
         videos = draw_videos(pipeline, self._judged, seeds=range(len(self._judged)), steps=12)
         film_strip(videos, self._judged).save(strip)
         return f"strip in {strip}"
 
-    def averaged(self) -> tuple[CogVideoXTransformer3DModel, T5EncoderModel]:
+    def averaged_networks(self) -> tuple[CogVideoXTransformer3DModel, T5EncoderModel]:
         transformer: CogVideoXTransformer3DModel = self.trainee.average["transformer"]
         text_encoder: T5EncoderModel = self.trainee.average["text_encoder"]
         return transformer, text_encoder

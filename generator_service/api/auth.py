@@ -20,6 +20,7 @@ from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
+from generator_service.jobs.rate import Quota
 from generator_service.jobs.reading import NOTHING, Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
@@ -75,20 +76,26 @@ class _Access:
 
 async def _authenticate(request: Request, _documented: Annotated[object, Depends(BEARER)] = None) -> _Access:
     """Raises Unauthenticated."""
+    return await _ask(request)
+
+
+async def _ask(request: Request, *, submits: bool = False) -> _Access:
+    """submits: the request is counted as a submission.  Raises Unauthenticated."""
     parts: Parts = request.app.state.parts
     job_id = request.path_params.get("job_id", "")
     if re.fullmatch(JOB_ID, job_id) is None:
         job_id = ""
     if not parts.require_keys:
-        asks = job_id != "" or request.method not in _READING  # a submission wants to know the time
-        return _Access(ANYONE, await parts.reader.find(job_id) if asks else NOTHING)
+        asks = job_id != "" or submits
+        found = await parts.reader.find(job_id, submits=ANYONE.owner if submits else "") if asks else NOTHING
+        return _Access(ANYONE, found)
     scheme, _, key_text = request.headers.get("Authorization", "").partition(" ")
     has_key = scheme.lower() == "bearer" and key_text != ""
     ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None
     if not has_key and ticket is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
     proof = ApiKey.parse(key_text.strip()) if has_key else StreamTicket.parse(ticket or "", job_id)
-    key, job = await parts.reader.find_as(proof, job_id)
+    key, job = await parts.reader.find_as(proof, job_id, submits=submits)
     return _Access(Caller(key.owner, frozenset(key.scopes), key), job)
 
 
@@ -126,24 +133,29 @@ VisibleJob = Annotated[Look, Depends(job_in_path)]
 """The job in the path, as it was when the request came, if the caller may know of it.  Raises NotFound."""
 
 
-async def identify(request: Request) -> tuple[Caller, datetime]:
-    """Who calls a `DirectRoute`, and when.  Raises Unauthenticated and Forbidden."""
-    asked = await _authorize(request)
-    return asked.caller, asked.job.at
+@dataclass(frozen=True)
+class Submitter:
+    caller: Caller
+    at: datetime
+    """When, by Redis' clock."""
+    quota: Quota
+
+
+async def identify_submitter(request: Request) -> Submitter:
+    """Who sends one more submission, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and TooFast."""
+    parts: Parts = request.app.state.parts
+    asked = await _ask(request, submits=True)
+    await require_scope(request, asked)
+    return Submitter(asked.caller, asked.job.at, parts.rate.quota(asked.caller.owner, asked.job.counted))
 
 
 async def visible_job(request: Request) -> Look:
     """The same job as `VisibleJob`, for a `DirectRoute`.  Raises Unauthenticated, Forbidden and NotFound."""
-    asked = await _authorize(request)
+    asked = await _ask(request)
+    await require_scope(request, asked)
     job_id = request.path_params["job_id"]
     if not asked.job.job_id:
         raise InvalidRequest(
             "job_id: 32 hexadecimal digits", [Violation(field="job_id", message=f"must match {JOB_ID}")]
         )
     return await job_in_path(job_id, asked)
-
-
-async def _authorize(request: Request) -> _Access:
-    asked = await _authenticate(request)
-    await require_scope(request, asked)
-    return asked

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request, R
 from pydantic import StringConstraints, TypeAdapter
 from starlette.background import BackgroundTask
 
-from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify, job_in_path, visible_job
+from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify_submitter, job_in_path, visible_job
 from generator_service.api.direct import add_direct_route, read_body, read_header
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
@@ -20,9 +20,10 @@ from generator_service.api.problems import problem_responses
 from generator_service.contract.job import JobId, JobPage, JobStatus, JobView, Stage
 from generator_service.contract.request import JobRequest, require_affordable
 from generator_service.jobs.queues import queue_of
+from generator_service.jobs.rate import Quota
 from generator_service.jobs.reading import Look
 from generator_service.jobs.record import JobRecord
-from generator_service.jobs.submission import Created, IdempotencyKey, MadeBefore, Quota, fingerprint
+from generator_service.jobs.submission import Created, IdempotencyKey, MadeBefore, fingerprint
 from shared.errors import (
     BodyTooLarge,
     Conflict,
@@ -104,17 +105,16 @@ async def submit_as(
 ) -> Response:
     """A job is submitted and answered, in whatever form."""
     parts: Parts = request.app.state.parts
-    caller, now = await identify(request)
-    quota = await parts.submissions.count(caller.owner)
+    submitter = await identify_submitter(request)
     wish = await read_wish(request)
     idempotency_key = read_header(request, "Idempotency-Key", IDEMPOTENCY_KEY)
     viewer = await viewer_for(request)
-    record = new_record(wish, caller, request.state.request_id, now)
+    record = new_record(wish, submitter.caller, request.state.request_id, submitter.at)
     require_affordable(record.settings, parts.maximum_work)
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
     answer = await submit_once(parts, record, wish, key)
     job_id = answer.job_id if isinstance(answer, MadeBefore) else record.id
-    headers = {"Location": f"{request.scope['root_path']}/jobs/{job_id}", **_rate_headers(quota)}
+    headers = {"Location": f"{request.scope['root_path']}/jobs/{job_id}", **_rate_headers(submitter.quota)}
     if isinstance(answer, MadeBefore):
         view = await viewer.view_of(await read_job_made_before(parts, job_id))
         return json_answer(show(view), status, headers | {"Idempotency-Replayed": "true"})

@@ -35,7 +35,7 @@ def overview(parts: UseParts, caller: UseCaller, look: UseLook) -> Overview:
     try:
         infos = parts.workers.alive()
         workers = worker_states(infos, parts.workers.silence(info.name for info in infos))
-        held = leases(parts.store.running(), infos)
+        held = leases(parts.store.list_running(), infos)
         queues = dict(queue_loads(parts.store))
         counts = parts.store.counts()
         webhooks = parts.outbox.overdue(parts.store.now())

@@ -16,6 +16,7 @@ from generator_service.api.watcher import JobWatcher
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.outbox import Outbox
+from generator_service.jobs.rate import Rate
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
@@ -71,6 +72,8 @@ class PlannerProbe:
 class Parts:
     store: JobStore
     reader: Reader
+    rate: Rate
+    """Of submissions."""
     watcher: JobWatcher
     submissions: Submissions
     tickets: Tickets
@@ -93,19 +96,19 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
     text = connect_serving(settings.redis_url, decode=True)
     raw = connect_serving(settings.redis_url, decode=False)
     asynchronous = connect_async(settings.redis_url)
-    reader = Reader(asynchronous)
+    rate = Rate(settings.owner_rate, settings.owner_burst)
+    reader = Reader(asynchronous, rate)
     planner = PlannerProbe(settings.planner_url)
     limits = Limits(
         queued=settings.queue_limit,
         unfinished=settings.owner_unfinished,
-        rate=settings.owner_rate,
-        burst=settings.owner_burst,
         kept=settings.owner_kept,
         bytes=settings.owner_bytes,
     )
     parts = Parts(
         store=JobStore(text),
         reader=reader,
+        rate=rate,
         watcher=JobWatcher(reader),
         submissions=Submissions(asynchronous, limits),
         tickets=Tickets(raw),

@@ -33,7 +33,7 @@ class BorrowedProcessor:
         query, key, value = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(seen)), attn.to_v(seen)
         query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in (query, key, value))
         if rotary_emb is not None:
-            query, key = _rotated(query, *rotary_emb), _rotated(key, *rotary_emb)
+            query, key = _rotate(query, *rotary_emb), _rotate(key, *rotary_emb)
         output = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         output = output.transpose(1, 2).flatten(2, 3).type_as(query)
         for last in attn.to_out:
@@ -41,7 +41,7 @@ class BorrowedProcessor:
         return output
 
 
-def _rotated(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """By their positions: [batch, token, head, channel], [1, token, 1, channel] each, every value twice."""
     even, odd = tokens.unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cos[..., 0::2], sin[..., 1::2]

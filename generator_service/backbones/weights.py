@@ -75,12 +75,13 @@ def _check_complete(folder: Path, remedy: str) -> None:
     if not (folder / INDEX).is_file():
         raise WeightsMissing(f"{folder} has no {INDEX}: {remedy}")
     for component in components(folder):
-        missing = sorted(name for name in _expected(folder / component) if not (folder / component / name).is_file())
+        needed = _required_files(folder / component)
+        missing = sorted(name for name in needed if not (folder / component / name).is_file())
         if missing:
             raise WeightsMissing(f"{folder / component} lacks {', '.join(missing)}: {remedy}")
 
 
-def _expected(component: Path) -> set[str]:
+def _required_files(component: Path) -> set[str]:
     """The files that a component needs."""
     if component.name == "scheduler":
         return {"scheduler_config.json"}

@@ -180,7 +180,7 @@ def _signature(key_hash: str, job_id: str, until: int) -> str:
     return hmac.new(key_hash.encode(), f"events {job_id} {until}".encode(), hashlib.sha256).hexdigest()
 
 
-def verified(proof: ApiKey | StreamTicket, kept: str | None) -> KeyRecord:
+def verify(proof: ApiKey | StreamTicket, kept: str | None) -> KeyRecord:
     """Whose key this is, where `kept` is what stands in Redis under `key_name(proof.id)`.
 
     Raises Unauthenticated, whatever is wrong with it.

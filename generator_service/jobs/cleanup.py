@@ -51,7 +51,7 @@ class Cleanup(PeriodicTask):
 
     def _delete_old_jobs(self) -> None:
         kept_since = self._store.now() - self._retention
-        for job_id in self._store.ended_before(kept_since, AT_ONCE):
+        for job_id in self._store.list_ended_before(kept_since, AT_ONCE):
             try:
                 deleted = self._store.delete(job_id)
             except Conflict:
@@ -60,7 +60,7 @@ class Cleanup(PeriodicTask):
                 self._drop(job_id)
             else:
                 log.info("job_expired", job_id=job_id, request_id=deleted.request_id)
-        for job_id in self._store.broken_before(kept_since)[:AT_ONCE]:
+        for job_id in self._store.list_broken_before(kept_since)[:AT_ONCE]:
             self._drop(job_id)
         self._store.forget_owners()
 

@@ -16,7 +16,7 @@ has waited longest: some that wait are never let to the front."""
 
 def queue_loads(store: JobStore) -> Mapping[str, QueueLoad]:
     """By queue.  Raises Unavailable."""
-    running = Counter(map(queue_of, store.running()))
+    running = Counter(map(queue_of, store.list_running()))
     fronts = store.fronts(FRONT)
     now = store.now()
     longest: dict[str, float] = {}

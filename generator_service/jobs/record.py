@@ -26,7 +26,7 @@ class JobRecord(JobBase):
     """W3C trace context of the request that submitted it; None where nothing is traced."""
     results: Results | None = None
 
-    def waited(self, now: datetime) -> timedelta:
+    def waited_for_missing(self, now: datetime) -> timedelta:
         """For what is missing, this try included."""
         before = timedelta(0) if self.waiting_for is None else timedelta(seconds=self.waiting_for.seconds)
         return before + (timedelta(0) if self.running_since is None else now - self.running_since)

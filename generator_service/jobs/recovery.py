@@ -83,7 +83,7 @@ class Recovery(PeriodicTask):
         if self._store.claim_round(self.name, self._seconds):
             for record in self._store.promote_due(AT_ONCE):
                 log.info("job_promoted", job_id=record.id, request_id=record.request_id, attempt=record.attempt)
-            self._tickets.top_up(self._store.waiting())
+            self._tickets.top_up(self._store.count_waiting())
 
     def _reclaim_abandoned(self) -> None:
         begin = time.monotonic()
@@ -91,7 +91,7 @@ class Recovery(PeriodicTask):
             self._watching_since = begin
             self._suspected = {}
         self._looked_at = float("-inf")  # until this look has come to its end
-        running = self._store.running()  # before the workers: who takes a job meanwhile is not missed among them
+        running = self._store.list_running()  # before the workers: who takes a job meanwhile is not missed among them
         at_work = {worker.name: worker.job for worker in self._workers.alive()}
         abandoned = [record for record in running if at_work.get(str(record.worker)) != record.id]
         now = time.monotonic()

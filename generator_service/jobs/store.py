@@ -208,7 +208,7 @@ class JobStore:
 
         return tuple(readable())
 
-    def running(self) -> tuple[JobRecord, ...]:
+    def list_running(self) -> tuple[JobRecord, ...]:
         """All jobs that a worker has."""
         pages = (self.list(status=status, limit=MOST_RUNNING) for status in (JobStatus.RUNNING, JobStatus.CANCELING))
         return tuple(record for page in pages for record in page.jobs if record.worker is not None)
@@ -236,7 +236,7 @@ class JobStore:
             for queue, waiting, first, delayed, later in zip(QUEUES, found, found, found, found, strict=True)
         }
 
-    def waiting(self) -> dict[str, int]:
+    def count_waiting(self) -> dict[str, int]:
         """How many jobs wait in each queue."""
         return {queue: front.waiting for queue, front in self.fronts(1).items()}
 
@@ -260,9 +260,8 @@ class JobStore:
 
         Conflict where there is another job of that id.
         """
-        keys, arguments = submission(record, plan)
         with redis_errors_as_unavailable():
-            (verdict, *_) = cast(list[str], self._redis.eval(SUBMIT, len(keys), *keys, *arguments))
+            (verdict, *_) = cast(list[str], self._redis.eval(SUBMIT, 0, *submission(record, plan)))
         if verdict != "created":
             raise Conflict(f"there is a job '{record.id}'")
 
@@ -302,7 +301,7 @@ class JobStore:
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             return {
-                **_queued(Stage.SAMPLING),
+                **_queued_fields(Stage.SAMPLING),
                 "waiting_for": None,
                 "progress": progress,
                 "diagnostics": record.diagnostics.model_copy(update={"seconds": {Stage.PLANNING.value: seconds}}),
@@ -349,7 +348,7 @@ class JobStore:
 
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            return _queued(_queued_stage(record))
+            return _queued_fields(_queued_stage(record))
 
         return self._move("release", job_id, change)
 
@@ -362,9 +361,9 @@ class JobStore:
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
             since = now if record.waiting_for is None else record.waiting_for.since
-            seconds = (record.waited(now) + pause).total_seconds()
+            seconds = (record.waited_for_missing(now) + pause).total_seconds()
             waiting_for = Missing(code=missing.code, message=missing.detail, since=since, seconds=seconds)
-            return {**_queued(_queued_stage(record), now + pause), "waiting_for": waiting_for}
+            return {**_queued_fields(_queued_stage(record), now + pause), "waiting_for": waiting_for}
 
         return self._move("retry_later", job_id, change)
 
@@ -380,11 +379,11 @@ class JobStore:
             if (record.worker, record.running_since) != (seen.worker, seen.running_since):
                 raise _not_yours(record.id, record.status)
             if record.status is JobStatus.CANCELING:
-                return _ended(JobStatus.CANCELED, now)
+                return _ended_fields(JobStatus.CANCELED, now)
             if record.attempt >= attempts:
                 error = JobError.of(Unavailable(f"{reason}, in attempt {record.attempt} of {attempts}"))
-                return {**_ended(JobStatus.FAILED, now), "error": error}
-            again = _queued(_queued_stage(record), now + pause)
+                return {**_ended_fields(JobStatus.FAILED, now), "error": error}
+            again = _queued_fields(_queued_stage(record), now + pause)
             return {**again, "attempt": record.attempt + 1, "progress": 0.0, "step": 0}
 
         return self._move("reclaim", seen.id, change)
@@ -424,7 +423,7 @@ class JobStore:
             _require_own(record, worker)
             seconds = record.diagnostics.seconds | diagnostics.seconds
             return {
-                **_ended(JobStatus.SUCCEEDED, now),
+                **_ended_fields(JobStatus.SUCCEEDED, now),
                 "progress": 1.0,
                 "step": record.settings.steps_in_all,  # the last reports may have been lost
                 "results": results,
@@ -438,7 +437,7 @@ class JobStore:
 
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            return {**_ended(JobStatus.FAILED, now), "error": JobError.of(error)}
+            return {**_ended_fields(JobStatus.FAILED, now), "error": JobError.of(error)}
 
         return self._move("fail", job_id, change)
 
@@ -447,7 +446,7 @@ class JobStore:
 
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             if record.status is JobStatus.QUEUED:
-                return _ended(JobStatus.CANCELED, now)
+                return _ended_fields(JobStatus.CANCELED, now)
             return {"status": JobStatus.CANCELING}
 
         try:
@@ -463,7 +462,7 @@ class JobStore:
 
         def change(record: JobRecord, now: datetime) -> dict[str, Any]:
             _require_own(record, worker)
-            return _ended(JobStatus.CANCELED, now)
+            return _ended_fields(JobStatus.CANCELED, now)
 
         return self._move("confirm_cancel", job_id, change)
 
@@ -508,7 +507,7 @@ class JobStore:
 
     # the end of a job
 
-    def ended_before(self, moment: datetime, limit: int) -> tuple[str, ...]:
+    def list_ended_before(self, moment: datetime, limit: int) -> tuple[str, ...]:
         """The ids of jobs that ended before then, those that did first before others."""
         with redis_errors_as_unavailable():
             ids = self._redis.zrangebyscore(ENDED, "-inf", f"({score(moment)}", start=0, num=limit)
@@ -533,7 +532,7 @@ class JobStore:
                 JobRecord, self._redis.transaction(cast(Any, attempt), job_key(job_id), value_from_callable=True)
             )
 
-    def broken_before(self, moment: datetime) -> tuple[str, ...]:
+    def list_broken_before(self, moment: datetime) -> tuple[str, ...]:
         """The ids of jobs submitted before then that have not ended, so far as is known, and cannot be read."""
         with redis_errors_as_unavailable():
             ids = cast(list[str], self._redis.zrangebyscore(index_key(), "-inf", f"({score(moment)}"))
@@ -664,11 +663,11 @@ def _queued_stage(record: JobRecord) -> Stage:
     return Stage.PLANNING if record.stage is Stage.PLANNING else Stage.SAMPLING
 
 
-def _queued(stage: Stage, retry_at: datetime | None = None) -> dict[str, Any]:
+def _queued_fields(stage: Stage, retry_at: datetime | None = None) -> dict[str, Any]:
     return {"status": JobStatus.QUEUED, "stage": stage, "retry_at": retry_at, **_NOT_RUNNING}
 
 
-def _ended(status: JobStatus, now: datetime) -> dict[str, Any]:
+def _ended_fields(status: JobStatus, now: datetime) -> dict[str, Any]:
     gone = {"stage": None, "retry_at": None, "waiting_for": None}
     return {"status": status, "finished_at": now, **gone, **_NOT_RUNNING}
 

@@ -1,7 +1,6 @@
 """How a job comes to be: within the limits, once for each Idempotency-Key, and waiting for its turn, all in one script.
 
-The rate is the generic cell rate algorithm (ITU-T I.371); it counts requests, before anybody reads them.  An
-Idempotency-Key makes one job within `KEPT_SECONDS`, also when that job is deleted; the semantics are those of the
+An Idempotency-Key makes one job within `KEPT_SECONDS`, also when that job is deleted; the semantics are those of the
 IETF's draft-ietf-httpapi-idempotency-key-header, but that who sends a request twice at once waits for no answer: the
 second finds what the first has made.
 """
@@ -38,7 +37,6 @@ from shared.errors import (
     KeyReused,
     QueueFull,
     ServiceError,
-    TooFast,
     TooManyUnfinished,
     TooMuchKept,
     Unavailable,
@@ -52,27 +50,16 @@ LONGEST_SECONDS: Final = 3600
 SHARE: Final = 0.9
 """Of Redis' `maxmemory`: the rest is for the jobs that are there, to be planned, rendered and canceled."""
 
-RATE: Final = """
-local each, burst = 1000 / ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + time[2] / 1000
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0)) + each
-local left = math.floor((burst * each - (full - now)) / each + 1e-6)
-if left < 0 then return {left, math.ceil(full - now - burst * each)} end
-redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now))
-return {left, 0}
-"""
-"""What is left of the burst; below 0 the request is one too many, and makes sense again after so many milliseconds."""
-
 SUBMIT: Final = (
     LUA_ENQUEUE
     + """
 local its, plan = cjson.decode(ARGV[1]), ARGV[2]
-local job, plan_key, owners, bytes, waiting, turns = unpack(KEYS, 1, 6)
-local idempotency, used = KEYS[its.idempotency], KEYS[its.used]
+local job, plan_key, owners, bytes, waiting, turns, tickets = unpack(its.names)
+local idempotency, used = its.idempotency, its.used
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
-local size = #ARGV[1] + #plan
+local size = #plan
+for _, text in pairs(its.fields) do size = size + #text end
 
 local function pace(taken)  -- seconds between two jobs that leave the queue; '' where nothing is known
   local count = redis.call('LLEN', taken)
@@ -89,14 +76,14 @@ if idempotency then
 end
 if its.queues then
   for number, queue in ipairs(its.queues) do
-    if redis.call('ZCARD', KEYS[queue.waiting]) >= its.queued then
-      return {'queued', number, pace(KEYS[queue.taken])}
+    if redis.call('ZCARD', queue.waiting) >= its.queued then
+      return {'queued', number, pace(queue.taken)}
     end
   end
   local count = 0
-  for _, unfinished in ipairs(its.unfinished_keys) do count = count + redis.call('ZCARD', KEYS[unfinished]) end
-  if count >= its.unfinished then return {'unfinished', count, pace(KEYS[its.queues[#its.queues].taken])} end
-  if redis.call('ZCARD', KEYS[9]) >= its.kept then return {'kept'} end
+  for _, unfinished in ipairs(its.unfinished_keys) do count = count + redis.call('ZCARD', unfinished) end
+  if count >= its.unfinished then return {'unfinished', count, pace(its.queues[#its.queues].taken)} end
+  if redis.call('ZCARD', its.of_owner) >= its.kept then return {'kept'} end
   if tonumber(redis.call('HGET', bytes, its.owner) or 0) + size > its.bytes then return {'bytes'} end
   if used and redis.call('ZCOUNT', used, now, '+inf') >= its.kept then return {'keys'} end
   local memory = redis.call('INFO', 'memory')
@@ -118,8 +105,8 @@ redis.call('HSET', job, unpack(fields))
 if plan ~= '' then redis.call('SET', plan_key, plan) end
 redis.call('SADD', owners, its.owner)
 redis.call('HINCRBY', bytes, its.owner, size)
-for index = 7, 10 do redis.call('ZADD', KEYS[index], its.score, its.id) end
-return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), redis.call('LLEN', KEYS[11])}
+for _, index in ipairs(its.indexes) do redis.call('ZADD', index, its.score, its.id) end
+return {'created', enqueue(waiting, turns, its.id, its.part, its.lines), redis.call('LLEN', tickets)}
 """
 )
 """A record that is there may be this very one: the connection broke before the answer, and it was sent again."""
@@ -131,10 +118,6 @@ class Limits:
     """Jobs that may wait in one queue."""
     unfinished: int
     """Jobs of one owner that have not ended."""
-    rate: float
-    """Jobs a second that an owner may submit in the long run."""
-    burst: int
-    """And so many at once."""
     kept: int
     """Jobs of one owner that there are, the ended ones included, and its Idempotency-Keys."""
     bytes: int
@@ -146,16 +129,6 @@ class IdempotencyKey:
     text: str
     fingerprint: str
     """Of the request that came with it."""
-
-
-@dataclass(frozen=True)
-class Quota:
-    """What an owner's rate still allows."""
-
-    limit: int
-    seconds: int
-    """In which a quota that was used up is whole again."""
-    left: int
 
 
 @dataclass(frozen=True)
@@ -178,29 +151,14 @@ class Submissions:
     answer."""
 
     def __init__(self, client: redis.asyncio.Redis, limits: Limits) -> None:
-        self._rate = client.register_script(RATE)
         self._submit = client.register_script(SUBMIT)
         self._limits = limits
-
-    async def count(self, owner: str) -> Quota:
-        """One more request of the owner's, whatever becomes of it.  Raises TooFast, which says after how many seconds
-        another try makes sense.
-        """
-        limits = self._limits
-        with redis_errors_as_unavailable():
-            async with asyncio.timeout(SERVING_SECONDS):
-                left, wait = await self._rate(keys=[f"rate:{owner}"], args=[limits.rate, limits.burst])
-        if left < 0:
-            reason = f"'{owner}' may submit {limits.rate:g} jobs a second, and {limits.burst} at once"
-            raise TooFast(reason, retry_after=math.ceil(wait / 1000))
-        return Quota(limits.burst, math.ceil(limits.burst / limits.rate), left)
 
     async def find(self, record: JobRecord, key: IdempotencyKey | None = None) -> MadeBefore | None:
         """What the key has made, for those who have more to find out before they submit the job; None where the job
         would be taken.  Raises what `submit` raises.
         """
-        keys, arguments = submission(record, None, key, self._limits, admit=True)
-        verdict, facts = await self._run(keys, arguments)
+        verdict, facts = await self._run(*submission(record, None, key, self._limits, admit=True))
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
@@ -214,8 +172,7 @@ class Submissions:
         """Raises QueueFull, TooManyUnfinished and TooMuchKept, which say after how many seconds another try makes
         sense; KeyReused where the key belongs to another request.
         """
-        keys, arguments = submission(record, plan, key, self._limits)
-        verdict, facts = await self._run(keys, arguments)
+        verdict, facts = await self._run(*submission(record, plan, key, self._limits))
         match verdict, facts:
             case "made", [str(job_id)]:
                 return MadeBefore(job_id)
@@ -223,10 +180,10 @@ class Submissions:
                 return Created(position, tickets == 0)
         raise self._refusal(record, verdict, facts)
 
-    async def _run(self, keys: list[str], arguments: list[str]) -> tuple[str, list[Any]]:
+    async def _run(self, *arguments: str) -> tuple[str, list[Any]]:
         with redis_errors_as_unavailable():
             async with asyncio.timeout(SERVING_SECONDS):
-                verdict, *facts = await self._submit(keys=keys, args=arguments)
+                verdict, *facts = await self._submit(args=arguments)
         return verdict, facts
 
     def _refusal(self, record: JobRecord, verdict: str, facts: list[Any]) -> ServiceError:
@@ -265,16 +222,12 @@ def submission(
     limits: Limits | None = None,
     *,
     admit: bool = False,
-) -> tuple[list[str], list[str]]:
-    """The keys and arguments of `SUBMIT`.  admit: and no more."""
+) -> tuple[str, str]:
+    """The arguments of `SUBMIT`; the names of its keys are among them, since each argument costs the client as much.
+
+    admit: and no more.
+    """
     queue, status, owner = queue_of(record), record.status, record.owner
-    keys = [job_key(record.id), plan_key(record.id), OWNERS, BYTES, waiting_key(queue), turns_key(queue)]
-    keys += [index_key(), index_key(status), index_key(None, owner), index_key(status, owner), tickets_key(queue)]
-
-    def number(name: str) -> int:
-        keys.append(name)
-        return len(keys)
-
     fields = fields_of(record.model_dump(mode="json"))
     its: dict[str, Any] = {
         "id": record.id,
@@ -283,15 +236,27 @@ def submission(
         "fields": fields,
         "score": str(score(record.created_at)),
         "admit": admit,
-        "idempotency": 0,
-        "used": 0,
+        "names": [
+            job_key(record.id),
+            plan_key(record.id),
+            OWNERS,
+            BYTES,
+            waiting_key(queue),
+            turns_key(queue),
+            tickets_key(queue),
+        ],
+        "indexes": [index_key(), index_key(status), index_key(None, owner), index_key(status, owner)],
         "key_seconds": KEPT_SECONDS,
         **lines(record),
     }
     if key is not None:
         hashed = hashlib.sha256(key.text.encode()).hexdigest()
-        names = {"idempotency": f"idempotency:{owner}:{hashed}", "used": f"idempotency:{owner}"}
-        its |= {"key": hashed, "fingerprint": key.fingerprint, **{kind: number(name) for kind, name in names.items()}}
+        its |= {
+            "key": hashed,
+            "fingerprint": key.fingerprint,
+            "idempotency": f"idempotency:{owner}:{hashed}",
+            "used": f"idempotency:{owner}",
+        }
     if limits is not None:
         unfinished = [index_key(status, owner) for status in JobStatus if not status.is_terminal]
         its |= {
@@ -300,13 +265,12 @@ def submission(
             "kept": limits.kept,
             "bytes": limits.bytes,
             "share": SHARE,
-            "unfinished_keys": [number(name) for name in unfinished],
-            "queues": [
-                {"waiting": number(waiting_key(name)), "taken": number(taken_key(name))} for name in _queues(record)
-            ],
+            "unfinished_keys": unfinished,
+            "of_owner": index_key(None, owner),
+            "queues": [{"waiting": waiting_key(name), "taken": taken_key(name)} for name in _queues(record)],
         }
     text = "" if plan is None else plan.model_dump_json()
-    return keys, [to_json(its).decode(), text]
+    return to_json(its).decode(), text
 
 
 def fingerprint(request: JobRequest) -> str:

@@ -20,12 +20,12 @@ class StepMeter:
         self._begin()
 
     def around(self, on_step: Callable[[StepState], None]) -> Callable[[StepState], None]:
-        def measured(state: StepState) -> None:
+        def measure_step(state: StepState) -> None:
             self._end(state.step - 1)
             on_step(state)
             self._begin()
 
-        return measured
+        return measure_step
 
     def _begin(self) -> None:
         if self._gpu is not None:

@@ -63,10 +63,10 @@ class WebhookAcceptance:
                 raise LimitReached(reason, retry_after=_PAUSE)
             self._under_way[owner] += 1
         look = self._resolvers.submit(self._policy.target, webhook.url)
-        look.add_done_callback(lambda _: self._ended(owner))
+        look.add_done_callback(lambda _: self._note_end(owner))
         return look
 
-    def _ended(self, owner: str) -> None:
+    def _note_end(self, owner: str) -> None:
         with self._counting:
             self._under_way[owner] -= 1
             if not self._under_way[owner]:

@@ -103,12 +103,12 @@ class Attempts:
             self._release(record)
             raise
         else:
-            self._ended("done")
+            self._note_outcome("done")
 
     def leave_tickets(self) -> None:
         """For the next worker, wherever jobs wait; where Redis is silent, the recovery thread does so."""
         with suppress(Unavailable):
-            self.tickets.top_up(self.store.waiting())
+            self.tickets.top_up(self.store.count_waiting())
 
     def retry_while_unavailable(self, change: Callable[[], T]) -> T:
         """Make a change to the store, whether or not Redis answers right now.
@@ -126,7 +126,7 @@ class Attempts:
     def _release(self, record: JobRecord) -> None:
         """Tried once: where Redis is silent, another process will reclaim the job."""
         try:
-            if not self._canceled(record):
+            if not self._confirm_cancel(record):
                 self._let_go(lambda: self.store.release(record.id, worker=self.worker), "released")
         except Unavailable:
             log.warning("job_not_released")
@@ -145,7 +145,7 @@ class Attempts:
         That Redis was silent is no failure of the job's: it is released.
         """
         store, worker = self.store, self.worker
-        if self._canceled(record):
+        if self._confirm_cancel(record):
             return
         if _is_silence(error):
             self._let_go(lambda: store.release(record.id, worker=worker), "released", error)
@@ -166,12 +166,12 @@ class Attempts:
             change()
         except (Conflict, NotFound) as reason:
             log.info("job_ended_elsewhere", reason=reason.detail, exc_info=error)
-            self._ended("lost")
+            self._note_outcome("lost")
         else:
             log.log(logging.INFO if error is None else logging.WARNING, f"job_{outcome}", exc_info=error)
-            self._ended(outcome)
+            self._note_outcome(outcome)
 
-    def _canceled(self, record: JobRecord) -> bool:
+    def _confirm_cancel(self, record: JobRecord) -> bool:
         """Let go of a job that is to be canceled, or that is gone."""
         try:
             self.store.confirm_cancel(record.id, worker=self.worker)
@@ -181,10 +181,10 @@ class Attempts:
             return False
         else:
             log.info("job_canceled")
-        self._ended("canceled")
+        self._note_outcome("canceled")
         return True
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _note_outcome(self, outcome: Outcome) -> None:
         self.count(outcome)
         set_span_attributes(outcome=outcome)
 

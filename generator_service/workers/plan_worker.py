@@ -47,7 +47,7 @@ class PlanWorker:
     def _plan(self, record: JobRecord) -> None:
         """A wish to cancel is seen while the planner thinks, and once it has answered: `hand_over` raises Conflict."""
         begin = time.perf_counter()
-        plan = self._planned(record)
+        plan = self._ask_planner(record)
         seconds = round(time.perf_counter() - begin, 3)
         progress = progress_at(Stage.PLANNING, 1.0)
         worker = self.attempts.worker
@@ -58,16 +58,16 @@ class PlanWorker:
         self.metrics.stages({Stage.PLANNING.value: seconds})
         log.info("job_planned", seconds=seconds, instances=len(plan.graph.instances))
 
-    def _planned(self, record: JobRecord) -> Plan:
+    def _ask_planner(self, record: JobRecord) -> Plan:
         """Raises RetryLater where nobody can plan it now; and what was gone, where it was for too long."""
         try:
             return self.planner.plan(record, lambda: self._require_wanted(record))
         except PlannerGone as gone:
-            waited = record.waited(self.store.now())
-            if waited >= self.patience:
-                seconds = waited.total_seconds()
+            waited_for_missing = record.waited_for_missing(self.store.now())
+            if waited_for_missing >= self.patience:
+                seconds = waited_for_missing.total_seconds()
                 raise type(gone.reason)(f"{gone.reason.detail}; given up after {seconds:.0f} s") from gone
-            raise RetryLater(gone.reason, pause=gone.pause(waited, self.patience)) from gone
+            raise RetryLater(gone.reason, pause=gone.pause(waited_for_missing, self.patience)) from gone
 
     def _require_wanted(self, record: JobRecord) -> None:
         """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""

@@ -60,9 +60,9 @@ class RenderWorker:
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
 
     def take_turn(self) -> None:
-        self.attempts.take_turn(self._traced)
+        self.attempts.take_turn(self._render_traced)
 
-    def _traced(self, record: JobRecord) -> None:
+    def _render_traced(self, record: JobRecord) -> None:
         with consecutive_spans() as begin_span:
             self._render(record, begin_span)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emoji_world.training.muon import Muon, orthogonalized
+from emoji_world.training.muon import Muon, orthogonalize
 
 
 def test_steps_equal_torchs_up_to_its_bfloat16() -> None:
@@ -29,7 +29,7 @@ def test_orthogonalized_matrices_have_singular_values_near_one_and_keep_their_di
 ) -> None:
     torch.manual_seed(0)
     matrices = torch.randn(shape)
-    result = orthogonalized(matrices)
+    result = orthogonalize(matrices)
     values = torch.linalg.svdvals(result)
     assert values.min() > 0.65
     assert values.max() < 1.25

@@ -17,6 +17,7 @@ from generator_service.jobs.api_keys import KeyInfo
 from generator_service.jobs.connection import connect, connect_async
 from generator_service.jobs.keyspace import waiting_key
 from generator_service.jobs.queues import queue_of
+from generator_service.jobs.rate import Rate
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
@@ -205,7 +206,7 @@ def verified(redis_url: str) -> Verified:
 
     async def found(text: str) -> KeyInfo:
         async with connect_async(SecretStr(redis_url)) as client:
-            return (await Reader(client).find_as(ApiKey.parse(text), ""))[0]
+            return (await Reader(client, Rate(per_second=1.0, burst=1)).find_as(ApiKey.parse(text), ""))[0]
 
     return lambda text: asyncio.run(found(text))
 

@@ -36,14 +36,16 @@ def test_a_plan_of_ones_own_skips_planning(api, plan, wait_until):
     job = JobView.model_validate_json(answer.content)
     assert (job.stage, job.planner, job.prompt) == (Stage.SAMPLING, None, plan.prompt)
     assert api.parts.store.plan(job.id) == plan
-    assert {queue: count for queue, count in api.parts.store.waiting().items() if count} == {"render.emoji-world": 1}
+    assert {queue: count for queue, count in api.parts.store.count_waiting().items() if count} == {
+        "render.emoji-world": 1
+    }
     wait_until(lambda: api.parts.tickets.queue("render.emoji-world").count == 1)
 
 
 def test_a_refused_job_leaves_nothing(api):
     assert api.http.post("/jobs", json={"prompt": "x", "frames": 10}).status_code == 422
     assert sum(api.parts.store.counts().values()) == 0
-    assert set(api.parts.store.waiting().values()) == {0}
+    assert set(api.parts.store.count_waiting().values()) == {0}
 
 
 def test_a_job_without_a_ticket_waits_all_the_same(api, monkeypatch):

@@ -236,7 +236,7 @@ def test_a_refused_method_is_told_all_that_are_allowed(api, path, allowed):
 
 
 def test_a_surprise_is_a_500_without_internals(api, problem, monkeypatch):
-    async def surprise(_: str) -> None:
+    async def surprise(_: str, **submits: str) -> None:
         raise RuntimeError("redis password is hunter2")
 
     monkeypatch.setattr(api.parts.reader, "find", surprise)

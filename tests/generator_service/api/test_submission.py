@@ -68,7 +68,7 @@ def test_fifty_at_once_at_two_processes_make_one_job(redis_url, api):
     assert kinds[202, "true"] == 49
     assert len({answer.json()["id"] for answer in answered if answer.status_code == 202}) == 1
     assert api.parts.store.counts()[JobStatus.QUEUED] == 1
-    assert api.parts.store.waiting()["plan"] == 1
+    assert api.parts.store.count_waiting()["plan"] == 1
     assert api.http.post("/jobs", json=CAT, headers=KEY).headers["Idempotency-Replayed"] == "true"
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from generator_service.contract.job import JobStatus
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
+from generator_service.jobs.rate import Rate
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
@@ -65,7 +66,7 @@ def test_a_broken_record_hides_no_running_job(
     for _ in records:
         store.start("plan", worker="w1")
     text_client.hset(f"job:{records[0].id}", "stage", "sampling")
-    assert {record.id for record in store.running()} == {records[1].id, records[2].id}
+    assert {record.id for record in store.list_running()} == {records[1].id, records[2].id}
 
 
 def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str, raw_client: redis.Redis) -> None:
@@ -73,7 +74,7 @@ def test_bytes_that_are_no_text_hide_only_themselves_from_the_api(redis_url: str
 
     async def found() -> dict[str, str]:
         async with connect_async(SecretStr(redis_url)) as client:
-            return (await Reader(client).find("1")).fields
+            return (await Reader(client, Rate(per_second=1.0, burst=1)).find("1")).fields
 
     assert asyncio.run(found()) == {"status": '"\ufffd"'}
     with connect_serving(SecretStr(redis_url), decode=True) as client:

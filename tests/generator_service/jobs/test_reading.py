@@ -13,18 +13,20 @@ from generator_service.contract.keys import ApiKey
 from generator_service.jobs import connection
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect_async
+from generator_service.jobs.rate import Rate
 from generator_service.jobs.reading import Look, Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from shared.errors import NotFound, Unauthenticated, Unavailable
 
 MakeRecord = Callable[..., JobRecord]
+RATE = Rate(per_second=1.0, burst=1)
 
 
 def look_at(url: str, job_id: str, times: int = 1) -> list[Look]:
     async def looks() -> list[Look]:
         async with connect_async(SecretStr(url)) as client:
-            reader = Reader(client)
+            reader = Reader(client, RATE)
             return await asyncio.gather(*(reader.look(job_id) for _ in range(times)))
 
     return asyncio.run(looks())
@@ -86,7 +88,7 @@ def test_key_and_job_are_one_question_and_a_use_is_written_once_a_minute(
 
     async def look_seven_times_more() -> dict[str, int]:
         async with connect_async(SecretStr(redis_url)) as client:
-            reader = Reader(client)
+            reader = Reader(client, RATE)
             await reader.find_as(key, record.id)
             before = calls()
             for _ in range(7):
@@ -103,7 +105,7 @@ def test_a_refused_key_is_not_noted_as_used(redis_url: str, text_client: redis.R
 
     async def knock() -> None:
         async with connect_async(SecretStr(redis_url)) as client:
-            await Reader(client).find_as(ApiKey(key.id, "0" * 64), "")
+            await Reader(client, RATE).find_as(ApiKey(key.id, "0" * 64), "")
 
     with pytest.raises(Unauthenticated):
         asyncio.run(knock())

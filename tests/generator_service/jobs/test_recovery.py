@@ -304,7 +304,7 @@ def test_of_many_processes_one_acts(
         for recovery in pack:
             recovery.run_once()
         assert store.get(record.id).attempt == 2
-        assert store.waiting()[PLAN_QUEUE] == 1
+        assert store.count_waiting()[PLAN_QUEUE] == 1
         store.cancel(record.id)
 
 

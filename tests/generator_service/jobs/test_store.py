@@ -571,9 +571,9 @@ def test_jobs_by_the_time_of_their_end(text_client: redis.Redis, make_record: Ma
     for job, moment in zip((first, middle, last), clock, strict=True):
         JobStore(text_client, now=lambda moment=moment: moment).cancel(job)  # type: ignore[misc]
     store = JobStore(text_client)
-    assert store.ended_before(clock[2], limit=9) == (first, middle)
-    assert store.ended_before(clock[2] + timedelta(microseconds=1), limit=9) == (first, middle, last)
-    assert store.ended_before(clock[2], limit=1) == (first,)
+    assert store.list_ended_before(clock[2], limit=9) == (first, middle)
+    assert store.list_ended_before(clock[2] + timedelta(microseconds=1), limit=9) == (first, middle, last)
+    assert store.list_ended_before(clock[2], limit=1) == (first,)
 
 
 def test_a_round_of_a_task_is_one_hands(store: JobStore) -> None:
@@ -730,7 +730,7 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.fronts(1),
         lambda: store.promote_due(1),
         lambda: store.promote(UNKNOWN),
-        lambda: store.running(),
+        lambda: store.list_running(),
         lambda: store.now(),
         lambda: store.note_objects(UNKNOWN),
         lambda: store.leftovers(),
@@ -739,7 +739,7 @@ def test_every_method_says_that_redis_does_not_answer(
         lambda: store.report(UNKNOWN, worker="w1", stage=Stage.SAMPLING, progress=0.0, step=0),
         lambda: store.cancel(UNKNOWN),
         lambda: store.delete(UNKNOWN),
-        lambda: store.ended_before(datetime.now(UTC), limit=1),
+        lambda: store.list_ended_before(datetime.now(UTC), limit=1),
         lambda: store.claim_round("x", 1.0),
         *(lambda move=move: move(store, UNKNOWN, plan) for move in MOVES.values()),
     ]

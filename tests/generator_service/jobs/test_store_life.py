@@ -335,7 +335,7 @@ def test_any_order_of_events(
                         its.status = JobStatus.FAILED
             for its in self.expected.values():
                 its.is_delayed = False
-            for queue, waiting in self.store.waiting().items():
+            for queue, waiting in self.store.count_waiting().items():
                 assert self.tickets.queue(queue).count > 0 or not waiting
 
         @rule(retention=st.sampled_from([timedelta(0), WEEK]))
