@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 
-from generator_service.api.auth import identify
+from generator_service.api.auth import identify_submitter
 from generator_service.api.direct import add_direct_route, read_body
 from generator_service.api.events import Streams
 from generator_service.api.jobs import job_request, json_answer, new_record
@@ -30,15 +30,14 @@ async def see_plan(request: Request) -> Response:
     A plan of your own is checked as `POST /jobs` would check it, and answered.
     """
     parts: Parts = request.app.state.parts
-    caller, now = await identify(request)
-    await parts.submissions.count(caller.owner)
+    submitter = await identify_submitter(request)
     wish = await read_body(request, JobRequest)
-    record = new_record(wish, caller, request.state.request_id, now)
+    record = new_record(wish, submitter.caller, request.state.request_id, submitter.at)
     require_affordable(record.settings, parts.maximum_work)
     if wish.plan is not None:
         return json_answer(ExplainedPlan(plan=wish.plan))
     plannings: Plannings = request.app.state.plannings
-    with plannings.one_more(caller.owner):
+    with plannings.one_more(submitter.caller.owner):
         return json_answer(await parts.plans.explained(record))
 
 
