@@ -2,7 +2,7 @@
 
 import typer
 
-from generator_service.cli import jobs, keys, overview, render, services
+from generator_service.cli import convert, jobs, keys, overview, render, services
 
 app = typer.Typer(
     help="Motion-factorized video: a prompt becomes a plan, the plan steers a video model, the video is an MP4.",
@@ -16,6 +16,7 @@ app.command()(services.plan_worker)
 app.command()(services.render_worker)
 app.command()(services.webhook_worker)
 app.command("render")(render.render_command)
+app.command("convert")(convert.convert)
 app.command()(jobs.submit)
 app.command()(jobs.status)
 app.command()(jobs.cancel)

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from generator_service.backbones.base import Solver, Stepped
 from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
-from generator_service.backbones.pipeline import PipelineBackbone
+from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import LayerAttention
@@ -29,7 +29,7 @@ class CogVideoXConditioning:
     guidance_scale: float
 
 
-class CogVideoX(PipelineBackbone[CogVideoXConditioning]):
+class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
     pipeline_class = CogVideoXPipeline
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.emoji_world import EmojiWorld
+from generator_service.backbones.videocrafter2 import VideoCrafter2
 from generator_service.backbones.wan import Wan
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.settings import WorkerSettings
@@ -12,6 +13,7 @@ from generator_service.settings import WorkerSettings
 FAMILIES: dict[str, Callable[[BackboneSpec, WorkerSettings], AnyBackbone]] = {
     "cogvideox": CogVideoX.load,
     "emoji-world": EmojiWorld.load,
+    "videocrafter2": VideoCrafter2.load,
     "wan": Wan.load,
 }
 

@@ -1,7 +1,7 @@
-"""What all DiTs have in common whose parts a stock diffusers pipeline holds: text encoder, transformer, VAE, scheduler.
+"""What all networks have in common whose parts a diffusers pipeline holds: text encoder, network, VAE, scheduler.
 
-The loop is ours.  Every step does what the pipeline's `__call__` does with its defaults, in the same order, so that the
-bits are the same.
+The loop is ours.  With a stock pipeline every step does what its `__call__` does with its defaults, in the same order,
+so that the bits are the same.
 """
 
 from abc import abstractmethod
@@ -29,8 +29,8 @@ from shared.plan import Plan
 C = TypeVar("C")
 
 
-class PipelineBackbone(Backbone[C], Network):
-    """A family sets the class of its pipeline, and says what of `Backbone` and of `Network` is its own."""
+class PipelineBackbone(Backbone[C]):
+    """A family sets the class of its pipeline, and says what of `Backbone` is its own."""
 
     pipeline_class: ClassVar[Any]
 
@@ -39,7 +39,6 @@ class PipelineBackbone(Backbone[C], Network):
         self.spec = spec
         self.setup = setup
         self.pipeline = pipeline
-        self.transformer = pipeline.transformer
         self.device = device
 
     @classmethod
@@ -84,15 +83,6 @@ class PipelineBackbone(Backbone[C], Network):
         unread = tokenizer.decode(tokens[self.text_tokens - 1 : -1])
         return replace(scene, notes=(f"only {self.text_tokens} tokens are read; unread: '{unread}'",))
 
-    def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
-        wish = settings.guidance
-        if scene.plan is None or wish.is_off:
-            return UNGUIDED
-        levels = self.solver(settings.steps).noise_levels
-        return VideoGuidance.of(
-            self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels
-        )
-
     @torch.no_grad()
     def decode(self, latents: Tensor, settings: RenderSettings) -> Frames:
         video = self.decode_latents(latents, settings)
@@ -104,6 +94,28 @@ class PipelineBackbone(Backbone[C], Network):
     @abstractmethod
     def decode_latents(self, latents: Tensor, settings: RenderSettings) -> Tensor:
         """[1, channel, frame, height, width], -1 to 1."""
+
+    @property
+    @abstractmethod
+    def text_tokens(self) -> int:
+        """Length of an encoded text."""
+
+
+class TransformerBackbone(PipelineBackbone[C], Network):
+    """A DiT.  A family says what of `Network` is its own, too."""
+
+    def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
+        super().__init__(spec, pipeline, device, setup)
+        self.transformer = pipeline.transformer
+
+    def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
+        wish = settings.guidance
+        if scene.plan is None or wish.is_off:
+            return UNGUIDED
+        levels = self.solver(settings.steps).noise_levels
+        return VideoGuidance.of(
+            self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels
+        )
 
     @abstractmethod
     def grid(self, settings: RenderSettings) -> Grid:

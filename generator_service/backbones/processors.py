@@ -1,4 +1,4 @@
-"""A transformer's attention processors are borrowed, and handed back."""
+"""A network's attention processors are borrowed, and handed back."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ def borrow_processors(transformer: Any, stock: type, borrowed: Mapping[str, Any]
         return
     if getattr(transformer, "_parallel_config", None) is not None:
         raise ValueError("Got a transformer split over devices, but guided attention needs the whole sequence on one")
-    if transformer.is_cache_enabled:
+    if getattr(transformer, "is_cache_enabled", False):
         raise ValueError("Got a transformer with a step cache, but guided attention needs every layer in every step")
     original = dict(transformer.attn_processors)
     for name in borrowed:

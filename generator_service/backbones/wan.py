@@ -15,7 +15,7 @@ from diffusers import UniPCMultistepScheduler, WanPipeline
 from torch import Generator, Tensor
 
 from generator_service.backbones.base import Setup, Solver, Stepped
-from generator_service.backbones.pipeline import PipelineBackbone
+from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
@@ -35,7 +35,7 @@ class WanConditioning:
     guidance_scale: float
 
 
-class Wan(PipelineBackbone[WanConditioning]):
+class Wan(TransformerBackbone[WanConditioning]):
     pipeline_class = WanPipeline
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:

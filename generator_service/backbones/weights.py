@@ -15,7 +15,10 @@ from generator_service.contract.backbones import BackboneSpec
 from shared.errors import WeightsMissing
 
 PACKAGED = "packaged"
+CONVERTED = "converted"
 INDEX = "model_index.json"
+DENOISERS = ("transformer", "unet")
+"""How diffusers calls the folder of the denoising network."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ def find_weights(spec: BackboneSpec, folder: Path | None) -> WeightsFolder:
     if spec.weights == PACKAGED:
         package = spec.name.replace("-", "_")
         return _local(Path(str(files(package))) / "weights", f"train them with `make {spec.name}`, or install again")
+    if spec.weights == CONVERTED:
+        raise WeightsMissing(
+            f"{spec.name} is converted from its public checkpoint, with `python -m generator_service convert "
+            f"{spec.name} --checkpoint model.ckpt --out DIR`: do that, and set GENERATOR_RENDER_WEIGHTS to DIR"
+        )
     remedy = (
         f"download them with `hf download {spec.weights}`, "
         "or set GENERATOR_RENDER_WEIGHTS to a folder that holds them in diffusers' format"
@@ -57,8 +65,8 @@ def components(folder: Path) -> list[str]:
 
 
 def checkpoint_dtype(folder: Path) -> torch.dtype:
-    """The dtype that the transformer was saved in."""
-    first = sorted((folder / "transformer").glob("*.safetensors"))[0]
+    """The dtype that the denoising network was saved in."""
+    first = sorted(file for network in DENOISERS for file in (folder / network).glob("*.safetensors"))[0]
     with safe_open(first, framework="pt") as tensors:
         name = next(iter(tensors.keys()))
         dtype: torch.dtype = tensors.get_tensor(name).dtype

@@ -57,10 +57,11 @@ class Defaults(WireModel):
 
 class BackboneSpec(WireModel):
     name: str
-    family: Literal["cogvideox", "emoji-world", "wan"]
+    family: Literal["cogvideox", "emoji-world", "videocrafter2", "wan"]
     summary: str
     weights: str
-    """A name on the hub, or "packaged" for weights that come with this software."""
+    """A name on the hub, "packaged" for weights that come with this software, or "converted" for those that `convert`
+    makes of a public checkpoint."""
     license: str
     frames: FrameRule
     width: SizeRule
@@ -68,6 +69,8 @@ class BackboneSpec(WireModel):
     maximum_steps: Positive
     layers: Positive
     """Of the denoising network, as `guidance.layers` counts them."""
+    steered: Literal["attention", "gradient"] = "attention"
+    """How a plan guides it: a DiT by its attention, a U-Net by gradients of what it attends to."""
     finds_things: bool = False
     """Whether it can be told what of a plan is seen in its videos."""
     defaults: Defaults
@@ -156,9 +159,40 @@ WAN_2_2_TI2V_5B = BackboneSpec(
     guidance=GuidanceParameters(until=0.955, regional_until=0.955),  # its schedule begins with more noise
 )
 
+VIDEOCRAFTER2 = BackboneSpec(
+    name="videocrafter2",
+    family="videocrafter2",
+    summary="VideoCrafter2, the U-Net of the paper's experiments",
+    weights="converted",
+    license="the checkpoint's page says Apache-2.0, the source's README research and no commercial use",
+    frames=FrameRule(minimum=8, maximum=32, step=1),
+    width=SizeRule(minimum=256, maximum=640, step=64),
+    height=SizeRule(minimum=256, maximum=640, step=64),
+    maximum_steps=200,
+    layers=16,
+    steered="gradient",
+    defaults=Defaults(frames=16, width=512, height=320, fps=28, steps=50, guidance_scale=12.0),
+    guidance=GuidanceParameters(
+        strength=10.0,
+        until=0.69,  # 25 of 50 steps, on its schedule
+        layers=(7, 8, 9),  # on the way up, of 10 × 16 places
+        feature_layer=9,
+        regional=False,
+        refocus=10.0,
+    ),
+)
+
 BACKBONES: dict[str, BackboneSpec] = {
     spec.name: spec
-    for spec in (EMOJI_WORLD, COGVIDEOX_2B, WAN_2_1_T2V_1_3B, WAN_2_1_T2V_14B, WAN_2_2_T2V_A14B, WAN_2_2_TI2V_5B)
+    for spec in (
+        EMOJI_WORLD,
+        COGVIDEOX_2B,
+        VIDEOCRAFTER2,
+        WAN_2_1_T2V_1_3B,
+        WAN_2_1_T2V_14B,
+        WAN_2_2_T2V_A14B,
+        WAN_2_2_TI2V_5B,
+    )
 }
 
 DEFAULT_BACKBONE = EMOJI_WORLD.name

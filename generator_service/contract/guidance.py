@@ -35,7 +35,13 @@ class GuidanceParameters(WireModel):
         Field(description="Which labels are guided: rcg motionless, gig rigid, sdg non-rigid instances."),
     ] = ("rcg", "gig", "sdg")
     strength: Annotated[
-        float, Field(strict=True, ge=0.0, le=5.0, description="β of Eq. 4, or the share; 0 is the stock model.")
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=100.0,
+            description="β of Eq. 4, at most 5, or the share; of Eq. 3 in a U-Net.  0 is the stock model.",
+        ),
     ] = 0.15
     since: Annotated[
         Share, Field(description="Noise level from which motion is guided: 1, pure noise, is from the start.")
@@ -92,18 +98,30 @@ class GuidanceParameters(WireModel):
     base_ratio: Annotated[
         Share, Field(description="Weight of the whole prompt against the description of a region, in that region.")
     ] = 0.3
+    refocus: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=100.0,
+            description="Attention refocusing in a U-Net: the weight of its losses, by which each thing's words are "
+            "read inside its box, and what is in its box looks at its box; 0 is not at all.",
+        ),
+    ] = 0.0
+    refocus_until: Annotated[Share, Field(description="Noise level until which attention is refocused.")] = 0.69
 
     @property
     def is_off(self) -> bool:
         motion = (self.strength > 0 or self.gradient_step > 0) and self.until < self.since and bool(self.branches)
-        return not motion and not (self.regional and self.regional_until < 1)
+        regional = self.regional and self.regional_until < 1
+        return not motion and not regional and not (self.refocus > 0 and self.refocus_until < 1)
 
     def over(self, defaults: "GuidanceParameters") -> "GuidanceParameters":
         """The fields that were given here, and those of `defaults` for the rest."""
         return defaults.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
 
-OFF = GuidanceParameters(strength=0.0, regional=False)
+OFF = GuidanceParameters(strength=0.0, gradient_step=0.0, regional=False, refocus=0.0)
 """The plain sampler."""
 
 

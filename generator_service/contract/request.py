@@ -21,6 +21,8 @@ MAXIMUM_SEED = 2**32 - 1
 MAXIMUM_CANDIDATES = 8
 JUDGED_AT = 0.4
 """Share of a candidate's steps after which it is judged."""
+MAXIMUM_LOGIT_STRENGTH = 5.0
+"""β of Eq. 4."""
 MAXIMUM_METADATA_ENTRIES = 16
 MAXIMUM_METADATA_CHARACTERS = 500
 
@@ -240,6 +242,17 @@ def _beyond_guidance(spec: BackboneSpec, settings: RenderSettings) -> list[Viola
         for name, layer in asked.items()
         if layer >= spec.layers
     ]
+    mute = (
+        ("refocus", "refocus_until") if spec.steered == "attention" else ("form", "mask", "gradient_step", "regional")
+    )
+    found += [
+        Violation(field=f"guidance.{name}", message=f"{spec.name} has no such guidance: leave it out")
+        for name in mute
+        if getattr(guidance, name) not in (getattr(spec.guidance, name), getattr(OFF, name))
+    ]
+    if spec.steered == "attention" and guidance.strength > MAXIMUM_LOGIT_STRENGTH:
+        message = f"at most {MAXIMUM_LOGIT_STRENGTH} with {spec.name}, not {guidance.strength}"
+        found.append(Violation(field="guidance.strength", message=message))
     if guidance.form == "share" and guidance.strength >= 1:
         message = f"a share of the attention is below 1, not {guidance.strength}"
         found.append(Violation(field="guidance.strength", message=message))

@@ -52,6 +52,21 @@ class GuidanceField:
         """G, [N, N]: for small grids."""
         return self.named_by(torch.arange(self.grid.tokens, device=self.instance.device))
 
+    def within_places(self) -> Tensor:
+        """G between the tokens of one place in all frames, all that a U-Net's temporal attention sees of it:
+        [rows · columns, F, F]."""
+
+        def by_place(of_tokens: Tensor) -> Tensor:
+            return of_tokens.view(self.grid.frames, -1, *of_tokens.shape[1:]).transpose(0, 1)
+
+        instance, W = by_place(self.instance)[..., None], by_place(self.weight)
+        G = torch.where((instance != 0) & ((instance == instance.transpose(1, 2)) == (W >= 0)), W, 0.0)
+        places = len(G)
+        anchor, anchor_weight = by_place(self.anchor), by_place(self.anchor_weight)
+        here = (anchor != NO_ANCHOR) & (anchor % places == torch.arange(places, device=anchor.device)[:, None])
+        frame = torch.where(here, anchor // places, 0)
+        return G.scatter_add(2, frame[..., None], torch.where(here, anchor_weight, 0.0)[..., None])
+
     @classmethod
     def unguided(cls, grid: Grid) -> Self:
         """G = 0."""

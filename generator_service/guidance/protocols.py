@@ -1,8 +1,8 @@
 """The contracts of guidance on one screen: what the denoising loop calls, and what guidance needs of a network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -89,6 +89,35 @@ class Network(Protocol):
 
     def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
         """For each conditional prediction inside: the video tokens behind this layer, [N, D], float32."""
+        ...
+
+
+class Place(NamedTuple):
+    """What is to be seen of a layer of a U-Net.
+
+    temporal: each place attends to itself in all frames, [rows · columns, head, F, F]
+    spatial: each frame attends to itself, [F, head, rows · columns, rows · columns]
+    text: each frame reads the text, [F, head, rows · columns, token]
+    features: what leaves the layer, [N, D]
+    """
+
+    layer: int
+    kind: Literal["spatial", "text", "temporal", "features"]
+
+
+class Enough(Exception):
+    """Raised by a prediction that was only made for what has been seen by now."""
+
+
+class UNet(Protocol):
+    """A U-Net, each of whose layers attends within the frames, to the text, and between the frames, in this order."""
+
+    device: torch.device
+
+    def watch(self, places: Collection[Place], seen: dict[Place, Tensor]) -> AbstractContextManager[None]:
+        """For one prediction with gradients inside, which raises Enough behind the last of these places: fills `seen`
+        with them, at least float32; attention as probabilities, with their gradients.  The backward pass, for which
+        little is kept and the rest is computed again, has its place inside, too."""
         ...
 
 

@@ -37,3 +37,20 @@ def phase_reports(steps: Sequence[Sequence[PhaseFacts]]) -> tuple[PhaseReport, .
         )
         for phase in zip(*steps, strict=True)
     )
+
+
+def continue_phases(before: Sequence[PhaseReport], after: Sequence[PhaseReport]) -> tuple[PhaseReport, ...]:
+    """Of a video that was resumed: the reports of the steps before that and after, one of which may be empty."""
+    if not before or not after:
+        return tuple(before or after)
+    return tuple(
+        PhaseReport(
+            instance=new.instance,
+            branch=new.branch,
+            steps=old.steps + new.steps,
+            tokens=round((old.steps * old.tokens + new.steps * new.tokens) / (old.steps + new.steps), 1),
+            reference_frame=new.reference_frame,
+            whole_box_steps=old.whole_box_steps + new.whole_box_steps,
+        )
+        for old, new in zip(before, after, strict=True)
+    )

@@ -161,6 +161,70 @@ def _tiny_wan(form: Literal["one", "two experts", "per token"] = "one") -> Any:
     return pipeline
 
 
+@pytest.fixture(scope="session")
+def tiny_videocrafter() -> Callable[[], Any]:
+    """A `VideoCrafterPipeline`; as above."""
+    return _tiny_videocrafter
+
+
+@cache
+def _tiny_videocrafter() -> Any:
+    import torch
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from generator_service.backbones.videocrafter2 import VideoCrafterPipeline, VideoCrafterScheduler, VideoCrafterUNet
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = _clip_tokenizer()
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=24,
+                intermediate_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                max_position_embeddings=24,
+                hidden_act="gelu",
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+        )
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            norm_num_groups=4,
+        )
+        unet = VideoCrafterUNet(
+            sample_size=(8, 16),
+            block_out_channels=(16, 32, 32, 32),
+            norm_num_groups=8,
+            cross_attention_dim=24,
+            attention_head_dim=8,
+        )
+    return VideoCrafterPipeline(vae.eval(), text_encoder.eval(), tokenizer, unet.eval(), VideoCrafterScheduler())
+
+
+@pytest.fixture(scope="session")
+def clip_tokenizer() -> Any:
+    """A `CLIPTokenizer` that knows letters and two words."""
+    return _clip_tokenizer()
+
+
+@cache
+def _clip_tokenizer() -> Any:
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ("!", *letters, *(f"{letter}</w>" for letter in letters), "ca", "car</w>", "tr", "ee</w>", "tree</w>")
+    merges = [("c", "a"), ("ca", "r</w>"), ("t", "r"), ("e", "e</w>"), ("tr", "ee</w>")]
+    known = (*pieces, "<|startoftext|>", "<|endoftext|>")
+    return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(known)}, merges=merges)
+
+
 @pytest.fixture
 def plan() -> Plan:
     """Nine frames: a car that goes to the right, in front of a tree."""

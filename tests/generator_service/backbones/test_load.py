@@ -25,6 +25,8 @@ COMMON = {
     "load",
     "pipeline",
     "processors",
+    "videocrafter2_attention",
+    "videocrafter2_checkpoint",
     "wan_attention",
     "weights",
 }

@@ -62,7 +62,7 @@ def test_guidance_can_be_off() -> None:
     ("guidance", "field"),
     [
         ({"strength": -0.1}, "guidance.strength"),
-        ({"strength": 6}, "guidance.strength"),
+        ({"strength": 101}, "guidance.strength"),
         ({"branches": ["rcg", "rcg"]}, "guidance.branches"),
         ({"branches": ["abc"]}, "guidance.branches.0"),
         ({"until": 1.5}, "guidance.until"),
