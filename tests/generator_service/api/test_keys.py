@@ -185,7 +185,12 @@ def test_scopes(http_of, problem, method, path):
     readable = method == "GET"
     allowed, refused = (Scope.READ, Scope.SUBMIT) if readable else (Scope.SUBMIT, Scope.READ)
     for scope in (allowed, Scope.ADMIN):
-        assert asked(http_of("a", scope), method, path).status_code in (200, 202, 404, 503)  # the planner here makes none
+        assert asked(http_of("a", scope), method, path).status_code in (
+            200,
+            202,
+            404,
+            503,
+        )  # the planner here makes none
     answer = asked(http_of("a", refused), method, path)
     assert f"'{allowed}'" in problem(answer, 403, "forbidden").detail
     assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
