@@ -24,6 +24,10 @@ QWEN := var/llm/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
 
 AUDIT_VENV := .venv-audit
 
+STUDIO := generator_service/api/studio_files/index.html
+STUDIO_SOURCES := studio/index.html studio/vite.config.ts $(wildcard studio/src/*.ts studio/src/*.tsx studio/src/*.css)
+NPM := PATH="$(abspath $(BIN)):$$PATH" npm
+
 # OpenMP's threads wait for each other by spinning, unless told otherwise: where something else wants a core of a small
 # machine, that makes renders 100 times slower.
 export OMP_WAIT_POLICY := PASSIVE
@@ -35,7 +39,7 @@ help: ## list the commands
 # use
 
 .PHONY: install
-install: $(VENV)/installed ## install what it takes to run everything on this machine
+install: $(VENV)/installed studio ## install what it takes to run everything on this machine
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): the first time takes some minutes."
@@ -49,7 +53,18 @@ demo: $(VENV)/installed ## PROMPT="…" [SEED=…]: start everything, make one v
 
 .PHONY: up
 up: $(VENV)/installed ## [PORT=…]: start everything and keep it running until Ctrl-C
+	@$(MAKE) --no-print-directory studio || echo "The studio could not be built: there will be no page at /."
 	@$(BIN)/python -m deploy.local up --port $(PORT)
+
+.PHONY: studio
+studio: $(STUDIO) ## build the page that the API serves at /
+
+$(STUDIO): $(STUDIO_SOURCES) studio/node_modules/installed
+	@cd studio && $(NPM) run --silent build -- --logLevel warn
+
+studio/node_modules/installed: studio/package-lock.json | $(VENV)/installed
+	@cd studio && $(NPM) ci --omit=dev --no-audit --no-fund --silent
+	@touch $@
 
 .PHONY: status
 status: $(VENV)/installed ## [URL=…] [GENERATOR_API_KEY=…]: workers, the jobs they hold, queues, and what is wrong
@@ -62,7 +77,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 .PHONY: test
-test: lint types imports ## everything CI checks: style, types, import rules and all tests
+test: lint types imports studio ## everything CI checks: style, types, import rules and all tests
 	$(BIN)/pytest
 
 .PHONY: test-llm
@@ -96,8 +111,15 @@ lint: $(VENV)/installed-dev ## style and format
 	$(BIN)/ruff format --check
 
 .PHONY: types
-types: $(VENV)/installed-dev ## mypy --strict
+types: $(VENV)/installed-dev studio/node_modules/installed-dev ## mypy --strict; the studio's TypeScript, by the API's own OpenAPI document
 	$(BIN)/mypy
+	$(BIN)/python -c "import json; from generator_service.api.app import create_app; from generator_service.settings import Settings; \
+	    print(json.dumps(create_app(Settings()).openapi()))" > studio/openapi.json
+	cd studio && $(NPM) run --silent types
+
+studio/node_modules/installed-dev: studio/package-lock.json | $(VENV)/installed-dev
+	@cd studio && $(NPM) ci --no-audit --no-fund --silent
+	@touch studio/node_modules/installed $@
 
 .PHONY: imports
 imports: $(VENV)/installed-dev ## which module may import which
@@ -161,4 +183,4 @@ constraints: ## pin what is installed now
 
 .PHONY: clean
 clean: ## remove what running and testing leave behind, the environment included
-	rm -rf $(VENV) $(LLM_VENV) $(AUDIT_VENV) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LLM_VENV) $(AUDIT_VENV) studio/node_modules $(dir $(STUDIO)) out var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

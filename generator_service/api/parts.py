@@ -23,6 +23,7 @@ from generator_service.jobs.store import JobStore
 from generator_service.jobs.submission import Limits, Submissions
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import WorkerRegistry
+from generator_service.planner_client import PlannerClient
 from generator_service.settings import Settings
 from generator_service.storage import ObjectStore
 from generator_service.webhooks.acceptance import WebhookAcceptance
@@ -79,6 +80,7 @@ class Parts:
     objects: ObjectStore
     workers: WorkerRegistry
     planner: PlannerProbe
+    plans: PlannerClient
     maximum_work: int
     """Frames x pixels x steps of one job."""
     require_keys: bool
@@ -113,6 +115,7 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
         objects=ObjectStore.open(settings.storage),
         workers=WorkerRegistry(text, settings.heartbeat_seconds),
         planner=planner,
+        plans=PlannerClient(settings.planner_url, settings.planner_timeout, settings.planner_token),
         maximum_work=settings.maximum_work,
         require_keys=settings.require_keys,
         webhooks=WebhookAcceptance(settings.webhook),

@@ -1,6 +1,7 @@
 """From the record in Redis to what a client sees: place in the queue, time left, signed URLs."""
 
 from datetime import UTC, datetime
+from functools import cached_property
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
@@ -34,7 +35,7 @@ class Viewer:
         urls = self._urls(record, path) if caller.may(Scope.READ) else None
         return record.view(queue_position=position, seconds_left=left, urls=urls, events_url=events_url)
 
-    @property
+    @cached_property
     def _base(self) -> str:
         return str(self._request.base_url).rstrip("/")
 

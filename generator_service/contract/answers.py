@@ -11,6 +11,8 @@ from pydantic import Field
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.job import JobStatus, JobView, Stage
 from generator_service.contract.request import EventType
+from shared.motion_graph import Identifier
+from shared.plan import Plan
 from shared.wire import WireModel
 
 
@@ -52,6 +54,25 @@ class Deliveries(WireModel):
 
 class WebhookSecret(WireModel):
     secret: Annotated[str, Field(description="`whsec_…`, as the libraries of Standard Webhooks take it.")]
+
+
+class PlanReason(WireModel):
+    """One decision of a planner, and what in the prompt led to it."""
+
+    about: Literal["instance", "label", "cue", "relation"]
+    instance: Annotated[
+        Identifier | None, Field(description="Whose it is, of a relation its source; null: the whole scene's.")
+    ] = None
+    decided: Annotated[str, Field(description="In the plan's own terms.", examples=["direction: right"])]
+    words: Annotated[
+        tuple[str, ...], Field(description="The prompt's words, in its order; none: nothing in it says so.")
+    ] = ()
+    why: Annotated[str, Field(description="The rule, or the thought.", examples=["the verb 'drives' is rigid"])]
+
+
+class ExplainedPlan(WireModel):
+    plan: Plan
+    reasons: Annotated[tuple[PlanReason, ...], Field(description="The planner's; none of a plan of one's own.")] = ()
 
 
 class BackboneView(WireModel):

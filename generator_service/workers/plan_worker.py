@@ -18,11 +18,11 @@ from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.planner_client import PlannerClient, PlannerGone
 from generator_service.settings import Settings
 from generator_service.workers.attempt import Attempts, RetryLater
 from generator_service.workers.loop import work_until_stopped, worker_name
 from generator_service.workers.metrics import WorkerMetrics, exposing
-from generator_service.workers.planner_client import PlannerClient, PlannerGone
 from generator_service.workers.progress import progress_at
 from shared.errors import Conflict, Unavailable
 from shared.plan import Plan

@@ -128,7 +128,7 @@ def paths_of(app: FastAPI) -> set[str]:
 def copied_by(dockerfile: Path) -> set[str]:
     return {
         source
-        for line in re.findall(r"^COPY (.+)$", dockerfile.read_text(), re.MULTILINE)
+        for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.MULTILINE)
         for source in shlex.split(line)[:-1]
     }
 
@@ -327,7 +327,7 @@ def test_secrets_are_given_as_files_to_those_who_need_them_and_never_as_variable
         "valkey": {"valkey_password"},
         "seaweedfs": {"storage_secret_key"},
         "planner": {"planner_token"},
-        "generator-api": of_generator | {"webhook_secret"},
+        "generator-api": of_generator | {"webhook_secret", "planner_token"},
         "plan-worker": {"redis_url", "planner_token"},
         "webhook-worker": {"redis_url", "webhook_secret"},
         "render-worker": of_generator,

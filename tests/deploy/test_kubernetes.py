@@ -350,7 +350,7 @@ def test_each_part_gets_the_secrets_it_uses_and_no_others(manifests: list[Manife
         ]
         given.setdefault(name, set()).update(item["key"] for item in sum(mounted, referred))
     assert given == {
-        "generator-api": {"valkey-password", "s3-access-key", "s3-secret-key", "webhook-secret"},
+        "generator-api": {"valkey-password", "planner-token", "s3-access-key", "s3-secret-key", "webhook-secret"},
         "planner": {"planner-token"},
         "plan-worker": {"valkey-password", "planner-token"},
         "render-worker": {"valkey-password", "s3-access-key", "s3-secret-key", "token"},

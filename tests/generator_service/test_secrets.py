@@ -23,8 +23,8 @@ from generator_service.client import Client
 from generator_service.contract.keys import ApiKey
 from generator_service.jobs.api_keys import ApiKeys, Scope
 from generator_service.jobs.connection import connect
+from generator_service.planner_client import PlannerClient
 from generator_service.settings import Settings, StorageSettings
-from generator_service.workers.planner_client import PlannerClient
 from planner_service.settings import Settings as PlannerSettings
 from shared.errors import ServiceError, Unavailable
 

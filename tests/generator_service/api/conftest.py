@@ -1,11 +1,12 @@
 """A live API on a loopback port, and a worker's hands: tests move jobs through the store as workers would."""
 
+import json
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -36,11 +37,14 @@ VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(100_000)
 
 @dataclass
 class FakePlanner:
-    """Says whether it is ready, and counts how often it was asked."""
+    """Says whether it is ready, counts how often it was asked, and answers orders of plans."""
 
     url: str = ""
     ready: bool = True
     asked: int = 0
+    answer: Callable[[str], tuple[int, bytes]] = lambda _: (503, b"")
+    """Of the path with its query: status and body."""
+    orders: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
@@ -53,6 +57,14 @@ def _planner(served: Served) -> Iterator[FakePlanner]:
             self.send_response(200 if planner.ready else 503)
             self.send_header("content-length", "0")
             self.end_headers()
+
+        def do_POST(self) -> None:
+            planner.orders.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            status, body = planner.answer(self.path)
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -53,6 +53,14 @@ def test_a_redirect_leads_to_the_bytes(s3_api, part, media_type, begin):
     assert file.content.startswith(begin)
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_page_gets_the_bytes_without_another_origin(s3_api, api, part):
+    for served in (s3_api, api):
+        job = done(served)
+        file = served.http.get(f"/jobs/{job}/{part}", params={"redirect": "false"})
+        assert (file.status_code, len(file.content) > 5) == (200, True)
+
+
 def test_urls_in_the_job_lead_to_the_bytes_and_are_signed(s3_api):
     urls = s3_api.http.get(f"/jobs/{done(s3_api)}").json()["urls"]
     assert set(urls) == {"video", "plan", "preview", "manifest", "report"}

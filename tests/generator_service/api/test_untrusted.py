@@ -60,7 +60,8 @@ def test_an_id_that_is_a_path_reaches_no_file(on_disk, folder, method, job_id):
     for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/content", f"/jobs/{job_id}/plan"):
         answer = on_disk.http.request(method, path)
         is_path = "%2f" in job_id or job_id == ".."
-        assert answer.status_code in ({404, 405} if is_path else {422, 405}), path
+        page = {200} if path == "/jobs/.." else set()  # which is "/"
+        assert answer.status_code in ({404, 405} | page if is_path else {422, 405}), path
         assert "still here" not in answer.text
     assert victim.read_text() == "still here"
 

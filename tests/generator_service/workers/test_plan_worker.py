@@ -14,9 +14,9 @@ from generator_service.contract.job import JobStatus, Stage
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
+from generator_service.planner_client import PlannerClient
 from generator_service.workers.attempt import Outcome
 from generator_service.workers.plan_worker import PlanWorker
-from generator_service.workers.planner_client import PlannerClient
 from generator_service.workers.progress import SPANS, Pace, progress_at
 from shared.errors import LanguageModelUnavailable, PlannerUnavailable, PlanningFailed, Unavailable
 from shared.plan import Plan

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.servers import free_ports
 from generator_service.jobs.record import JobRecord
-from generator_service.workers.planner_client import MAXIMUM_BYTES, PlannerClient, PlannerGone
+from generator_service.planner_client import MAXIMUM_BYTES, PlannerClient, PlannerGone
 from shared.errors import (
     InvalidRequest,
     LanguageModelUnavailable,

@@ -1,13 +1,15 @@
-"""The planner as its worker sees it: a prompt in, a valid plan out, or the error that the job will show."""
+"""The planner as workers and API see it: a prompt in, a valid plan out, or the error that the job will show."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic import SecretStr, ValidationError
 
+from generator_service.contract.answers import ExplainedPlan
 from generator_service.jobs.record import JobRecord
 from shared.errors import (
     InvalidRequest,
@@ -20,6 +22,7 @@ from shared.errors import (
     ServiceError,
 )
 from shared.plan import Plan
+from shared.wire import WireModel
 from telemetry.request_id import HEADER
 from telemetry.tracing import trace_client
 
@@ -43,6 +46,9 @@ _ERRORS: Final[dict[str, type[ServiceError]]] = {
     )
 }
 """What the planner may say that a job's owner should read as it is."""
+
+
+A = TypeVar("A", bound=WireModel)
 
 
 class PlannerGone(Exception):
@@ -77,23 +83,34 @@ class PlannerClient:
         Else raises PlannerGone, whose reason may say in `retry_after` when to ask again, what the planner answered
         (PlanningFailed and InvalidRequest with their violations), or PlannerUnavailable where the plan took too long.
         """
-        settings = record.settings
-        order = {
-            "prompt": record.prompt,
-            "frames": settings.frames,
-            "width": settings.width,
-            "height": settings.height,
-            "planner": record.planner,
-            "seed": settings.seed,
-        }
         try:
-            return asyncio.run(self._answer(order, record.request_id, while_thinking))
-        except TimeoutError as error:
-            raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
+            return asyncio.run(self._plan(record, while_thinking))
         except (PlannerUnavailable, LanguageModelUnavailable) as reason:
+            if isinstance(reason.__cause__, TimeoutError):
+                raise
             raise PlannerGone(reason) from reason
 
-    async def _answer(self, order: dict[str, Any], request_id: str | None, while_thinking: Callable[[], None]) -> Plan:
+    async def explained(self, record: JobRecord) -> ExplainedPlan:
+        """The same plan with the planner's reasons, asked for once.
+
+        Raises what the planner answered, or PlannerUnavailable where it cannot be reached or takes too long.
+        """
+        async with self._connected(record.request_id) as http:
+            explained = await self._ask(http, record, ExplainedPlan, {"explain": "true"})
+        return explained.model_copy(update={"plan": _checked(explained.plan, record)})
+
+    async def _plan(self, record: JobRecord, while_thinking: Callable[[], None]) -> Plan:
+        async with self._connected(record.request_id) as http:
+            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._ask(http, record, Plan))
+            try:
+                while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
+                    while_thinking()
+            finally:
+                asking.cancel()
+            return _checked(asking.result(), record)
+
+    @asynccontextmanager
+    async def _connected(self, request_id: str | None) -> AsyncIterator[httpx.AsyncClient]:
         limits = httpx.Timeout(None, connect=CONNECT_SECONDS)
         headers = {} if request_id is None else {HEADER: request_id}
         if self._token is not None:
@@ -104,35 +121,48 @@ class PlannerClient:
         )
         trace_client(client)
         async with client as http:
-            asking: asyncio.Future[Plan] = asyncio.ensure_future(self._ask(http, order))
-            try:
-                while not (await asyncio.wait({asking}, timeout=LOOK_SECONDS))[0]:
-                    while_thinking()
-            finally:
-                asking.cancel()
-            return asking.result()
+            yield http
 
-    async def _ask(self, http: httpx.AsyncClient, order: dict[str, Any]) -> Plan:
+    async def _ask(
+        self, http: httpx.AsyncClient, record: JobRecord, kind: type[A], params: dict[str, str] | None = None
+    ) -> A:
+        settings = record.settings
+        order: dict[str, Any] = {
+            "prompt": record.prompt,
+            "frames": settings.frames,
+            "width": settings.width,
+            "height": settings.height,
+            "planner": record.planner,
+            "seed": settings.seed,
+        }
+        body = bytearray()
         try:
-            async with asyncio.timeout(self._timeout), http.stream("POST", "/plans", json=order) as response:
-                body = bytearray()
+            async with (
+                asyncio.timeout(self._timeout),
+                http.stream("POST", "/plans", json=order, params=params) as response,
+            ):
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > MAXIMUM_BYTES:
                         raise PlanningFailed(f"the planner answered with more than {MAXIMUM_BYTES} bytes")
+        except TimeoutError as error:
+            raise PlannerUnavailable(f"no plan within {self._timeout:g} seconds") from error
         except httpx.TransportError as error:
             raise PlannerUnavailable("the planner does not answer") from error
         if not response.is_success:
             raise _error(response, bytes(body))
         try:
-            plan = Plan.model_validate_json(bytes(body))
+            return kind.model_validate_json(bytes(body))
         except ValidationError as error:
             raise PlanningFailed("the planner answered with something that is no valid plan") from error
-        if plan.prompt != order["prompt"]:
-            raise PlanningFailed("the planner answered with the plan of another prompt")
-        if plan.frames != order["frames"]:
-            raise PlanningFailed(f"the plan has {plan.frames} frames, but the job needs {order['frames']}")
-        return plan
+
+
+def _checked(plan: Plan, record: JobRecord) -> Plan:
+    if plan.prompt != record.prompt:
+        raise PlanningFailed("the planner answered with the plan of another prompt")
+    if plan.frames != record.settings.frames:
+        raise PlanningFailed(f"the plan has {plan.frames} frames, but the job needs {record.settings.frames}")
+    return plan
 
 
 def _error(response: httpx.Response, body: bytes) -> ServiceError:

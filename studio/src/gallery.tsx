@@ -1,0 +1,153 @@
+/** All jobs, the newest first. */
+
+import { useEffect, useState } from "preact/hooks";
+import * as api from "./api.ts";
+import { type Job, download, fileUrl, hasEnded } from "./api.ts";
+import { meanIou } from "./result.tsx";
+import { jobsChanged, open, pathOf, removeJob, route } from "./state.ts";
+
+const PAGE = 12;
+/** So many jobs are looked through for a text before one is asked to go on. */
+const SEARCHED = 300;
+const REFRESH_MS = 4000;
+
+export function Gallery() {
+  const [text, setText] = useState("");
+  const [status, setStatus] = useState("");
+  const [starts, setStarts] = useState<(string | null)[]>([null]);
+  const [page, setPage] = useState<{ jobs: Job[]; next: string | null } | null>(null);
+  const [again, setAgain] = useState(0);
+  const start = starts.at(-1)!;
+  useEffect(() => {
+    let stale = false;
+    load(start, status, text).then(
+      (found) => stale || setPage(found),
+      () => stale || setPage({ jobs: [], next: null }),
+    );
+    return () => {
+      stale = true;
+    };
+  }, [start, status, text, jobsChanged.value, api.apiKey.value, again]);
+  const unfinished = page?.jobs.some((job) => !hasEnded(job)) ?? false;
+  useEffect(() => {
+    if (!unfinished) return;
+    const timer = setInterval(() => document.hidden || setAgain((count) => count + 1), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [unfinished]);
+  const search = (change: () => void) => {
+    change();
+    setStarts([null]);
+  };
+  if (page === null) return null;
+  const none = page.jobs.length === 0 && text === "" && status === "" && starts.length === 1;
+  return (
+    <section class="gallery" aria-label="Jobs">
+      <div class="line">
+        <h2>Jobs</h2>
+        <span class="spacer" />
+        <input
+          type="search"
+          aria-label="Search prompts"
+          placeholder="Search prompts"
+          value={text}
+          onInput={(event) => search(() => setText(event.currentTarget.value))}
+        />
+        <select aria-label="Status" value={status} onChange={(event) => search(() => setStatus(event.currentTarget.value))}>
+          <option value="">every status</option>
+          {["queued", "running", "succeeded", "failed", "canceled"].map((each) => (
+            <option value={each}>{each}</option>
+          ))}
+        </select>
+      </div>
+      {none && <p class="faint">No jobs yet.</p>}
+      {!none && page.jobs.length === 0 && <p class="faint">None found.</p>}
+      <div class="cards">
+        {page.jobs.map((job) => (
+          <Card key={job.id} job={job} />
+        ))}
+      </div>
+      {(starts.length > 1 || page.next !== null) && (
+        <div class="line pages">
+          <button type="button" disabled={starts.length === 1} onClick={() => setStarts(starts.slice(0, -1))}>
+            ‹ Newer
+          </button>
+          <span class="faint">page {starts.length}</span>
+          <button type="button" disabled={page.next === null} onClick={() => setStarts([...starts, page.next])}>
+            Older ›
+          </button>
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** A page of jobs; with a text, as many pages of the API's as it takes to find enough. */
+async function load(after: string | null, status: string, text: string): Promise<{ jobs: Job[]; next: string | null }> {
+  const wanted = text.trim().toLowerCase();
+  if (wanted === "") return api.jobs(after, status, PAGE).then((page) => ({ jobs: page.jobs, next: page.next }));
+  const found: Job[] = [];
+  let from = after;
+  for (let seen = 0; seen < SEARCHED; ) {
+    const page = await api.jobs(from, status, 100);
+    for (const job of page.jobs) {
+      if (job.prompt.toLowerCase().includes(wanted)) found.push(job);
+      if (found.length === PAGE) return { jobs: found, next: job.id === page.jobs.at(-1)?.id ? page.next : job.id };
+    }
+    if (page.next === null) return { jobs: found, next: null };
+    seen += page.jobs.length;
+    from = page.next;
+  }
+  return { jobs: found, next: from };
+}
+
+function Card({ job }: { job: Job }) {
+  const [picture, setPicture] = useState<string | null>(null);
+  const [sure, setSure] = useState(false);
+  const done = job.status === "succeeded";
+  useEffect(() => {
+    if (done) fileUrl(job.id, "preview").then(setPicture, () => {});
+  }, [done]);
+  const iou = meanIou(job);
+  return (
+    <article class={`card ${route.value.job === job.id ? "selected" : ""}`} data-job={job.id}>
+      <a
+        href={pathOf(job.id)}
+        onClick={(event) => {
+          if (event.ctrlKey || event.metaKey) return;
+          event.preventDefault();
+          open(job.id);
+        }}
+      >
+        <div class="picture">
+          {picture !== null ? (
+            <img src={picture} alt="" />
+          ) : (
+            <span class="faint">{hasEnded(job) ? job.status : `${Math.round(job.progress * 100)} %`}</span>
+          )}
+        </div>
+        <p>{job.prompt}</p>
+      </a>
+      <div class="line">
+        <span class={`badge ${job.status}`}>{job.status}</span>
+        {iou !== null && <span class="faint">IoU {iou}</span>}
+        <span class="faint">{new Date(job.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}</span>
+        <span class="spacer" />
+        {done && (
+          <button type="button" class="quiet" onClick={() => void download(job.id, "content", "video.mp4")}>
+            MP4
+          </button>
+        )}
+        {hasEnded(job) && (
+          <button
+            type="button"
+            class={sure ? "danger" : "quiet"}
+            onBlur={() => setSure(false)}
+            onClick={() => (sure ? void removeJob(job.id) : setSure(true))}
+          >
+            {sure ? "Really?" : "Delete"}
+          </button>
+        )}
+      </div>
+    </article>
+  );
+}

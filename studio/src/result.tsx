@@ -1,0 +1,172 @@
+/** A job: how far it is, what of its plan is seen, and other videos of the same plan beside it. */
+
+import { useEffect, useRef } from "preact/hooks";
+import { type Job, download, hasEnded } from "./api.ts";
+import { timeOf } from "./playback.ts";
+import {
+  busy,
+  cancel,
+  compareGuidance,
+  frame,
+  go,
+  jobPlan,
+  jobs,
+  mainJob,
+  moreSeeds,
+  open,
+  playing,
+  route,
+  useSettingsOf,
+  videos,
+} from "./state.ts";
+
+export const isGuided = (job: Job): boolean => job.settings.guidance?.strength !== 0 || job.settings.guidance.regional !== false;
+
+export function meanIou(job: Job): string | null {
+  const seen = job.diagnostics?.adherence;
+  if (!seen || seen.length === 0) return null;
+  const total = seen.reduce((sum, its) => sum + (its.detected ? its.mean_iou : 0), 0);
+  return (total / seen.length).toFixed(2);
+}
+
+export function Progress({ job }: { job: Job }) {
+  const percent = Math.round(job.progress * 100);
+  const left = job.seconds_left === null ? "" : `, about ${Math.ceil(job.seconds_left)} s left`;
+  const before = job.queue_position ? `, ${job.queue_position} before it` : "";
+  const steps = job.status === "running" && job.stage === "sampling" ? `, step ${job.step} of ${job.steps}` : "";
+  return (
+    <div class={`progress ${job.status}`}>
+      <div class="line">
+        <b data-status>{job.status}</b>
+        <span class="faint">
+          {hasEnded(job) ? "" : `${job.stage ?? ""}${before}${steps}${left}`}
+          {job.waiting_for ? `, waits: ${job.waiting_for.message}` : ""}
+          {job.error ? job.error.message : ""}
+        </span>
+        <span class="spacer" />
+        {!hasEnded(job) && (
+          <button type="button" class="danger" disabled={job.status === "canceling"} onClick={() => void cancel(job.id)}>
+            Cancel
+          </button>
+        )}
+      </div>
+      {!hasEnded(job) && <progress max={100} value={percent} aria-label={`${percent} %`} />}
+    </div>
+  );
+}
+
+export function Result() {
+  const job = mainJob.value;
+  if (job === null) return null;
+  const done = job.status === "succeeded";
+  const idle = busy.value === null && jobPlan.value !== null;
+  return (
+    <section class="panel result" aria-label="Result">
+      {!done && <Progress job={job} />}
+      {done && (
+        <>
+          <div class="line">
+            <b data-status>{job.status}</b>
+            <span class="faint">
+              seed {job.settings.seed}, {isGuided(job) ? "guided" : "guidance off"}
+            </span>
+            <span class="spacer" />
+            <button type="button" onClick={() => void download(job.id, "content", "video.mp4")}>
+              MP4
+            </button>
+            <button type="button" onClick={() => void download(job.id, "plan", "plan.json")}>
+              Plan
+            </button>
+            <button type="button" onClick={() => void download(job.id, "manifest", "manifest.json")}>
+              Manifest
+            </button>
+          </div>
+          <Seen job={job} />
+          <div class="line">
+            <button type="button" onClick={() => useSettingsOf(job)}>
+              Again with this seed
+            </button>
+            <button type="button" disabled={!idle} onClick={() => void compareGuidance()}>
+              {isGuided(job) ? "Beside it without guidance" : "Beside it with guidance"}
+            </button>
+            <button type="button" disabled={!idle} onClick={() => void moreSeeds(3)}>
+              Three more seeds
+            </button>
+          </div>
+        </>
+      )}
+      {route.value.others.length > 0 && (
+        <div class="grid">
+          {[job.id, ...route.value.others].map((id) => (
+            <Cell key={id} id={id} main={id === job.id} />
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** How well each thing is seen where it was planned. */
+function Seen({ job }: { job: Job }) {
+  const seen = job.diagnostics?.adherence;
+  if (!seen) return <p class="faint">This model's videos cannot be searched for the plan's things.</p>;
+  return (
+    <ul class="seen">
+      {seen.map((its) => (
+        <li>
+          <span>{its.instance}</span>
+          <meter min={0} max={1} low={0.3} high={0.5} optimum={1} value={its.detected ? its.mean_iou : 0} />
+          <span>{its.detected ? `IoU ${its.mean_iou.toFixed(2)}` : "not seen"}</span>
+        </li>
+      ))}
+      {job.diagnostics?.notes?.map((note) => <li class="faint">{note}</li>)}
+    </ul>
+  );
+}
+
+function Cell({ id, main }: { id: string; main: boolean }) {
+  const job = jobs.value.get(id);
+  const url = videos.value.get(id);
+  const others = route.value.others;
+  if (job === undefined) return <figure class="cell" />;
+  return (
+    <figure class={`cell ${main ? "selected" : ""}`} data-cell={id}>
+      <div class="picture" style={{ aspectRatio: `${job.settings.width} / ${job.settings.height}` }}>
+        {url === undefined ? <Progress job={job} /> : <Beside url={url} fps={job.settings.fps} />}
+      </div>
+      <figcaption>
+        {isGuided(job) ? "guided" : "no guidance"}, seed {job.settings.seed}
+        {meanIou(job) !== null && <b>IoU {meanIou(job)}</b>}
+        {!main && (
+          <>
+            <button type="button" class="quiet" onClick={() => open(id, [route.value.job!, ...others.filter((each) => each !== id)])}>
+              To the stage
+            </button>
+            <button
+              type="button"
+              class="quiet"
+              aria-label="Not beside it"
+              onClick={() => go(route.value.job, others.filter((each) => each !== id))}
+            >
+              ×
+            </button>
+          </>
+        )}
+      </figcaption>
+    </figure>
+  );
+}
+
+/** Shows the frame of the stage. */
+function Beside({ url, fps }: { url: string; fps: number }) {
+  const element = useRef<HTMLVideoElement>(null);
+  useEffect(() => {
+    const video = element.current!;
+    if (playing.value) void video.play().catch(() => {});
+    else {
+      video.pause();
+      video.currentTime = timeOf(frame.value, fps);
+    }
+  }, [playing.value, playing.value ? -1 : frame.value]);
+  return <video ref={element} src={url} muted loop playsInline preload="auto" />;
+}

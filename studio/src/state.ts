@@ -1,0 +1,380 @@
+/** What the page knows, and what can be done: components read signals and call these functions. */
+
+import { batch, computed, effect, signal } from "@preact/signals";
+import * as api from "./api.ts";
+import type { Backbone, Job, Reason } from "./api.ts";
+import { type History, begun, changed, redone, undone } from "./history.ts";
+import { type Edited, type Plan, breaches, framesOf } from "./plan-editing.ts";
+
+const MAXIMUM_SEED = 2 ** 32 - 1;
+
+export interface Settings {
+  backbone: string;
+  seed: number;
+  /** null: the backbone's own. */
+  steps: number | null;
+  guided: boolean;
+  candidates: number;
+}
+
+export const backbones = signal<Backbone[]>([]);
+export const prompt = signal("");
+export const settings = signal<Settings>({
+  backbone: "",
+  seed: randomSeed(),
+  steps: null,
+  guided: true,
+  candidates: 1,
+});
+export const message = signal<string | null>(null);
+export const busy = signal<string | null>(null);
+
+/** The job in the address, and those it is compared with. */
+export const route = signal<{ job: string | null; others: string[] }>({ job: null, others: [] });
+export const jobs = signal<ReadonlyMap<string, Job>>(new Map());
+export const videos = signal<ReadonlyMap<string, string>>(new Map());
+/** Increases when jobs come, go or end. */
+export const jobsChanged = signal(0);
+
+export const history = signal<History<Edited> | null>(null);
+/** While a box is dragged. */
+export const draft = signal<Edited | null>(null);
+export const reasons = signal<Reason[]>([]);
+/** The plan of the job in the address. */
+export const jobPlan = signal<Plan | null>(null);
+
+export const frame = signal(0);
+export const playing = signal(false);
+export const selected = signal<string | null>(null);
+export const shown = signal({ planned: true, found: true, video: true, onion: true, snap: true });
+
+export const edited = computed<Edited | null>(() => draft.value ?? history.value?.present ?? null);
+export const plan = computed<Plan | null>(() => edited.value?.plan ?? null);
+export const frames = computed(() => (plan.value === null ? 1 : framesOf(plan.value)));
+export const wrong = computed(() => (plan.value === null ? [] : breaches(plan.value)));
+export const mainJob = computed<Job | null>(() => jobs.value.get(route.value.job ?? "") ?? null);
+export const differs = computed(() => plan.value !== null && plan.value !== jobPlan.value);
+export const backbone = computed<Backbone | null>(
+  () =>
+    backbones.value.find((its) => its.spec.name === settings.value.backbone) ??
+    backbones.value.find((its) => its.is_default) ??
+    null,
+);
+/** Of the picture: pixels, and frames a second. */
+export const format = computed(() => {
+  const of = mainJob.value?.settings ?? backbone.value?.spec.defaults;
+  return { width: of?.width ?? 96, height: of?.height ?? 64, fps: of?.fps ?? 8 };
+});
+
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
+
+/** Does it, and shows what went wrong. */
+export async function attempt(what: string, action: () => Promise<void>): Promise<void> {
+  busy.value = what;
+  message.value = null;
+  try {
+    await action();
+  } catch (error) {
+    message.value = error instanceof Error ? error.message : String(error);
+  } finally {
+    busy.value = null;
+  }
+}
+
+// the plan
+
+function take(its: Plan, why: Reason[]): void {
+  batch(() => {
+    history.value = begun({ plan: its, keyframes: {} });
+    reasons.value = why;
+    draft.value = null;
+    selected.value = its.tracks[0]?.instance ?? null;
+    frame.value = Math.min(frame.value, framesOf(its) - 1);
+    playing.value = false;
+  });
+}
+
+/** `of`: changes of the same are undone together. */
+export function change(edit: (edited: Edited) => Edited, of: string | null = null): void {
+  const now = history.value;
+  if (now === null) return;
+  history.value = changed(now, edit(now.present), of);
+  keepSelection();
+}
+
+export function commitDraft(): void {
+  const its = draft.value;
+  draft.value = null;
+  if (its !== null) change(() => its);
+}
+
+export function undo(): void {
+  if (history.value !== null) history.value = undone(history.value);
+  keepSelection();
+}
+
+export function redo(): void {
+  if (history.value !== null) history.value = redone(history.value);
+  keepSelection();
+}
+
+function keepSelection(): void {
+  const there = plan.value?.graph.instances.some((its) => its.id === selected.value) ?? false;
+  if (!there) selected.value = plan.value?.tracks[0]?.instance ?? null;
+}
+
+export function seePlan(): Promise<void> {
+  return attempt("Planning …", async () => {
+    const { plan: its, reasons: why } = await api.explain({ prompt: prompt.value, ...wish() });
+    frame.value = 0;
+    take(its, why ?? []);
+    jobPlan.value = null;
+    go(null);
+  });
+}
+
+/** Why the labels of a job's plan are as they are: asked of the planner again, with the job's own seed. */
+export function askWhy(): Promise<void> {
+  return attempt("Asking the planner …", async () => {
+    const its = plan.value!;
+    const { seed, backbone: name } = mainJob.value?.settings ?? { seed: settings.value.seed, backbone: settings.value.backbone };
+    reasons.value = (await api.explain({ prompt: its.prompt, seed, backbone: name, frames: framesOf(its) })).reasons ?? [];
+  });
+}
+
+export function openPlanFile(text: string): Promise<void> {
+  return attempt("Opening …", async () => {
+    const { plan: its } = await api.explain({ plan: JSON.parse(text) as Plan, ...wish() });
+    take(its, []);
+    prompt.value = its.prompt;
+    jobPlan.value = null;
+    go(null);
+  });
+}
+
+export function closePlan(): void {
+  forgetPlan();
+  prompt.value = "";
+  go(null);
+}
+
+// jobs
+
+function wish(): Partial<api.JobRequest> {
+  const { backbone: name, seed, steps, guided, candidates } = settings.value;
+  return {
+    ...(name === "" ? {} : { backbone: name }),
+    seed,
+    ...(steps === null ? {} : { steps }),
+    ...(guided ? {} : { guidance: "off" as const }),
+    candidates,
+  };
+}
+
+async function submit(request: Partial<api.JobRequest>): Promise<Job> {
+  const job = await api.submit(request);
+  learn(job);
+  jobsChanged.value++;
+  return job;
+}
+
+/** The prompt as it is: planned and rendered. */
+export function makeFromPrompt(): Promise<void> {
+  return attempt("Submitting …", async () => {
+    const job = await submit({ prompt: prompt.value, ...wish() });
+    forgetPlan();
+    go(job.id);
+  });
+}
+
+/** The plan as it is edited. */
+export function makeFromPlan(): Promise<void> {
+  return attempt("Submitting …", async () => {
+    const its = plan.value!;
+    const job = await submit({ plan: its, ...wish() });
+    jobPlan.value = its;
+    go(job.id, route.value.job !== null && mainJob.value?.status === "succeeded" ? [route.value.job] : []);
+  });
+}
+
+/** The same plan and settings as the job in the address, but for these; side by side with it. */
+async function makeBeside(changes: Partial<api.JobRequest>[]): Promise<void> {
+  const job = mainJob.value!;
+  const { backbone: name, steps, frames: count, width, height, fps, guidance_scale, guidance, seed } = job.settings;
+  const same = { backbone: name, steps, frames: count, width, height, fps, guidance_scale, guidance, seed };
+  const its = jobPlan.value!;
+  const made = [];
+  for (const change of changes) made.push((await submit({ plan: its, ...same, ...change })).id);
+  go(job.id, [...route.value.others, ...made]);
+}
+
+export function compareGuidance(): Promise<void> {
+  const off = mainJob.value!.settings.guidance?.strength === 0 && !mainJob.value!.settings.guidance.regional;
+  return attempt("Submitting …", () =>
+    makeBeside([{ guidance: off ? (backbone.value!.spec.guidance as api.JobRequest["guidance"]) : "off" }]),
+  );
+}
+
+export function moreSeeds(count: number): Promise<void> {
+  const { seed } = mainJob.value!.settings;
+  const taken = route.value.others.map((id) => jobs.value.get(id)?.settings.seed ?? 0);
+  const next: Partial<api.JobRequest>[] = [];
+  for (let add = 1; next.length < count; add++) {
+    const other = (seed + add) % (MAXIMUM_SEED + 1);
+    if (!taken.includes(other)) next.push({ seed: other });
+  }
+  return attempt("Submitting …", () => makeBeside(next));
+}
+
+/** Seed and settings of a job are those of the next one. */
+export function useSettingsOf(job: Job): void {
+  settings.value = {
+    backbone: job.settings.backbone,
+    seed: job.settings.seed,
+    steps: job.settings.steps,
+    guided: !(job.settings.guidance?.strength === 0 && !job.settings.guidance.regional),
+    candidates: job.settings.candidates ?? 1,
+  };
+}
+
+export function cancel(id: string): Promise<void> {
+  return attempt("Canceling …", async () => learn(await api.cancel(id)));
+}
+
+export function removeJob(id: string): Promise<void> {
+  return attempt("Deleting …", async () => {
+    await api.remove(id);
+    jobsChanged.value++;
+    if (route.value.job === id) closePlan();
+    else if (route.value.others.includes(id)) go(route.value.job, route.value.others.filter((its) => its !== id));
+  });
+}
+
+function learn(job: Job): void {
+  const before = jobs.value.get(job.id);
+  jobs.value = new Map(jobs.value).set(job.id, job);
+  if (api.hasEnded(job) && before !== undefined && !api.hasEnded(before)) jobsChanged.value++;
+}
+
+const following = new Map<string, () => void>();
+
+/** Whatever is in the address is loaded and followed, nothing else is. */
+effect(() => {
+  const { job, others } = route.value;
+  const wanted = new Set(job === null ? [] : [job, ...others]);
+  for (const [id, stop] of following)
+    if (!wanted.has(id)) {
+      stop();
+      following.delete(id);
+    }
+  for (const id of wanted) if (!following.has(id)) watch(id);
+});
+
+function watch(id: string): void {
+  let stop = (): void => {};
+  let stopped = false;
+  following.set(id, () => {
+    stopped = true;
+    stop();
+  });
+  const told = (job: Job): void => {
+    if (stopped) return;
+    learn(job);
+    if (job.id === route.value.job) void loadPlan(job);
+    if (job.status === "succeeded") void loadVideo(job);
+  };
+  api.job(id).then(
+    (job) => {
+      told(job);
+      if (!stopped) stop = api.follow(job, told);
+    },
+    (error: Error) => {
+      message.value = error.message;
+      following.delete(id);
+    },
+  );
+}
+
+let planOf: string | null = null;
+
+/** The plan of the job in the address: there as soon as it is planned. */
+async function loadPlan(job: Job): Promise<void> {
+  if (planOf === job.id) return;
+  useSettingsOf(job);
+  prompt.value = job.prompt;
+  const neverPlanned = job.planner !== null && job.step === 0 && (job.status === "canceled" || job.status === "failed");
+  if (job.stage === "planning" || neverPlanned) return;
+  planOf = job.id;
+  if (jobPlan.value !== null) return; // it was sent from here
+  try {
+    const its = await api.plan(job.id);
+    if (route.value.job !== job.id) return;
+    batch(() => {
+      jobPlan.value = its;
+      take(its, []);
+    });
+  } catch (error) {
+    if (job.status === "succeeded") message.value = (error as Error).message;
+    else if (!api.hasEnded(job)) planOf = null;
+  }
+}
+
+async function loadVideo(job: Job): Promise<void> {
+  if (videos.value.has(job.id)) return;
+  try {
+    const url = await api.fileUrl(job.id, "content");
+    videos.value = new Map(videos.value).set(job.id, url);
+  } catch (error) {
+    message.value = (error as Error).message;
+  }
+}
+
+// the address
+
+export function pathOf(job: string | null, others: string[] = []): string {
+  if (job === null) return "./";
+  return `studio/jobs/${job}${others.length > 0 ? `?with=${others.join(",")}` : ""}`;
+}
+
+/** Shows a job, as if its address had been opened; `others`: beside it. */
+export function open(id: string, others: string[] = []): void {
+  forgetPlan();
+  go(id, others);
+  window.scrollTo({ top: 0 });
+}
+
+function forgetPlan(): void {
+  batch(() => {
+    history.value = null;
+    jobPlan.value = null;
+    reasons.value = [];
+    planOf = null;
+  });
+}
+
+export function go(job: string | null, others: string[] = []): void {
+  const url = new URL(pathOf(job, others), document.baseURI);
+  if (url.href !== location.href) window.history.pushState(null, "", url);
+  readAddress();
+}
+
+export function readAddress(): void {
+  const found = /\/studio\/jobs\/([0-9a-f]{32})$/.exec(location.pathname);
+  const others = (new URLSearchParams(location.search).get("with") ?? "").split(",");
+  const job = found?.[1] ?? null;
+  if (job !== route.value.job) planOf = null;
+  route.value = { job, others: job === null ? [] : others.filter((id) => /^[0-9a-f]{32}$/.test(id)) };
+}
+
+export async function begin(): Promise<void> {
+  window.addEventListener("popstate", () => {
+    forgetPlan();
+    readAddress();
+  });
+  readAddress();
+  await attempt("Loading …", async () => {
+    backbones.value = await api.backbones();
+  });
+}
