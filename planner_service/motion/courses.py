@@ -9,6 +9,7 @@ from planner_service.motion.arrangements import Arrangement, arrangement_of
 from planner_service.motion.cues import Edge, Goal, InstanceCues, Phase, Pickup, Place, Reading, Speed
 from planner_service.motion.kinematics import TICKS, Course, Leg, Vector
 from planner_service.motion.manners import keyframes
+from planner_service.motion.supports import seat_depth
 from shared.geometry import MINIMUM_SIDE, Box
 from shared.motion_graph import MotionLabel, RelationKind
 
@@ -62,7 +63,8 @@ class Way(NamedTuple):
 def courses(reading: Reading, starts: Boxes) -> dict[str, Course]:
     """One course for each instance, from its first box on; a rider goes as far as what carries it."""
     cues = {own.instance: own for own in reading.cues}
-    ways = {name: _ways(reading, own, starts) for name, own in cues.items()}
+    reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
+    ways = {name: _ways(reading, own, starts, reach) for name, own in cues.items()}
     made: dict[str, Course] = {}
     carriers = carriers_of(reading)
     for name, (start, its) in ways.items():
@@ -121,8 +123,11 @@ def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[
     return reach
 
 
-def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
-    """Where the centre of `box` should be when it has reached its goal."""
+def goal_center(goal: Goal, box: Box, target: Box, seat: float) -> Vector:
+    """Where the centre of `box` should be when it has reached its goal.
+
+    `seat`: how far below the target's top sits what is on it, a fraction of the frame.
+    """
     (x, y), (tx, ty) = box.center, target.center
     beside = (box.width + target.width) / 2 + 0.02
     stacked = (box.height + target.height) / 2
@@ -145,7 +150,7 @@ def goal_center(goal: Goal, box: Box, target: Box) -> Vector:
         case Goal.ABOVE:
             return tx, ty - stacked - 0.03
         case Goal.ONTO:
-            return tx, ty - stacked
+            return tx, ty - stacked + seat
         case Goal.BELOW:
             return tx, ty + stacked + 0.01
         case Goal.PAST:
@@ -163,13 +168,12 @@ def _touching_share(box: Box, target: Box) -> float:
     return TOUCH * min(shares) if shares else 1.0
 
 
-def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, list[Way]]:
+def _ways(reading: Reading, cues: InstanceCues, starts: Boxes, reach: Mapping[str, float]) -> tuple[Box, list[Way]]:
     """Where an instance begins, and how it goes on from there: one way for each phase."""
     home = starts[cues.instance]
     is_part = reading.graph[cues.instance].parent is not None  # which comes, goes and grows with its whole alone
     entered = next((phase.enters for phase in cues.phases if phase.enters is not None and not is_part), None)
     start = home if entered is None else home.moved(*_to_edge(entered, home))
-    reach = reaches(reading, {name: (box.width, box.height) for name, box in starts.items()})
     ways: list[Way] = []
     box = start
     for (phase, share), ticks in zip(_shares(cues), _ticks(cues), strict=True):
@@ -178,7 +182,8 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes) -> tuple[Box, lis
             theirs = next(other for other in reading.cues if other.instance == phase.target)
             target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target], phase.until))
             meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
-            travel = _to_goal(phase.goal, box, target, meeting=meeting)
+            seat = seat_depth(reading.graph[phase.target].name) * target.height
+            travel = _to_goal(phase.goal, box, target, seat, meeting=meeting)
         if phase.enters is not None and travel == (0.0, 0.0):
             travel = home.center[0] - box.center[0], home.center[1] - box.center[1]
         if phase.leaves is not None and not is_part:
@@ -258,9 +263,9 @@ def _along(path: tuple[Place, ...], box: Box, ticks: int) -> list[tuple[Vector, 
     return way
 
 
-def _to_goal(goal: Goal, box: Box, target: Box, *, meeting: bool) -> Vector:
+def _to_goal(goal: Goal, box: Box, target: Box, seat: float, *, meeting: bool) -> Vector:
     """How far the goal is; half as far where the target comes to meet the box."""
-    x, y = goal_center(goal, box, target)
+    x, y = goal_center(goal, box, target, seat)
     share = 0.5 if meeting else 1.0
     return (x - box.center[0]) * share, (y - box.center[1]) * share
 

@@ -1,6 +1,7 @@
 """From cues to boxes: Eqs. (1), (5) and (6) of Sec. 3.2.  Pure.
 
-A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame.  Time is counted in ticks,
+A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame; many of them are an array
+[tick, side], sides as in `Box`.  Time is counted in ticks,
 `TICKS` a clip, whatever the number of frames: a layout is the path sampled at its frames (`sampled`), so any number of
 frames shows the same path.  Velocities are fractions of the frame a tick.
 
@@ -20,6 +21,7 @@ from shared.motion_graph import MotionLabel
 from shared.plan import MAXIMUM_FRAMES
 
 Vector = tuple[float, float]
+Sides = Box | Array
 
 TICKS = MAXIMUM_FRAMES - 1
 """Of a clip: a tick is a frame of the longest layout."""
@@ -78,8 +80,8 @@ class Course:
 class Path:
     """A course integrated: a box for each tick, the first included."""
 
-    boxes: tuple[Box, ...]
-    resting: tuple[Box, ...]
+    boxes: Array
+    resting: Array
     """The same without deformation."""
 
 
@@ -91,24 +93,26 @@ def integrate(course: Course) -> Path:
 
 def unbounded(course: Course) -> Path:
     """The course's path by Eqs. (1), (5) and (6), wherever it leads."""
-    boxes, resting = [course.start], [course.start]
-    moves: list[Vector] = []
+    first = np.array([course.start])
+    boxes, resting = [first], [first]
+    moves = np.zeros((0, 2))
     for leg, (begin, end) in zip(course.legs, joined(course.legs), strict=True):
         if begin is None:
-            moves = []
-        box = resting[-1]
+            moves = moves[:0]
+        box, shown = resting[-1][-1], boxes[-1][-1]
         match leg.label:
             case MotionLabel.MOTIONLESS:
-                resting += motionless(box, leg.ticks)
-                boxes += motionless(boxes[-1], leg.ticks)
+                resting.append(motionless(box, leg.ticks))
+                boxes.append(motionless(shown, leg.ticks))
             case MotionLabel.RIGID:
-                resting += rigid(box, leg, begin, end, moves)
-                boxes += resting[-leg.ticks :]
+                resting.append(rigid(box, leg, begin, end, moves))
+                boxes.append(resting[-1])
             case MotionLabel.NON_RIGID:
-                resting += drifting(box, leg, begin, end)
-                boxes += non_rigid(boxes[-1], leg, resting[-leg.ticks - 1 :])
-        moves += [_move(a, b) for a, b in pairwise(resting[-leg.ticks - 1 :])]
-    return Path(tuple(boxes), tuple(resting))
+                resting.append(drifting(box, leg, begin, end))
+                boxes.append(non_rigid(shown, leg, np.vstack([box, resting[-1]])))
+        made = np.diff(_centers(np.vstack([box, resting[-1]])[-WINDOW - 1 :]), axis=0)
+        moves = np.concatenate([moves, made])[-WINDOW:]
+    return Path(np.concatenate(boxes), np.concatenate(resting))
 
 
 def joined(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
@@ -125,44 +129,46 @@ def joined(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
     return list(pairwise([*joints, None]))
 
 
-def motionless(box: Box, ticks: int) -> list[Box]:
+def motionless(box: Sides, ticks: int) -> Array:
     """Eq. (1): `B_t = B_1` for all t."""
-    return [box] * ticks
+    return np.tile(np.asarray(box), (ticks, 1))
 
 
 def rigid(
-    box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None, before: Sequence[Vector] = ()
-) -> list[Box]:
+    box: Sides, leg: Leg, begin: Vector | None = None, end: Vector | None = None, before: Array | None = None
+) -> Array:
     """Eq. (5): `B_t = B_{t-1} + v_t + a_t / 2`.
 
-    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before`
-    holds those of the legs before).  The size follows the scale cue alone.
+    `v_t = (1 - lambda) v_window + lambda v_cue(t)` and `a_t` likewise, the window being the last K moves (`before`,
+    [move, axis], holds those of the legs before).  The size follows the scale cue alone.
 
     The window rounds the cue's corners, and so may come out short or far.  Moves are linear in the cue's travel, so one
     travel can be asked for with which they add up to the leg's own: a leg ends where its cue says.
     """
-    axes = []
     window = max(2, min(WINDOW, leg.ticks // 6))
+    past = np.zeros((0, 2)) if before is None else before[-window:]
+    unit = action_cue(1.0, leg, None if begin is None else 0.0, None if end is None else 0.0)
+    response = predicted(unit, [0.0] * len(past), window)
+    axes = []
     for axis in (0, 1):
-        first, last = _along(begin, axis), _along(end, axis)
-        travel, past = leg.travel[axis], [move[axis] for move in before[-window:]]
-        moves = predicted(action_cue(travel, leg, first, last), past, window)
-        unit = action_cue(1.0, leg, None if first is None else 0.0, None if last is None else 0.0)
-        response = predicted(unit, [0.0] * len(past), window)
-        asked = (travel - sum(moves)) / sum(response)
-        axes.append([move + asked * more for move, more in zip(moves, response, strict=True)])
+        first, last, travel = _along(begin, axis), _along(end, axis), leg.travel[axis]
+        moves = predicted(action_cue(travel, leg, first, last), past[:, axis].tolist(), window)
+        asked = (travel - moves.sum()) / response.sum()
+        axes.append(moves + asked * response)
     return _carried(box, leg, np.array(axes))
 
 
-def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], length: int) -> list[float]:
+def predicted(cue: Array, before: Sequence[float], length: int) -> Array:
     """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and a window of `length` moves.
 
     `a_window` is the change from move to move over the window, `v_window` its mean carried on by `a_window` from the
     window's middle to now.  What a window is too short to say it says as the cue does.
     """
+    if not cue.any() and not any(before):
+        return np.zeros(len(cue))
     moves = list(before[-length:])
     total, begun = sum(moves), len(moves)
-    for v_cue, a_cue in cue:
+    for v_cue, a_cue in cue.tolist():
         held = min(len(moves), length)
         a_window = (moves[-1] - moves[-held]) / (held - 1) if held > 1 else a_cue
         v_window = total / held + a_window * held / 2 if held else v_cue
@@ -170,11 +176,12 @@ def predicted(cue: Sequence[tuple[float, float]], before: Sequence[float], lengt
         a = (1 - ACTION_WEIGHT) * a_window + ACTION_WEIGHT * a_cue
         moves.append(v + a / 2)
         total += moves[-1] - (moves[-length - 1] if held == length else 0.0)
-    return moves[begun:]
+    return np.array(moves[begun:])
 
 
-def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) -> list[tuple[float, float]]:
-    """Velocity at the beginning of each tick, and acceleration during it, along one axis: they add up to the travel.
+def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) -> Array:
+    """[tick, 2]: velocity at the beginning of each tick, and acceleration during it, along one axis; they add up to the
+    travel.
 
     From `begin` to the leg's own speed in `RAMP` ticks, on with its pickup, and to `end` in as many.
     """
@@ -184,35 +191,29 @@ def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) 
     before, after = begin or 0.0, end or 0.0
     steady = leg.ticks - first - last
     speed = (travel - (first * before + last * after) / 2) / (steady + (first * slow + last * fast) / 2)
-
-    def velocity(tick: int) -> float:
-        if tick < first:
-            return before + (speed * slow - before) * tick / first
-        if tick > leg.ticks - last:
-            return after + (speed * fast - after) * (leg.ticks - tick) / last
-        return speed * (slow + (fast - slow) * (tick - first) / steady)
-
-    velocities = [velocity(tick) for tick in range(leg.ticks + 1)]
-    return [(v, following - v) for v, following in pairwise(velocities)]
+    corners = [0, first, leg.ticks - last, leg.ticks]
+    heights = [before if first else speed * slow, speed * slow, speed * fast, after if last else speed * fast]
+    velocities = np.interp(np.arange(leg.ticks + 1), corners, heights)
+    return np.stack([velocities[:-1], np.diff(velocities)], axis=1)
 
 
-def drifting(box: Box, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> list[Box]:
+def drifting(box: Sides, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> Array:
     """Where a non-rigid instance would be if it did not deform: the action cue's own movement and scale."""
     cues = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
-    return _carried(box, leg, np.array([[v + a / 2 for v, a in cue] for cue in cues]))
+    return _carried(box, leg, np.array([cue @ (1, 0.5) for cue in cues]))
 
 
-def non_rigid(box: Box, leg: Leg, resting: Sequence[Box]) -> list[Box]:
+def non_rigid(box: Sides, leg: Leg, resting: Array) -> Array:
     """Eq. (6): `B_t = B_{t-1} + Delta_t`, one displacement for each boundary: left, top, right, bottom.
 
     `Delta_t` is what the keyframes, interpolated, change from tick t-1 to t, and the drift of the whole (`resting`,
     from before the leg's first tick on).
     """
-    path = np.array(resting)
     times = np.arange(leg.ticks + 1) / leg.ticks
-    displaced = displacement(leg.keyframes, times) * np.tile(path[:, 2:] - path[:, :2], 2)
-    deltas = np.diff(displaced, axis=0) + np.diff(path, axis=0)
-    return [Box(*sides) for sides in (np.array(box) + np.cumsum(deltas, axis=0)).tolist()]
+    displaced = displacement(leg.keyframes, times) * np.tile(resting[:, 2:] - resting[:, :2], 2)
+    deltas = np.diff(displaced, axis=0) + np.diff(resting, axis=0)
+    boxes: Array = np.asarray(box) + np.cumsum(deltas, axis=0)
+    return boxes
 
 
 def displacement(keyframes: Sequence[Keyframe], times: Array) -> Array:
@@ -228,11 +229,18 @@ def displacement(keyframes: Sequence[Keyframe], times: Array) -> Array:
     return between
 
 
-def _carried(box: Box, leg: Leg, moves: Array) -> list[Box]:
+def _carried(box: Sides, leg: Leg, moves: Array) -> Array:
     """The box after each of the moves ([axis, tick]), scaled from tick to tick."""
-    centers = np.array(box.center) + np.cumsum(moves, axis=1).T
-    half = np.array((box.width, box.height)) / 2 * leg.scale ** (np.arange(1, leg.ticks + 1) / leg.ticks)[:, None]
-    return [Box(*sides) for sides in np.concatenate([centers - half, centers + half], axis=1).tolist()]
+    first = np.asarray(box)
+    centers = _centers(first) + np.cumsum(moves, axis=1).T
+    half = (first[2:] - first[:2]) / 2 * leg.scale ** (np.arange(1, leg.ticks + 1) / leg.ticks)[:, None]
+    return np.concatenate([centers - half, centers + half], axis=1)
+
+
+def _centers(boxes: Array) -> Array:
+    """[…, side] -> […, axis]."""
+    centers: Array = (boxes[..., :2] + boxes[..., 2:]) / 2
+    return centers
 
 
 def _along(velocity: Vector | None, axis: int) -> float | None:
@@ -246,7 +254,3 @@ def _slower(a: float, b: float) -> float:
 
 def _axes(a: Leg, b: Leg) -> list[tuple[float, float]]:
     return list(zip(a.travel, b.travel, strict=True))
-
-
-def _move(a: Box, b: Box) -> Vector:
-    return b.center[0] - a.center[0], b.center[1] - a.center[1]

@@ -5,7 +5,9 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from planner_service.motion.framing import clamped, inside
+import numpy as np
+
+from planner_service.motion.framing import inside
 from planner_service.motion.kinematics import Path
 from planner_service.motion.nouns import head_phrase, singular
 from shared.geometry import Box
@@ -47,21 +49,14 @@ def attached(part: Path, whole: Path, home: Box) -> Path:
     box, as others' movement is in the frame, and the point stays in that box.  However it deforms, it is never wider or
     higher than its whole.  `home`: the whole's box that the part was placed on.
     """
-    first = part.resting[0]
-    hung = [_share(c, low, high) for c, low, high in zip(first.center, home[:2], home[2:], strict=True)]
-    boxes, resting = [], []
-    for own, calm, theirs, rested in zip(part.boxes, part.resting, whole.boxes, whole.resting, strict=True):
-        scale = rested.width / whole.resting[0].width
-        u, v = (clamped(h + new - old, 0.0, 1.0) for h, old, new in zip(hung, first.center, calm.center, strict=True))
-        x, y = theirs.x0 + u * theirs.width, theirs.y0 + v * theirs.height
-        left, top, right, bottom = (scale * (p - q) for p, q in zip(own, calm, strict=True))
-        still = Box.around(x, y, calm.width * scale, calm.height * scale)
-        resting.append(still)
-        box = Box(still.x0 + left, still.y0 + top, still.x1 + right, still.y1 + bottom)
-        size = min(box.width, theirs.width), min(box.height, theirs.height)
-        boxes.append(inside(Box.around(*box.center, *size)))
-    return Path(tuple(boxes), tuple(resting))
-
-
-def _share(value: float, low: float, high: float) -> float:
-    return clamped((value - low) / (high - low), 0.0, 1.0)
+    scale = ((whole.resting[:, 2] - whole.resting[:, 0]) / (whole.resting[0, 2] - whole.resting[0, 0]))[:, None]
+    calm = (part.resting[:, :2] + part.resting[:, 2:]) / 2
+    low, high = np.array(home[:2]), np.array(home[2:])
+    hung = np.clip((calm[0] - low) / (high - low), 0, 1)
+    sides = whole.boxes[:, 2:] - whole.boxes[:, :2]
+    centers = whole.boxes[:, :2] + np.clip(hung + calm - calm[0], 0, 1) * sides
+    half = (part.resting[:, 2:] - part.resting[:, :2]) * scale / 2
+    resting = np.concatenate([centers - half, centers + half], axis=1)
+    boxes = resting + scale * (part.boxes - part.resting)
+    middles, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.minimum(boxes[:, 2:] - boxes[:, :2], sides) / 2
+    return Path(inside(np.concatenate([middles - half, middles + half], axis=1)), resting)

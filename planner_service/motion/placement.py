@@ -39,12 +39,13 @@ PARTING = 0.4
 LEAD = 0.12
 """How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
-LEAST_WAY = 0.18
+LEAST_WAY = 0.14
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 FALL = 0.4
 """From how high above it what is no animal and no vehicle comes down onto something."""
 IN_HAND, WAIST = 0.45, 0.5
 """How far below its top somebody holds something, and how far above the ground the work is, as shares of the height."""
+WORKED_ON = (Habitat.GROUND, Habitat.AIR)
 SMALL_WORK = 0.3
 """What is no higher than this share of who works at it lies before them, and not on the ground."""
 GRID = np.stack(np.meshgrid(np.linspace(0, 1, 13), np.linspace(0, 1, 9), indexing="ij"), axis=-1).reshape(-1, 2)
@@ -74,6 +75,7 @@ REACH_COST = 6
 HIDING_COST = 0.15
 """What it costs to cover what one is at, or be covered by it, whole."""
 
+CARRYING = (Arrangement.ON, Arrangement.IN)
 OVERLAPPING = (Arrangement.ON, Arrangement.IN, Arrangement.AT, *DEPTH)
 """Arrangements in which the two may well cover one another."""
 
@@ -86,7 +88,8 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     many = len(reading.cues) > MANY
     for attempt in range(0, ATTEMPTS, 4 if many else 1):
         stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
-        if not stage.fill(insist=attempt < ATTEMPTS - 1):
+        last = attempt == ATTEMPTS - 1
+        if not stage.fill(insist=not last, relax=many or last):
             continue
         if best is not None and stage.crowding + SHRINK_COST >= best.crowding:
             break
@@ -121,13 +124,19 @@ class _Stage:
         """How much instances cover one another without need: shares of the smaller one, the most of three moments; and
         how far they are from their level."""
 
-    def fill(self, *, insist: bool) -> bool:
-        """Place all; False where one finds no place and `insist` asks for one."""
+    def fill(self, *, insist: bool, relax: bool) -> bool:
+        """Place all; False where one finds no place and `insist` asks for one.
+
+        `relax`: what finds no place by all its relations is placed by some of them, what it is on or in before others.
+        """
         for name in self._order():
             if (hung := self._hung(name)) is not None:
                 self._put(name, hung)
                 continue
             best = self._best(name)
+            while best is None and relax and len(self.edges[name]) > 1:
+                self.edges[name] = sorted(self.edges[name], key=lambda edge: edge[0] not in CARRYING)[:-1]
+                best = self._best(name)
             if best is None and insist:
                 return False
             self._put(name, best or _inside(Box.around(*self.preferred[name], *self.sizes[name])))
@@ -184,7 +193,8 @@ class _Stage:
         levels = {Habitat.GROUND: ground - height / 2, Habitat.AIR: AIR, Habitat.WATER: WATER, Habitat.ANY: 0.5}
         x, y = self.columns[name], levels[habitat]
         workers = [self.sizes[other][1] for other, edges in self.edges.items() if (Arrangement.AT, name) in edges]
-        if workers and not self.edges[name] and height < SMALL_WORK * max(workers) and habitat is Habitat.GROUND:
+        small = bool(workers) and height < SMALL_WORK * max(workers) and not dx
+        if small and not self.edges[name] and habitat in WORKED_ON:
             y = ground - WAIST * max(workers)
         if cues.distance is not None and habitat is not Habitat.AIR:
             y = ground - height / 2
@@ -203,17 +213,19 @@ class _Stage:
         if cues.place is not None:
             place_x, place_y = PLACES[cues.place]
             x, y = (x if dx else place_x), (y if dy else place_y)
-        shift_x, shift_y = self._room_for_others(name)
+        shift_x, shift_y = self._room_for_others(name, y)
         jitter = (_noise(name, self.seed) - 0.5) * 0.04
         return x + shift_x + jitter, y + shift_y
 
-    def _room_for_others(self, name: str) -> Vector:
-        """Shifted away from where another instance will be placed by it."""
+    def _room_for_others(self, name: str, level: float) -> Vector:
+        """Shifted away from where another instance will be placed by it, on it as far as there is no room above."""
+        above = level - self.sizes[name][1] / 2 + seat_depth(self.names[name]) * self.sizes[name][1] - MARGIN
+        riders = [self.sizes[other][1] for other, edges in self.edges.items() if (Arrangement.ON, name) in edges]
         shifts = {
             Arrangement.LEFT_OF: (0.15, 0.0),
             Arrangement.RIGHT_OF: (-0.15, 0.0),
             Arrangement.ABOVE: (0.0, 0.15),
-            Arrangement.ON: (0.0, 0.15),
+            Arrangement.ON: (0.0, max(0.0, max(riders, default=0.0) - above)),
             Arrangement.BELOW: (0.0, -0.25),
         }
         asked = {arrangement for edges in self.edges.values() for arrangement, target in edges if target == name}
@@ -303,6 +315,7 @@ class _Stage:
     def _kept_clear(self, name: str) -> list[str]:
         """What is placed and it should not cover."""
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
+        arranged |= {under for target in arranged for over, under in self.edges[target] if over is Arrangement.ON}
         return [other for other in self.ways if other not in arranged and other != self.parents[name]]
 
     def _ways(self, name: str, boxes: Array) -> Array:
@@ -319,23 +332,27 @@ class _Stage:
         else:
             begin, end = box, box.moved(*self.travels[name])
             for goal, target in self._goals(name):
-                end = Box.around(*goal_center(goal, end, target), *self.sizes[name])
+                end = Box.around(*self._goal_center(goal, end, target), *self.sizes[name])
         return end.center[0] - begin.center[0], end.center[1] - begin.center[1]
 
     def _is_there(self, name: str, box: Box) -> bool:
         """Whether it has hardly any way to go to its goal."""
         gone = box.moved(*self.travels[name])
         return any(
-            math.dist(gone.center, goal_center(goal, gone, target)) < LEAST_WAY for goal, target in self._goals(name)
+            math.dist(gone.center, self._goal_center(goal, gone, target)) < LEAST_WAY
+            for goal, target in self._goals(name)
         )
 
-    def _goals(self, name: str) -> Iterator[tuple[Goal, Box]]:
+    def _goal_center(self, goal: Goal, box: Box, target: str) -> Vector:
+        return goal_center(goal, box, self.boxes[target], self._seat(target))
+
+    def _goals(self, name: str) -> Iterator[tuple[Goal, str]]:
         """Where its movements end, and with respect to what; how far it gets away depends on the room there is."""
         for phase in self.cues[name].phases:
             if phase.goal is None or phase.goal is Goal.AWAY_FROM:
                 continue
             if phase.target in self.boxes and name not in self.carriers:
-                yield phase.goal, self.boxes[phase.target]
+                yield phase.goal, phase.target
 
 
 def _edges(reading: Reading) -> dict[str, list[Edge]]:
@@ -347,8 +364,15 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
         held = relation.kind is RelationKind.SPATIAL or (
             arrangement is Arrangement.AT and not _is_gone_to(reading, relation.source, relation.target)
         )
+        if reading.graph[relation.target].parent == relation.source:
+            continue  # a part hangs on its whole
         if held and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
+    for name, own in edges.items():  # what is eaten on a pillow is where the eater is
+        if any(arrangement is not Arrangement.AT for arrangement, _ in own):
+            for edge in [edge for edge in own if edge[0] is Arrangement.AT and not edges[edge[1]]]:
+                own.remove(edge)
+                edges[edge[1]].append((Arrangement.AT, name))
     return edges
 
 
@@ -399,11 +423,12 @@ def _spots(arrangement: Arrangement, size: tuple[float, float], target: Box, sea
         case Arrangement.NEXT_TO:
             return [(x + side * (beside + more), level) for side in (-1, 1) for more in (0.0, 0.08)]
         case Arrangement.ABOVE:
-            return [(x + shift * target.width, y - stacked - 0.03) for shift in (-0.3, 0.0, 0.3)]
+            aside = (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9)
+            return [(x + shift * target.width, y - stacked - 0.03 - up * height) for up in (0, 1, 2) for shift in aside]
         case Arrangement.ON:
             edge = max(0.0, target.width - width) / 2
             shifts = [*(shift * target.width for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)), -edge, edge]
-            return [(x + shift, y - stacked + seat + 0.02) for shift in shifts]
+            return [(x + shift, y - stacked + seat + min(0.02, height / 5)) for shift in shifts]
         case Arrangement.AT:
             near = 0.42 * (width + target.width)
             return [(x + side * near, height_) for side in (-1, 1) for height_ in (level, y)] + [(x, level - 0.02)]
@@ -434,14 +459,14 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
         case Arrangement.ABOVE:
             return -dy > CLEARANCE * abs(dx) + 0.02 and a.y1 <= b.y0 + 0.02
         case Arrangement.ON:
-            over = dy < -0.02 and b.x0 <= ax <= b.x1
+            over = dy < -min(0.02, a.height / 5) and b.x0 <= ax <= b.x1
             return over and seat - 0.02 <= a.y1 - b.y0 <= seat + 0.05
         case Arrangement.BELOW:
             return dy > CLEARANCE * abs(dx) + 0.02 and a.y0 >= b.y1 - 0.35 * a.height
         case Arrangement.IN:
             return a.overlap(b) > 0.95 * a.area
         case Arrangement.NEXT_TO:
-            return gap(a, b) <= 0.12 and abs(dx) > beside
+            return gap(a, b) <= 0.18 and abs(dx) > beside
         case Arrangement.BEHIND:
             shown = a.overlap(b) < COVERED_BEHIND * a.area
             return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK

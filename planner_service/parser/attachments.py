@@ -29,11 +29,12 @@ class Attachment:
     """The verb's word."""
 
 
-LANDING = frozenset(("land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
+LANDING = frozenset(("board", "land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
 """What does so on a thing ends on it."""
 
 EARTHBOUND = frozenset(("crawl", "creep", "walk", "hop", "waddle", "strut", "march"))
 """What does this is on the ground, though it may usually be found in the air."""
+GIVING = frozenset(("give", "hand", "offer", "serve", "pass", "feed", "present"))
 HANGING = frozenset(("hang", "dangle", "suspend", "swing"))
 LOW = 0.4
 """Over what is lower than this, animals and vehicles go, and not above it."""
@@ -44,6 +45,8 @@ SMALLER = 0.75
 
 DEPICTING = frozenset(("screen", "display", "television", "picture", "painting", "photograph", "poster", "monitor"))
 """What is on one of these is shown in it."""
+BRIDGES = frozenset(("bridge", "plank", "log", "beam", "rope", "carpet"))
+"""Who crosses one of these is on it."""
 CRADLING = frozenset(("lap", "arms", "knees", "hands", "hand", "knee", "arm"))
 """Parts of somebody that do not stick out: what is on these is before the body."""
 AROUND_SEAT = frozenset(
@@ -73,7 +76,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue
         if (
             matched is None
-            or (matched[1] == "with" and number in acting)
+            or (matched[1] == "with" and (number in acting or _bears_on_it(words, mention)))
             or _is_particle(matched[1], words[matched[2]])
         ):
             continue
@@ -81,7 +84,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
-        goal = _goal(preposition, phrase, action)
+        goal = _goal(preposition, phrase, action, mention.name)
+        of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
         before = mention_at(mentions, start - 1) if start > 0 else None
         tool = before is not None and words[mentions[before].start - 1].lower in COMPANY
@@ -95,6 +99,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
                 if subject != number
             ]
             sources, action, goal = tuple(n for n in work.objects if n < number), None, None
+            of_verb = work.index
             preposition, phrase = WORKED_INTO.get(phrase, (preposition, phrase))
         stays = (
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
@@ -108,6 +113,11 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             phrase, arrangement = "in", Arrangement.IN
         elif goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
+            lifeless = action is not None and all(
+                noun_of(mentions[n].name).kind is not Kind.ANIMATE for n in action.subjects
+            )
+            if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
+                phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         found += [
             Attachment(
                 source=source,
@@ -115,12 +125,18 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
                 phrase=phrase,
                 arrangement=None if goal else arrangement,
                 goal=goal,
-                action=action.index if action is not None else None,
+                action=of_verb,
             )
             for source in sources
             if source != number
         ]
-    return found + _trailing(words, mentions, actions) + _to_objects(actions)
+    return [*found, *_trailing(words, mentions, actions), *_to_objects(actions, mentions)]
+
+
+def _bears_on_it(words: Sequence[Word], mention: Mention) -> bool:
+    """Whether it is on what it comes with: "a sled with two girls on it"."""
+    after = [word.lower for word in words[mention.end : mention.end + 2]]
+    return len(after) == 2 and after[0] in ("on", "in", "inside") and after[1] in ("it", "them")
 
 
 def is_worked_on(
@@ -179,6 +195,9 @@ def _supported(
     ):
         return "against", Arrangement.AT
     stays = action is not None and not action.verb.travels and action.verb.object is None
+    across = phrase in ("across", "over") and is_workplace(mention.name)
+    if action is not None and stays and (across or (phrase == "to" and action.lemma in GIVING)):
+        return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
     if stays and phrase == "from" and carries_people(mention.name):
         return "on", Arrangement.ON  # "fishing from a boat"
     return phrase, arrangement
@@ -189,7 +208,7 @@ def _is_particle(phrase: str, word: Word) -> bool:
     return word.tag == "RP" and phrase == word.lower
 
 
-def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal | None:
+def _goal(preposition: Preposition, phrase: str, action: Action | None, target: str) -> Goal | None:
     """Where the movement ends, if it is one."""
     if action is None or action.verb.label is MotionLabel.MOTIONLESS or action.verb.object == "placed":
         return None
@@ -198,14 +217,28 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None) -> Goal 
     lands = action.lemma in LANDING or action.verb.direction == "down"
     if action.lemma in LANDING and phrase == "over":
         return Goal.PAST
+    if action.lemma == "board":
+        return Goal.ONTO if seat_depth(target) > 0 and preposition.arrangement is Arrangement.ON else Goal.TOWARD
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
+        return Goal.ONTO
+    if moves and phrase == "in" and lands and noun_of(target).kind is Kind.VEHICLE:
+        return Goal.TOWARD  # "jumps in a taxi"
+    if moves and action.verb.direction == "down" and phrase in WORKED_INTO:
         return Goal.ONTO
     return preposition.goal if moves else None
 
 
-def _to_objects(actions: Sequence[Action]) -> list[Attachment]:
-    """ "A bus passes a cyclist" goes past it, "a car approaches a house" toward it."""
-    return [
+def _to_objects(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[Attachment]:
+    """ "A bus passes a cyclist" goes past it, "a car nears a house" toward it, "a train crosses a viaduct" is on it."""
+    crossings = [
+        Attachment(subject, target, "across", Arrangement.ON, None, action.index)
+        for action in actions
+        if action.lemma == "cross"
+        for subject in action.subjects
+        for target in action.objects[:1]
+        if is_a(head_of(mentions[target].name), BRIDGES)
+    ]
+    return crossings + [
         Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
         for action in actions
         if action.verb.object in OBJECT_GOALS and not action.passive
@@ -238,9 +271,13 @@ def _sources(
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
+    sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
+    if sent and before is not None and mentions[before].use is Use.PRONOUN:
+        return (before,), action  # "drops it into a bucket"
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
         if mentions[target].use is Use.PRONOUN and not ends and action.verb.object is None:
             return (before,), None  # "a castle with a dragon above it"
+        carried = action.verb.object == "held" and action.verb.travels
         head = words[start].token.head.i
         about = mention_at(mentions, head)
         if phrase in COMPANY and before in action.objects:
@@ -252,7 +289,9 @@ def _sources(
             return (before,), None  # "sits on a bench under a tree"
         if before in action.objects and phrase in ("on", "in") and is_a(head_of(mentions[target].name), DEPICTING):
             return (before,), None  # "watches a fish on a screen"
-        if before in action.objects and action.verb.object in ("placed", "travels", "held"):
+        if ends and carried:
+            return action.subjects, action  # "carries a tray to a table"
+        if sent or (before in action.objects and action.verb.object in ("placed", "travels", "held")):
             return (before,), action
         if about is not None and about == before:
             shared = action.verb.object is None and action.subjects  # who does it is there too

@@ -109,10 +109,16 @@ class Cued:
         return replace(self, phase=self.phase.model_copy(update=changes), because=(*self.because, *crossing))
 
     @property
-    def liveliness(self) -> tuple[bool, bool, bool, bool]:
+    def liveliness(self) -> tuple[bool, bool, bool, bool, bool]:
         """What says more of a movement compares greater."""
         phase = self.phase
-        return phase.travels, self.named, phase.scale != 1.0, phase.label is not MotionLabel.MOTIONLESS
+        return (
+            phase.travels,
+            bool(phase.path),
+            self.named,
+            phase.scale != 1.0,
+            phase.label is not MotionLabel.MOTIONLESS,
+        )
 
 
 def cued(action: Action | None, setting: Setting) -> Cued:
@@ -191,6 +197,8 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
     found = directions.direction_in(about, travels=travels)
     course.named = found is not None or action.verb.direction in VERTICAL
     if _crosses_an_edge(course, action, found.value if found else None):
+        if setting.goal is not None and "enters" in course.fields:
+            course.decide("goal", setting.goal, (setting.phrase,), "it comes in and goes there", target=setting.target)
         return course
     if match := directions.APPROACHING.search(about):
         course.decide("scale", APPROACH, (match.group(),), "what comes nearer grows")

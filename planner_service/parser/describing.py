@@ -7,7 +7,23 @@ from planner_service.parser.scene import Scene
 from planner_service.parser.wording import article, gerund, trimmed
 from shared.plan import NO_PLACE
 
-OF_FRAME = frozenset(("center", "centre", "middle", "top", "bottom", "side", "corner", "edge", "front", "back"))
+OF_FRAME = frozenset(
+    (
+        "center",
+        "centre",
+        "middle",
+        "top",
+        "bottom",
+        "side",
+        "corner",
+        "edge",
+        "front",
+        "back",
+        "distance",
+        "background",
+        "foreground",
+    )
+)
 """Alone these are places of the picture, not of the scene."""
 TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 

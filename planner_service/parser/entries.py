@@ -11,6 +11,9 @@ from shared.wordnet import senses
 
 BECOMING = frozenset(("turn", "go", "grow", "become", "get", "come", "fall", "run"))
 """Before an adjective these say that something changes, and not that it moves."""
+BOARDING = frozenset(("on", "onto", "in", "into", "inside"))
+"""After "get" these say that somebody goes there."""
+NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
 ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
 """A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
@@ -43,6 +46,10 @@ def entry_of(
         )
     ):
         return "become", ()  # "turns red", "turns gold"
+    if base == "get" and len(after) > 1 and after[0].lower in BOARDING and after[1].role in NOMINAL:
+        return "board", ()  # "gets on the bus"
+    if base == "get" and after and after[0].lower in ("off", "out"):
+        return "alight", ()  # "gets out"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

@@ -30,6 +30,8 @@ NOT_SHOWN = frozenset(
 """What stands after these prepositions is not in the picture."""
 
 
+FACE = frozenset(("eye", "mouth", "lip", "nose", "eyebrow", "cheek"))
+"""What is too small to be drawn by itself, whatever is done with it: "opens its eyes"."""
 LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
 """What is not drawn by itself, unless a number or an article says that it is one."""
 
@@ -73,7 +75,8 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
         for number in action.objects:
             of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
-            handled = action.verb.object is not None and seen[number].determined and picked
+            shown = seen[number].head not in FACE
+            handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
         if action.lemma == "become":
@@ -120,7 +123,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     mention = mentions[number]
     before = words[mention.start - 1] if mention.start else None
     matched = preposition_before(words, mention.start)
-    located = matched is not None and matched[0].arrangement is not None
+    located = matched is not None and (matched[0].arrangement is not None or matched[1] == "out of")
     after = words[mention.end] if mention.end < len(words) else None
     if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
         return True  # "as a snail looks on"

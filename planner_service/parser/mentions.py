@@ -1,16 +1,18 @@
 """Noun phrases: what a prompt mentions, and how many of it."""
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import singular
+from planner_service.motion.nouns import singular, table
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
+ORDINAL = re.compile(r"(?:second|third|fourth|fifth|other)\b", re.IGNORECASE)
 MOST = 1000
 """How many of one thing are counted at most; how many are drawn is a matter of all that is there."""
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
@@ -59,7 +61,10 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
     while index < len(words):
         end = _phrase_end(words, index)
         if end > index:
-            found.append(_mention(words, index, end, lexicon))
+            mention = _mention(words, index, end, lexicon)
+            more = found and mention.head == "one" and (words[index].lower == "another" or ORDINAL.match(mention.name))
+            heads = [m for m in found if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
+            found.append(_one_more(mention, (heads or found)[-1 if len(heads) < 2 else 0]) if more else mention)
             index = end
         elif words[index].lower in PERSONS and not found and _is_subject(words, index):
             name, count = PERSONS[words[index].lower]
@@ -79,6 +84,12 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index += 1
     found = [_of_many(mention, words, lexicon) for mention in found]
     return _merge_of([mention for mention in found if not _is_relational(mention, words)], words, lexicon)
+
+
+def _one_more(mention: Mention, same: Mention) -> Mention:
+    """ "Another one", "a third one", "another red one": one more of the same, with its own attributes."""
+    attributes = [word for word in mention.name.split()[:-1] if not ORDINAL.match(word)]
+    return replace(mention, name=" ".join([*attributes, same.name]), head=same.head)
 
 
 def _is_subject(words: list[Word], index: int) -> bool:
@@ -135,7 +146,10 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
     counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
     one = inside[0].lower in ("a", "an") and not counts
-    one_thing = lexicon.is_in(lexicon.plural_only, head.lower)
+    several = bool(counts) and max(counts) > 1
+    compound = len(inside) > 1 and inside[-2].role is Role.NOUN
+    drunk_from = singular(head.lower) in table() and (several or compound)  # "wine glasses"
+    one_thing = lexicon.is_in(lexicon.plural_only, head.lower) and not drunk_from
     plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower) and not one_thing
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [

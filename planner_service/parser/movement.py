@@ -6,7 +6,8 @@ from dataclasses import replace
 from planner_service.explanation import About
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import MAXIMUM_PHASES, Phase
-from planner_service.motion.nouns import Kind, noun_of
+from planner_service.motion.nouns import Kind, is_a, noun_of
+from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.cueing import Because, Cued, Setting, cued, mutual_goal, sent
@@ -21,6 +22,9 @@ SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""
 FIXED = 0.4
 """Things of this height and more are not thrown, a fraction of the frame's."""
+BESIDE = Arrangement.NEXT_TO
+FURNITURE = frozenset(("furniture", "structure"))
+"""Nor are these, however small they are drawn."""
 
 
 def cues_told(scene: Scene, number: int) -> tuple[Cued, ...]:
@@ -51,14 +55,23 @@ def cues_told(scene: Scene, number: int) -> tuple[Cued, ...]:
 
 
 def carried(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
-    """The cues of what carries it, where it is on or in something that travels and goes nowhere by itscene."""
+    """The cues of what carries it, where it is on or in something that travels and goes nowhere by itself; and of what
+    it runs beside."""
     if (whole := scene.wholes.get(number)) is not None:
         moving = any(cued.phase.travels for cued in cues_told(scene, whole))
         return tuple(cued.moved_along() for cued in told) if moving else told
     for attachment in scene.attachments:
-        if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN):
+        if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN, BESIDE):
             continue
         carrier = cues_told(scene, attachment.target)
+        if attachment.arrangement is BESIDE:
+            pairs = list(zip(told, carrier, strict=False))
+            abreast = len(told) == len(carrier) and all(
+                mine.phase.direction and theirs.phase.direction and not mine.named for mine, theirs in pairs
+            )
+            if abreast:
+                return tuple(mine.carried_by(theirs) for mine, theirs in pairs)
+            continue
         rides = len(carrier) == len(told) and any(
             action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
             for action in scene.actions
@@ -116,8 +129,12 @@ def _moves_another(scene: Scene, number: int, action: Action) -> bool:
 def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     """Whether it goes where the action goes; what is large stays where it is when it is hit."""
     noun = noun_of(scene.mentions[number].name)
-    fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and noun.height >= FIXED
-    return number in action.objects and action.verb.object in SENDING and not action.negated and not fixed
+    large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), FURNITURE)
+    fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and large
+    sends = action.verb.object in SENDING or any(
+        a.source == number and a.goal is not None and a.action == action.index for a in scene.attachments
+    )
+    return number in action.objects and sends and not action.negated and not fixed
 
 
 def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:

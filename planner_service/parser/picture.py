@@ -29,6 +29,8 @@ WEIGHT = re.compile(r"[(\[{]+([^()\[\]{}]+?)(?::\d+(?:\.\d+)?)?[)\]}]+")
 """How image generators' users stress words: "(masterpiece:1.2)"."""
 FLAG = re.compile(r"(?:^|\s)--\w+(?:\s+[\d.:/]+)?|(?:^|\s)#\w+")
 """Other generators' options, and hashtags."""
+TAGGED = re.compile(r"\b(\d)(girls?|boys?|wom[ae]n|m[ae]n|people|dogs?|cats?)\b")
+"""How they count: "1girl"."""
 CLAUSE_MARKS = frozenset((",", ".", ";", ":", "!", "?", "|", "–", "—", "...", "…", "\n"))
 SMALL_WORDS = ("ADP", "CCONJ", "PART", "PUNCT", "SYM")
 DESCRIBING = ("ADJ", "ADV", "NUM", "PROPN", "NOUN", "VERB", "X", "INTJ")
@@ -109,7 +111,7 @@ class PictureReader:
 def without_markup(text: str) -> tuple[str, tuple[str, ...]]:
     """The text without emoji, stress marks, options and hashtags; and the options.  Shouting is lowered."""
     options = tuple(match.group().strip() for match in FLAG.finditer(text))
-    text = FLAG.sub(" ", text)
+    text = TAGGED.sub(r"\1 \2", FLAG.sub(" ", text))
     text = WEIGHT.sub(lambda match: match.group(1), text) if WEIGHT.search(text) else text
     text = "".join(" " if unicodedata.category(c) in ("So", "Sk", "Cs", "Cf", "Mn", "Me") else c for c in text)
     text = re.sub(r"(\b\d+[^\W\d_]+)(?=[.!?](?:\s|$))", r"\1 ", text.replace("#", " "))  # "4K." is one token to spaCy

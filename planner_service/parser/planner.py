@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from planner_service.explanation import About, Explained
 from planner_service.parser.english import foreign_language, mended
+from planner_service.parser.idioms import rephrased
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
@@ -59,7 +60,7 @@ class Parser:
             )
             raise NotEnglish(f"the prompt {message}", [_of_prompt(message)])
         with self._lock:
-            picture, doc = self._picture.read(mended(text))
+            picture, doc = self._picture.read(rephrased(mended(text)))
         if not picture.scene:
             message = "says how the picture looks, and names nothing that could be drawn in it"
             raise NothingToDraw(f"the prompt {message}", [_of_prompt(message)])

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.nouns import Kind, known
+from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_around, preposition_before
-from planner_service.parser.subjects import mention_at
+from planner_service.parser.subjects import gender, mention_at
 from planner_service.parser.words import Role, Word
+
+PERSON = frozenset(("person",))
 
 
 def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
@@ -35,6 +37,10 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
             if other.use is Use.THING and other.end <= mention.start and n not in excluded
         ]
         candidates = [n for n in candidates if _fits(mention.head, mentions[n])] or candidates
+        pronoun = {"him": "he", "his": "he", "her": "she"}.get(mention.head)
+        if pronoun is not None:
+            people = [n for n in candidates if is_a(mentions[n].head, PERSON)] or candidates
+            candidates = [n for n in people if gender(mentions[n]) == pronoun] or people
         heads = [n for n in candidates if words[mentions[n].start - 1].role is not Role.PREPOSITION]
         if candidates:
             found[number] = (heads or candidates)[-1]

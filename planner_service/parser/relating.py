@@ -39,8 +39,10 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
             phrase = third_person(action.lemma)
         elif dynamic and action is not None:
             predicate = f"is {action.said.lower()}" if action.passive else third_person(action.lemma)
-            if attachment.source not in action.subjects:
+            if attachment.phrase and attachment.source not in action.subjects:
                 predicate = "goes"
+            if attachment.goal is not None and arrangement_of(phrase, RelationKind.SPATIAL) is Arrangement.IN:
+                phrase = "to"  # its way ends at it, or on top
             phrase = f"{predicate} {phrase}".strip()
             if (
                 attachment.goal is not None
@@ -67,12 +69,12 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
 def _transitive(scene: Scene) -> list[Attachment]:
     """Who does something to whom."""
     return [
-        Attachment(subject, acted_on, "", None, None, action.index)
+        Attachment(scene.wholes.get(subject, subject), acted_on, "", None, None, action.index)
         for action in scene.actions
         if not action.passive and not action.negated and action.lemma != "be"
         for subject in action.subjects
         for acted_on in action.objects
-        if subject != acted_on
+        if acted_on not in (subject, scene.wholes.get(subject))
     ]
 
 

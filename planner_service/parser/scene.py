@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner_service.parser.actions import Action
+from planner_service.parser.arrivals import with_arrivals
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention
@@ -62,7 +63,7 @@ def scene_of(
         if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
     ]
     doing = [with_vehicle(with_company(action, attached, mentions), attached, mentions) for action in doing]
-    attached += rides_of(doing, mentions)
+    attached = with_arrivals([*attached, *rides_of(doing, mentions)], doing)
     counts, left_out = _counts(drawn, mentions, doing)
     ids = _identifiers(counts, mentions)
     wholes = wholes_of(words, mentions, doing, attached, tuple(ids), lexicon)

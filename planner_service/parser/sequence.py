@@ -52,9 +52,15 @@ def _gives_way(first: Action, second: Action, words: Sequence[Word]) -> bool:
     """Whether the same subject does one after the other although no word says so: "runs and stops"."""
     if not (_is_told(first, words) and _is_told(second, words)):
         return False
+    if second.lemma in ("end up", "end", "finish") and first.verb.travels:
+        return True
     moves = [_heading(action) for action in (first, second)]
     if first.verb.shown is not None or second.verb.shown is not None:
         return True
+    if second.verb.object == "placed" and second.objects:
+        return (
+            first.verb.object != "placed" and first.verb.label is not MotionLabel.MOTIONLESS
+        )  # "lifts a cup, puts it"
     if all(moves):
         return moves[0] != moves[1]
     if moves[0] is not None or first.verb.travels:

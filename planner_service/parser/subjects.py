@@ -112,10 +112,10 @@ def _meant(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[M
     """Who a subject pronoun is: who acted last, unless that is a person and "it" is not, or the other way round."""
     if pronoun in GENDERS:
         singles = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
-        gendered = [n for n in singles if _gender(mentions[n]) == pronoun]
+        gendered = [n for n in singles if gender(mentions[n]) == pronoun]
         if gendered:
             return tuple(n for n in last if n in gendered)[-1:] or (gendered[-1],)
-        last = tuple(n for n in last if _gender(mentions[n]) is None) or last
+        last = tuple(n for n in last if gender(mentions[n]) is None) or last
     if pronoun not in ("it", "he", "she") or _is_person(mentions[last[0]]) == (pronoun != "it"):
         return last
     things = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
@@ -123,7 +123,7 @@ def _meant(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[M
     return (fitting[-1],) if fitting else last
 
 
-def _gender(mention: Mention) -> str | None:
+def gender(mention: Mention) -> str | None:
     """The pronoun of somebody whose noun says whether it is a man or a woman."""
     if _is_person(mention) and mention.head.endswith("ess"):
         return "she"

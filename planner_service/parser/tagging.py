@@ -23,6 +23,7 @@ LEADING_ON = (Role.PREPOSITION, Role.DETERMINER, Role.ADVERB, Role.DIRECTION)
 """What follows a verb rather than a noun phrase's last noun."""
 CORNERED = ("top", "bottom", "upper", "lower", "far")
 """Before "left" these name a corner."""
+ONWARD = ("forward", "forwards", "backward", "backwards")
 NOMINAL = (Role.NOUN, Role.ADJECTIVE)
 SINGULAR = ("a", "an", "one", "another", "each", "every")
 OPENING = frozenset(
@@ -65,6 +66,8 @@ def _role(token: Token) -> Role:
         return Role.DIRECTION
     if token.lower_ in ("someone", "somebody"):
         return Role.NOUN
+    if token.lower_ in ONWARD:
+        return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
 
@@ -82,7 +85,7 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
-    if word.role is not Role.NOUN and _is_misread_noun(words, index, lexicon):
+    if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index, lexicon):
         return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
         return _as_verb(word, word.lemma)  # "a car goes left"
@@ -98,6 +101,15 @@ def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.NOUN)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and _follows_its_subject(words, index):
         verb = lexicon.verb_form(word.lower) if word.lower.endswith("s") else None
+        if verb is not None:
+            return _as_verb(word, verb)
+    if (
+        word.role in (Role.NOUN, Role.ADJECTIVE)
+        and before is not None
+        and before.text == ","
+        and _goes_on(words, index)
+    ):
+        verb = lexicon.verb_form(word.lower)
         if verb is not None:
             return _as_verb(word, verb)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
@@ -137,6 +149,8 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
         )  # "over a pebble", not "an orange and white"
     if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
+    if word.role is Role.ADJECTIVE and before.role is Role.NOUN and (after is None or after.role not in NOMINAL):
+        return bool(senses(word.lower)) and not senses(word.lower, "adjective")  # "a bird feeder"
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
@@ -258,6 +272,13 @@ def _follows_its_subject(words: list[Word], index: int) -> bool:
     before, noun = words[index - 1], words[index - 2]
     joins = before.lower in ("that", "which", "who") or (before.role is Role.ADVERB and before.lower.endswith("ly"))
     return joins and noun.role is Role.NOUN
+
+
+def _goes_on(words: list[Word], index: int) -> bool:
+    """Whether it says what else somebody does: "leans on a wall, drinking soda"."""
+    told = any(word.role is Role.VERB and word.tag == "VBZ" for word in words[:index])
+    after = words[index + 1] if index + 1 < len(words) else None
+    return told and words[index].lower.endswith("ing") and after is not None and after.role is Role.NOUN
 
 
 def _is_side_by_side(words: list[Word], index: int) -> bool:

@@ -45,6 +45,8 @@ APART = (
     Arrangement.BEHIND,
 )
 """What is so arranged with a place is not in it."""
+PICTURES = frozenset(("picture", "portrait", "sketch", "illustration", "cartoon"))
+RESTING = frozenset(("sit", "perch", "stand", "lie", "rest", "sleep", "cling", "curl", "be"))
 NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
 
 
@@ -85,9 +87,15 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word], lexic
     """Whether another thing is on or in this part of somebody: "a cat on his lap"."""
     mention = mentions[number]
     before = mentions[number - 1] if number > 0 else None
-    if before is None or words[mention.start].lower not in POSSESSIVES or before.end != mention.start - 1:
+    if before is None or words[mention.start].lower not in POSSESSIVES:
         return False
     part = lexicon.is_in(lexicon.worn, mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
+    if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
+        between = words[before.end : mention.start]
+        rests = any(word.lemma in RESTING for word in between) and all(word.text not in ".,;" for word in between)
+        return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
+    if before.end != mention.start - 1:
+        return False
     with_it = before.start > 0 and words[before.start - 1].lower in ("with", ",", "and")
     return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
 
@@ -106,6 +114,9 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "a phone screen"
     if mention.head == "one":
         return Use.THING
+    opens = mention.start == 0 or words[mention.start - 1].lemma == "be"
+    if mention.head in PICTURES and words[mention.start].lower in ("a", "an") and not opens:
+        return Use.THING  # "a bird in a picture"
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
@@ -114,11 +125,12 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
-    if mention.head in lexicon.grounds and one_such and before in ("on", "onto", "off"):
+    if mention.head in lexicon.grounds and one_such and before in ("on", "onto", "off", "across", "over"):
         return Use.THING  # "on a blue bridge"
     if mention.head in lexicon.grounds:
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
-    if mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from"):
+    indoors = before in ("in", "inside") and known(name) is None and is_a(mention.head, frozenset(("building", "room")))
+    if indoors or (mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from")):
         return Use.BACKGROUND
     if mention.plural and mention.count > 1 and words[mention.start].role is Role.NUMBER:
         return Use.THING  # "five stars"

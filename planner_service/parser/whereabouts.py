@@ -69,6 +69,9 @@ def distances_of(scene: Scene) -> dict[int, Distance]:
             continue
         for number in (*action.subjects, *action.objects):
             found.setdefault(number, told.value)
+    for a in scene.attachments:
+        if a.arrangement is Arrangement.ON and a.source in found and a.target in scene.ids:
+            found.setdefault(a.target, found[a.source])
     return found
 
 

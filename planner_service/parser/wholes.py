@@ -43,6 +43,9 @@ def wholes_of(
     """
     wholes: dict[int, int] = {}
     placed = {a.source for a in attachments if a.arrangement is not None}
+    placed |= {
+        n for action in actions if action.verb.travels for n in action.subjects
+    }  # "a pen drifts past, she catches it"
     for action in actions:
         if not action.subjects or action.negated or action.passive:
             continue
@@ -59,7 +62,7 @@ def wholes_of(
             and a.source not in wholes
             and is_in_hand(a.target, a.source, mentions, CARRIED)
         ):
-            travels = any(a.source in action.subjects and action.verb.travels for action in actions)
+            travels = any(a.action == action.index and action.verb.travels for action in actions)
             if a.phrase in ("with", "using") or not travels:
                 wholes[a.target] = a.source
     for number in numbers:
@@ -126,7 +129,8 @@ def _owner(
         if number in action.objects and action.subjects and action.subjects[0] != number:
             return action.subjects[0]
     alive = [other for other in before if noun_of(mentions[other].name).kind is Kind.ANIMATE]
-    fitting = (alive if first in ("his", "her") else before) or before
+    of_body = is_a(mentions[number].head, frozenset(("body part",)))
+    fitting = (alive if first in ("his", "her") or of_body else before) or before
     return max(fitting, key=lambda other: mentions[other].end) if fitting else None
 
 

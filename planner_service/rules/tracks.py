@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+
+import numpy as np
 
 from planner_service.motion.arrangements import gap
 from planner_service.motion.kinematics import MAXIMUM_GROWTH, MAXIMUM_SPEED
@@ -49,16 +50,18 @@ def nothing_jumps(layout: Layout) -> Iterator[Violation]:
     step_allowed = MAXIMUM_SPEED / max(1, layout.frames - 1) + DEFORMATION_STEP
     for index, track in enumerate(layout.tracks):
         allowed = step_allowed * (1 + layout.reading.graph.generation(track.instance))
-        for frame, (a, b) in enumerate(pairwise(track.boxes), start=1):
-            step = max(abs(p - q) for p, q in zip(a.center, b.center, strict=True))
-            sides = ((a.width, b.width), (a.height, b.height))
-            growth = max(max(p, q) / max(min(p, q), MINIMUM_SIDE) for p, q in sides)
-            if step > allowed + ROUNDING or growth > MAXIMUM_GROWTH + ROUNDING:
-                yield Violation(
-                    field=f"tracks.{index}.boxes.{frame}",
-                    message=f"'{track.instance}' moves by {step:.2f} and grows by {growth:.2f} from frame "
-                    f"{frame - 1} to {frame}; at most {allowed:.2f} and {MAXIMUM_GROWTH}",
-                )
+        boxes = np.array(track.boxes)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        steps = np.abs(np.diff((boxes[:, :2] + boxes[:, 2:]) / 2, axis=0)).max(axis=1)
+        before, after = sides[:-1], sides[1:]
+        growths = np.maximum(before, after) / np.maximum(np.minimum(before, after), MINIMUM_SIDE)
+        growths = growths.max(axis=1)
+        for frame in np.flatnonzero((steps > allowed + ROUNDING) | (growths > MAXIMUM_GROWTH + ROUNDING)) + 1:
+            yield Violation(
+                field=f"tracks.{index}.boxes.{frame}",
+                message=f"'{track.instance}' moves by {steps[frame - 1]:.2f} and grows by {growths[frame - 1]:.2f} "
+                f"from frame {frame - 1} to {frame}; at most {allowed:.2f} and {MAXIMUM_GROWTH}",
+            )
 
 
 def labels_are_kept(layout: Layout) -> Iterator[Violation]:
