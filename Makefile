@@ -149,8 +149,9 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
 
 .PHONY: bench-unet
-bench-unet: $(VENV)/installed ## what guidance of a U-Net costs over plain sampling, at a small width on the CPU; some minutes
+bench-unet: $(VENV)/installed ## what guidance of a U-Net costs: measured at a small width, counted at full size; some minutes
 	$(BIN)/python benchmarks/unet_guidance.py
+	$(BIN)/python benchmarks/unet_memory.py
 
 .PHONY: faults
 faults: $(VENV)/installed ## [KILLS=…]: kill workers, API and Valkey at random over a stream of jobs, count what became of the jobs

@@ -43,7 +43,7 @@ PROFILES: dict[str, Profile] = {
         CPU,
         vae=None,
         cached_clips=32_768,
-        transformer=replace(CPU.transformer, stills_until=0.02, alone_until=0.1),
+        transformer=replace(CPU.transformer, stills_until=0.4, alone_until=0.1),
         start=IN_TRAINING,
     ),
     "gpu": Profile(

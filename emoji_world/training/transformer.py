@@ -50,6 +50,7 @@ class TransformerRecipe:
     batch: int = 16
     """Clips per process and step; still frames come three times as many."""
     stills_until: float = 0.12
+    """Until then three steps of four are of still frames, a fifth of the work; the fourth keeps up what moves."""
     alone_until: float = 0.35
     """Until then, clips of a single object only."""
     routed: float = 0.5
@@ -112,7 +113,7 @@ class TransformerTraining:
     def step(self, step: int, progress: float) -> float:
         recipe = self.recipe
         random = noise_source(self.seed, 5, step, rank())
-        still = progress < recipe.stills_until
+        still = progress < recipe.stills_until and step % 4 != 0
         count = 3 * recipe.batch if still else recipe.batch
         among = self._alone if progress < recipe.alone_until else self._all
         chosen = among[torch.randint(len(among), (count,), generator=random)]

@@ -130,7 +130,7 @@ function Card({ job }: { job: Job }) {
       <div class="line">
         <span class={`badge ${job.status}`}>{job.status}</span>
         {iou !== null && <span class="faint">IoU {iou}</span>}
-        <span class="faint">{new Date(job.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}</span>
+        <span class="faint">{new Date(job.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}</span>
         <span class="spacer" />
         {done && (
           <button type="button" class="quiet" onClick={() => void download(job.id, "content", "video.mp4")}>

@@ -91,7 +91,7 @@ function SettingsLine() {
     <div class="settings">
       <label>
         Model
-        <select value={spec?.name ?? ""} onChange={(event) => set({ backbone: event.currentTarget.value, steps: null })}>
+        <select value={spec?.name ?? ""} onChange={(event) => set({ backbone: event.currentTarget.value, steps: null, besides: {} })}>
           {backbones.value.map((each) => (
             <option value={each.spec.name}>
               {each.spec.name}

@@ -9,6 +9,7 @@ import {
   compareGuidance,
   frame,
   go,
+  isGuided,
   jobPlan,
   jobs,
   mainJob,
@@ -19,8 +20,6 @@ import {
   useSettingsOf,
   videos,
 } from "./state.ts";
-
-export const isGuided = (job: Job): boolean => job.settings.guidance?.strength !== 0 || job.settings.guidance.regional !== false;
 
 export function meanIou(job: Job): string | null {
   const seen = job.diagnostics?.adherence;

@@ -15,6 +15,8 @@ export interface Settings {
   steps: number | null;
   guided: boolean;
   candidates: number;
+  /** What a job that was opened had besides: its size, and guidance of its own. */
+  besides: Partial<api.JobRequest>;
 }
 
 export const backbones = signal<Backbone[]>([]);
@@ -25,6 +27,7 @@ export const settings = signal<Settings>({
   steps: null,
   guided: true,
   candidates: 1,
+  besides: {},
 });
 export const message = signal<string | null>(null);
 export const busy = signal<string | null>(null);
@@ -157,14 +160,16 @@ export function openPlanFile(text: string): Promise<void> {
 export function closePlan(): void {
   forgetPlan();
   prompt.value = "";
+  settings.value = { ...settings.value, besides: {} };
   go(null);
 }
 
 // jobs
 
 function wish(): Partial<api.JobRequest> {
-  const { backbone: name, seed, steps, guided, candidates } = settings.value;
+  const { backbone: name, seed, steps, guided, candidates, besides } = settings.value;
   return {
+    ...besides,
     ...(name === "" ? {} : { backbone: name }),
     seed,
     ...(steps === null ? {} : { steps }),
@@ -211,10 +216,8 @@ async function makeBeside(changes: Partial<api.JobRequest>[]): Promise<void> {
 }
 
 export function compareGuidance(): Promise<void> {
-  const off = mainJob.value!.settings.guidance?.strength === 0 && !mainJob.value!.settings.guidance.regional;
-  return attempt("Submitting …", () =>
-    makeBeside([{ guidance: off ? (backbone.value!.spec.guidance as api.JobRequest["guidance"]) : "off" }]),
-  );
+  const other = isGuided(mainJob.value!) ? "off" : null; // null: the model's own
+  return attempt("Submitting …", () => makeBeside([{ guidance: other }]));
 }
 
 export function moreSeeds(count: number): Promise<void> {
@@ -230,14 +233,20 @@ export function moreSeeds(count: number): Promise<void> {
 
 /** Seed and settings of a job are those of the next one. */
 export function useSettingsOf(job: Job): void {
+  const { backbone: name, seed, steps, candidates, width, height, fps, guidance_scale, guidance } = job.settings;
+  const guided = isGuided(job);
   settings.value = {
-    backbone: job.settings.backbone,
-    seed: job.settings.seed,
-    steps: job.settings.steps,
-    guided: !(job.settings.guidance?.strength === 0 && !job.settings.guidance.regional),
-    candidates: job.settings.candidates ?? 1,
+    backbone: name,
+    seed,
+    steps,
+    guided,
+    candidates: candidates ?? 1,
+    besides: { width, height, fps, guidance_scale, ...(guided ? { guidance } : {}) },
   };
 }
+
+/** As the API's GuidanceParameters.is_off, for what this page can ask for. */
+export const isGuided = ({ settings: { guidance } }: Job): boolean => guidance?.strength !== 0 || guidance.regional !== false;
 
 export function cancel(id: string): Promise<void> {
   return attempt("Canceling …", async () => learn(await api.cancel(id)));

@@ -201,3 +201,20 @@ test("boxes stay inside the frame, in their own shape", () => {
   assert.deepEqual(dragged([0.1, 0.1, 0.3, 0.2], "w", 2, 0, false), [0.29, 0.1, 0.3, 0.2]);
   near(iou([0, 0, 0.2, 0.2], [0.1, 0, 0.3, 0.2]), 1 / 3);
 });
+
+test("a rest on the way takes the share of its nearer end, all of it", () => {
+  let edited = splitPhase(splitPhase(begin(), "car", 2), "car", 5);
+  edited = holdStill(setState(edited, "car", 2, "motionless"), "car", 2);
+  edited = { ...edited, keyframes: { car: [0] } };
+  edited = setBox(edited, "car", 8, up(boxes(edited, "car")[8]!, 0.2));
+  const tops = boxes(edited, "car").map((box) => box[1]);
+  [0.5, 0.475, 0.4, 0.4, 0.4, 0.375, 0.35, 0.325, 0.3].forEach((top, frame) => near(tops[frame]!, top));
+});
+
+test("sides change by the same factor from frame to frame", () => {
+  let edited = toggleKeyframe(begin(), "car", 0);
+  edited = setBox(edited, "car", 8, [0.4, 0.2, 0.8, 0.6]);
+  const middle = boxes(ease(edited, "car", 4, "even"), "car")[4]!;
+  near(middle[2] - middle[0], 0.2 * Math.SQRT2);
+  near(middle[3] - middle[1], 0.2 * Math.SQRT2);
+});

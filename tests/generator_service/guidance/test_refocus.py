@@ -34,6 +34,16 @@ def test_reading_by_hand() -> None:
     assert float(cross_loss(A, boxes, words)) == pytest.approx((cat + dog) / 2, rel=1e-5)
 
 
+def test_where_boxes_overlap_a_place_is_a_things_own_by_hand() -> None:
+    """Three places, the middle one in both boxes; none is background."""
+    A = torch.zeros(1, 3, 4)
+    A[0, :, 1] = torch.tensor([0.0, 0.02, 0.01])
+    first, middle, last = (1 / (1 + math.exp(-100 * its)) for its in (0.0, 0.02, 0.01))
+    cat, dog = 1 - middle + last, 1 - (1 - last) + (1 - first)
+    loss = cross_loss(A, inside([[1, 1, 0]], [[0, 1, 1]]), Words(range(1, 3), ((1,), (2,)), ("cat", "dog")))
+    assert float(loss) == pytest.approx((cat + dog) / 2, rel=1e-5)
+
+
 def test_things_of_the_same_words_do_not_shun_each_other_and_absent_ones_count_for_nothing() -> None:
     A = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)) / 50
     sharp = (100 * A[..., 1:3]).softmax(-1)[..., 0]
