@@ -39,6 +39,8 @@ PARTING = 0.4
 LEAD = 0.12
 """How much farther on its way begins what is chased, and how much less far what chases it, a fraction of the frame."""
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
+LEFT = re.compile(r"(?<!away )\b(?:from|off|out of)$")
+"""What somebody gets up from, drinks from or falls off."""
 LEAST_WAY = 0.14
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 FALL = 0.4
@@ -360,6 +362,8 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
         arrangement = arrangement_of(relation.phrase, relation.kind)
+        if relation.kind is RelationKind.DYNAMIC and arrangement is None and LEFT.search(relation.phrase.lower()):
+            arrangement = Arrangement.AT  # it begins there
         attached = is_attachment(reading.graph, relation)
         held = relation.kind is RelationKind.SPATIAL or (
             arrangement is Arrangement.AT and not _is_gone_to(reading, relation.source, relation.target)

@@ -142,6 +142,9 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
         between = words[here.end : after.start]
         if not between or any(w.lower not in LINKING for w in between) or found[-1] + 1 in acting:
             break
+        following = words[after.end].lower if after.end < len(words) else ""
+        if all(w.text == "," for w in between) and following not in LINKING:
+            break  # "carries a child, smoke in the background"
         found.append(found[-1] + 1)
     return tuple(found)
 

@@ -130,7 +130,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
-    return [*found, *_trailing(words, mentions, actions), *_to_objects(actions, mentions)]
+    others = [*_trailing(words, mentions, actions), *_relative(words, mentions, actions)]
+    return [*found, *others, *_to_objects(actions, mentions)]
 
 
 def _bears_on_it(words: Sequence[Word], mention: Mention) -> bool:
@@ -312,6 +313,23 @@ def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -
     group = [n for n in coordinated(mentions, words, number) if mentions[n].use is Use.THING]
     governed = preposition_before(words, mentions[group[0]].start) is not None
     return (number,) if governed else tuple(group)
+
+
+def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
+    """ "A boat in which two men sit": who does the next thing is there."""
+    found = []
+    for word in words[1:]:
+        phrase = words[word.index - 1].lower
+        target = mention_at(mentions, word.index - 2) if word.lower == "which" and word.index > 1 else None
+        action = next((a for a in actions if a.index > word.index), None)
+        if target is None or action is None or phrase not in ("in", "on", "under", "behind"):
+            continue
+        arrangement = preposition_of(phrase).arrangement
+        phrase, arrangement = _supported(phrase, arrangement, mentions[target], action, phrase)
+        found += [
+            Attachment(n, target, phrase, arrangement, None, action.index) for n in action.subjects if n != target
+        ]
+    return found
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:

@@ -95,8 +95,11 @@ def subjects_of(
 def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
     """Whether it is where somebody is, and cannot do what the verb says."""
     verb, before = lexicon().verbs.get(word.lemma), words[mentions[beside].start - 1].lower
-    placed = mentions[beside].start > 0 and before in ("on", "in", "at", "against", "by", "near")
+    placed = mentions[beside].start > 0 and before in (
+        "on", "in", "at", "against", "by", "near", "up", "down", "along"
+    )  # fmt: skip
     moves = verb is not None and (verb.travels or verb.label is not None or verb.manner is not None)
+    moves = moves and verb is not None and verb.object != "held"  # "climbs down a ladder carrying a cat"
     return placed and not moves and noun_of(mentions[beside].name).kind is Kind.OBJECT
 
 

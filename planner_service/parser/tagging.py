@@ -150,7 +150,8 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
     if word.role is Role.ADJECTIVE and before.role is Role.NOUN and (after is None or after.role not in NOMINAL):
-        return bool(senses(word.lower)) and not senses(word.lower, "adjective")  # "a bird feeder"
+        only_noun = senses(word.lower) and not senses(word.lower, "adjective") and not senses(word.lower, "verb")
+        return bool(only_noun)  # "a bird feeder", but not "bunnies nibble"
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:

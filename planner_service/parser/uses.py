@@ -258,7 +258,7 @@ def _is_attribute(
     if (
         link in ("in", "with")
         and is_wearable(mention, lexicon)
-        and (link == "with" or _could_wear(wearer, mention, words))
+        and (_is_dressed(wearer) if link == "with" else _could_wear(wearer, mention, words))
     ):
         return True
     noun = known(mention.name)
@@ -271,6 +271,12 @@ def _is_attribute(
         and lifeless
         and not acts
     )
+
+
+def _is_dressed(wearer: Mention) -> bool:
+    """Not "roses with a hose"."""
+    noun = known(wearer.name)
+    return noun is None or noun.kind is not Kind.SOFT
 
 
 def is_wearable(mention: Mention, lexicon: Lexicon) -> bool:
