@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from evaluation.ablation import backbone_of, planned_by_parser
+from evaluation.ablation import backbone_of, plan_with_parser
 from evaluation.attention_mass import AttentionProbe, look, markdown
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest
@@ -33,7 +33,7 @@ def test_the_mass_by_hand() -> None:
 
 def test_looking_changes_nothing() -> None:
     backbone = backbone_of("emoji-world")
-    plan = planned_by_parser(CAPTION)
+    plan = plan_with_parser(CAPTION)
     settings = JobRequest(plan=plan, seed=0, steps=3).settings()
     conditioning = backbone.prepare(CAPTION, settings)
     layout = layout_on(backbone.grid(settings), plan)

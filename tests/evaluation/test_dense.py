@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.ablation import backbone_of, planned_by_parser
+from evaluation.ablation import backbone_of, plan_with_parser
 from evaluation.dense import DenseGuidance
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest
@@ -19,7 +19,7 @@ CAPTION = "a red car is driving to the left while a green tree is standing still
 def latents(kind: type[VideoGuidance], change: Any = None, **parameters: Any) -> Tensor:
     """Of three steps: two with motion and regions, one with regions alone."""
     backbone = backbone_of("emoji-world")
-    plan = planned_by_parser(CAPTION)
+    plan = plan_with_parser(CAPTION)
     wish = GuidanceParameters(since=1.0, until=0.7, regional_until=0.4, **parameters)
     settings = JobRequest(plan=plan, seed=0, steps=3, guidance=wish).settings()
     scene = backbone.scene(plan.prompt, plan)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from evaluation.ablation import planned_by_parser
+from evaluation.ablation import plan_with_parser
 from evaluation.features import EVERY_STEP, Table, _measure, _silhouettes, look, markdown
 from generator_service.backbones.emoji_scene import emoji_scene
 from generator_service.guidance.grid import Grid
@@ -16,7 +16,7 @@ GRID = Grid(frames=3, rows=8, columns=12, compression=4)
 
 def test_perfect_features_measure_perfectly() -> None:
     """A channel that is the silhouette, and the place within the thing."""
-    plan = planned_by_parser("a red car is driving to the right on the road")
+    plan = plan_with_parser("a red car is driving to the right on the road")
     scene = emoji_scene(plan)
     layout = layout_on(GRID, scene.plan or plan)
     (own,) = _silhouettes(scene, layout)

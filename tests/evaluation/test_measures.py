@@ -9,7 +9,7 @@ import torch
 
 from emoji_world.detector import Detector
 from emoji_world.spec import WORLD
-from evaluation.ablation import planned_by_parser
+from evaluation.ablation import plan_with_parser
 from evaluation.measures import MEASURES, Measures, measure, truth
 from generator_service.backbones.emoji_scene import EmojiScene, emoji_scene
 
@@ -21,7 +21,7 @@ def detector() -> Detector:
 
 
 def scene_of(caption: str) -> EmojiScene:
-    plan = planned_by_parser(caption)
+    plan = plan_with_parser(caption)
     return emoji_scene(plan)
 
 
