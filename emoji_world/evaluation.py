@@ -44,7 +44,7 @@ class Judgement:
     background: Rate = field(default_factory=Rate)
     sprite: Rate = field(default_factory=Rate)
     direction: Rate = field(default_factory=Rate)
-    find_scaling: Rate = field(default_factory=Rate)
+    scaling: Rate = field(default_factory=Rate)
     rests: Rate = field(default_factory=Rate)
     stays: Rate = field(default_factory=Rate)
     deforms: Rate = field(default_factory=Rate)
@@ -208,7 +208,7 @@ def _judge_one(judgement: Judgement, placed: Placed, track: Track, seen: bool, w
     if motion in STEP:
         judgement.direction.count(direction(track.boxes, world) == motion)
     if motion in SCALING:
-        judgement.find_scaling.count(find_scaling(track.boxes) == motion)
+        judgement.scaling.count(find_scaling(track.boxes) == motion)
     if motion in STEP and placed.timing != "throughout":
         judgement.rests.count(_timing(track.boxes) == placed.timing)
     if motion == "still" and seen:

@@ -63,11 +63,11 @@ class PlanWorker:
         try:
             return self.planner.plan(record, lambda: self._require_wanted(record))
         except PlannerGone as gone:
-            waited_for_missing = record.waited_for_missing(self.store.now())
-            if waited_for_missing >= self.patience:
-                seconds = waited_for_missing.total_seconds()
+            waited = record.waited_for_missing(self.store.now())
+            if waited >= self.patience:
+                seconds = waited.total_seconds()
                 raise type(gone.reason)(f"{gone.reason.detail}; given up after {seconds:.0f} s") from gone
-            raise RetryLater(gone.reason, pause=gone.pause(waited_for_missing, self.patience)) from gone
+            raise RetryLater(gone.reason, pause=gone.pause(waited, self.patience)) from gone
 
     def _require_wanted(self, record: JobRecord) -> None:
         """Raises Conflict and NotFound where the job is to be canceled, or is not this worker's any more."""
