@@ -5,7 +5,6 @@ One file holds everything, in the names of its source: `model.diffusion_model.` 
 computed, but the three projections of OpenCLIP's attention are split, and convolutions over one cell become matrices.
 """
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsMissing(f"there is no {path}: {SOURCE}")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except Exception as error:  # whatever it stumbles over, the file is another kind of file
         raise WeightsMissing(f"{path} is no checkpoint of tensors alone ({error}): {SOURCE}") from None
     if isinstance(saved, Mapping) and "state_dict" in saved:
         return dict(saved["state_dict"])

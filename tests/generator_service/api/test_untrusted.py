@@ -107,5 +107,7 @@ def test_the_services_hold_nothing_that_runs_what_it_reads(repository):
                     case ast.ImportFrom(module=str(module)):
                         assert module.split(".")[0] not in CODE, file
                     case ast.Call(func=called):
+                        if "weights_only=True" in map(ast.unparse, node.keywords):
+                            continue  # of `torch.load`: tensors alone
                         assert ast.unparse(called) not in CALLS, file
                         assert not any(word.arg == "shell" for word in node.keywords), file
