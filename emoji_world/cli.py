@@ -31,6 +31,7 @@ from emoji_world.training.profiles import PROFILES
 from emoji_world.training.run import train as train_all
 from emoji_world.training.trainee import rank
 from emoji_world.training.vae import load_vae
+from emoji_world.whitening import measure_costs
 from emoji_world.world import make_clip
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -134,7 +135,10 @@ def reconstruction(
     vae: Annotated[Path, typer.Option(help="An autoencoder's folder.")] = WEIGHTS / "vae",
     edition: World = Edition.FIRST,
 ) -> None:
-    """Print what the autoencoder alone loses inside the boxes, in dB: no video of the model is sharper."""
+    """Print what the autoencoder alone loses inside the boxes, in dB: no video of the model is sharper.
+
+    And what an error of 1 in each latent channel costs, in squared pixels from -1 to 1.
+    """
     network = load_vae(vae)
     errors: dict[str, list[float]] = {group: [] for group in GROUPS}
     with _progress("clips", clips) as report:
@@ -145,6 +149,10 @@ def reconstruction(
             if (index + 1) % 20 == 0:
                 report(index + 1)
     console.print(summarize(errors))
+    with torch.no_grad():
+        latents = network.encode(to_signed(clip.video[None])).latent_dist.mode()
+    costs = measure_costs(network, latents, torch.Generator().manual_seed(HELD_OUT))
+    console.print("costs " + ", ".join(f"{cost:.5f}" for cost in costs.tolist()))
 
 
 @contextmanager

@@ -15,6 +15,9 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
 
+SHAKE = 0.3
+"""Deviation of the noise by which a channel's cost is measured."""
+
 
 @torch.no_grad()
 def whiten(vae: AutoencoderKLCogVideoX, mean: Tensor, deviation: Tensor) -> None:
@@ -36,15 +39,20 @@ def whiten(vae: AutoencoderKLCogVideoX, mean: Tensor, deviation: Tensor) -> None
 
 
 @torch.no_grad()
-def weigh_channels(vae: AutoencoderKLCogVideoX, latents: Tensor, random: torch.Generator) -> Tensor:
-    """[latent channel], mean square 1: the deviation that each channel of whitened latents is to have.
+def measure_costs(vae: AutoencoderKLCogVideoX, latents: Tensor, random: torch.Generator) -> Tensor:
+    """[latent channel]: the mean squared error of pixels (-1..1) for one of 1 in that channel.
 
     latents: [clip, latent channel, frames, rows, columns]."""
     plain = vae.decode(latents).sample
     costs = []
     for channel in range(latents.shape[1]):
         shaken = latents.clone()
-        shaken[:, channel] += 0.3 * torch.randn(shaken[:, channel].shape, generator=random).to(latents)
-        costs.append((vae.decode(shaken).sample - plain).square().mean())
-    deviation = torch.stack(costs) ** 0.25
+        shaken[:, channel] += SHAKE * torch.randn(shaken[:, channel].shape, generator=random).to(latents)
+        costs.append((vae.decode(shaken).sample - plain).square().mean() / SHAKE**2)
+    return torch.stack(costs)
+
+
+def weigh_channels(costs: Tensor) -> Tensor:
+    """costs: of whitened latents -> [latent channel], mean square 1, the deviation that each is to have."""
+    deviation = costs**0.25
     return deviation / deviation.square().mean().sqrt()

@@ -20,7 +20,7 @@ from emoji_world.training.data import Batch, crop_batch, noise_source, to_signed
 from emoji_world.training.loop import Budget
 from emoji_world.training.muon import Muon
 from emoji_world.training.trainee import Trainee, rank, warm_cosine
-from emoji_world.whitening import weigh_channels, whiten
+from emoji_world.whitening import measure_costs, weigh_channels, whiten
 
 
 @dataclass(frozen=True)
@@ -135,5 +135,5 @@ def whiten_on(vae: AutoencoderKLCogVideoX, world: WorldSpec, seed: int, clips: i
     videos = to_signed(torch.stack([training_clip(world, (seed, 8, k)).video for k in range(clips)]))
     latents = torch.cat([encode(part) for part in videos.split(16)])
     whiten(vae, latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4)))
-    wanted = weigh_channels(vae, encode(videos[:8]), noise_source(seed, 10))
+    wanted = weigh_channels(measure_costs(vae, encode(videos[:8]), noise_source(seed, 10)))
     whiten(vae, torch.zeros_like(wanted), 1 / wanted)

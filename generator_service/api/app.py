@@ -20,6 +20,7 @@ from generator_service.api import (
     studio,
     webhooks,
 )
+from generator_service.api.at_once import AtOnce
 from generator_service.api.auth import require_scope
 from generator_service.api.middleware import AnswersFinished
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
@@ -28,7 +29,7 @@ from generator_service.api.problems import add_problem_handlers, problem_respons
 from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
-from shared.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailable
+from shared.errors import Forbidden, InvalidRequest, TooManyStreams, Unauthenticated, Unavailable
 from telemetry.request_id import HEADER, RequestIds
 from telemetry.tracing import trace_app
 
@@ -72,8 +73,8 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     add_problem_handlers(app)
     counted = CollectorRegistry()
     app.state.looker = operations.PartsLooker()
-    app.state.streams = events.Streams(settings.owner_streams)
-    app.state.plannings = plans.Plannings(plans.AT_ONCE)
+    app.state.streams = AtOnce(settings.owner_streams, "event streams open", TooManyStreams)
+    app.state.plannings = AtOnce(plans.AT_ONCE, "plans being made")
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)

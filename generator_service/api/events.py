@@ -1,21 +1,21 @@
 """A job's life as server-sent events."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Final
 
 import anyio
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from generator_service.api.at_once import AtOnce
 from generator_service.api.auth import UseCaller, VisibleJob
 from generator_service.api.parts import UseParts, UseViewer
 from generator_service.api.problems import problem_responses
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
 from generator_service.jobs.reading import Look
-from shared.errors import LimitReached, NotFound, TooManyStreams
+from shared.errors import NotFound, TooManyStreams
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 30.0
@@ -38,38 +38,10 @@ _EVENT: Final = {
 }
 """One event, as OpenAPI 3.2 describes it."""
 
-ENDS_SECONDS: Final = 5
-"""After so long one of an owner's many streams may have ended."""
-
-
-class Streams:
-    """How many each owner has open, of one event loop."""
-
-    refusal: type[LimitReached] = TooManyStreams
-    what = "event streams open"
-
-    def __init__(self, of_an_owner: int) -> None:
-        self._of_an_owner = of_an_owner
-        self._open: Counter[str] = Counter()
-
-    @contextmanager
-    def one_more(self, owner: str) -> Iterator[None]:
-        """Raises `refusal`."""
-        if self._open[owner] >= self._of_an_owner:
-            reason = f"'{owner}' has {self._open[owner]} {self.what} here, as many as it may"
-            raise self.refusal(reason, retry_after=ENDS_SECONDS)
-        self._open[owner] += 1
-        try:
-            yield
-        finally:
-            self._open[owner] -= 1
-            if not self._open[owner]:
-                del self._open[owner]
-
 
 async def take_place(request: Request, caller: UseCaller) -> AsyncIterator[None]:
     """Until the stream has ended, whatever ends it."""
-    streams: Streams = request.app.state.streams
+    streams: AtOnce = request.app.state.streams
     with streams.one_more(caller.owner):
         yield
 

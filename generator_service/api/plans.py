@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 
+from generator_service.api.at_once import AtOnce
 from generator_service.api.auth import identify_submitter
 from generator_service.api.direct import add_direct_route, read_body
-from generator_service.api.events import Streams
 from generator_service.api.jobs import job_request, json_answer, new_record
 from generator_service.api.parts import Parts
 from generator_service.api.problems import problem_responses
@@ -16,11 +16,6 @@ from shared.errors import BodyTooLarge, LimitReached, UnsupportedMediaType
 
 AT_ONCE: Final = 4
 """Plans that are being made for one owner at each process of the API: each may keep the language model busy."""
-
-
-class Plannings(Streams):
-    refusal = LimitReached
-    what = "plans being made"
 
 
 async def see_plan(request: Request) -> Response:
@@ -36,7 +31,7 @@ async def see_plan(request: Request) -> Response:
     require_affordable(record.settings, parts.maximum_work)
     if wish.plan is not None:
         return json_answer(ExplainedPlan(plan=wish.plan))
-    plannings: Plannings = request.app.state.plannings
+    plannings: AtOnce = request.app.state.plannings
     with plannings.one_more(submitter.caller.owner):
         return json_answer(await parts.plans.explained(record))
 

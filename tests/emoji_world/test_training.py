@@ -41,7 +41,7 @@ from emoji_world.training.run import train
 from emoji_world.training.trainee import warm_cosine
 from emoji_world.training.transformer import TransformerRecipe, TransformerTraining
 from emoji_world.training.vae import VaeRecipe, VaeTraining
-from emoji_world.whitening import weigh_channels, whiten
+from emoji_world.whitening import measure_costs, weigh_channels, whiten
 
 THUMBNAILS = replace(
     WORLD, height=16, width=24, size_px=(6, 9), travel_px=(3, 5), overlap=0.25, sprites=("car", "tree", "pig")
@@ -246,7 +246,9 @@ def test_whitening_centred_latents_leaves_the_reconstruction_everywhere() -> Non
 def test_channels_are_as_large_as_the_fourth_root_of_what_they_cost() -> None:
     gain = torch.tensor([16.0, 4.0, 1.0]).view(1, -1, 1, 1, 1)
     vae: Any = SimpleNamespace(decode=lambda latents: SimpleNamespace(sample=(gain * latents).sum(1, keepdim=True)))
-    deviation = weigh_channels(vae, torch.zeros(2, 3, 3, 40, 60), torch.Generator().manual_seed(0))
+    costs = measure_costs(vae, torch.zeros(2, 3, 3, 40, 60), torch.Generator().manual_seed(0))
+    assert torch.allclose(costs, torch.tensor([256.0, 16.0, 1.0]), rtol=0.05)
+    deviation = weigh_channels(costs)
     assert deviation.square().mean() == pytest.approx(1.0)
     assert torch.allclose(deviation / deviation[2], torch.tensor([4.0, 2.0, 1.0]), rtol=0.02)
 
