@@ -17,18 +17,18 @@ class AtOnce:
     def __init__(self, of_an_owner: int, what: str, refusal: type[LimitReached] = LimitReached) -> None:
         """what: in the plural, as the refusal says it."""
         self._of_an_owner, self._what, self._refusal = of_an_owner, what, refusal
-        self._counts: Counter[str] = Counter()
+        self._open: Counter[str] = Counter()
 
     @contextmanager
     def one_more(self, owner: str) -> Iterator[None]:
         """Raises `refusal`."""
-        if self._counts[owner] >= self._of_an_owner:
-            reason = f"'{owner}' has {self._counts[owner]} {self._what} here, as many as it may"
+        if self._open[owner] >= self._of_an_owner:
+            reason = f"'{owner}' has {self._open[owner]} {self._what} here, as many as it may"
             raise self._refusal(reason, retry_after=ENDS_SECONDS)
-        self._counts[owner] += 1
+        self._open[owner] += 1
         try:
             yield
         finally:
-            self._counts[owner] -= 1
-            if not self._counts[owner]:
-                del self._counts[owner]
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
