@@ -20,7 +20,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from deploy.compose_check.engine import Engine
-from deploy.compose_check.shell import run, say
+from deploy.compose_check.shell import CheckFailed, run, say
 
 IMAGE: Final = "python:3.11-slim-bookworm"
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -43,10 +43,16 @@ def base_image(engine: Engine) -> Iterator[None]:
     if not engine.has_image(IMAGE):
         say(f"{IMAGE}: some minutes, the first time")
         _make(engine, reached)
-    with ThreadingHTTPServer(("127.0.0.1", INDEX_PORT), partial(_Quiet, directory=str(root))) as server:
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", INDEX_PORT), partial(_Quiet, directory=str(root)))
+    except OSError as error:
+        raise CheckFailed(f"port {INDEX_PORT}, for pip's indexes: {error.strerror}") from error
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield
-        server.shutdown()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 class _Quiet(SimpleHTTPRequestHandler):
