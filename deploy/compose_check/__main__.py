@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from deploy.compose_check import checks, drills
+from deploy.compose_check import checks, drills, tls
 from deploy.compose_check.base_image import base_image
 from deploy.compose_check.engine import Engine, engine
 from deploy.compose_check.report import Line, write_report
@@ -29,6 +29,7 @@ CHECKS: Final = (
     checks.secrets_are_secret,
     checks.networks_are_closed,
     checks.prometheus_sees_every_process,
+    tls.tls_passes_everything,
     drills.each_service_crashes,
     drills.each_service_is_killed,
     drills.workers_that_are_stopped_hand_back_their_jobs,

@@ -14,7 +14,13 @@ from typing import Final
 
 from deploy.compose_check.shell import CheckFailed, run, say, until
 
-PACKAGES: Final = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
+PACKAGES: Final = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "iptables": "iptables",
+    "debootstrap": "debootstrap",
+    "caddy": "caddy",
+}
 NETWORKS: Final = "base=172.30.64.0/18,size=24"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
