@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from deploy.compose_check.shell import expect, run
+from deploy.compose_check.shell import expect, run, until
 from deploy.compose_check.stack import LANGUAGE_MODEL, LONG, SERVICES, Container, Stack
 
 Strike = Callable[[], object]
@@ -18,11 +18,13 @@ PARSER = {"planner": "parser"}
 def each_service_crashes(stack: Stack) -> str:
     """SIGKILL to its program, as the kernel does where memory is short."""
 
-    said = []
-    for service in SERVICES:
+    def crash(service: str) -> None:
         before = stack.one(service)
-        said.append(_drill(stack, service, partial(_crash, before)))
-        expect(stack.one(service).restarts > before.restarts, f"{service} was not restarted")
+        for victim in _programs(before):
+            os.kill(victim, signal.SIGKILL)
+        until(f"{service} is restarted", lambda: stack.one(service).restarts > before.restarts)
+
+    said = [_drill(stack, service, partial(crash, service)) for service in SERVICES]
     return f"back by themselves, healthy after {', '.join(said)}; every job succeeded"
 
 
@@ -119,11 +121,6 @@ def _drill(stack: Stack, service: str, strike: Strike) -> str:
     ended = stack.wait_for(job)
     stack.video_hash(job)
     return f"{service} {seconds:.0f} s" + (f" (attempt {ended['attempt']})" if ended["attempt"] > 1 else "")
-
-
-def _crash(container: Container) -> None:
-    for victim in _programs(container):
-        os.kill(victim, signal.SIGKILL)
 
 
 def _programs(container: Container) -> list[int]:
