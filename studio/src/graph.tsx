@@ -2,7 +2,7 @@
 
 import { arrow, placed } from "./graph-layout.ts";
 import { LABELS, relationsOf } from "./plan-editing.ts";
-import { plan, selected } from "./state.ts";
+import { plan, select, selection } from "./state.ts";
 import { STATE_NAMES } from "./timeline.tsx";
 
 const WIDTH = 420;
@@ -49,9 +49,9 @@ export function Graph() {
           const name = `${index + 1} ${thing.name}`;
           return (
             <g
-              class={`node ${thing.label} ${selected.value === thing.id ? "selected" : ""}`}
+              class={`node ${thing.label} ${selection.value.includes(thing.id) ? "selected" : ""}`}
               data-node={thing.id}
-              onClick={() => (selected.value = thing.id)}
+              onClick={(event) => select(thing.id, event.shiftKey)}
             >
               <rect x={x - HALF[0]} y={y - HALF[1]} width={2 * HALF[0]} height={2 * HALF[1]} rx={12} />
               <text x={x} y={y - 2}>
