@@ -19,7 +19,7 @@ from fastapi.security import HTTPBearer
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import KeyRecord, Scope, ReadTicket
+from generator_service.jobs.api_keys import KeyRecord, ReadTicket, Scope
 from generator_service.jobs.rate import Quota
 from generator_service.jobs.reading import NOTHING, Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation

@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { type Job, hasEnded } from "./api.ts";
 import { timeOf } from "./playback.ts";
 import {
+  backbones,
   busy,
   cancel,
   compareGuidance,
@@ -34,12 +35,14 @@ export function Progress({ job }: { job: Job }) {
   const left = job.seconds_left === null ? "" : `, about ${Math.ceil(job.seconds_left)} s left`;
   const before = job.queue_position ? `, ${job.queue_position} before it` : "";
   const steps = job.status === "running" && job.stage === "sampling" ? `, step ${job.step} of ${job.steps}` : "";
+  const workers = backbones.value.find((its) => its.spec.name === job.settings.backbone)?.workers;
+  const nobody = job.status === "queued" && workers === 0 ? `, and no worker is up for ${job.settings.backbone}` : "";
   return (
     <div class={`progress ${job.status}`}>
       <div class="line">
         <b data-status>{job.status}</b>
         <span class="faint">
-          {hasEnded(job) ? "" : `${job.stage ?? ""}${before}${steps}${left}`}
+          {hasEnded(job) ? "" : `${job.status === "queued" ? "for " : ""}${job.stage ?? ""}${before}${steps}${left}${nobody}`}
           {job.waiting_for ? `, waits: ${job.waiting_for.message}` : ""}
           {job.error ? job.error.message : ""}
         </span>

@@ -144,7 +144,7 @@ export function Stage() {
             )}
           </svg>
         )}
-        {planned && wrong.value.map((breach) => <Wrong breach={breach} box={trackOf(its, breach.instance).boxes[now] as Box} />)}
+        {planned && [...new Set(wrong.value.map((breach) => breach.instance))].map((id) => <Wrong key={id} id={id} box={boxOf(id)} />)}
       </div>
       <Transport />
     </section>
@@ -248,19 +248,26 @@ function Found({ size: [across, down] }: { size: [number, number] }) {
   );
 }
 
-function Wrong({ breach, box }: { breach: Breach; box: Box }) {
+function Wrong({ id, box }: { id: string; box: Box }) {
   return (
     <div
       class="breach"
       role="alert"
-      style={{ left: `${Math.min(box[0], 0.6) * 100}%`, top: `${Math.min(box[3], 0.86) * 100}%` }}
+      style={{ left: percent(Math.min(box[0], 0.5)), ...(box[3] < 0.6 ? { top: percent(box[3]) } : { bottom: percent(1 - box[3]) }) }}
       onPointerDown={(event) => event.stopPropagation()}
     >
-      {breach.instance}: {breach.message}{" "}
-      {breach.mend !== null && <Mend id={breach.instance} {...breach.mend} />}
+      {wrong.value
+        .filter((breach) => breach.instance === id)
+        .map(({ message, mend }) => (
+          <p>
+            {id}: {message} {mend !== null && <Mend id={id} {...mend} />}
+          </p>
+        ))}
     </div>
   );
 }
+
+const percent = (share: number): string => `${share * 100}%`;
 
 /** After the frame that is looked at, where it is in the phase. */
 function Mend({ id, how, in: { start, end } }: { id: string } & NonNullable<Breach["mend"]>) {
