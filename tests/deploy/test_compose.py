@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from pydantic_settings import BaseSettings
 
 import shared.environment
+from deploy.compose_check.stack import readme_lines
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.cli.services import require_keys_off_loopback
@@ -254,6 +255,15 @@ def test_dockerfiles_run_commands_that_exist(repository: Path) -> None:
         for command in re.findall(r"^CMD (.+)$", dockerfile.read_text(), re.MULTILINE):
             ((module, arguments),) = modules_run(ast.literal_eval(command))
             assert arguments[0] in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+
+
+def test_the_readme_has_the_lines_that_the_compose_check_runs(repository: Path) -> None:
+    settings, secrets, up, key = (shlex.split(line, comments=True) for line in readme_lines(repository))
+    assert (settings[:2], secrets[0], up[:3]) == (["cp", "deploy/env.example"], "sh", ["docker", "compose", "up"])
+    assert (repository / secrets[1]).is_file()
+    ((module, (group, _, owner)),) = modules_run(key)
+    assert group in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+    assert re.fullmatch("[a-z]+", owner)
 
 
 def test_every_variable_of_a_container_is_read_by_somebody(compose: dict[str, Any], repository: Path) -> None:
