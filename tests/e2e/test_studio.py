@@ -26,7 +26,7 @@ STEPS = "" if PICTURES else "4"
 SIZE = {"width": 1360, "height": 1000}
 
 pytestmark = [
-    pytest.mark.timeout(300),  # the first test waits for the start of everything
+    pytest.mark.timeout(900 if PICTURES else 300),  # the first test waits for the start of everything
     pytest.mark.skipif(
         CHROMIUM is None and "CI" not in os.environ, reason="needs Debian's chromium: apt-get install chromium"
     ),
@@ -305,7 +305,7 @@ def test_an_edited_plan_becomes_a_video_with_what_is_found_of_it(page: Page, cli
     if PICTURES:
         page.get_by_role("button", name="Three more seeds").click()
     beside = 5 if PICTURES else 2
-    expect(page.locator(".cell video")).to_have_count(beside, timeout=120_000)
+    expect(page.locator(".cell video")).to_have_count(beside, timeout=60_000 * beside)
     other = client.get(re.search(r"with=([0-9a-f]{32})", page.url)[1])  # type: ignore[index]
     assert (other.settings.seed, other.settings.guidance.is_off) == (SEED, True)
     page.locator(".cell").last.scroll_into_view_if_needed()
