@@ -66,16 +66,17 @@ def main() -> int:
                         if check is FIRST:
                             raise
                         failed, seen = failed + 1, f"FAILED: {complaint}"
+                        (folder / "containers.log").write_text(stack.compose("logs --no-color --timestamps"))
+                        stack.compose("up --detach")  # for the others
                     lines.append(Line(name, seen, time.monotonic() - begin))
                     say(f"    {seen}")
             finally:
-                (folder / "containers.log").write_text(stack.compose("--profile observability logs --no-color"))
                 stack.compose("--profile observability down --volumes --remove-orphans")
             versions = f"Docker {running.version}, Compose {stack.compose('version --short').strip()}"
     except CheckFailed as complaint:
         say(f"FAILED: {complaint}")
         return 1
-    if told.only is None and not failed:
+    if told.only is None:
         commit = run(["git", "describe", "--always", "--dirty"], folder=REPOSITORY).strip()
         write_report(REPORT, lines, commit, versions)
     say(f"{len(lines) - failed} passed, {failed} failed")

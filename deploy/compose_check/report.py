@@ -12,7 +12,7 @@ INTRODUCTION = """# docker compose up
 they stand there, with Docker Compose itself. Both Dockerfiles are built as they are. No registry of images is asked:
 the base image is made by debootstrap, and Valkey, SeaweedFS and Prometheus come from wheels and from Debian, in images
 of the names that `docker-compose.yml` has. `deploy/compose_check/override.yml` is all that a machine without GPUs
-changes; in place of vLLM stands a server that knows one scene. The renders are the emoji world's, of 50 steps. Grafana
+changes; in place of vLLM stands a server that knows one scene. The renders are the emoji world's, of 30 steps. Grafana
 is in no registry of packages: its dashboard's queries are put to Prometheus instead.
 """
 

@@ -20,7 +20,7 @@ SERVICES: Final = (
 PROMETHEUS: Final = "prometheus"
 JOB: Final = {"prompt": "a red car drives to the right while a tree stands still", "seed": 7}
 LANGUAGE_MODEL: Final = {"planner": "language-model"}
-LONG: Final = {"steps": 50}
+LONG: Final = {"steps": 30}
 """Some ten seconds of sampling on two cores."""
 JOB_SECONDS: Final = 240.0
 HEALTHY_SECONDS: Final = 300.0
