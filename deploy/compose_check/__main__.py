@@ -6,6 +6,7 @@ the containers' logs at that moment are in var/compose-check/containers.log.
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.compose_check.engine import engine
 from deploy.compose_check.report import Line, replace_lines, write_report
 from deploy.compose_check.shell import CheckFailed, run, say
 from deploy.compose_check.stack import cloned
+from deploy.signals import STOP_SIGNALS
 
 REPOSITORY = Path(__file__).parents[2]
 REPORT = REPOSITORY / "benchmarks" / "compose.md"
@@ -49,6 +51,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=sorted(names), help="in the report their lines alone are replaced")
     told = parser.parse_args()
     chosen = [check for check in CHECKS if told.only is None or check.__name__ in told.only or check is FIRST]
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)  # whatever ends it, nothing of it goes on
     folder: Path = told.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
