@@ -148,6 +148,10 @@ bench-attention: $(VENV)/installed ## what guided attention costs over torch's o
 	$(BIN)/python benchmarks/guided_attention.py
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
 
+.PHONY: bench-video
+bench-video: $(VENV)/installed ## what guidance and a step cache cost or save of a whole video, over the stock pipeline; some minutes
+	$(BIN)/python -m benchmarks.whole_video
+
 .PHONY: bench-unet
 bench-unet: $(VENV)/installed ## what guidance of a U-Net costs: measured at a small width, counted at full size; some minutes
 	$(BIN)/python benchmarks/unet_guidance.py

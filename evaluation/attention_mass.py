@@ -58,6 +58,10 @@ class AttentionProbe:
     """Of the step before."""
     needs_last_step = True
 
+    @property
+    def guided_until(self) -> int:
+        return self.steps.stop
+
     def resume(self, report: GuidanceReport | None) -> None:
         raise NotImplementedError
 

@@ -126,7 +126,8 @@ def sample(
         with _time_stage("decoding", seconds):
             chosen = choose(backbone, scene, settings, sampled)
     report = chosen.state.report
-    cost = None if report is None else meter.cost(report.steps)
+    has_plain_steps = settings.step_cache == 0
+    cost = meter.cost(report.steps) if report is not None and has_plain_steps else None
     return Sampled(chosen.frames, scene, chosen.seed, report, cost, chosen.adherence, chosen.reports, seconds)
 
 

@@ -133,6 +133,10 @@ class Backbone(ABC, Generic[C]):
         half, and around that alone where it is predicted by itself.
         """
 
+    def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
+        """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""
+        raise ValueError(f"Got a step cache of {threshold} but expected none: {self.spec.name} can reuse no step")
+
     @abstractmethod
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
         """What `settings.guidance` asks for, for one video; none where the scene has no plan."""

@@ -67,7 +67,7 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         around: AbstractContextManager[None] = nullcontext(),
     ) -> Tensor:
         batch = conditioning.text.shape[0]
-        with around:
+        with around, self.transformer.cache_context("both halves"):
             prediction: Tensor = self.transformer(
                 hidden_states=torch.cat([latents] * batch),
                 encoder_hidden_states=conditioning.text,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from diffusers.hooks import FirstBlockCacheConfig
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -107,6 +108,8 @@ class TransformerBackbone(PipelineBackbone[C], Network):
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
         self.transformer = pipeline.transformer
+        self.experts: tuple[Any, ...] = (self.transformer,)
+        """Each takes some of the steps; one, unless a family has more."""
 
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
         wish = settings.guidance
@@ -116,6 +119,18 @@ class TransformerBackbone(PipelineBackbone[C], Network):
         return VideoGuidance.of(
             self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels
         )
+
+    @contextmanager
+    def reuse_steps(self, threshold: float) -> Iterator[None]:
+        """After the first block of a transformer, what all others added at an earlier step is added again, where what
+        the first one adds has changed less than the threshold, relatively and on average, since that step."""
+        for expert in self.experts:
+            expert.enable_cache(FirstBlockCacheConfig(threshold))
+        try:
+            yield
+        finally:
+            for expert in self.experts:
+                expert.disable_cache()
 
     @abstractmethod
     def grid(self, settings: RenderSettings) -> Grid:

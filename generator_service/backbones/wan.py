@@ -40,8 +40,8 @@ class Wan(TransformerBackbone[WanConditioning]):
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
-        second = pipeline.transformer_2
-        self.experts: tuple[Any, ...] = (self.transformer,) if second is None else (self.transformer, second)
+        if pipeline.transformer_2 is not None:
+            self.experts = (self.transformer, pipeline.transformer_2)
 
     @classmethod
     def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:

@@ -114,6 +114,7 @@ def test_as_many_timesteps_as_steps_and_none_past_the_clean_video(tiny_backbone:
 class Recording:
     """Moves the latents at step 1 and notes the order of calls."""
 
+    guided_until = 4
     needs_last_step = False
 
     def __init__(self) -> None:
