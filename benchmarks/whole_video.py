@@ -84,8 +84,8 @@ def build(network: str, device: torch.device, full: bool) -> TransformerBackbone
     pipeline = {"cogvideox": cogvideox, "wan": wan}[network](full)
     pipeline.to(device, torch.bfloat16 if full else torch.float32)
     setup = Setup(weights_revision="none", device=device.type, dtype="", vae_tiling=False)
-    family = {"cogvideox": CogVideoX, "wan": Wan}[network]
-    return family(BACKBONES[NAMES[network]], pipeline, device, setup)
+    families: dict[str, type[TransformerBackbone[Any]]] = {"cogvideox": CogVideoX, "wan": Wan}
+    return families[network](BACKBONES[NAMES[network]], pipeline, device, setup)
 
 
 def settings_of(backbone: TransformerBackbone[Any], full: bool, steps: int) -> RenderSettings:

@@ -25,6 +25,7 @@ from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import UNGUIDED, Guidance, Network
 from generator_service.guidance.video import VideoGuidance
 from generator_service.settings import WorkerSettings
+from shared.errors import RenderingFailed
 from shared.plan import Plan
 
 C = TypeVar("C")
@@ -34,6 +35,10 @@ class PipelineBackbone(Backbone[C]):
     """A family sets the class of its pipeline, and says what of `Backbone` is its own."""
 
     pipeline_class: ClassVar[Any]
+    denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+    """The pipeline's parts that predict; one may be None in some checkpoints."""
+    keeps_weights = True
+    """Where they are, in one format, as a gradient through the network needs them."""
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         """pipeline: one of `pipeline_class` whose parts are on `device`, or will move there when they are called."""
@@ -44,7 +49,14 @@ class PipelineBackbone(Backbone[C]):
 
     @classmethod
     def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
-        """Raises WeightsMissing, and RenderingFailed for a device that is not there."""
+        """Raises WeightsMissing, and RenderingFailed for a device that is not there, or settings that do not suit the
+        network."""
+        keeps_weights = settings.offload != "group" and not settings.layerwise_casting
+        if spec.steered == "gradient" and not keeps_weights:
+            raise RenderingFailed(
+                f"{spec.name} is guided by gradients, which need the weights of all layers as they are: offload 'none' "
+                "or 'model', and no layerwise casting"
+            )
         weights = find_weights(spec, settings.weights)
         device = resolve_device(settings)
         dtype = resolve_dtype(settings, device, weights.path)
@@ -52,22 +64,28 @@ class PipelineBackbone(Backbone[C]):
             pipeline = cls.pipeline_class.from_pretrained(
                 weights.path, dtype=cls.dtypes(dtype), local_files_only=True, use_safetensors=True
             )
+        if settings.layerwise_casting:
+            for name in cls.denoisers:
+                if (network := getattr(pipeline, name)) is not None:
+                    network.enable_layerwise_casting(torch.float8_e4m3fn, dtype)
         match settings.offload:
             case "none":
                 pipeline.to(device)
             case "model":
                 pipeline.enable_model_cpu_offload(device=device)
-            case "sequential":
-                pipeline.enable_sequential_cpu_offload(device=device)
+            case "group":
+                pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
         if settings.vae_tiling:
             pipeline.vae.enable_tiling()
         setup = Setup(
             weights_revision=weights.revision,
             device=device_name(device),
-            dtype=str(dtype).removeprefix("torch."),
+            dtype=str(dtype).removeprefix("torch.") + (", weights float8" if settings.layerwise_casting else ""),
             vae_tiling=settings.vae_tiling,
         )
-        return cls(spec, pipeline, device, setup)
+        backbone = cls(spec, pipeline, device, setup)
+        backbone.keeps_weights = keeps_weights
+        return backbone
 
     @classmethod
     def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -115,6 +133,11 @@ class TransformerBackbone(PipelineBackbone[C], Network):
         wish = settings.guidance
         if scene.plan is None or wish.is_off:
             return UNGUIDED
+        if wish.gradient_step > 0 and not self.keeps_weights:
+            raise RenderingFailed(
+                "guidance.gradient_step needs the weights of all layers as they are, and this worker moves or casts "
+                "them (GENERATOR_RENDER_OFFLOAD=group or GENERATOR_RENDER_LAYERWISE_CASTING=true)"
+            )
         levels = self.solver(settings.steps).noise_levels
         return VideoGuidance.of(
             self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels

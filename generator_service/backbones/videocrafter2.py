@@ -157,6 +157,7 @@ class VideoCrafterConditioning:
 
 class VideoCrafter2(PipelineBackbone[VideoCrafterConditioning]):
     pipeline_class = VideoCrafterPipeline
+    denoisers = ("unet",)
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)

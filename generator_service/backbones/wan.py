@@ -37,6 +37,7 @@ class WanConditioning:
 
 class Wan(TransformerBackbone[WanConditioning]):
     pipeline_class = WanPipeline
+    denoisers = ("transformer", "transformer_2")
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)

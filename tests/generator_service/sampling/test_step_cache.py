@@ -1,26 +1,32 @@
 """A step cache: in the steps after the guided ones alone, resumable where it begins anew, and gone afterwards."""
 
 from collections.abc import Callable
-from typing import Any
+from copy import copy
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.pipeline import TransformerBackbone
+from generator_service.backbones.wan import Wan
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import UNGUIDED, Guidance
 from generator_service.sampling import loop
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import Cancelled, StepState, first_state, ignore
-from tests.generator_service.sampling.test_loop import Recording
 
 ALWAYS = 1.0
 """What a random network adds changes less than that from step to step."""
 
 
 @pytest.fixture(params=["ddim", "dpm", "one"])
-def backbone(request: pytest.FixtureRequest, tiny_backbone: Any, tiny_wan_backbone: Any) -> TransformerBackbone[Any]:
+def backbone(
+    request: pytest.FixtureRequest,
+    tiny_backbone: Callable[..., CogVideoX],
+    tiny_wan_backbone: Callable[..., Wan],
+) -> TransformerBackbone[Any]:
     """Of both families; their networks have two blocks."""
     return tiny_wan_backbone("one") if request.param == "one" else tiny_backbone(scheduler=request.param)
 
@@ -47,7 +53,7 @@ class FullSteps:
         self._computed = False
         for expert in backbone.experts:
             (blocks,) = (child for child in expert.children() if isinstance(child, nn.ModuleList))
-            blocks[-1].attn1.register_forward_pre_hook(self._compute)
+            cast(nn.Module, blocks[-1].attn1).register_forward_pre_hook(self._compute)
 
     def _compute(self, *_: object) -> None:
         self._computed = True
@@ -77,7 +83,7 @@ def test_each_expert_has_a_cache_of_its_own(tiny_wan_backbone: Any, settings: Re
 
 
 def test_the_guided_steps_are_computed_in_full(backbone: TransformerBackbone[Any], settings: RenderSettings) -> None:
-    guidance = Recording()
+    guidance: Any = copy(UNGUIDED)
     guidance.guided_until = 3
     full = FullSteps(backbone)
     run(backbone, settings.model_copy(update={"steps": 6}), ALWAYS, guidance=guidance, on_step=full)
