@@ -36,11 +36,13 @@ class StorageSettings(Environment):
 class WorkerSettings(Environment):
     """What a render worker keeps in memory, and how."""
 
-    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_")
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_", env_ignore_empty=True)
 
     backbone: str = DEFAULT_BACKBONE
     weights: Path | None = None
     """A local folder in diffusers' format; None: packaged weights or the hub's cache."""
+    lora: Path | None = None
+    """A LoRA for these weights, a .safetensors file: of a style, or one that makes do with four steps."""
     device: str = "auto"
     """"auto" is "cuda" where there is one, else "cpu"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

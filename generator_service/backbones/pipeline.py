@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -18,14 +19,14 @@ from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Backbone, Frames, Scene, Setup
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
-from generator_service.backbones.weights import find_weights
+from generator_service.backbones.weights import find_lora, find_weights
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import UNGUIDED, Guidance, Network
 from generator_service.guidance.video import VideoGuidance
 from generator_service.settings import WorkerSettings
-from shared.errors import RenderingFailed
+from shared.errors import RenderingFailed, WeightsMissing
 from shared.plan import Plan
 
 C = TypeVar("C")
@@ -58,12 +59,17 @@ class PipelineBackbone(Backbone[C]):
                 "or 'model', and no layerwise casting"
             )
         weights = find_weights(spec, settings.weights)
+        revision = weights.revision
         device = resolve_device(settings)
         dtype = resolve_dtype(settings, device, weights.path)
         with _no_progress_bars():
             pipeline = cls.pipeline_class.from_pretrained(
                 weights.path, dtype=cls.dtypes(dtype), local_files_only=True, use_safetensors=True
             )
+        if settings.lora is not None:
+            lora = find_lora(settings.lora)
+            cls._add_lora(pipeline, lora.path)
+            revision += f", LoRA {lora.revision}"
         if settings.layerwise_casting:
             for name in cls.denoisers:
                 if (network := getattr(pipeline, name)) is not None:
@@ -78,7 +84,7 @@ class PipelineBackbone(Backbone[C]):
         if settings.vae_tiling:
             pipeline.vae.enable_tiling()
         setup = Setup(
-            weights_revision=weights.revision,
+            weights_revision=revision,
             device=device_name(device),
             dtype=str(dtype).removeprefix("torch.") + (", weights float8" if settings.layerwise_casting else ""),
             vae_tiling=settings.vae_tiling,
@@ -86,6 +92,22 @@ class PipelineBackbone(Backbone[C]):
         backbone = cls(spec, pipeline, device, setup)
         backbone.keeps_weights = keeps_weights
         return backbone
+
+    @classmethod
+    def _add_lora(cls, pipeline: Any, file: Path) -> None:
+        """Into the weights, so that its layers are those of the stock network.
+
+        Raises WeightsMissing for a file that holds no LoRA for it.
+        """
+        networks = [name for name in cls.denoisers if getattr(pipeline, name) is not None]
+        if not hasattr(pipeline, "load_lora_weights") or len(networks) > 1:
+            raise WeightsMissing(f"GENERATOR_RENDER_LORA is for backbones of one transformer: leave {file} out")
+        try:
+            pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise WeightsMissing(f"{file} is no LoRA for this network: {error}") from error
+        pipeline.fuse_lora(components=networks)
+        pipeline.unload_lora_weights()
 
     @classmethod
     def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:

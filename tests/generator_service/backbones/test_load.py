@@ -5,6 +5,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from generator_service import backbones
 from generator_service.backbones import pipeline
@@ -23,7 +24,7 @@ from generator_service.rendering import sample
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 from generator_service.settings import WorkerSettings
-from shared.errors import RenderingFailed
+from shared.errors import RenderingFailed, WeightsMissing
 from shared.plan import Plan
 
 COMMON = {
@@ -125,6 +126,47 @@ def test_weights_in_8_bits_give_nearly_the_same_video(
     gradient = settings.model_copy(update={"guidance": spec.guidance.model_copy(update={"gradient_step": 0.01})})
     with pytest.raises(RenderingFailed, match="gradient_step needs the weights of all layers"):
         sample(backbone, plan.prompt, plan, gradient, on_step=ignore, on_stage=lambda _: None)
+
+
+def write_lora(file: Path, layer: str, columns: int) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"A": (2, columns), "B": (32, 2)}
+    weights = {
+        f"transformer.{layer}.lora_{part}.weight": torch.randn(shape, generator=generator)
+        for part, shape in shapes.items()
+    }
+    save_file(weights, file)
+    return file
+
+
+def test_a_lora_is_in_the_weights_and_guidance_does_not_notice(
+    checkpoint: Path, plan: Plan, settings: RenderSettings, tmp_path: Path
+) -> None:
+    layer = "transformer_blocks.0.attn1.to_q"
+    stock, backbone = (
+        load(checkpoint, lora=lora) for lora in (None, write_lora(tmp_path / "lora.safetensors", layer, 32))
+    )
+    parts = load_file(tmp_path / "lora.safetensors")
+    low, high = (parts[f"transformer.{layer}.lora_{part}.weight"] for part in "AB")
+    before, after = (its.transformer.get_submodule(layer).weight for its in (stock, backbone))
+    assert torch.allclose(after, before + high @ low, atol=1e-5)  # alpha is the rank where the file has none
+    assert type(backbone.transformer.get_submodule(layer)) is torch.nn.Linear
+    revision, lora_revision = backbone.setup.weights_revision.split(", LoRA sha256:")
+    assert revision == stock.setup.weights_revision
+    assert len(lora_revision) == 64
+    guided = settings.model_copy(update={"guidance": COGVIDEOX_2B.guidance})
+    sample(backbone, plan.prompt, plan, guided, on_step=ignore, on_stage=lambda _: None)
+
+
+def test_a_file_that_is_no_lora_for_the_network_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    pickle = tmp_path / "lora.pt"
+    pickle.write_bytes(b"")
+    of_another_shape = write_lora(tmp_path / "shape.safetensors", "transformer_blocks.0.attn1.to_q", 7)
+    for_a_larger_network = write_lora(tmp_path / "layer.safetensors", "transformer_blocks.9.attn1.to_q", 32)
+    weights = checkpoint / "transformer" / "diffusion_pytorch_model.safetensors"
+    for file in (of_another_shape, for_a_larger_network, weights, pickle, tmp_path / "missing.safetensors"):
+        with pytest.raises(WeightsMissing, match=file.name):
+            load(checkpoint, lora=file)
 
 
 @pytest.mark.parametrize("settings", [{"layerwise_casting": True}, {"offload": "group", "device": "cuda"}])
