@@ -80,7 +80,7 @@ def scene(frames: int) -> Plan:
             Track(
                 instance=label,
                 phases=(Phase(label=label, start=0, end=frames - 1),),
-                boxes=tuple(box.moved(distance * frame / (frames - 1), 0.0) for frame in range(frames)),
+                boxes=tuple(box.translate(distance * frame / (frames - 1), 0.0) for frame in range(frames)),
             )
             for label, (box, distance) in boxes.items()
         ),

@@ -66,7 +66,7 @@ def plan(
     request = reasoning.Request(prompt="", frames=frames, width=width, height=height, seed=seed)
     failed = 0
     with ExitStack() as stack:
-        chosen = _chosen(stack, planner)
+        chosen = _choose_planner(stack, planner)
         plan_lines = _writer(stack, plans)
         layout_lines = _writer(stack, layouts)
         outcomes = bulk.plan_all(chosen, listed, request)
@@ -98,7 +98,7 @@ def _prompts(prompt: str | None, file: Path | None) -> list[str]:
     return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _chosen(stack: ExitStack, name: PlannerName) -> Planner:
+def _choose_planner(stack: ExitStack, name: PlannerName) -> Planner:
     settings = Settings()
     if name is PlannerName.PARSER:
         settings = settings.model_copy(update={"language_model_url": None})

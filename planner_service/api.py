@@ -87,7 +87,7 @@ def create_app(
     `token`: who wants a plan must show it as a bearer token.
     """
     metrics = metrics or PlannerMetrics()
-    planners = {name: metrics.watched(planner) for name, planner in planners.items()}
+    planners = {name: metrics.watch(planner) for name, planner in planners.items()}
     app: FastAPI = FastAPIOffline(  # its documentation loads nothing from elsewhere
         title="Planner",
         summary="A prompt becomes a plan: a motion graph and a box for every instance and frame.",
@@ -127,13 +127,13 @@ def create_app(
         The answer is the plan; with `explain=true` it is `{"plan": …, "reasons": […]}`.
         """
         request = reasoning.Request(body.prompt, body.frames, body.width, body.height, body.seed)
-        chosen = _chosen(planners, body.planner)
+        chosen = _choose_planners(planners, body.planner)
         try:
             explained = measured_plan(chosen[0], request)
         except LanguageModelUnavailable:
             if not (fall_back and len(chosen) > 1):
                 raise
-            metrics.fell_back()
+            metrics.count_fallback()
             explained = measured_plan(chosen[1], request, instead_of=chosen[0].name)
         return explained if explain else explained.plan
 
@@ -149,7 +149,7 @@ def create_app(
             raise
         finally:
             took = time.perf_counter() - started
-            metrics.planned(planner.name, outcome, took)
+            metrics.count_plan(planner.name, outcome, took)
             logger.info("plan", planner=planner.name, outcome=outcome, seconds=round(took, 3), instead_of=instead_of)
 
     @app.get("/health")
@@ -167,7 +167,7 @@ def create_app(
     @app.get("/metrics", response_class=Response)
     def expose_metrics() -> Response:
         """Prometheus metrics."""
-        return Response(metrics.exposed(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -179,7 +179,7 @@ def create_app(
     return app
 
 
-def _chosen(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Planner]:
+def _choose_planners(planners: Mapping[str, Planner], choice: PlannerChoice) -> list[Planner]:
     """Who may plan, the preferred one first."""
     if choice == "auto":
         return list(planners.values())

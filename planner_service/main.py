@@ -33,7 +33,7 @@ def open_planners(settings: Settings, metrics: PlannerMetrics | None = None) -> 
         key=key.get_secret_value() if key is not None else None,
         seconds=settings.language_model_seconds,
         connections=settings.language_model_connections,
-        on_completion=(metrics or PlannerMetrics()).completion,
+        on_completion=(metrics or PlannerMetrics()).count_completion,
     )
     try:
         planners: list[Planner] = [LanguageModelPlanner(language_model, parser), parser]

@@ -39,23 +39,23 @@ class PlannerMetrics:
             "planner_language_model_tokens", "Tokens, as its server counts them.", ["kind"], registry=self._registry
         )
 
-    def planned(self, planner: str, outcome: str, seconds: float) -> None:
+    def count_plan(self, planner: str, outcome: str, seconds: float) -> None:
         self._plans.labels(planner, outcome).inc()
         self._seconds.labels(planner).observe(seconds)
 
-    def fell_back(self) -> None:
+    def count_fallback(self) -> None:
         self._fallbacks.inc()
 
-    def completion(self, completion: Completion) -> None:
+    def count_completion(self, completion: Completion) -> None:
         self._completions.labels(completion.outcome).observe(completion.seconds)
         self._tokens.labels("prompt").inc(completion.prompt_tokens)
         self._tokens.labels("completion").inc(completion.completion_tokens)
 
-    def watched(self, planner: Planner) -> Planner:
+    def watch(self, planner: Planner) -> Planner:
         """The same planner, its repairs counted."""
         return _Watched(planner, self._repairs)
 
-    def exposed(self) -> bytes:
+    def expose(self) -> bytes:
         """Prometheus's text format."""
         return generate_latest(self._registry)
 

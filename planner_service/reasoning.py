@@ -13,10 +13,10 @@ from typing import Protocol
 from planner_service.explanation import Explained, ExplainedPlan
 from planner_service.motion.courses import courses
 from planner_service.motion.cues import Reading
-from planner_service.motion.framing import sampled
-from planner_service.motion.kinematics import TICKS, Course, Path, integrate, unbounded
+from planner_service.motion.framing import resample
+from planner_service.motion.kinematics import TICKS, Course, Path, integrate, trace
 from planner_service.motion.layout import Layout
-from planner_service.motion.parts import attached
+from planner_service.motion.parts import attach
 from planner_service.motion.placement import place
 from planner_service.rules.violations import violations
 from shared.errors import PlanningFailed, Violation
@@ -87,7 +87,7 @@ def explained_plan(planner: Planner, request: Request, instead_of: str | None = 
             rejected = rejection
             rejected.last = repairs == ATTEMPTS - 2
             continue
-        return ExplainedPlan(plan=_signed(layout, planner, request, instead_of), reasons=explained.reasons)
+        return ExplainedPlan(plan=_sign(layout, planner, request, instead_of), reasons=explained.reasons)
     assert rejected is not None  # noqa: S101  # the loop ends otherwise only by returning
     raise PlanningFailed(f"after {ATTEMPTS} attempts: {rejected}", rejected.reasons)
 
@@ -104,10 +104,10 @@ def lay_out(reading: Reading, request: Request) -> Layout:
         if parent is None:
             paths[name] = integrate(by_instance[name])
         else:
-            paths[name] = attached(unbounded(by_instance[name]), paths[parent], starts[parent])
+            paths[name] = attach(trace(by_instance[name]), paths[parent], starts[parent])
             phases[name] = _while_there(phases[name], phases[parent])
     tracks = tuple(
-        Track.model_construct(instance=name, phases=phases[name], boxes=sampled(paths[name].boxes, request.frames))
+        Track.model_construct(instance=name, phases=phases[name], boxes=resample(paths[name].boxes, request.frames))
         for name in reading.graph.ids
     )
     return Layout(reading, tracks, request.frames)
@@ -138,17 +138,17 @@ def _while_there(part: tuple[Phase, ...], whole: tuple[Phase, ...]) -> tuple[Pha
                 phases.append(Phase(label=MotionLabel.MOTIONLESS, start=start, end=end, absent=True))
             else:
                 phases.append(own.model_copy(update={"start": start, "end": end}))
-    return tuple(_merged(phases))
+    return tuple(_merge(phases))
 
 
-def _merged(phases: list[Phase]) -> Iterator[Phase]:
+def _merge(phases: list[Phase]) -> Iterator[Phase]:
     """Neighbours that say the same as one phase."""
     for (label, absent), group in groupby(phases, key=lambda phase: (phase.label, phase.absent)):
         same = list(group)
         yield Phase(label=label, start=same[0].start, end=same[-1].end, absent=absent)
 
 
-def _signed(layout: Layout, planner: Planner, request: Request, instead_of: str | None) -> Plan:
+def _sign(layout: Layout, planner: Planner, request: Request, instead_of: str | None) -> Plan:
     reading = layout.reading
     unsigned = Plan(
         prompt=request.prompt,
@@ -157,7 +157,7 @@ def _signed(layout: Layout, planner: Planner, request: Request, instead_of: str 
         tracks=tuple(Track.model_validate(track.model_dump()) for track in layout.tracks),
         depth_order=reading.depth_order,
     )
-    return unsigned.signed(
+    return unsigned.sign(
         planner=planner.name,
         model=planner.model,
         version=f"{VERSION}.{planner.version}",

@@ -49,10 +49,10 @@ class Box(NamedTuple):
     def center(self) -> tuple[float, float]:
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
-    def moved(self, dx: float, dy: float) -> "Box":
+    def translate(self, dx: float, dy: float) -> "Box":
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
 
-    def scaled(self, factor: float) -> "Box":
+    def scale(self, factor: float) -> "Box":
         """The same centre, both sides times `factor`."""
         return Box.around(*self.center, self.width * factor, self.height * factor)
 

@@ -141,7 +141,7 @@ class Plan(WireModel):
         """Whether it has been changed since it left its planner."""
         return self.provenance is not None and self.provenance.hash != self.content_hash
 
-    def signed(self, *, planner: str, model: str, version: str, seed: int, instead_of: str | None = None) -> "Plan":
+    def sign(self, *, planner: str, model: str, version: str, seed: int, instead_of: str | None = None) -> "Plan":
         """The same plan with its provenance."""
         provenance = Provenance(
             planner=planner, model=model, version=version, seed=seed, instead_of=instead_of, hash=self.content_hash

@@ -30,7 +30,7 @@ class Canvas:
         self._image = Image.new("RGB", (round(width * DRAWN), round(height * DRAWN)), PAPER)
         self._draw = ImageDraw.Draw(self._image)
 
-    def finished(self) -> Image.Image:
+    def to_image(self) -> Image.Image:
         return self._image.reduce(DRAWN // SHOWN)
 
     def text(self, at: Point, text: str, size: float, color: str = INK, anchor: str = "lm") -> None:
@@ -40,24 +40,24 @@ class Canvas:
         x0, y0, x1, y1 = self._draw.textbbox(place, text, _font(size), anchor=anchor)
         self.texts.append((text, Box(x0 / DRAWN, y0 / DRAWN, x1 / DRAWN, y1 / DRAWN)))
 
-    def rounded(self, box: Box, radius: float, fill: str | None = None, outline: str | None = None) -> None:
-        self._draw.rounded_rectangle(_scaled(box), radius * DRAWN, fill, outline, round(1.5 * DRAWN))
+    def rounded_rectangle(self, box: Box, radius: float, fill: str | None = None, outline: str | None = None) -> None:
+        self._draw.rounded_rectangle(_scale_up(box), radius * DRAWN, fill, outline, round(1.5 * DRAWN))
 
-    def washed(self, box: Box, radius: float, color: str, opacity: float) -> None:
+    def translucent_rectangle(self, box: Box, radius: float, color: str, opacity: float) -> None:
         """A rectangle that what is under it shows through."""
-        x0, y0, x1, y1 = map(round, _scaled(box))
+        x0, y0, x1, y1 = map(round, _scale_up(box))
         mask = Image.new("L", (max(1, x1 - x0), max(1, y1 - y0)), 0)
         shape = (0, 0, mask.width - 1, mask.height - 1)
         ImageDraw.Draw(mask).rounded_rectangle(shape, radius * DRAWN, round(255 * opacity))
         self._image.paste(Image.new("RGB", mask.size, color), (x0, y0), mask)
 
     def disc(self, at: Point, radius: float, color: str) -> None:
-        self._draw.ellipse(_scaled(Box.around(*at, 2 * radius, 2 * radius)), color)
+        self._draw.ellipse(_scale_up(Box.around(*at, 2 * radius, 2 * radius)), color)
 
     def line(self, points: Sequence[Point], color: str, width: float = 1.5) -> None:
         self._draw.line([(x * DRAWN, y * DRAWN) for x, y in points], color, round(width * DRAWN), joint="curve")
 
-    def dashed(self, points: Sequence[Point], color: str, width: float = 1.0, dash: float = 3.0) -> None:
+    def dashed_line(self, points: Sequence[Point], color: str, width: float = 1.0, dash: float = 3.0) -> None:
         """Dashes as long as the gaps between them."""
         for index, (a, b) in enumerate(_pieces(points, dash)):
             if index % 2 == 0:
@@ -75,7 +75,7 @@ def text_width(text: str, size: float) -> float:
     return _font(size).getlength(text) / DRAWN
 
 
-def shortened(text: str, size: float, width: float) -> str:
+def shorten(text: str, size: float, width: float) -> str:
     """The text, or its beginning and "…", no wider than that."""
     if text_width(text, size) <= width:
         return text
@@ -85,7 +85,7 @@ def shortened(text: str, size: float, width: float) -> str:
     return text[:length].rstrip() + "…"
 
 
-def wrapped(text: str, size: float, width: float, lines: int) -> list[str]:
+def wrap(text: str, size: float, width: float, lines: int) -> list[str]:
     """The text in at most so many lines; the last is shortened."""
     made = [""]
     for word in text.split():
@@ -94,10 +94,10 @@ def wrapped(text: str, size: float, width: float, lines: int) -> list[str]:
             made[-1] = joined
         else:
             made.append(word)
-    return [shortened(line, size, width) for line in made]
+    return [shorten(line, size, width) for line in made]
 
 
-def free(box: Box, taken: Iterable[Box], gap: float = 2.0) -> bool:
+def is_free(box: Box, taken: Iterable[Box], gap: float = 2.0) -> bool:
     """Whether none of the taken boxes comes nearer than `gap`."""
     grown = Box(box.x0 - gap, box.y0 - gap, box.x1 + gap, box.y1 + gap)
     return all(grown.overlap(other) == 0.0 for other in taken)
@@ -116,7 +116,7 @@ def _pieces(points: Sequence[Point], length: float) -> list[tuple[Point, Point]]
     return list(pairwise(cuts))
 
 
-def _scaled(box: Box) -> tuple[float, float, float, float]:
+def _scale_up(box: Box) -> tuple[float, float, float, float]:
     return box.x0 * DRAWN, box.y0 * DRAWN, max(box.x1, box.x0 + 1) * DRAWN, max(box.y1, box.y0 + 1) * DRAWN
 
 

@@ -12,10 +12,10 @@ from planner_service.drawing.canvas import (
     RULE,
     Canvas,
     Point,
-    free,
-    shortened,
+    is_free,
+    shorten,
     text_width,
-    wrapped,
+    wrap,
 )
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph
@@ -34,8 +34,8 @@ PART_OF = "part of"
 
 
 def draw_graph(canvas: Canvas, graph: MotionGraph, area: Box) -> None:
-    canvas.rounded(area, 10, PANEL, RULE)
-    nodes = _placed(graph, area)
+    canvas.rounded_rectangle(area, 10, PANEL, RULE)
+    nodes = _place_nodes(graph, area)
     taken = list(nodes.values())
     edges = [(edge.source, edge.target, edge.phrase) for edge in graph.relations]
     related = {frozenset(edge[:2]) for edge in edges}
@@ -43,7 +43,7 @@ def draw_graph(canvas: Canvas, graph: MotionGraph, area: Box) -> None:
         if instance.parent is not None:
             if frozenset((instance.id, instance.parent)) not in related:
                 edges.append((instance.id, instance.parent, PART_OF))
-            canvas.dashed([nodes[instance.id].center, nodes[instance.parent].center], FAINT, 1.5, 4)
+            canvas.dashed_line([nodes[instance.id].center, nodes[instance.parent].center], FAINT, 1.5, 4)
     parents = {(instance.id, instance.parent) for instance in graph.instances}
     arrows = [(_arrow(nodes[source], nodes[target]), phrase) for source, target, phrase in edges]
     for (points, phrase), (source, target, _) in zip(arrows, edges, strict=True):
@@ -57,7 +57,7 @@ def draw_graph(canvas: Canvas, graph: MotionGraph, area: Box) -> None:
         _draw_node(canvas, instance, numbers[instance.id], nodes[instance.id], small=len(nodes) > 8)
 
 
-def _placed(graph: MotionGraph, area: Box) -> dict[str, Box]:
+def _place_nodes(graph: MotionGraph, area: Box) -> dict[str, Box]:
     """A box for each node, those that are related beside one another: a few on an ellipse, many along a frame."""
     names = _neighbours_together(graph)
     width, height = next(size for most, size in SIZES if len(names) <= most)
@@ -127,14 +127,14 @@ def _within(point: Point, box: Box, margin: float) -> bool:
 
 def _draw_phrase(canvas: Canvas, points: list[Point], phrase: str, taken: list[Box], area: Box) -> None:
     """On its arrow, at the first place where it covers nothing; beside it where there is none."""
-    text = shortened(phrase, PHRASE_SIZE, MAXIMUM_PHRASE)
+    text = shorten(phrase, PHRASE_SIZE, MAXIMUM_PHRASE)
     size = text_width(text, PHRASE_SIZE) + 8, PHRASE_SIZE + 5
     spots = [Box.around(*point, *size) for point in _spots(points)]
-    good = [box for box in spots if free(box, taken) and _contains(area, box)]
+    good = [box for box in spots if is_free(box, taken) and _contains(area, box)]
     if not good:
         return
     taken.append(good[0])
-    canvas.rounded(good[0], 3, PANEL)
+    canvas.rounded_rectangle(good[0], 3, PANEL)
     canvas.text(good[0].center, text, PHRASE_SIZE, FAINT if phrase == PART_OF else INK, anchor="mm")
 
 
@@ -155,9 +155,9 @@ def _contains(area: Box, box: Box) -> bool:
 
 def _draw_node(canvas: Canvas, node: Instance, number: int, box: Box, *, small: bool) -> None:
     name_size, label_size = (10, 8) if small else (13, 10)
-    canvas.rounded(box, box.height / 3, COLORS[node.label])
-    lines = wrapped(node.name, name_size, box.width - 14, 1 if small else 2)
-    lines[0] = shortened(f"{number}  {lines[0]}", name_size, box.width - 10)
+    canvas.rounded_rectangle(box, box.height / 3, COLORS[node.label])
+    lines = wrap(node.name, name_size, box.width - 14, 1 if small else 2)
+    lines[0] = shorten(f"{number}  {lines[0]}", name_size, box.width - 10)
     height = len(lines) * (name_size + 2) + label_size + 1
     y = box.center[1] - height / 2 + name_size / 2 + 1
     for line in lines:

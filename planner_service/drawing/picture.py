@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from planner_service.drawing.canvas import COLORS, FAINT, INK, LABEL_NAMES, Canvas, shortened, text_width, wrapped
+from planner_service.drawing.canvas import COLORS, FAINT, INK, LABEL_NAMES, Canvas, shorten, text_width, wrap
 from planner_service.drawing.graph import draw_graph
 from planner_service.drawing.strip import draw_strip, strip_size
 from planner_service.drawing.timeline import draw_timeline, timeline_height
@@ -19,7 +19,7 @@ TITLE, TITLE_LINE, DETAILS = 21, 27, 13
 
 def draw_plan(plan: Plan, aspect: float) -> Image.Image:
     """`aspect`: the frame's width over its height, in pixels."""
-    return compose(plan, aspect).finished()
+    return compose(plan, aspect).to_image()
 
 
 def compose(plan: Plan, aspect: float) -> Canvas:
@@ -27,7 +27,7 @@ def compose(plan: Plan, aspect: float) -> Canvas:
     cell = scale * aspect, scale
     strip_width, strip_height = strip_size(cell)
     width = 2 * MARGIN + GRAPH_WIDTH + SPACE + strip_width
-    title = wrapped(plan.prompt, TITLE, width - 2 * MARGIN, 3)
+    title = wrap(plan.prompt, TITLE, width - 2 * MARGIN, 3)
     top = MARGIN + len(title) * TITLE_LINE + 30
     middle = max(LEAST_GRAPH_HEIGHT, strip_height)
     below = top + middle + SPACE
@@ -40,7 +40,7 @@ def compose(plan: Plan, aspect: float) -> Canvas:
         details += f"  ·  planned by {plan.provenance.planner}{', then edited' if plan.is_edited else ''}"
     legend = _legend_width()
     y = MARGIN + len(title) * TITLE_LINE + 8
-    canvas.text((MARGIN, y), shortened(details, DETAILS, width - 2 * MARGIN - legend - 20), DETAILS, FAINT)
+    canvas.text((MARGIN, y), shorten(details, DETAILS, width - 2 * MARGIN - legend - 20), DETAILS, FAINT)
     _draw_legend(canvas, width - MARGIN - legend, y)
     draw_graph(canvas, plan.graph, Box(MARGIN, top, MARGIN + GRAPH_WIDTH, top + middle))
     draw_strip(canvas, plan, (MARGIN + GRAPH_WIDTH + SPACE, top), cell)

@@ -10,8 +10,8 @@ from planner_service.drawing.canvas import (
     RULE,
     Canvas,
     Point,
-    free,
-    shortened,
+    is_free,
+    shorten,
     text_width,
 )
 from shared.geometry import Box
@@ -43,14 +43,14 @@ def draw_strip(canvas: Canvas, plan: Plan, corner: Point, cell: tuple[float, flo
 
 def _draw_frame(canvas: Canvas, plan: Plan, frame: int, area: Box) -> None:
     """The farthest boxes first; all text last, so that nothing crosses it."""
-    canvas.rounded(area, 2, PANEL, RULE)
+    canvas.rounded_rectangle(area, 2, PANEL, RULE)
     tracks = {track.instance: track for track in plan.tracks}
     there = [name for name in reversed(plan.depth_order) if tracks[name].present[frame]]
     boxes = {name: _in(area, tracks[name].boxes[frame]) for name in there}
     for name in there:
         color = COLORS[_label(tracks[name], frame)]
-        canvas.washed(boxes[name], 3, color, 0.22)
-        canvas.rounded(boxes[name], 3, outline=color)
+        canvas.translucent_rectangle(boxes[name], 3, color, 0.22)
+        canvas.rounded_rectangle(boxes[name], 3, outline=color)
     for name in (name for name in there if plan.graph[name].parent is None):
         _draw_way(canvas, tracks[name], frame, area)
     numbers = {name: number for number, name in enumerate(plan.graph.ids, start=1)}
@@ -61,7 +61,7 @@ def _draw_frame(canvas: Canvas, plan: Plan, frame: int, area: Box) -> None:
         tag = _tag(said, boxes[name], tags, small, area) or _tag(said, boxes[name], tags, [], area)
         if tag is not None:
             tags.append(tag[0])
-            canvas.rounded(tag[0], 3, COLORS[_label(tracks[name], frame)])
+            canvas.rounded_rectangle(tag[0], 3, COLORS[_label(tracks[name], frame)])
             canvas.text((tag[0].x0 + 3.5, tag[0].center[1]), tag[1], TAG_SIZE, "white")
 
 
@@ -75,7 +75,7 @@ def _draw_way(canvas: Canvas, track: Track, frame: int, area: Box) -> None:
     first = next(index for index, there in enumerate(track.present) if there)
     last = max(index for index, there in enumerate(track.present) if there)
     if last > frame:
-        canvas.dashed(centers[frame : last + 1], color)
+        canvas.dashed_line(centers[frame : last + 1], color)
     if frame > first:
         canvas.line(centers[first : frame + 1], color, 2)
     canvas.disc(centers[frame], 3, color)
@@ -83,12 +83,12 @@ def _draw_way(canvas: Canvas, track: Track, frame: int, area: Box) -> None:
 
 def _tag(said: tuple[str, str], box: Box, tags: list[Box], small: list[Box], area: Box) -> tuple[Box, str] | None:
     """A tag's box and text: number and name where they cover no other tag and nothing small, else the number alone."""
-    for text in (shortened(said[0], TAG_SIZE, max(70.0, box.width - 8)), said[1]):
+    for text in (shorten(said[0], TAG_SIZE, max(70.0, box.width - 8)), said[1]):
         width = text_width(text, TAG_SIZE) + 7
         for x, y in _corners(box, width):
             tag = Box(x, y, x + width, y + TAG_HEIGHT)
             inside = tag.x0 >= area.x0 and tag.y0 >= area.y0 and tag.x1 <= area.x1 and tag.y1 <= area.y1
-            if inside and free(tag, tags, 1) and free(tag, small, 0):
+            if inside and is_free(tag, tags, 1) and is_free(tag, small, 0):
                 return tag, text
     return None
 

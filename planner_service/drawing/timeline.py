@@ -1,6 +1,6 @@
 """The phases of every instance over the clip."""
 
-from planner_service.drawing.canvas import COLORS, FAINT, INK, LABEL_NAMES, RULE, Canvas, shortened, text_width
+from planner_service.drawing.canvas import COLORS, FAINT, INK, LABEL_NAMES, RULE, Canvas, shorten, text_width
 from shared.geometry import Box
 from shared.plan import Plan
 
@@ -17,16 +17,16 @@ def draw_timeline(canvas: Canvas, plan: Plan, area: Box) -> None:
     frame_width = (area.width - NAMES) / plan.frames
     for row, track in enumerate(plan.tracks):
         y = area.y0 + row * ROW + ROW / 2
-        name = shortened(f"{row + 1}  {plan.graph[track.instance].name}", 12, NAMES - 14)
+        name = shorten(f"{row + 1}  {plan.graph[track.instance].name}", 12, NAMES - 14)
         canvas.text((area.x0, y), name, 12, INK)
         for phase in track.phases:
             x0 = area.x0 + NAMES + phase.start * frame_width
             x1 = area.x0 + NAMES + (phase.end + 1) * frame_width - 1.5
             if phase.absent:
-                canvas.dashed([(x0 + 2, y), (x1, y)], FAINT, 1)
+                canvas.dashed_line([(x0 + 2, y), (x1, y)], FAINT, 1)
                 said, color = "absent", FAINT
             else:
-                canvas.rounded(Box(x0, y - BAR / 2, x1, y + BAR / 2), 3, COLORS[phase.label])
+                canvas.rounded_rectangle(Box(x0, y - BAR / 2, x1, y + BAR / 2), 3, COLORS[phase.label])
                 said, color = LABEL_NAMES[phase.label], "white"
             if text_width(said, 9) < x1 - x0 - 10:
                 at = x0 + 6, y - (6 if phase.absent else 0)

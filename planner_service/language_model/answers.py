@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from planner_service.explanation import About, Reason
-from planner_service.motion.arrangements import misordered
+from planner_service.motion.arrangements import find_misordered
 from planner_service.motion.cues import InstanceCues, Reading
 from shared.errors import Violation, violations_of
 from shared.motion_graph import (
@@ -174,7 +174,7 @@ def scene_violations(scene: Scene) -> tuple[Violation, ...]:
         return (Violation(field="depth_order", message=f"must name every instance once: {', '.join(graph.ids)}"),)
     return tuple(
         Violation(field="depth_order", message=f"'{far}' is farther than '{near}' by relation {index}: name it later")
-        for index, far, near in misordered(graph.relations, scene.depth_order)
+        for index, far, near in find_misordered(graph.relations, scene.depth_order)
     )
 
 
@@ -192,17 +192,17 @@ def reasons_of(prompt: str, scene: Scene, movements: Movements) -> Iterator[Reas
     """The model's own thoughts; its words count only where the prompt has them."""
     for seen in scene.instances:
         node = seen.node
-        words = _quoted(prompt, seen.words)
+        words = _quote(prompt, seen.words)
         yield Reason(about=About.INSTANCE, instance=node.id, decided=node.name, words=words, why=scene.thoughts)
         yield Reason(about=About.LABEL, instance=node.id, decided=node.label.value, words=words, why=seen.why)
     for relation in scene.relations:
         decided = f"{relation.source} {relation.phrase} {relation.target}"
-        words = _quoted(prompt, relation.phrase)
+        words = _quote(prompt, relation.phrase)
         yield Reason(about=About.RELATION, instance=relation.source, decided=decided, words=words, why=scene.thoughts)
     for movement in movements.movements:
         decided = movement.cues.model_dump_json(exclude={"instance"}, exclude_defaults=True)
         yield Reason(about=About.CUE, instance=movement.cues.instance, decided=decided[:400], why=movement.why)
 
 
-def _quoted(prompt: str, words: str) -> tuple[str, ...]:
+def _quote(prompt: str, words: str) -> tuple[str, ...]:
     return (words,) if words.strip() and words.casefold() in prompt.casefold() else ()

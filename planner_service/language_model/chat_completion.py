@@ -47,13 +47,13 @@ def chat_completion(body: bytes) -> ChatCompletion:
     try:
         answer = json.loads(body)
         if said := answer.get("error") or (answer.get("object") == "error" and answer):
-            raise NoCompletion(f"answered with an error: {_quoted(said)}", again=True)
+            raise NoCompletion(f"answered with an error: {_quote(said)}", again=True)
         choice = answer["choices"][0]
         message, finish_reason = choice["message"], str(choice.get("finish_reason"))
         if finish_reason == "error":
-            raise NoCompletion(f"answered with finish_reason error: {_quoted(choice.get('error'))}", again=True)
+            raise NoCompletion(f"answered with finish_reason error: {_quote(choice.get('error'))}", again=True)
         if refusal := message.get("refusal"):
-            raise Refusal(_quoted(refusal))
+            raise Refusal(_quote(refusal))
         if finish_reason == "content_filter":
             raise Refusal("finish_reason content_filter")
         text = _text(message["content"])
@@ -91,5 +91,5 @@ def _in_place_of_content(message: dict[str, Any], finish_reason: str) -> str:
     return f"{given}; is a reasoning parser or a tool parser on?" if there or finish_reason == "tool_calls" else given
 
 
-def _quoted(said: Any) -> str:
+def _quote(said: Any) -> str:
     return (said if isinstance(said, str) else json.dumps(said))[:QUOTED_CHARACTERS]

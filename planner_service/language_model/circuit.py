@@ -40,9 +40,9 @@ class Circuit:
             raise CircuitOpen(f"{self._failures} failures in a row, next attempt within {self._rest:g} s", rest)
         self._closed_again_at = now + self._rest  # half-open: this call goes through, the next ones wait for it
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         self._failures = 0
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         self._failures += 1
         self._closed_again_at = self._clock() + self._rest

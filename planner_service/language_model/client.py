@@ -146,7 +146,7 @@ class LanguageModel:
         except (BadAnswer, PlanningFailed):
             self._blame_the_server()
             raise
-        self._readiness.seen()
+        self._readiness.record()
         return made
 
     def check(self) -> None:
@@ -222,14 +222,14 @@ class LanguageModel:
         except (TimeoutError, httpx.HTTPError, Status, LeftAlone, NoCompletion, Refusal) as error:
             match is_failure(error):
                 case True:
-                    self._circuit.failed()
+                    self._circuit.record_failure()
                 case False:
-                    self._circuit.succeeded()  # it is there, and says what it wants
+                    self._circuit.record_success()  # it is there, and says what it wants
             named = named_error(error)
             outcome: Outcome = "unavailable" if isinstance(named, LanguageModelUnavailable) else "refused"
             self._on_completion(Completion(outcome, time.perf_counter() - begin))
             raise named from error
-        self._circuit.succeeded()
+        self._circuit.record_success()
         took = time.perf_counter() - begin
         self._on_completion(Completion("answered", took, completion.prompt_tokens, completion.completion_tokens))
         return completion

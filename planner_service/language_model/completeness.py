@@ -22,7 +22,7 @@ def certain(expected: Sequence[Instance], prompt: str) -> tuple[Instance, ...]:
 
     "Dogs" are two to the parser, and may be three to another reader.
     """
-    numbered = set(_numbered(prompt, {_noun(instance.name) for instance in expected}))
+    numbered = set(_find_numbered(prompt, {_noun(instance.name) for instance in expected}))
     seen: Counter[str] = Counter()
     kept = []
     for instance in expected:
@@ -33,7 +33,7 @@ def certain(expected: Sequence[Instance], prompt: str) -> tuple[Instance, ...]:
     return tuple(kept)
 
 
-def missing(instances: Sequence[Instance], expected: Sequence[Instance]) -> tuple[Instance, ...]:
+def find_missing(instances: Sequence[Instance], expected: Sequence[Instance]) -> tuple[Instance, ...]:
     """Those of the expected instances that have no counterpart: one whose name or id has the same noun.
 
     Only nouns that the table knows are looked for: of others the parser is not sure enough that they are things.
@@ -52,7 +52,7 @@ def missing(instances: Sequence[Instance], expected: Sequence[Instance]) -> tupl
     return tuple(lost)
 
 
-def said(lost: Iterable[Instance]) -> Iterable[str]:
+def describe_missing(lost: Iterable[Instance]) -> Iterable[str]:
     """The message for each noun that is missing, with how many times."""
     for noun, count in Counter(_noun(instance.name) for instance in lost).items():
         yield (
@@ -61,7 +61,7 @@ def said(lost: Iterable[Instance]) -> Iterable[str]:
         )
 
 
-def _numbered(prompt: str, nouns: Collection[str]) -> Iterator[str]:
+def _find_numbered(prompt: str, nouns: Collection[str]) -> Iterator[str]:
     """Those of the nouns that a number is said of."""
     words = re.findall(r"\w+", prompt.lower())
     for index, word in enumerate(words):

@@ -20,7 +20,7 @@ MOTION = ("direction", "target", "path", "enters", "leaves", "manner")
 Written = dict[str, Any]
 
 
-def with_derived(movements: Any, graph: MotionGraph) -> Any:
+def derive(movements: Any, graph: MotionGraph) -> Any:
     """The same JSON, completed in place; what is not as the schema says is left as it is."""
     labels = {instance.id: instance.label for instance in graph.instances}
     for movement in _objects(movements, "movements"):

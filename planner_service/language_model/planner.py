@@ -20,9 +20,9 @@ from planner_service.language_model.answers import (
     scene_violations,
 )
 from planner_service.language_model.client import BadAnswer, LanguageModel, Message
-from planner_service.language_model.completeness import certain, missing, said
-from planner_service.language_model.derivation import with_derived
-from planner_service.language_model.repair import mended_movements, mended_scene
+from planner_service.language_model.completeness import certain, describe_missing, find_missing
+from planner_service.language_model.derivation import derive
+from planner_service.language_model.repair import repair_movements, repair_scene
 from planner_service.reasoning import ATTEMPTS, Planner, Rejected
 from shared.errors import PlanningFailed, Violation, violations_of
 from shared.motion_graph import Instance
@@ -69,43 +69,45 @@ class LanguageModelPlanner:
         last = rejected is not None and rejected.last
         match rejected.answer if rejected is not None else None:
             case Thought(scene=scene) | Draft(scene=Scene() as scene):
-                return self._moved(prompt, seed, scene, rejected, last)
+                return self._ask_for_movements(prompt, seed, scene, rejected, last)
             case _:
-                scene = self._seen(prompt, seed, rejected, last)
-                return self._moved(prompt, seed, scene, None, last)
+                scene = self._ask_for_scene(prompt, seed, rejected, last)
+                return self._ask_for_movements(prompt, seed, scene, None, last)
 
     def check(self) -> None:
         self._language_model.check()
 
-    def _seen(self, prompt: str, seed: int, rejected: Rejected | None, last: bool) -> Scene:
+    def _ask_for_scene(self, prompt: str, seed: int, rejected: Rejected | None, last: bool) -> Scene:
         messages = self._messages("scene.md", prompt, rejected)
         try:
             scene = self._language_model.complete(messages, Scene, seed)
         except BadAnswer as bad:
             raise Rejected(Draft(bad.text), bad.violations) from bad
-        lost = missing(scene.nodes, certain(self._expected(prompt, seed), prompt))
+        lost = find_missing(scene.nodes, certain(self._expected_instances(prompt, seed), prompt))
         if last:
-            scene, lost = mended_scene(scene, lost), ()
-        unsaid = tuple(Violation(field="instances", message=message) for message in said(lost))
+            scene, lost = repair_scene(scene, lost), ()
+        unsaid = tuple(Violation(field="instances", message=message) for message in describe_missing(lost))
         if violations := scene_violations(scene) + unsaid:
-            raise Rejected(Draft(_written(scene)), violations)
+            raise Rejected(Draft(_serialize(scene)), violations)
         return scene
 
-    def _moved(self, prompt: str, seed: int, scene: Scene, rejected: Rejected | None, last: bool) -> Thought:
+    def _ask_for_movements(
+        self, prompt: str, seed: int, scene: Scene, rejected: Rejected | None, last: bool
+    ) -> Thought:
         graph = scene.graph.model_dump_json(exclude_defaults=True)
         messages = self._messages("movements.md", f"{prompt}\n\n{graph}", rejected)
         try:
             movements = self._language_model.complete(
-                messages, Movements, seed, movements_schema(scene.graph), lambda said: with_derived(said, scene.graph)
+                messages, Movements, seed, movements_schema(scene.graph), lambda said: derive(said, scene.graph)
             )
         except BadAnswer as bad:
             raise Rejected(Draft(bad.text, scene), bad.violations) from bad
         if last:
-            movements = mended_movements(movements, scene)
+            movements = repair_movements(movements, scene)
         try:
             reading = reading_of(scene, movements)
         except ValidationError as error:
-            raise Rejected(Draft(_written(movements), scene), violations_of(error)) from error
+            raise Rejected(Draft(_serialize(movements), scene), violations_of(error)) from error
         return Thought(reading, tuple(reasons_of(prompt, scene, movements)), scene=scene, movements=movements)
 
     def _messages(self, instructions: str, asked: str, rejected: Rejected | None) -> list[Message]:
@@ -120,7 +122,7 @@ class LanguageModelPlanner:
             messages.append({"role": "user", "content": self._texts["repair.md"].format(asked=asked, reasons=reasons)})
         return messages
 
-    def _expected(self, prompt: str, seed: int) -> tuple[Instance, ...]:
+    def _expected_instances(self, prompt: str, seed: int) -> tuple[Instance, ...]:
         if self._parser is None:
             return ()
         try:
@@ -134,11 +136,11 @@ def _answer(rejected: object) -> str:
         case Draft(text=written):
             return written
         case Thought(movements=movements):
-            return _written(movements)
+            return _serialize(movements)
     return ""
 
 
-def _written(answer: Scene | Movements) -> str:
+def _serialize(answer: Scene | Movements) -> str:
     """As the model writes it: what may be left out is left out."""
     return answer.model_dump_json(exclude_defaults=True)
 

@@ -22,7 +22,7 @@ class Readiness:
         self._verdict: Verdict | None = None
         self._asking = threading.Lock()
 
-    def seen(self, error: LanguageModelUnavailable | None = None) -> None:
+    def record(self, error: LanguageModelUnavailable | None = None) -> None:
         """Somebody has seen it work; or not, as the error says."""
         self._verdict = Verdict(self._clock() + self._fresh, error)
 
@@ -41,6 +41,6 @@ class Readiness:
         try:
             self._ask()
         except LanguageModelUnavailable as error:
-            self.seen(error)
+            self.record(error)
         else:
-            self.seen()
+            self.record()

@@ -24,9 +24,9 @@ BY_RULE = "repaired by rule"
 AT_REST = (Phase(label=MotionLabel.MOTIONLESS),)
 
 
-def mended_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
+def repair_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
     """`lost`: the instances that only the parser has seen."""
-    seen = list(_told_apart(scene.instances))
+    seen = list(_tell_apart(scene.instances))
     ids = [one.node.id for one in seen]
     for instance in lost[: MAXIMUM_INSTANCES - len(ids)]:
         fresh = instance.model_copy(update={"id": _fresh(instance.id, ids), "parent": None})
@@ -42,7 +42,7 @@ def mended_scene(scene: Scene, lost: Sequence[Instance]) -> Scene:
     return scene.model_copy(update={"instances": whole, "relations": relations, "depth_order": tuple(order)})
 
 
-def mended_movements(movements: Movements, scene: Scene) -> Movements:
+def repair_movements(movements: Movements, scene: Scene) -> Movements:
     ids = scene.graph.ids
     given = [movement.cues for movement in movements.movements]
     kept = [
@@ -67,7 +67,7 @@ def _at_rest(cues: InstanceCues) -> Movement:
     return Movement(why=f"{BY_RULE}: it is motionless", cues=cues.model_copy(update={"phases": AT_REST}))
 
 
-def _told_apart(instances: Sequence[Seen]) -> Iterator[Seen]:
+def _tell_apart(instances: Sequence[Seen]) -> Iterator[Seen]:
     names: dict[str, str] = {}
     for index, seen in enumerate(instances):
         node = seen.node

@@ -171,7 +171,7 @@ def depths(relations: Sequence[Relation]) -> Iterator[tuple[int, str, str]]:
                 yield index, relation.target, relation.source
 
 
-def misordered(relations: Sequence[Relation], depth_order: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+def find_misordered(relations: Sequence[Relation], depth_order: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     """Those of `depths` that an order from near to far contradicts."""
     for index, far, near in depths(relations):
         if depth_order.index(far) < depth_order.index(near):

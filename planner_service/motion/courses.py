@@ -72,7 +72,7 @@ def courses(reading: Reading, starts: Boxes) -> dict[str, Course]:
         if carrier != name:
             begun, its = ways[carrier]
             home, base = starts[name], starts[carrier]
-            start = home.moved(begun.x0 - base.x0, begun.y0 - base.y0)
+            start = home.translate(begun.x0 - base.x0, begun.y0 - base.y0)
         made[name] = _course(cues[name], start, its)
     return made
 
@@ -95,7 +95,7 @@ def carriers_of(reading: Reading) -> dict[str, str]:
         on = relation.kind is RelationKind.SPATIAL and arrangement in (Arrangement.ON, Arrangement.IN)
         carries = on or arrangement is Arrangement.AT
         together = len(rider) == len(carrier) and all(
-            mine == mine.moving_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
+            mine == mine.move_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
         )
         if carries and together and any(phase.travels for phase in carrier):
             carriers[relation.source] = relation.target
@@ -173,14 +173,14 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes, reach: Mapping[st
     home = starts[cues.instance]
     is_part = reading.graph[cues.instance].parent is not None  # which comes, goes and grows with its whole alone
     entered = next((phase.enters for phase in cues.phases if phase.enters is not None and not is_part), None)
-    start = home if entered is None else home.moved(*_to_edge(entered, home))
+    start = home if entered is None else home.translate(*_to_edge(entered, home))
     ways: list[Way] = []
     box = start
     for (phase, share), ticks in zip(_shares(cues), _ticks(cues), strict=True):
         travel = _directed(phase, share, reach[cues.instance])
         if phase.target is not None and phase.goal is not None:
             theirs = next(other for other in reading.cues if other.instance == phase.target)
-            target = starts[phase.target].moved(*net_travel(theirs, reach[phase.target], phase.until))
+            target = starts[phase.target].translate(*net_travel(theirs, reach[phase.target], phase.until))
             meeting = phase.goal is Goal.TOWARD and any(other.target == cues.instance for other in theirs.phases)
             seat = seat_depth(reading.graph[phase.target].name) * target.height
             travel = _to_goal(phase.goal, box, target, seat, meeting=meeting)
@@ -201,8 +201,8 @@ def _ways(reading: Reading, cues: InstanceCues, starts: Boxes, reach: Mapping[st
         )
         ways.append(way)
         for part, _ in way.parts:
-            box = box.moved(*part)
-        box = box.scaled(way.scale)
+            box = box.translate(*part)
+        box = box.scale(way.scale)
     return start, ways
 
 

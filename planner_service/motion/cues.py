@@ -141,7 +141,7 @@ class Phase(WireModel):
     def travels(self) -> bool:
         return any((self.direction, self.target, self.path, self.enters, self.leaves))
 
-    def moving_as(self, other: "Phase") -> "Phase":
+    def move_as(self, other: "Phase") -> "Phase":
         """This one's label and manner with the other's movement and end; what was motionless is then rigid."""
         still = self.label is MotionLabel.MOTIONLESS and other.label is not MotionLabel.MOTIONLESS
         kept = {"label": MotionLabel.RIGID if still else self.label, "manner": self.manner}

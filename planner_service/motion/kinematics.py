@@ -2,11 +2,11 @@
 
 A course is a first box and the legs that follow.  `B_t` is a box in fractions of the frame; many of them are an array
 [tick, side], sides as in `Box`.  Time is counted in ticks,
-`TICKS` a clip, whatever the number of frames: a layout is the path sampled at its frames (`sampled`), so any number of
+`TICKS` a clip, whatever the number of frames: a layout is the path sampled at its frames (`resample`), so any number of
 frames shows the same path.  Velocities are fractions of the frame a tick.
 
 The velocity is continuous where legs join: each leg begins and ends at a velocity that both sides can have
-(`joined`), rest included, unless the next one is sudden or the instance is absent on one side.
+(`joint_velocities`), rest included, unless the next one is sudden or the instance is absent on one side.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from planner_service.motion.framing import Array, fitted
+from planner_service.motion.framing import Array, fit
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 from shared.plan import MAXIMUM_FRAMES
@@ -87,16 +87,16 @@ class Path:
 
 def integrate(course: Course) -> Path:
     """The course's path, its boxes inside the frame."""
-    path = unbounded(course)
-    return Path(fitted(path.boxes), path.resting)
+    path = trace(course)
+    return Path(fit(path.boxes), path.resting)
 
 
-def unbounded(course: Course) -> Path:
+def trace(course: Course) -> Path:
     """The course's path by Eqs. (1), (5) and (6), wherever it leads."""
     first = np.array([course.start])
     boxes, resting = [first], [first]
     moves = np.zeros((0, 2))
-    for leg, (begin, end) in zip(course.legs, joined(course.legs), strict=True):
+    for leg, (begin, end) in zip(course.legs, joint_velocities(course.legs), strict=True):
         if begin is None:
             moves = moves[:0]
         box, shown = resting[-1][-1], boxes[-1][-1]
@@ -108,14 +108,14 @@ def unbounded(course: Course) -> Path:
                 resting.append(rigid(box, leg, begin, end, moves))
                 boxes.append(resting[-1])
             case MotionLabel.NON_RIGID:
-                resting.append(drifting(box, leg, begin, end))
+                resting.append(drift(box, leg, begin, end))
                 boxes.append(non_rigid(shown, leg, np.vstack([box, resting[-1]])))
         made = np.diff(_centers(np.vstack([box, resting[-1]])[-WINDOW - 1 :]), axis=0)
         moves = np.concatenate([moves, made])[-WINDOW:]
     return Path(np.concatenate(boxes), np.concatenate(resting))
 
 
-def joined(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
+def joint_velocities(legs: Sequence[Leg]) -> list[tuple[Vector | None, Vector | None]]:
     """The velocity at which each leg begins and ends; None where it need not be anybody else's.
 
     Where two legs join it is, along each axis, the slower of the two if both go the same way, and else zero: so no leg
@@ -148,17 +148,17 @@ def rigid(
     window = max(2, min(WINDOW, leg.ticks // 6))
     past = np.zeros((0, 2)) if before is None else before[-window:]
     unit = action_cue(1.0, leg, None if begin is None else 0.0, None if end is None else 0.0)
-    response = predicted(unit, [0.0] * len(past), window)
+    response = predict(unit, [0.0] * len(past), window)
     axes = []
     for axis in (0, 1):
         first, last, travel = _along(begin, axis), _along(end, axis), leg.travel[axis]
-        moves = predicted(action_cue(travel, leg, first, last), past[:, axis].tolist(), window)
+        moves = predict(action_cue(travel, leg, first, last), past[:, axis].tolist(), window)
         asked = (travel - moves.sum()) / response.sum()
         axes.append(moves + asked * response)
-    return _carried(box, leg, np.array(axes))
+    return _carry(box, leg, np.array(axes))
 
 
-def predicted(cue: Array, before: Sequence[float], length: int) -> Array:
+def predict(cue: Array, before: Sequence[float], length: int) -> Array:
     """The moves `v_t + a_t / 2` along one axis, from the cue's v and a of each tick and a window of `length` moves.
 
     `a_window` is the change from move to move over the window, `v_window` its mean carried on by `a_window` from the
@@ -197,10 +197,10 @@ def action_cue(travel: float, leg: Leg, begin: float | None, end: float | None) 
     return np.stack([velocities[:-1], np.diff(velocities)], axis=1)
 
 
-def drifting(box: Sides, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> Array:
+def drift(box: Sides, leg: Leg, begin: Vector | None = None, end: Vector | None = None) -> Array:
     """Where a non-rigid instance would be if it did not deform: the action cue's own movement and scale."""
     cues = [action_cue(leg.travel[axis], leg, _along(begin, axis), _along(end, axis)) for axis in (0, 1)]
-    return _carried(box, leg, np.array([cue @ (1, 0.5) for cue in cues]))
+    return _carry(box, leg, np.array([cue @ (1, 0.5) for cue in cues]))
 
 
 def non_rigid(box: Sides, leg: Leg, resting: Array) -> Array:
@@ -229,7 +229,7 @@ def displacement(keyframes: Sequence[Keyframe], times: Array) -> Array:
     return between
 
 
-def _carried(box: Sides, leg: Leg, moves: Array) -> Array:
+def _carry(box: Sides, leg: Leg, moves: Array) -> Array:
     """The box after each of the moves ([axis, tick]), scaled from tick to tick."""
     first = np.asarray(box)
     centers = _centers(first) + np.cumsum(moves, axis=1).T

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner_service.motion.framing import inside
+from planner_service.motion.framing import clip_to_frame
 from planner_service.motion.kinematics import Path
 from planner_service.motion.nouns import head_phrase, singular
 from shared.geometry import Box
@@ -42,7 +42,7 @@ def part_of(name: str) -> Part | None:
     return table().get(singular(words[-1])) if words else None
 
 
-def attached(part: Path, whole: Path, home: Box) -> Path:
+def attach(part: Path, whole: Path, home: Box) -> Path:
     """A part's path: its whole's movement and scale, and its own.
 
     The part hangs at one point of its whole and moves with that.  What it moves by itself is measured in its whole's
@@ -59,4 +59,4 @@ def attached(part: Path, whole: Path, home: Box) -> Path:
     resting = np.concatenate([centers - half, centers + half], axis=1)
     boxes = resting + scale * (part.boxes - part.resting)
     middles, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.minimum(boxes[:, 2:] - boxes[:, :2], sides) / 2
-    return Path(inside(np.concatenate([middles - half, middles + half], axis=1)), resting)
+    return Path(clip_to_frame(np.concatenate([middles - half, middles + half], axis=1)), resting)

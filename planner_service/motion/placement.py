@@ -19,7 +19,7 @@ from planner_service.motion.cues import Distance, Goal, Reading
 from planner_service.motion.kinematics import Vector
 from planner_service.motion.nouns import Habitat, Kind, noun_of
 from planner_service.motion.parts import UNKNOWN
-from planner_service.motion.sizes import Edge, Sizes, hanging, shrunk, sizes_of
+from planner_service.motion.sizes import Edge, Sizes, hooks_of, shrink, sizes_of
 from planner_service.motion.supports import seat_depth
 from shared.geometry import Box
 from shared.motion_graph import RelationKind
@@ -89,7 +89,7 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     best: _Stage | None = None
     many = len(reading.cues) > MANY
     for attempt in range(0, ATTEMPTS, 4 if many else 1):
-        stage = _Stage(reading, shrunk(sizes, SHRINK**attempt, reading), seed)
+        stage = _Stage(reading, shrink(sizes, SHRINK**attempt, reading), seed)
         last = attempt == ATTEMPTS - 1
         if not stage.fill(insist=not last, relax=many or last):
             continue
@@ -110,8 +110,8 @@ class _Stage:
         self.parents = {instance.id: instance.parent for instance in reading.graph.instances}
         self.names = {instance.id: instance.name for instance in reading.graph.instances}
         self.edges = _edges(reading)
-        self.hangs = hanging(reading)
-        self.passed = _passed(reading)
+        self.hangs = hooks_of(reading)
+        self.passed = _passings(reading)
         self.leads = _leads(reading)
         self.carriers = carriers_of(reading)
         self.sizes = sizes
@@ -132,7 +132,7 @@ class _Stage:
         `relax`: what finds no place by all its relations is placed by some of them, what it is on or in before others.
         """
         for name in self._order():
-            if (hung := self._hung(name)) is not None:
+            if (hung := self._hang(name)) is not None:
                 self._put(name, hung)
                 continue
             best = self._best(name)
@@ -141,9 +141,9 @@ class _Stage:
                 best = self._best(name)
             if best is None and insist:
                 return False
-            self._put(name, best or _inside(Box.around(*self.preferred[name], *self.sizes[name])))
-            if others := self._kept_clear(name):
-                covered = _covered(np.array(self.ways[name]), np.array([self.ways[other] for other in others]))
+            self._put(name, best or _move_inside(Box.around(*self.preferred[name], *self.sizes[name])))
+            if others := self._obstacles(name):
+                covered = _overlap_share(np.array(self.ways[name]), np.array([self.ways[other] for other in others]))
                 self.crowding += float(covered.max(axis=-1).sum())
             if not self.edges[name]:
                 self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
@@ -153,7 +153,7 @@ class _Stage:
         self.boxes[name] = box
         self.ways[name] = [Box(*stop) for stop in self._ways(name, np.array([box]))[0].tolist()]
 
-    def _hung(self, name: str) -> Box | None:
+    def _hang(self, name: str) -> Box | None:
         """Where a part hangs on its whole, if the table says so; the kinematics keep it in the frame."""
         part, parent = self.hangs.get(name), self.parents[name]
         if part is None or parent not in self.boxes:
@@ -271,7 +271,7 @@ class _Stage:
         for arrangement, target in self.edges[name]:
             if target in self.boxes and not _holds_clearly(arrangement, box, self.boxes[target], self._seat(target)):
                 return False
-        end = box.moved(*self._travel(name, box))
+        end = box.translate(*self._travel(name, box))
         passed = [self.ways[target] for target in self.passed[name] if target in self.ways]
         return all(passes((box, theirs[0]), (end, theirs[-1])) for theirs in passed)
 
@@ -279,21 +279,21 @@ class _Stage:
         """ways: [candidate, moment, side] -> [candidate]: of being far from where it would best be, of being out of
         reach, of covering others, and of covering what it is at: where both go alike always, else at first."""
         first = ways[:, 0]
-        offsets = (first[:, :2] + first[:, 2:]) / 2 - np.array(self._liked(name))
+        offsets = (first[:, :2] + first[:, 2:]) / 2 - np.array(self._ideal_center(name))
         costs: Array = offsets**2 @ np.array((2, LEVEL_COST))
-        if others := self._kept_clear(name):
+        if others := self._obstacles(name):
             theirs = np.array([self.ways[other] for other in others])
-            costs += OVERLAP_COST * _covered(ways[:, None], theirs).sum(axis=(1, 2))
+            costs += OVERLAP_COST * _overlap_share(ways[:, None], theirs).sum(axis=(1, 2))
         for arrangement, target in self.edges[name]:
             if arrangement is Arrangement.AT and target in self.ways:
                 theirs = np.array(self.ways[target])
                 alike = np.allclose(self.travels[name], self.travels[target], rtol=0, atol=MARGIN)
                 moments = slice(None if alike else 1)
                 costs += REACH_COST * _gaps(ways[:, moments], theirs[moments]).sum(axis=1)
-                costs += HIDING_COST * _covered(first, theirs[0])
+                costs += HIDING_COST * _overlap_share(first, theirs[0])
         return costs
 
-    def _liked(self, name: str) -> Vector:
+    def _ideal_center(self, name: str) -> Vector:
         """Where it would best be, now that what it is placed by has a place: in the middle of that, or in hand."""
         x, y = self.preferred[name]
         parent = self.parents[name]
@@ -314,7 +314,7 @@ class _Stage:
         """How far below the top of a thing that is on it which sits there."""
         return seat_depth(self.names[target]) * self.boxes[target].height
 
-    def _kept_clear(self, name: str) -> list[str]:
+    def _obstacles(self, name: str) -> list[str]:
         """What is placed and it should not cover."""
         arranged = {target for arrangement, target in self.edges[name] if arrangement in OVERLAPPING}
         arranged |= {under for target in arranged for over, under in self.edges[target] if over is Arrangement.ON}
@@ -332,14 +332,14 @@ class _Stage:
         if (carrier := self.carriers.get(name)) in self.ways:
             begin, end = self.ways[carrier][0], self.ways[carrier][-1]
         else:
-            begin, end = box, box.moved(*self.travels[name])
+            begin, end = box, box.translate(*self.travels[name])
             for goal, target in self._goals(name):
                 end = Box.around(*self._goal_center(goal, end, target), *self.sizes[name])
         return end.center[0] - begin.center[0], end.center[1] - begin.center[1]
 
     def _is_there(self, name: str, box: Box) -> bool:
         """Whether it has hardly any way to go to its goal."""
-        gone = box.moved(*self.travels[name])
+        gone = box.translate(*self.travels[name])
         return any(
             math.dist(gone.center, self._goal_center(goal, gone, target)) < LEAST_WAY
             for goal, target in self._goals(name)
@@ -390,7 +390,7 @@ def _is_gone_to(reading: Reading, source: str, target: str) -> bool:
     )
 
 
-def _passed(reading: Reading) -> dict[str, list[str]]:
+def _passings(reading: Reading) -> dict[str, list[str]]:
     """What each instance passes, of those that travel."""
     passed: dict[str, list[str]] = {cues.instance: [] for cues in reading.cues}
     travels = {cues.instance: any(phase.travels for phase in cues.phases) for cues in reading.cues}
@@ -481,7 +481,7 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
             return True
 
 
-def _covered(a: Array, b: Array) -> Array:
+def _overlap_share(a: Array, b: Array) -> Array:
     """[…, side] each -> […]: how much of the smaller box the larger one covers."""
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     width, height = np.moveaxis(np.maximum(sides, 0), -1, 0)
@@ -496,10 +496,10 @@ def _gaps(a: Array, b: Array) -> Array:
     return np.maximum(apart, 0)
 
 
-def _inside(box: Box) -> Box:
+def _move_inside(box: Box) -> Box:
     dx = max(0.0, -box.x0) - max(0.0, box.x1 - 1)
     dy = max(0.0, -box.y0) - max(0.0, box.y1 - 1)
-    return box.moved(dx, dy)
+    return box.translate(dx, dy)
 
 
 def _noise(name: str, seed: int) -> float:

@@ -77,15 +77,15 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
                 sizes[name] = _at_least(sizes[name][0] * min(1.0, fit), sizes[name][1] * min(1.0, fit))
                 room = max(1.0, sizes[name][1] / (ON_FOOD * sizes[target][1]))
                 sizes[target] = _at_least(sizes[target][0] * room, sizes[target][1] * room)
-    hangs = hanging(reading)
+    hangs = hooks_of(reading)
     given = {cues.instance for cues in reading.cues if cues.size is not None}
     for name, parent in _parts(reading):
         if name not in given:
             sizes[name] = _part_size(hangs[name], sizes[name], sizes[parent])
-    return shrunk(sizes, 1.0, reading)
+    return shrink(sizes, 1.0, reading)
 
 
-def shrunk(sizes: Sizes, factor: float, reading: Reading) -> Sizes:
+def shrink(sizes: Sizes, factor: float, reading: Reading) -> Sizes:
     """Everything times `factor`, nothing smaller than it may be, no part larger than its share of its whole."""
     smaller = {name: _at_least(width * factor, height * factor) for name, (width, height) in sizes.items()}
     for name, whole in _parts(reading):
@@ -110,7 +110,7 @@ def _behind_something(reading: Reading) -> set[str]:
     return behind
 
 
-def hanging(reading: Reading) -> dict[str, Part | None]:
+def hooks_of(reading: Reading) -> dict[str, Part | None]:
     """Where each part hangs on its whole, None where the table does not say; every second of a kind is mirrored."""
     hangs: dict[str, Part | None] = {}
     kinds: Counter[tuple[str, Part]] = Counter()

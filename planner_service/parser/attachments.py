@@ -11,7 +11,7 @@ from planner_service.motion.supports import carries_people, head_of, is_workplac
 from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
-from planner_service.parser.subjects import coordinated, mention_at
+from planner_service.parser.subjects import coordinates_of, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
@@ -310,7 +310,7 @@ def _verb_around(actions: Sequence[Action], start: int, target: int) -> Action |
 
 def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
     """The mention with those that are joined to it, if these are not themselves said to be somewhere."""
-    group = [n for n in coordinated(mentions, words, number) if mentions[n].use is Use.THING]
+    group = [n for n in coordinates_of(mentions, words, number) if mentions[n].use is Use.THING]
     governed = preposition_before(words, mentions[group[0]].start) is not None
     return (number,) if governed else tuple(group)
 

@@ -4,7 +4,7 @@ from planner_service.explanation import Explained, Reason
 from planner_service.motion.cues import InstanceCues, Reading
 from planner_service.parser.describing import attributes_of, background_of, description_of
 from planner_service.parser.directions import Found
-from planner_service.parser.movement import carried, cues_told, mutual, timed
+from planner_service.parser.movement import carry, cues_of, divide_clip, meet_or_part
 from planner_service.parser.reasons import (
     reason_of_background,
     reason_of_part,
@@ -22,15 +22,15 @@ from shared.motion_graph import (
 from shared.plan import NO_PLACE
 
 
-def composed(scene: Scene) -> Explained:
+def compose(scene: Scene) -> Explained:
     """The reading of a scene, and why it is so."""
     distances = distances_of(scene)
     instances: list[Instance] = []
     cues: list[InstanceCues] = []
     reasons: list[Reason] = []
     for number, identifiers in scene.ids.items():
-        told = carried(scene, number, cues_told(scene, number))
-        phases = timed(told)
+        told = carry(scene, number, cues_of(scene, number))
+        phases = divide_clip(told)
         longest = max(phases, key=lambda phase: phase.label is not MotionLabel.MOTIONLESS)
         place = place_of(scene, number, told)
         start = next((Found(c.start, c.start.value) for c in told[:1] if c.start is not None), place)
@@ -46,7 +46,7 @@ def composed(scene: Scene) -> Explained:
                     parent=scene.ids[whole][index % len(scene.ids[whole])] if whole is not None else None,
                 )
             )
-            own = mutual(scene, number, identifier, phases)
+            own = meet_or_part(scene, number, identifier, phases)
             cues.append(
                 InstanceCues(
                     instance=identifier,

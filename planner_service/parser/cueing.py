@@ -71,24 +71,24 @@ class Cued:
     shown: str | None = None
     """"after" or "before": the instance is not seen before, or after, it does this."""
 
-    def unseen(self) -> "Cued":
+    def hide(self) -> "Cued":
         """The time in which there is nothing to see of it."""
         why = "it is not seen before" if self.shown == "after" else "it is not seen any more"
         because = Because(About.CUE, "absent", self.because[0].words, why)
         return replace(self, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,), shown=None)
 
-    def moved_along(self) -> "Cued":
+    def move_along(self) -> "Cued":
         """As part of what travels: a part at rest is then rigid, and goes nowhere by itself."""
         still = self.phase.label is MotionLabel.MOTIONLESS
         label = MotionLabel.RIGID if still else self.phase.label
         manner = self.phase.manner if label is MotionLabel.NON_RIGID else None
         return replace(self, phase=Phase(label=label, manner=manner))
 
-    def carried_by(self, other: "Cued") -> "Cued":
+    def move_as(self, other: "Cued") -> "Cued":
         """With the other's movement, and its own look."""
         return replace(
             self,
-            phase=self.phase.moving_as(other.phase),
+            phase=self.phase.move_as(other.phase),
             because=(
                 *self.because,
                 *(b for b in other.because if b.about is About.CUE and not b.decided.startswith("manner")),
@@ -96,7 +96,7 @@ class Cued:
             start=other.start,
         )
 
-    def crossing_as(self, other: "Cued") -> "Cued":
+    def cross_as(self, other: "Cued") -> "Cued":
         """With the other's entering and leaving of the frame."""
         changes: dict[str, Any] = {}
         if other.phase.enters is not None and self.phase.enters is None:
@@ -121,7 +121,7 @@ class Cued:
         )
 
 
-def cued(action: Action | None, setting: Setting) -> Cued:
+def cue(action: Action | None, setting: Setting) -> Cued:
     """The cues of one action for its subject, or for an object that it sends on its way."""
     kind = noun_of(setting.name).kind
     if action is None or setting.causes or (action.passive and action.verb.object == "approached"):
@@ -149,7 +149,7 @@ def cued(action: Action | None, setting: Setting) -> Cued:
     return Cued(phase, tuple(reasons), course.start, course.named, action.verb.shown)
 
 
-def sent(action: Action, setting: Setting) -> Cued:
+def cue_sent(action: Action, setting: Setting) -> Cued:
     """The cues of what is thrown, chased or ridden: it goes where the action goes."""
     manner = {Kind.ANIMATE: Manner.STRIDE, Kind.SOFT: Manner.FLUTTER}.get(noun_of(setting.name).kind)
     course = _course(action, setting, oscillates=False, must_go=True)

@@ -4,7 +4,7 @@ from planner_service.parser.actions import Action
 from planner_service.parser.mentions import Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.scene import Scene
-from planner_service.parser.wording import article, gerund, trimmed
+from planner_service.parser.wording import article, gerund, trim
 from shared.plan import NO_PLACE
 
 OF_FRAME = frozenset(
@@ -29,7 +29,7 @@ TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
 def attributes_of(scene: Scene, number: int) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(trimmed(action.text)[:120] for action in scene.actions if number in action.subjects))[:4]
+    return tuple(dict.fromkeys(trim(action.text)[:120] for action in scene.actions if number in action.subjects))[:4]
 
 
 def description_of(scene: Scene, number: int) -> str:
@@ -44,7 +44,7 @@ def description_of(scene: Scene, number: int) -> str:
 
 
 def _doing(scene: Scene, action: Action) -> str:
-    rest = trimmed(" ".join(word.lower for word in scene.words[action.index + 1 : action.end]))
+    rest = trim(" ".join(word.lower for word in scene.words[action.index + 1 : action.end]))
     if action.lemma == "be":
         return rest
     verb = scene.words[action.index].lower

@@ -36,7 +36,7 @@ def foreign_language(text: str) -> str | None:
     words = [word for word in words if len(word) > 2] or words
     share = _share_known(word.lower() for word in words)
     if found["lang"] == "en" and share < HARDLY:
-        share = _share_known(_meant(word.lower()) for word in words)  # "a croccodile in a lagune"
+        share = _share_known(_intended_word(word.lower()) for word in words)  # "a croccodile in a lagune"
     common = [word for word in words if word.islower()]
     detected = found["lang"] != "en" and found["score"] >= SURE and share < MOSTLY
     hardly = share < HARDLY and len(common) >= A_FEW
@@ -56,22 +56,22 @@ def is_english(word: str) -> bool:
     return any(senses(base, part) for base in bases(word) for part in ("noun", "verb", "adjective", "adverb"))
 
 
-def mended(text: str) -> str:
+def correct_spelling(text: str) -> str:
     """The text, its misspelt words replaced by what they were meant to be, where that is plain."""
-    return LETTERS.sub(lambda match: _mended(match.group(), opens=match.start() == 0), text)
+    return LETTERS.sub(lambda match: _correct_word(match.group(), opens=match.start() == 0), text)
 
 
-def _mended(word: str, *, opens: bool) -> str:
+def _correct_word(word: str, *, opens: bool) -> str:
     lower = word.lower()
     named = word[0].isupper() and not opens
     if len(word) < SHORTEST or named or not lower.isascii() or "'" in lower or "’" in lower or is_english(lower):
         return word
-    meant = _meant(lower)
+    meant = _intended_word(lower)
     return meant.capitalize() if word[0].isupper() else meant
 
 
 @cache
-def _meant(word: str) -> str:
+def _intended_word(word: str) -> str:
     checker = _checker()
     if word in checker or word in table():
         return word

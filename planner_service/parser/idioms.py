@@ -11,7 +11,7 @@ from planner_service.parser.wording import gerund, third_person
 AMOUNT = r"(?:(?:a|an|another|one|two|three|several|few|some|more|big|small|little) )+"
 
 
-def rephrased(text: str) -> str:
+def rephrase(text: str) -> str:
     """The text with such turns replaced."""
     for said, plain in _data()["said"].items():
         text = re.sub(rf"\b{said}\b", plain, text)

@@ -8,7 +8,7 @@ from planner_service.explanation import Explained
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
-from planner_service.parser.composition import composed
+from planner_service.parser.composition import compose
 from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
@@ -41,9 +41,9 @@ def interpret(
 ) -> Explained:
     mentions = list(mentions)
     actions = in_sequence(actions_of(words, mentions, lexicon), words)
-    mentions = _seen(mentions, actions, lexicon)
-    drawn = _drawn(words, mentions, actions)
-    for one, other in equated(words, mentions, actions):
+    mentions = _promote_acting(mentions, actions, lexicon)
+    drawn = _choose_drawn(words, mentions, actions)
+    for one, other in equate(words, mentions, actions):
         if drawn.get(one) == one and drawn.get(other) == other:  # what it is says more than what it is called
             mentions[one] = replace(mentions[one], name=mentions[other].name, head=mentions[other].head)
             drawn[other] = one
@@ -56,10 +56,10 @@ def interpret(
     for a in attachments:
         if shares_count(mentions[a.source], mentions[a.target], a):
             mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
-    return composed(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
+    return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
 
 
-def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
+def _promote_acting(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
     """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
     seen = list(mentions)
     for action in actions:
@@ -86,7 +86,7 @@ def _seen(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexic
     return seen
 
 
-def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
+def _choose_drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
     """Which mentions are of an instance, each with the first mention of the same one."""
     acting = {number for action in actions for number in action.subjects}
     drawn: dict[int, int] = {}
@@ -107,7 +107,7 @@ def _drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence
     return drawn
 
 
-def equated(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> Iterator[tuple[int, int]]:
+def equate(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> Iterator[tuple[int, int]]:
     """What is said to be another, and that: "the speaker is a tall man"."""
     for action in actions:
         after = action.index + 1

@@ -166,9 +166,9 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     return Mention(
         start=start,
         end=end,
-        name=_joined(tokens),
+        name=_join(tokens),
         head=head.lower if one_thing else singular(head.lower),
-        text=_joined([word.text for word in inside]),
+        text=_join([word.text for word in inside]),
         count=count,
         definite=inside[0].lower in ("the", "this", "that", "these", "those", "its", "his", "her", "their"),
         determined=inside[0].role in (Role.DETERMINER, Role.NUMBER) or bool(counts),
@@ -195,7 +195,7 @@ def _spelled_number(words: list[Word]) -> int | None:
         return None
 
 
-def _joined(tokens: list[str]) -> str:
+def _join(tokens: list[str]) -> str:
     text = " ".join(tokens)
     return text.replace(" - ", "-").replace(" 's", "'s").replace(" '", "'")
 

@@ -10,7 +10,7 @@ from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
-from planner_service.parser.cueing import Because, Cued, Setting, cued, mutual_goal, sent
+from planner_service.parser.cueing import Because, Cued, Setting, cue, cue_sent, mutual_goal
 from planner_service.parser.scene import Scene
 from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.whereabouts import tour_of
@@ -27,50 +27,50 @@ FURNITURE = frozenset(("furniture", "structure"))
 """Nor are these, however small they are drawn."""
 
 
-def cues_told(scene: Scene, number: int) -> tuple[Cued, ...]:
+def cues_of(scene: Scene, number: int) -> tuple[Cued, ...]:
     """The cues for each of "…, then …"; within a phase those of the action that moves most."""
     by_sequence: dict[int, list[Cued]] = {}
     for action in scene.actions:
         if number in action.subjects or (number in action.objects and action.verb.object == "made_to"):
-            by_sequence.setdefault(action.sequence, []).append(cued(action, _setting(scene, number, action)))
+            by_sequence.setdefault(action.sequence, []).append(cue(action, _setting(scene, number, action)))
         elif _is_sent(scene, number, action):
-            by_sequence.setdefault(action.sequence, []).append(sent(action, _setting(scene, number, action)))
+            by_sequence.setdefault(action.sequence, []).append(cue_sent(action, _setting(scene, number, action)))
     own = [action for action in scene.actions if number in action.subjects]
     if (time := seen_when(own)) is not None:
         while_seen = [cue for cues in by_sequence.values() for cue in cues if cue.shown is None]
         return _seen_for_a_time(while_seen, time, scene.mentions[number].name)
     if not by_sequence:
-        return (cued(None, Setting(scene.mentions[number].name, arranged=False)),)
-    chosen = [_merged(by_sequence[sequence]) for sequence in sorted(by_sequence)]
+        return (cue(None, Setting(scene.mentions[number].name, arranged=False)),)
+    chosen = [_merge(by_sequence[sequence]) for sequence in sorted(by_sequence)]
     steps: list[Cued] = []
     for index, told in enumerate(chosen):
         if told.shown == "after":
-            steps += [told.unseen(), *([told] if index + 1 == len(chosen) else [])]
+            steps += [told.hide(), *([told] if index + 1 == len(chosen) else [])]
         elif told.shown == "before":
             seen = any(not step.phase.absent for step in steps)
-            steps += [*([] if seen else [told]), told.unseen()]
+            steps += [*([] if seen else [told]), told.hide()]
         else:
             steps.append(told)
     return tuple(steps[:MAXIMUM_PHASES])
 
 
-def carried(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
+def carry(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]:
     """The cues of what carries it, where it is on or in something that travels and goes nowhere by itself; and of what
     it runs beside."""
     if (whole := scene.wholes.get(number)) is not None:
-        moving = any(cued.phase.travels for cued in cues_told(scene, whole))
-        return tuple(cued.moved_along() for cued in told) if moving else told
+        moving = any(cued.phase.travels for cued in cues_of(scene, whole))
+        return tuple(cued.move_along() for cued in told) if moving else told
     for attachment in scene.attachments:
         if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN, BESIDE):
             continue
-        carrier = cues_told(scene, attachment.target)
+        carrier = cues_of(scene, attachment.target)
         if attachment.arrangement is BESIDE:
             pairs = list(zip(told, carrier, strict=False))
             abreast = len(told) == len(carrier) and all(
                 mine.phase.direction and theirs.phase.direction and not mine.named for mine, theirs in pairs
             )
             if abreast:
-                return tuple(mine.carried_by(theirs) for mine, theirs in pairs)
+                return tuple(mine.move_as(theirs) for mine, theirs in pairs)
             continue
         rides = len(carrier) == len(told) and any(
             action.verb.object == "rides" and number in action.subjects and attachment.target in action.objects
@@ -79,11 +79,11 @@ def carried(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ..
         travels = any(cued.phase.travels for cued in told)
         if any(cued.phase.travels for cued in carrier) and (rides or not travels):
             own = [*told, *told[-1:] * len(carrier)]
-            return tuple(mine.carried_by(theirs) for mine, theirs in zip(own, carrier, strict=False))
+            return tuple(mine.move_as(theirs) for mine, theirs in zip(own, carrier, strict=False))
     return told
 
 
-def mutual(scene: Scene, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+def meet_or_part(scene: Scene, number: int, identifier: str, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
     """The phases, with respect to the other where two move toward each other, or apart."""
     for action in scene.actions:
         goal = mutual_goal(action)
@@ -150,18 +150,18 @@ def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:
     )
 
 
-def _merged(told: Sequence[Cued]) -> Cued:
+def _merge(told: Sequence[Cued]) -> Cued:
     """What says most of a movement, entering and leaving with the rest: "enters and walks to the right"."""
     chosen = max(told, key=lambda cued: cued.liveliness)
     for other in told:
         if other is not chosen:
-            chosen = chosen.crossing_as(other)
+            chosen = chosen.cross_as(other)
     return chosen
 
 
 def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued, ...]:
     """What it does while it is seen, in quarters of the clip, and nothing before or after."""
-    does = max(told, key=lambda cued: cued.liveliness) if told else cued(None, Setting(name, arranged=False))
+    does = max(told, key=lambda cued: cued.liveliness) if told else cue(None, Setting(name, arranged=False))
     because = Because(About.CUE, "absent", (seen.said,), "the words say when it is seen")
     unseen = replace(does, phase=Phase(label=MotionLabel.MOTIONLESS, absent=True), because=(because,))
     quarters = round(seen.share * 4)
@@ -171,7 +171,7 @@ def _seen_for_a_time(told: Sequence[Cued], seen: Seen, name: str) -> tuple[Cued,
     return (*[before] * quarters, *[after] * (4 - quarters))
 
 
-def timed(told: Sequence[Cued]) -> tuple[Phase, ...]:
+def divide_clip(told: Sequence[Cued]) -> tuple[Phase, ...]:
     """Equal shares of the clip.  Who is in the frame already comes in no more, and goes out of it once, at the end."""
     shown = [index for index, each in enumerate(told) if not each.phase.absent]
     return tuple(

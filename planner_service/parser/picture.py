@@ -72,9 +72,9 @@ class PictureReader:
 
     def read(self, text: str) -> tuple[Picture, Doc]:
         """The prompt taken apart, and the parse of its scene."""
-        plain, options = without_markup(text)
+        plain, options = strip_markup(text)
         doc = self._spacy(plain)
-        cuts = sorted(_disjoint([*self._matched(doc), *_fragments(doc)]), key=lambda cut: cut.begin)
+        cuts = sorted(_keep_disjoint([*self._match(doc), *_fragments(doc)]), key=lambda cut: cut.begin)
         if not cuts:
             return Picture(plain, style=options), doc
         kept = "".join(
@@ -86,11 +86,11 @@ class PictureReader:
             kind: tuple(dict.fromkeys(cut.said for cut in cuts if cut.kind == kind))
             for kind in ("camera", "style", "excluded")
         }
-        scene = _tidied(kept)
+        scene = _tidy(kept)
         # What opened the prompt stood in lower case after "Drone shot of".
         return Picture(scene, told["camera"], told["style"] + options, told["excluded"]), self._spacy(scene)
 
-    def _matched(self, doc: Doc) -> Iterator[Cut]:
+    def _match(self, doc: Doc) -> Iterator[Cut]:
         for key, begin, end in self._matcher(doc):
             span = self._spans[int(doc.vocab.strings[key])]
             before = doc[begin - 1] if begin else None
@@ -105,10 +105,10 @@ class PictureReader:
                 for thing in [span["is"]] if "is" in span else _things(doc[begin:end]):
                     yield Cut("excluded", begin, end, thing)
             else:
-                yield Cut(span["kind"], begin, end, _trimmed(doc[begin:end].text))
+                yield Cut(span["kind"], begin, end, _trim(doc[begin:end].text))
 
 
-def without_markup(text: str) -> tuple[str, tuple[str, ...]]:
+def strip_markup(text: str) -> tuple[str, tuple[str, ...]]:
     """The text without emoji, stress marks, options and hashtags; and the options.  Shouting is lowered."""
     options = tuple(match.group().strip() for match in FLAG.finditer(text))
     text = TAGGED.sub(r"\1 \2", FLAG.sub(" ", text))
@@ -208,11 +208,11 @@ def _ends_in_verb(span: Span) -> bool:
     return last.tag_ == "NNS" and before.tag_ == "NN" and lexicon().verb_form(last.lower_) is not None
 
 
-def _trimmed(said: str) -> str:
+def _trim(said: str) -> str:
     return re.sub(r"\s+(?:of|on|to|at|the|from|showing|following|with|featuring)$", "", said)
 
 
-def _disjoint(cuts: Sequence[Cut]) -> list[Cut]:
+def _keep_disjoint(cuts: Sequence[Cut]) -> list[Cut]:
     """The longest first; those that overlap it are dropped, but for others of the very same words."""
     kept: list[Cut] = []
     for cut in sorted(cuts, key=lambda cut: (cut.begin - cut.end, cut.kind != "excluded")):
@@ -224,7 +224,7 @@ def _disjoint(cuts: Sequence[Cut]) -> list[Cut]:
     return kept
 
 
-def _tidied(text: str) -> str:
+def _tidy(text: str) -> str:
     text = re.sub(r"\s+([,.;:!?])", r"\1", text)
     text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
     text = re.sub(r"[,;:]+\s*([.!?])", r"\1", text)

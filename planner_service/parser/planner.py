@@ -15,8 +15,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from planner_service.explanation import About, Explained
-from planner_service.parser.english import foreign_language, mended
-from planner_service.parser.idioms import rephrased
+from planner_service.parser.english import correct_spelling, foreign_language
+from planner_service.parser.idioms import rephrase
 from planner_service.parser.interpretation import interpret
 from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
@@ -41,7 +41,7 @@ class Parser:
 
     def __init__(self) -> None:
         self.model = f"{SPACY_MODEL} {version(SPACY_MODEL.replace('_', '-'))}"
-        self._picture = PictureReader(_loaded(SPACY_MODEL))
+        self._picture = PictureReader(_load(SPACY_MODEL))
         self._lock = threading.Lock()
 
     def read(self, prompt: str, seed: int, rejected: Rejected | None) -> Explained:
@@ -50,7 +50,7 @@ class Parser:
         Raises NotEnglish, NothingToDraw.
         """
         if rejected is not None and isinstance(rejected.answer, Explained):
-            return _without(rejected.answer, rejected)
+            return _drop_unmet(rejected.answer, rejected)
         text = " ".join(prompt.split())
         if not any(character.isalpha() for character in text):
             raise NothingToDraw("the prompt has no word in it", [_of_prompt("has no word in it")])
@@ -60,7 +60,7 @@ class Parser:
             )
             raise NotEnglish(f"the prompt {message}", [_of_prompt(message)])
         with self._lock:
-            picture, doc = self._picture.read(rephrased(mended(text)))
+            picture, doc = self._picture.read(rephrase(correct_spelling(text)))
         if not picture.scene:
             message = "says how the picture looks, and names nothing that could be drawn in it"
             raise NothingToDraw(f"the prompt {message}", [_of_prompt(message)])
@@ -77,16 +77,16 @@ def _of_prompt(message: str) -> Violation:
     return Violation(field="prompt", message=message)
 
 
-def _loaded(model: str) -> Language:
+def _load(model: str) -> Language:
     """spaCy's layers import torch wherever they find it, and these models use none of it: 2 seconds and 180 MB."""
-    with _not_found("torch"):
+    with _hide_module("torch"):
         spacy = import_module("spacy")
     loaded: Language = spacy.load(model, exclude=["ner"])
     return loaded
 
 
 @contextmanager
-def _not_found(module: str) -> Iterator[None]:
+def _hide_module(module: str) -> Iterator[None]:
     """Inside the block `import module` fails as if it were not installed, unless it has been imported before."""
     if module in sys.modules:
         yield
@@ -98,7 +98,7 @@ def _not_found(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
-def _without(explained: Explained, rejected: Rejected) -> Explained:
+def _drop_unmet(explained: Explained, rejected: Rejected) -> Explained:
     """The same less the relations that were found not to hold; at last, less all that those are joined by."""
     reading = explained.reading
     unmet = {

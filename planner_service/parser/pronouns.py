@@ -22,7 +22,7 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
     for number, mention in enumerate(mentions):
         if mention.use is not Use.PRONOUN:
             continue
-        located = _located(words, mentions, mention)
+        located = _located_thing(words, mentions, mention)
         bearer = _bearer(words, mentions, located)
         if bearer is not None and (
             words[mention.start].role is not Role.DETERMINER or _fits(mention.head, mentions[bearer])
@@ -55,7 +55,7 @@ def _bearer(words: Sequence[Word], mentions: Sequence[Mention], located: int | N
     return located - 1 if before.end == mentions[located].start - 1 and before.use is Use.THING else None
 
 
-def _located(words: Sequence[Word], mentions: Sequence[Mention], pronoun: Mention) -> int | None:
+def _located_thing(words: Sequence[Word], mentions: Sequence[Mention], pronoun: Mention) -> int | None:
     """What stands right before the preposition: of "a dog in front of it" the dog."""
     possessive = words[pronoun.start].role is Role.DETERMINER and pronoun.end == pronoun.start + 1
     matched = (preposition_around if possessive else preposition_before)(words, pronoun.start)

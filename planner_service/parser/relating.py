@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from planner_service.motion.arrangements import Arrangement, arrangement_of
 from planner_service.parser.attachments import Attachment
-from planner_service.parser.movement import cues_told
+from planner_service.parser.movement import cues_of
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import third_person
 from shared.motion_graph import (
@@ -94,4 +94,4 @@ def _between(scene: Scene) -> Iterator[tuple[Relation, str]]:
 
 def _has_goal(scene: Scene, attachment: Attachment) -> bool:
     target = scene.ids[attachment.target][0]
-    return any(cued.phase.target == target for cued in cues_told(scene, attachment.source))
+    return any(cued.phase.target == target for cued in cues_of(scene, attachment.source))

@@ -41,7 +41,7 @@ def subjects_of(
                 break
             group.append(group[-1] + 1)
         return tuple(group)  # "there is a vase, a cup and a plate"
-    if (starting := _starting(word, words, earlier)) is not None:
+    if (starting := _aspect_subject(word, words, earlier)) is not None:
         return starting
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
@@ -51,14 +51,14 @@ def subjects_of(
         first = mentions[beside].start
         if words[first].lower in POSSESSIVES or (first > 0 and words[first - 1].text == ","):
             return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
-    if beside is not None and (inverted := _inverted(word, beside, words, mentions)) is not None:
+    if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
     if not mended:
         for child in word.token.children:
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number
-                    if word.tag == "VBZ" and beside is not None and number in coordinated(mentions, words, beside):
+                    if word.tag == "VBZ" and beside is not None and number in coordinates_of(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)
                 if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
@@ -67,7 +67,7 @@ def subjects_of(
                 if child.lower_ in SEVERAL and several:
                     return several[-1]
                 if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
-                    return _meant(child.lower_, last, child.i, mentions)
+                    return _resolve_pronoun(child.lower_, last, child.i, mentions)
     if beside is not None:
         return _group(word, words, mentions, beside)
     head = word.token.head
@@ -103,7 +103,7 @@ def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: S
     return placed and not moves and noun_of(mentions[beside].name).kind is Kind.OBJECT
 
 
-def _starting(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
+def _aspect_subject(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
     """Who starts or stops it: "a tram begins moving"."""
     index = word.index - 1
     while index > 0 and (words[index].role is Role.ADVERB or words[index].lower == "to"):
@@ -111,7 +111,7 @@ def _starting(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, .
     return (earlier.get(index) or None) if index >= 0 and words[index].lemma in lexicon().aspect_verbs else None
 
 
-def _meant(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[Mention]) -> tuple[int, ...]:
+def _resolve_pronoun(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[Mention]) -> tuple[int, ...]:
     """Who a subject pronoun is: who acted last, unless that is a person and "it" is not, or the other way round."""
     if pronoun in GENDERS:
         singles = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
@@ -143,7 +143,7 @@ def mention_at(mentions: Sequence[Mention], index: int) -> int | None:
     return next((number for number, mention in enumerate(mentions) if mention.covers(index)), None)
 
 
-def coordinated(mentions: Sequence[Mention], words: Sequence[Word], number: int) -> tuple[int, ...]:
+def coordinates_of(mentions: Sequence[Mention], words: Sequence[Word], number: int) -> tuple[int, ...]:
     """The mention and those that "and" or a comma joins to it from the left."""
     group = [number]
     while group[0] > 0:
@@ -186,7 +186,7 @@ def _head_of(number: int, words: Sequence[Word], mentions: Sequence[Mention]) ->
     return number
 
 
-def _inverted(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
+def _inverted_subject(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
     """The subject after the verb: "to the left of a statue stands a deer"."""
     matched = preposition_before(words, mentions[beside].start)
     if matched is None or word.tag not in FINITE or words[word.index - 1].role in SKIPPED:
@@ -210,7 +210,7 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
         if not between or any(w.lower not in LINKING for w in between):
             break
         last += 1
-    group = coordinated(mentions, words, last)
+    group = coordinates_of(mentions, words, last)
     first = mentions[group[0]].start
     if (
         first > 0

@@ -47,7 +47,7 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
         ):
             words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
-        words[index] = _mended(words, index, lexicon)
+        words[index] = _correct_role(words, index, lexicon)
         mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
         if mended and index and words[index - 1].role is Role.ADJECTIVE:
             words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
@@ -72,7 +72,7 @@ def _role(token: Token) -> Role:
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
 
 
-def _mended(words: list[Word], index: int, lexicon: Lexicon) -> Word:
+def _correct_role(words: list[Word], index: int, lexicon: Lexicon) -> Word:
     word = words[index]
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None

@@ -3,7 +3,7 @@
 import re
 
 
-def trimmed(text: str) -> str:
+def trim(text: str) -> str:
     """Without the link words and marks that lead to the next clause."""
     return (
         re.sub(r"(?:\s*(?:[,.;:]|\b(?:and|while|as|then|who|which|that|with|is|are|to|when)))+\s*$", "", text).strip()

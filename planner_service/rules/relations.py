@@ -8,9 +8,9 @@ from planner_service.motion.arrangements import (
     DEPTH,
     Arrangement,
     arrangement_of,
+    find_misordered,
     holds,
     is_attachment,
-    misordered,
     passes,
 )
 from planner_service.motion.courses import carriers_of
@@ -55,7 +55,7 @@ def depth_is_shown(layout: Layout) -> Iterator[Violation]:
     A spatial relation is looked at where it begins, a dynamic one where it ends.
     """
     reading = layout.reading
-    wrong = {index for index, _, _ in misordered(reading.graph.relations, reading.depth_order)}
+    wrong = {index for index, _, _ in find_misordered(reading.graph.relations, reading.depth_order)}
     for edge in _edges(layout):
         if edge.arrangement not in DEPTH or not edge.frames:
             continue

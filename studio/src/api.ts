@@ -13,9 +13,9 @@ export type Reason = Schemas["PlanReason"];
 export type Explained = Schemas["ExplainedPlan"];
 export type Problem = Schemas["Problem"];
 export type Adherence = Schemas["Adherence"];
-export type File = "content" | "preview" | "manifest" | "report" | "plan";
 
 const KEY = "api-key";
+const RETRY_MS = 2000;
 
 /** Kept for the session alone. */
 export const apiKey = signal(sessionStorage.getItem(KEY) ?? "");
@@ -24,7 +24,8 @@ export const keyWanted = signal(false);
 
 export function setApiKey(key: string): void {
   apiKey.value = key.trim();
-  sessionStorage.setItem(KEY, apiKey.value);
+  if (apiKey.value === "") sessionStorage.clear(); // with what was edited
+  else sessionStorage.setItem(KEY, apiKey.value);
   keyWanted.value = false;
 }
 
@@ -85,21 +86,17 @@ export function jobs(after: string | null, status: string, limit: number): Promi
   return json(call(`jobs?${query}`));
 }
 
-const files = new Map<string, Promise<string>>();
-
-/** The address of a file's copy in this page: what needs a key in a header, no element can load by itself. */
-export function fileUrl(id: string, file: File): Promise<string> {
-  const path = file === "plan" ? `jobs/${id}/plan` : `jobs/${id}/${file}?redirect=false`;
-  const known = files.get(path);
-  if (known !== undefined) return known;
-  const loading = call(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
-  files.set(path, loading);
-  loading.catch(() => files.delete(path));
-  return loading;
+/** What is below a job, for elements, which can send no key: by the ticket that its own URLs have.  From there the API
+ * leads on to the storage. */
+export function urlOf(its: Job, what: "content" | "preview" | "manifest" | "plan" | "events"): string {
+  return `jobs/${its.id}/${what}${its.events_url ? new URL(its.events_url).search : ""}`;
 }
 
-export async function download(id: string, file: File, name: string): Promise<void> {
-  save(await fileUrl(id, file), name);
+const NAMES = { content: "video.mp4", manifest: "manifest.json", plan: "plan.json" };
+
+/** With a ticket that is good now. */
+export async function download(id: string, what: keyof typeof NAMES): Promise<void> {
+  save(urlOf(await job(id), what), NAMES[what]);
 }
 
 export function save(url: string, name: string): void {
@@ -109,8 +106,6 @@ export function save(url: string, name: string): void {
   link.click();
 }
 
-const RETRY_MS = 2000;
-
 /** Tells of a job until it has ended, or until the returned function is called. */
 export function follow(first: Job, tell: (job: Job) => void): () => void {
   let source: EventSource | null = null;
@@ -118,8 +113,7 @@ export function follow(first: Job, tell: (job: Job) => void): () => void {
   let stopped = false;
   const open = (from: Job): void => {
     if (stopped || hasEnded(from)) return;
-    const ticket = from.events_url === null || from.events_url === undefined ? "" : new URL(from.events_url).search;
-    source = new EventSource(`jobs/${from.id}/events${ticket}`);
+    source = new EventSource(urlOf(from, "events"));
     source.addEventListener("job", (event) => {
       const now = JSON.parse((event as MessageEvent<string>).data) as Job;
       tell(now);

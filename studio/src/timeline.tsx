@@ -2,7 +2,7 @@
 
 import { useRef } from "preact/hooks";
 import { type State, movePhaseEnd, stateOf } from "./plan-editing.ts";
-import { change, edited, frame, frames, playing, selected, wrong } from "./state.ts";
+import { change, edited, frame, frames, playing, select, selection, wrong } from "./state.ts";
 
 export const STATE_NAMES: Record<State, string> = {
   motionless: "motionless",
@@ -33,9 +33,9 @@ export function Timeline() {
         {plan.graph.instances.map((its, index) => (
           <button
             type="button"
-            class={`${its.label} ${selected.value === its.id ? "selected" : ""}`}
-            aria-pressed={selected.value === its.id}
-            onClick={() => (selected.value = its.id)}
+            class={`${its.label} ${selection.value.includes(its.id) ? "selected" : ""}`}
+            aria-pressed={selection.value.includes(its.id)}
+            onClick={(event) => select(its.id, event.shiftKey)}
           >
             <i class="dot" /> {index + 1} {its.name}
             {wrong.value.some((breach) => breach.instance === its.id) && <b title="It breaks a rule"> !</b>}
@@ -50,10 +50,10 @@ export function Timeline() {
         </div>
         {plan.tracks.map((track) => (
           <div
-            class={`lane ${selected.value === track.instance ? "selected" : ""}`}
+            class={`lane ${selection.value.includes(track.instance) ? "selected" : ""}`}
             data-lane={track.instance}
             onPointerDown={(event) => {
-              selected.value = track.instance;
+              select(track.instance);
               scrub(event);
             }}
             onPointerMove={scrub}

@@ -59,7 +59,7 @@ def test_another_video_measures_badly(detector: Detector) -> None:
 def test_what_is_found_elsewhere_is_not_right(detector: Detector) -> None:
     shown = scene_of("a red car is standing still on the road")
     (track,) = shown.tracks
-    away = track.model_copy(update={"boxes": tuple(box.moved(-box.x0, -box.y0) for box in track.boxes)})
+    away = track.model_copy(update={"boxes": tuple(box.translate(-box.x0, -box.y0) for box in track.boxes)})
     asked = replace(shown, plan=shown.plan.model_copy(update={"tracks": (away,)}))
     measures = measures_of(shown, asked, detector)
     assert measures["detection_rate"] == 1.0

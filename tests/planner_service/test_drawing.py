@@ -4,7 +4,7 @@ from itertools import combinations, permutations
 
 import pytest
 
-from planner_service.drawing.canvas import COLORS, shortened, text_width, wrapped
+from planner_service.drawing.canvas import COLORS, shorten, text_width, wrap
 from planner_service.drawing.picture import compose, draw_plan
 from planner_service.motion.cues import InstanceCues, Phase, Reading
 from planner_service.reasoning import Request, lay_out, plan
@@ -104,9 +104,9 @@ def test_phrases_of_crossing_arrows_stand_apart():
 
 
 def test_text_is_fitted_by_its_width():
-    assert shortened("a dog", 12, 200) == "a dog"
-    cut = shortened("a very long name of a dog", 12, 60)
+    assert shorten("a dog", 12, 200) == "a dog"
+    cut = shorten("a very long name of a dog", 12, 60)
     assert cut.endswith("…")
     assert text_width(cut, 12) <= 60
-    assert wrapped("one two three four five six", 12, 70, lines=2)[0] == "one two"
-    assert len(wrapped("one two three four five six", 12, 70, lines=2)) == 2
+    assert wrap("one two three four five six", 12, 70, lines=2)[0] == "one two"
+    assert len(wrap("one two three four five six", 12, 70, lines=2)) == 2

@@ -20,8 +20,8 @@ def test_around_is_the_inverse_of_centre_and_size():
 
 
 def test_moving_and_scaling():
-    assert WIDE.moved(0.1, -0.2) == pytest.approx((0.2, 0.0, 0.6, 0.1))
-    assert WIDE.scaled(0.5) == pytest.approx((0.2, 0.225, 0.4, 0.275))
+    assert WIDE.translate(0.1, -0.2) == pytest.approx((0.2, 0.0, 0.6, 0.1))
+    assert WIDE.scale(0.5) == pytest.approx((0.2, 0.225, 0.4, 0.275))
 
 
 def test_overlap():

@@ -50,7 +50,7 @@ def test_a_round_trip_through_json():
 
 def test_signing_does_not_change_the_hash_and_editing_does():
     plan = Plan.model_validate(CONTENT)
-    signed = plan.signed(planner="parser", model="m", version="1", seed=4)
+    signed = plan.sign(planner="parser", model="m", version="1", seed=4)
     assert signed.provenance.hash == signed.content_hash == plan.content_hash
     assert Plan.model_validate_json(signed.model_dump_json()) == signed
     assert Plan.model_validate(changed(["background"], "a lane")).content_hash != plan.content_hash
@@ -64,7 +64,7 @@ def test_zero_has_one_sign():
 
 
 def test_an_edited_plan_keeps_its_provenance_and_can_be_told():
-    plan = Plan.model_validate(CONTENT).signed(planner="parser", model="m", version="1", seed=4)
+    plan = Plan.model_validate(CONTENT).sign(planner="parser", model="m", version="1", seed=4)
     edited = Plan.model_validate(plan.model_dump(mode="json") | {"background": "a lane"})
     assert edited.provenance == plan.provenance
     assert (plan.is_edited, edited.is_edited, Plan.model_validate(CONTENT).is_edited) == (False, True, False)

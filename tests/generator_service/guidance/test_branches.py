@@ -48,7 +48,7 @@ def resting(box: Box) -> tuple[Box, ...]:
 
 def moving(box: Box, dx: float, dy: float = 0.0) -> tuple[Box, ...]:
     """By dx and dy over the clip."""
-    return tuple(box.moved(dx * frame / 8, dy * frame / 8) for frame in range(9))
+    return tuple(box.translate(dx * frame / 8, dy * frame / 8) for frame in range(9))
 
 
 def cells(mask: Tensor) -> list[list[int]]:

@@ -25,13 +25,13 @@ def circuit(clock: Clock) -> Circuit:
 def fail(circuit: Circuit, times: int) -> None:
     for _ in range(times):
         circuit.enter()
-        circuit.failed()
+        circuit.record_failure()
 
 
 def test_closed_it_lets_calls_through_until_the_third_failure_in_a_row(circuit):
     fail(circuit, 2)
     circuit.enter()
-    circuit.succeeded()
+    circuit.record_success()
     fail(circuit, 3)
     with pytest.raises(CircuitOpen, match="3 failures in a row, next attempt within 10 s"):
         circuit.enter()
@@ -58,7 +58,7 @@ def test_half_open_a_success_closes_it(circuit, clock):
     fail(circuit, 3)
     clock.now = 110.0
     circuit.enter()
-    circuit.succeeded()
+    circuit.record_success()
     fail(circuit, 2)
     circuit.enter()
 
@@ -68,7 +68,7 @@ def test_half_open_a_failure_opens_it_again(circuit, clock):
     clock.now = 110.0
     circuit.enter()
     clock.now = 112.0
-    circuit.failed()
+    circuit.record_failure()
     clock.now = 121.9
     with pytest.raises(CircuitOpen):
         circuit.enter()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner_service.language_model.completeness import certain, missing, said
+from planner_service.language_model.completeness import certain, describe_missing, find_missing
 from shared.motion_graph import Instance, MotionLabel
 
 
@@ -25,7 +25,7 @@ def named(*names: str) -> list[Instance]:
     ],
 )
 def test_instances_without_a_counterpart(seen, expected, lost):
-    assert [instance.name for instance in missing(named(*seen), named(*expected))] == lost
+    assert [instance.name for instance in find_missing(named(*seen), named(*expected))] == lost
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_part_may_be_left_out():
 def test_an_id_counts_as_a_name():
     (cyclist,) = named("cyclist in yellow")
     man = cyclist.model_copy(update={"id": "man_2"})
-    assert missing([man], named("man")) == ()
+    assert find_missing([man], named("man")) == ()
 
 
 def test_one_message_for_each_noun():
-    dogs, cat = said(named("big dog", "small dog", "cat"))
+    dogs, cat = describe_missing(named("big dog", "small dog", "cat"))
     assert dogs.startswith("the prompt speaks of 'dog', of which 2 more")
     assert cat.startswith("the prompt speaks of 'cat', of which 1 more")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner_service.language_model.derivation import with_derived
+from planner_service.language_model.derivation import derive
 from planner_service.motion.cues import InstanceCues
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
 
@@ -18,7 +18,7 @@ GRAPH = MotionGraph(
 
 def derived(instance, phases):
     written = {"movements": [{"cues": {"instance": instance, "phases": phases}}]}
-    said = with_derived(json.loads(json.dumps(written)), GRAPH)
+    said = derive(json.loads(json.dumps(written)), GRAPH)
     return said["movements"][0]["cues"]["phases"]
 
 
@@ -80,7 +80,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_whatever_is_written_it_does_not_fail(written):
-    with_derived(written, GRAPH)
+    derive(written, GRAPH)
 
 
 @given(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner_service.language_model.answers import Movement, Movements, Scene, Seen, reading_of, scene_violations
-from planner_service.language_model.repair import mended_movements, mended_scene
+from planner_service.language_model.repair import repair_movements, repair_scene
 from planner_service.motion.cues import InstanceCues, Phase
 from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionLabel, Relation, RelationKind
 
@@ -47,7 +47,7 @@ lost_instances = st.lists(st.sampled_from([node(name, "nothing") for name in IDS
 
 @given(scenes(), lost_instances)
 def test_a_mended_scene_has_nothing_against_it_and_loses_nothing(scene, lost):
-    mended = mended_scene(scene, lost)
+    mended = repair_scene(scene, lost)
     behind = {(edge.source, edge.target) for edge in mended.relations if edge.phrase == "behind"}
     if not has_a_circle(behind):
         assert scene_violations(mended) == ()
@@ -62,14 +62,14 @@ def test_a_mended_scene_has_nothing_against_it_and_loses_nothing(scene, lost):
 
 @given(scenes())
 def test_mending_twice_is_mending_once(scene):
-    once = mended_scene(scene, ())
-    assert mended_scene(once, ()) == once
+    once = repair_scene(scene, ())
+    assert repair_scene(once, ()) == once
 
 
 @given(scenes(), st.lists(known_or_not, min_size=1, max_size=6))
 def test_mended_movements_are_one_for_each_motionless_instance(scene, cued):
     still = (Phase(label=MotionLabel.MOTIONLESS),)
     movements = tuple(Movement(why="x", cues=InstanceCues(instance=name, phases=still)) for name in cued)
-    mended = mended_scene(scene, ())
-    reading = reading_of(mended, mended_movements(Movements(thoughts="x", movements=movements), mended))
+    mended = repair_scene(scene, ())
+    reading = reading_of(mended, repair_movements(Movements(thoughts="x", movements=movements), mended))
     assert tuple(cues.instance for cues in reading.cues) == mended.graph.ids

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner_service.parser.english import foreign_language, mended
+from planner_service.parser.english import correct_spelling, foreign_language
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_english_with_foreign_words_is_english(prompt):
     ],
 )
 def test_misspelt_words_are_mended_where_it_is_plain(prompt, meant):
-    assert mended(prompt) == meant
+    assert correct_spelling(prompt) == meant

@@ -77,18 +77,18 @@ def broken(checked: Layout) -> set[str]:
 
 
 def test_a_good_layout_breaks_nothing():
-    assert broken(layout([BOX, BOX.moved(0.1, 0.0), BOX.moved(0.2, 0.0)], direction=Direction.RIGHT)) == set()
+    assert broken(layout([BOX, BOX.translate(0.1, 0.0), BOX.translate(0.2, 0.0)], direction=Direction.RIGHT)) == set()
 
 
 @pytest.mark.parametrize(
     ("checked", "rule"),
     [
         (layout([BOX, BOX], frames=3), "every_frame_has_a_box"),
-        (layout([BOX, BOX.moved(-0.15, 0.0)]), "boxes_stay_inside_the_frame"),
+        (layout([BOX, BOX.translate(-0.15, 0.0)]), "boxes_stay_inside_the_frame"),
         (layout([Box(0.1, 0.2, 0.105, 0.25)] * 2), "no_box_is_too_thin"),
-        (layout([BOX] * 20 + [BOX.moved(0.45, 0.0)] * 21), "nothing_jumps"),
-        (layout([BOX, BOX.scaled(1.6).moved(0.1, 0.0)]), "nothing_jumps"),
-        (layout([BOX, BOX.moved(0.01, 0.0)], label=STILL), "labels_are_kept"),
+        (layout([BOX] * 20 + [BOX.translate(0.45, 0.0)] * 21), "nothing_jumps"),
+        (layout([BOX, BOX.scale(1.6).translate(0.1, 0.0)]), "nothing_jumps"),
+        (layout([BOX, BOX.translate(0.01, 0.0)], label=STILL), "labels_are_kept"),
         (layout([BOX, Box(0.1, 0.2, 0.5, 0.32)]), "labels_are_kept"),
         (layout([BOX, BOX], label=STILL, absent=("a",)), "everything_is_seen"),
         (layout([BOX, BOX], parent="b"), "parts_stay_attached"),
@@ -117,14 +117,19 @@ def test_no_rule_is_without_a_test():
         (RelationKind.SPATIAL, "in front of", [BOX, BOX], False),  # 0.3 above it
         (RelationKind.SPATIAL, "in front of", [Box(0.09, 0.59, 0.51, 0.91)] * 2, False),  # hides it
         (RelationKind.SPATIAL, "behind", [BESIDE, BESIDE], False),  # depth_order says otherwise
-        (RelationKind.DYNAMIC, "passes", [BOX.moved(0.0, 0.5), BOX.moved(0.3, 0.5)], False),  # from even with it
-        (RelationKind.DYNAMIC, "passes", [BESIDE, BESIDE.moved(-0.32, 0.0)], True),  # centre 0.6 to 0.28, over 0.3
-        (RelationKind.DYNAMIC, "passes", [BESIDE, BESIDE.moved(-0.28, 0.0)], False),
-        (RelationKind.DYNAMIC, "moves toward", [BOX, BOX.moved(0.0, 0.1)], True),
-        (RelationKind.DYNAMIC, "moves toward", [BOX, BOX.moved(0.0, -0.1)], False),
-        (RelationKind.DYNAMIC, "runs away from", [BOX, BOX.moved(0.0, -0.1)], True),
+        (
+            RelationKind.DYNAMIC,
+            "passes",
+            [BOX.translate(0.0, 0.5), BOX.translate(0.3, 0.5)],
+            False,
+        ),  # from even with it
+        (RelationKind.DYNAMIC, "passes", [BESIDE, BESIDE.translate(-0.32, 0.0)], True),  # centre 0.6 to 0.28, over 0.3
+        (RelationKind.DYNAMIC, "passes", [BESIDE, BESIDE.translate(-0.28, 0.0)], False),
+        (RelationKind.DYNAMIC, "moves toward", [BOX, BOX.translate(0.0, 0.1)], True),
+        (RelationKind.DYNAMIC, "moves toward", [BOX, BOX.translate(0.0, -0.1)], False),
+        (RelationKind.DYNAMIC, "runs away from", [BOX, BOX.translate(0.0, -0.1)], True),
         (RelationKind.DYNAMIC, "jumps onto", [BOX, BOX], False),
-        (RelationKind.DYNAMIC, "jumps onto", [BOX, BOX.moved(0.0, 0.3)], True),
+        (RelationKind.DYNAMIC, "jumps onto", [BOX, BOX.translate(0.0, 0.3)], True),
         (RelationKind.DYNAMIC, "admires", [BOX, BOX], True),
     ],
 )
