@@ -118,7 +118,7 @@ def ours(
     descriptions = tuple(instance.description for instance in plan.graph.instances)
     drawn = Scene(caption=plan.prompt, plan=plan, descriptions=descriptions)
     settings = settings.model_copy(update={"guidance": guidance})
-    conditioning = backbone.prepare(drawn.caption, settings)
+    conditioning = backbone.prepare(drawn, settings)
     method = backbone.guidance(drawn, settings)
     denoise(backbone, conditioning, first_state(backbone, settings), method, ignore, step_cache=step_cache)
 

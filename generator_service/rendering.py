@@ -118,7 +118,7 @@ def sample(
             scene = backbone.scene(prompt, plan)
             if scene.plan is None and settings.candidates > 1:
                 raise InvalidRequest("candidates: without a plan there is nothing to judge them by")
-            conditioning = backbone.prepare(scene.caption, settings, scene.negative)
+            conditioning = backbone.prepare(scene, settings)
             meter = StepMeter(backbone.device)
             begun = start or Progress(())
             sampled = sample_candidates(backbone, conditioning, scene, settings, begun, meter, on_step)

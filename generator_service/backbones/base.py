@@ -109,8 +109,8 @@ class Backbone(ABC, Generic[C]):
         )
 
     @abstractmethod
-    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> C:
-        """Encode the texts, and whatever else stays the same for every step of one video."""
+    def prepare(self, scene: Scene, settings: RenderSettings) -> C:
+        """Encode the scene's texts, and whatever else stays the same for every step of one video."""
 
     @abstractmethod
     def solver(self, steps: int) -> Solver: ...

@@ -215,7 +215,7 @@ class JobRequest(WireModel):
             violations.append(
                 Violation(field="plan.tracks", message=f"the plan has {self.plan.frames} frames, the video {frames}")
             )
-        if self.step_cache > 0 and spec.steered != "attention":
+        if self.step_cache > 0 and (spec.steered != "attention" or spec.follows_boxes):
             message = f"{spec.name} has none: leave it out"
             violations.append(Violation(field="step_cache", message=message))
         if self.candidates > 1 and not spec.finds_things:
@@ -259,8 +259,9 @@ def _beyond_guidance(spec: BackboneSpec, settings: RenderSettings) -> list[Viola
         if layer >= spec.layers
     ]
     mute = (
-        ("refocus", "refocus_until") if spec.steered == "attention" else ("form", "mask", "gradient_step", "regional")
+        ["refocus", "refocus_until"] if spec.steered == "attention" else ["form", "mask", "gradient_step", "regional"]
     )
+    mute.append("regional" if spec.follows_boxes else "control")
     found += [
         Violation(field=f"guidance.{name}", message=f"{spec.name} has no such guidance: leave it out")
         for name in mute

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from generator_service import backbones
 from generator_service.backbones import pipeline
+from generator_service.backbones.base import Scene
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.load import FAMILIES, load_backbone
 from generator_service.contract.backbones import (
@@ -51,7 +52,7 @@ def load(checkpoint: Path, **settings: object) -> CogVideoX:
 
 
 def frames_of(backbone: CogVideoX, settings: RenderSettings) -> np.ndarray:
-    conditioning = backbone.prepare("a red car", settings)
+    conditioning = backbone.prepare(Scene(caption="a red car"), settings)
     latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
     return backbone.decode(latents, settings)
 

@@ -118,6 +118,15 @@ def test_a_step_cache_is_for_backbones_guided_by_attention() -> None:
     assert JobRequest(prompt="a tree", backbone="cogvideox-2b", step_cache=0.1).settings().step_cache == 0.1
 
 
+def test_boxes_are_drawn_for_a_network_that_was_trained_to_follow_them() -> None:
+    drawn = {"control": 0.5}
+    assert JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b").settings().guidance.control == 1.0
+    assert JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b", guidance=drawn).settings().guidance.control == 0.5
+    assert refused_fields(JobRequest(prompt="a tree", backbone="cogvideox-2b", guidance=drawn)) == {"guidance.control"}
+    beside = JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b", guidance={"regional": True}, step_cache=0.1)
+    assert refused_fields(beside) == {"guidance.regional", "step_cache"}
+
+
 def test_candidates_are_for_backbones_that_find_things_in_their_videos() -> None:
     request = JobRequest(prompt="a tree", backbone="cogvideox-2b", candidates=2)
     assert refused_fields(request) == {"candidates"}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from generator_service.backbones.base import Scene
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.backbones.wan import Wan
@@ -40,7 +41,7 @@ def run(
     guidance: Guidance = UNGUIDED,
     on_step: Callable[[StepState], None] = ignore,
 ) -> Tensor:
-    conditioning = backbone.prepare("a red car", settings)
+    conditioning = backbone.prepare(Scene(caption="a red car"), settings)
     start = start or first_state(backbone, settings)
     return denoise(backbone, conditioning, start, guidance, on_step, step_cache=step_cache)
 
