@@ -11,8 +11,7 @@ export type JobRequest = Schemas["JobRequest"];
 export type Backbone = Schemas["BackboneView"];
 export type Reason = Schemas["PlanReason"];
 export type Explained = Schemas["ExplainedPlan"];
-export type Problem = Schemas["Problem"];
-export type Adherence = Schemas["Adherence"];
+export type Violation = Schemas["Violation"];
 
 const KEY = "api-key";
 const RETRY_MS = 2000;
@@ -30,8 +29,8 @@ export function setApiKey(key: string): void {
 }
 
 export class Refused extends Error {
-  constructor(readonly problem: Problem) {
-    super(problem.detail);
+  constructor(detail: string, readonly violations: Violation[] = []) {
+    super(detail);
   }
 }
 
@@ -46,24 +45,13 @@ async function call(path: string, method = "GET", body?: unknown): Promise<Respo
   try {
     answer = await fetch(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) });
   } catch {
-    throw new Refused(problem(0, "The service cannot be reached."));
+    throw new Refused("The service cannot be reached.");
   }
   if (answer.ok) return answer;
   if (answer.status === 401) keyWanted.value = true;
-  const told = (await answer.json().catch(() => null)) as Problem | null;
-  throw new Refused(told ?? problem(answer.status, `The service answered with status ${answer.status}.`));
+  const told = (await answer.json().catch(() => null)) as Schemas["Problem"] | null;
+  throw new Refused(told?.detail ?? `The service answered with status ${answer.status}.`, told?.violations);
 }
-
-const problem = (status: number, detail: string): Problem => ({
-  type: "about:blank",
-  title: detail,
-  status,
-  detail,
-  code: "unreachable",
-  retryable: true,
-  violations: [],
-  request_id: null,
-});
 
 const json = async <T>(answer: Promise<Response>): Promise<T> => (await (await answer).json()) as T;
 

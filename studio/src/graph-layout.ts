@@ -6,7 +6,7 @@ export interface Node {
   y: number;
 }
 
-/** Down on the right and up again on the left, an odd one at the top: those that are related beside one another, and
+/** Down on the left and up again on the right, an odd one at the top: those that are related beside one another, and
  * the middle free for arrows.  `half`: of a node's sides. */
 export function placed(ids: string[], edges: [string, string][], across: number, half: [number, number]): { nodes: Node[]; down: number } {
   const order = neighboursTogether(ids, edges);
@@ -15,9 +15,9 @@ export function placed(ids: string[], edges: [string, string][], across: number,
   const step = rows > 6 ? 60 : 92;
   const nodes = order.map((id, index): Node => {
     if (index < odd) return { id, x: across / 2, y: step / 2 };
-    const isRight = index < rows;
-    const row = isRight ? index : order.length - 1 - index + odd;
-    return { id, x: isRight ? across - half[0] : half[0], y: step * (row + 0.5) };
+    const isLeft = index < rows;
+    const row = isLeft ? index : order.length - 1 - index + odd;
+    return { id, x: isLeft ? half[0] : across - half[0], y: step * (row + 0.5) };
   });
   return { nodes, down: rows * step };
 }

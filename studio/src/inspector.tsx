@@ -158,6 +158,7 @@ function Relations({ id }: { id: string }) {
             maxLength={120}
             onInput={(event) => change((it) => setRelation(it, index, { ...relation, phrase: event.currentTarget.value }), `relation ${index}`)}
           />
+          <Kind value={relation.kind} onChange={(kind) => change((it) => setRelation(it, index, { ...relation, kind }))} />
           <select
             aria-label="Related to"
             value={relation.target}
@@ -175,10 +176,7 @@ function Relations({ id }: { id: string }) {
       {others.length > 0 && (
         <form class="line" onSubmit={take}>
           <input name="phrase" aria-label="New relation" placeholder="passes by, next to …" maxLength={120} />
-          <select name="kind" aria-label="Kind">
-            <option value="dynamic">moves</option>
-            <option value="spatial">is</option>
-          </select>
+          <Kind />
           <select name="target" aria-label="Related to">
             {others.map((each) => (
               <option value={each.id}>{each.name}</option>
@@ -188,6 +186,15 @@ function Relations({ id }: { id: string }) {
         </form>
       )}
     </div>
+  );
+}
+
+function Kind({ value, onChange }: { value?: Relation["kind"]; onChange?: (kind: Relation["kind"]) => void }) {
+  return (
+    <select name="kind" aria-label="Kind" value={value} onChange={(event) => onChange?.(event.currentTarget.value as Relation["kind"])}>
+      <option value="dynamic">dynamic</option>
+      <option value="spatial">spatial</option>
+    </select>
   );
 }
 

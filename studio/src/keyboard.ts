@@ -4,7 +4,7 @@ import { tinykeys } from "tinykeys";
 import { type Box, dragged } from "./boxes.ts";
 import { add, removeSelected } from "./inspector.tsx";
 import { moveInDepth, moveTogether, phaseAt, setBox, toggleKeyframe, trackOf } from "./plan-editing.ts";
-import { change, frame, frames, plan, playing, redo, selected, selection, undo } from "./state.ts";
+import { change, frame, goTo, plan, playing, redo, selected, selection, undo } from "./state.ts";
 
 const STEP = 0.01;
 
@@ -19,11 +19,6 @@ export function listenToKeys(): void {
   const ofSelected = (action: (id: string) => void) =>
     when(() => {
       if (selected.value !== null) action(selected.value);
-    });
-  const step = (by: number) =>
-    when(() => {
-      playing.value = false;
-      frame.value = Math.max(0, Math.min(frame.value + by, frames.value - 1));
     });
   const arrows = Object.fromEntries(
     (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"] as const).flatMap((key) => {
@@ -40,8 +35,8 @@ export function listenToKeys(): void {
   tinykeys(window, {
     ...arrows,
     Space: when(() => (playing.value = !playing.value)),
-    ",": step(-1),
-    ".": step(1),
+    ",": when(() => goTo(frame.value - 1)),
+    ".": when(() => goTo(frame.value + 1)),
     k: ofSelected((id) => change((its) => toggleKeyframe(its, id, frame.value))),
     n: when(add),
     "[": ofSelected((id) => change((its) => moveInDepth(its, id, 1))),

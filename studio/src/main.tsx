@@ -70,7 +70,13 @@ function Key() {
   return keyWanted.value ? (
     <KeyField />
   ) : (
-    <button class="quiet" onClick={() => setApiKey("")}>
+    <button
+      class="quiet"
+      onClick={() => {
+        setApiKey("");
+        closePlan();
+      }}
+    >
       Forget the key
     </button>
   );

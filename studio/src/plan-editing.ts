@@ -339,7 +339,7 @@ export interface Breach {
   instance: string;
   message: string;
   /** What would mend it, and in which phase. */
-  mend: { how: "hold still" | "keep shape"; in: Phase } | null;
+  mend: { how: "Hold it still" | "Keep its shape"; in: Phase } | null;
 }
 
 /** What the API would refuse, and where, in its words.  It holds only wholes to their labels: a part moves with its
@@ -357,10 +357,10 @@ export function breaches(plan: Plan): Breach[] {
       const { label, start, end } = phase;
       const boxes = track.boxes.slice(start, end + 1) as Box[];
       const where = `${label} in frames ${start} to ${end}`;
-      if (label === "motionless" && !boxes.every((box) => same(box, boxes[0]!))) tell(`${where}, but its box changes`, { how: "hold still", in: phase });
+      if (label === "motionless" && !boxes.every((box) => same(box, boxes[0]!))) tell(`${where}, but its box changes`, { how: "Hold it still", in: phase });
       const shapes = boxes.map(aspect);
       if (label === "rigid" && Math.max(...shapes) > Math.min(...shapes) * (1 + SHAPE_TOLERANCE))
-        tell(`${where}, but its aspect changes by more than 2%`, { how: "keep shape", in: phase });
+        tell(`${where}, but its aspect changes by more than 2%`, { how: "Keep its shape", in: phase });
     }
   }
   return found;

@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Box, type Handle, centre, dragged, hull, iou, same } from "./boxes.ts";
-import { type Breach, holdStill, instanceOf, isThere, keepShape, moveTogether, phaseAt, setBox, trackOf } from "./plan-editing.ts";
+import { type Phase, holdStill, instanceOf, isThere, keepShape, moveTogether, phaseAt, setBox, trackOf } from "./plan-editing.ts";
 import { frameAt, timeOf } from "./playback.ts";
 import { type Guide, snap } from "./snapping.ts";
 import {
@@ -13,6 +13,7 @@ import {
   format,
   frame,
   frames,
+  goTo,
   history,
   jobPlan,
   mainJob,
@@ -249,39 +250,36 @@ function Found({ size: [across, down] }: { size: [number, number] }) {
 }
 
 function Wrong({ id, box }: { id: string; box: Box }) {
+  // Below the box, above it, or at its foot: wherever there is room.
+  const above = `calc(${percent(1 - box[1])} + 18px)`;
+  const place = box[3] < 0.6 ? { top: percent(box[3]) } : { bottom: box[1] > 0.35 ? above : percent(1 - box[3]) };
   return (
     <div
       class="breach"
       role="alert"
-      style={{ left: percent(Math.min(box[0], 0.5)), ...(box[3] < 0.6 ? { top: percent(box[3]) } : { bottom: percent(1 - box[3]) }) }}
+      style={{ left: percent(Math.min(box[0], 0.5)), ...place }}
       onPointerDown={(event) => event.stopPropagation()}
     >
       {wrong.value
         .filter((breach) => breach.instance === id)
         .map(({ message, mend }) => (
           <p>
-            {id}: {message} {mend !== null && <Mend id={id} {...mend} />}
+            {id}: {message}{" "}
+            {mend !== null && (
+              <button type="button" onClick={() => change((it) => MENDS[mend.how](it, id, nearest(mend.in)))}>
+                {mend.how}
+              </button>
+            )}
           </p>
         ))}
     </div>
   );
 }
 
+const MENDS = { "Hold it still": holdStill, "Keep its shape": keepShape };
+/** The frame that is looked at, where it is in the phase. */
+const nearest = ({ start, end }: Phase): number => Math.max(start, Math.min(frame.value, end));
 const percent = (share: number): string => `${share * 100}%`;
-
-/** After the frame that is looked at, where it is in the phase. */
-function Mend({ id, how, in: { start, end } }: { id: string } & NonNullable<Breach["mend"]>) {
-  const at = start <= frame.value && frame.value <= end ? frame.value : start;
-  return how === "hold still" ? (
-    <button type="button" onClick={() => change((it) => holdStill(it, id, at))}>
-      Hold it still
-    </button>
-  ) : (
-    <button type="button" onClick={() => change((it) => keepShape(it, id, at))}>
-      Keep its shape
-    </button>
-  );
-}
 
 /** Shows the frame that is looked at, or plays and says which frame that is. */
 function Video({ url, hidden }: { url: string; hidden: boolean }) {
@@ -322,10 +320,6 @@ function Transport() {
     const timer = setInterval(() => (frame.value = (frame.value + 1) % frames.value), 1000 / format.value.fps);
     return () => clearInterval(timer);
   }, [playing.value, hasVideo]);
-  const go = (to: number) => {
-    playing.value = false;
-    frame.value = Math.max(0, Math.min(to, last));
-  };
   const flag = (name: keyof typeof shown.value, text: string) => (
     <label class="check">
       <input
@@ -338,13 +332,13 @@ function Transport() {
   );
   return (
     <div class="transport">
-      <button type="button" aria-label="Frame before" onClick={() => go(frame.value - 1)}>
+      <button type="button" aria-label="Frame before" onClick={() => goTo(frame.value - 1)}>
         ‹
       </button>
       <button type="button" class="play" aria-label={playing.value ? "Pause" : "Play"} onClick={() => (playing.value = !playing.value)}>
         {playing.value ? "❚❚" : "▶"}
       </button>
-      <button type="button" aria-label="Frame after" onClick={() => go(frame.value + 1)}>
+      <button type="button" aria-label="Frame after" onClick={() => goTo(frame.value + 1)}>
         ›
       </button>
       <output aria-label="Frame">

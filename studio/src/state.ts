@@ -15,8 +15,7 @@ export interface Settings {
   /** null: the backbone's own. */
   steps: number | null;
   guided: boolean;
-  candidates: number;
-  /** What a job that was opened had besides: its size, and guidance of its own. */
+  /** What a job that was opened had besides: its size, candidates, and guidance of its own. */
   besides: Partial<api.JobRequest>;
 }
 
@@ -27,7 +26,6 @@ export const settings = signal<Settings>({
   seed: randomSeed(),
   steps: null,
   guided: true,
-  candidates: 1,
   besides: {},
 });
 export const message = signal<string | null>(null);
@@ -109,6 +107,11 @@ function take(its: History<Edited>, why: Reason[]): void {
 
 const asPlanned = (its: Plan): History<Edited> => begun({ plan: its, keyframes: {} });
 
+export function goTo(its: number): void {
+  playing.value = false;
+  frame.value = Math.max(0, Math.min(its, frames.value - 1));
+}
+
 /** `more`: beside those that are selected, or no longer. */
 export function select(id: string | null, more = false): void {
   const others = selection.value.filter((its) => its !== id);
@@ -176,10 +179,17 @@ export function askWhy(): Promise<void> {
 
 export function openPlanFile(text: string): Promise<void> {
   return attempt("Opening …", async () => {
-    const { plan: its } = await api.explain({ plan: JSON.parse(text) as Plan, ...wish() });
-    show(its, []);
+    const read = JSON.parse(text) as Plan;
+    const its = await api.explain({ plan: read, ...wish() }).catch((error: unknown) => {
+      if (error instanceof api.Refused && error.violations.some(isOfALabel)) return { plan: read };
+      throw error;
+    });
+    show(its.plan, []);
   });
 }
+
+/** Then the plan is whole otherwise, and can be mended here: the API looks at it last. */
+const isOfALabel = ({ message: told }: api.Violation): boolean => /^track '\w+': \w+ in frames /.test(told);
 
 export function closePlan(): void {
   batch(() => {
@@ -192,14 +202,13 @@ export function closePlan(): void {
 // jobs
 
 function wish(): Partial<api.JobRequest> {
-  const { backbone: name, seed, steps, guided, candidates, besides } = settings.value;
+  const { backbone: name, seed, steps, guided, besides } = settings.value;
   return {
     ...besides,
     ...(name === "" ? {} : { backbone: name }),
     seed,
     ...(steps === null ? {} : { steps }),
     ...(guided ? {} : { guidance: "off" as const }),
-    candidates,
   };
 }
 
@@ -227,7 +236,7 @@ export function makeFromPlan(): Promise<void> {
   return attempt("Submitting …", async () => {
     const its = plan.value!;
     const job = await submit({ plan: its, ...wish() }).catch((error: unknown) => {
-      if (error instanceof api.Refused) refused.value = { plan: its, breaches: refusals(its, error.problem.violations ?? []) };
+      if (error instanceof api.Refused) refused.value = { plan: its, breaches: refusals(its, error.violations) };
       throw error;
     });
     batch(() => {
@@ -274,8 +283,7 @@ export function useSettingsOf(job: Job): void {
     seed,
     steps,
     guided,
-    candidates: candidates ?? 1,
-    besides: { width, height, fps, guidance_scale, ...(guided ? { guidance } : {}) },
+    besides: { width, height, fps, guidance_scale, candidates, ...(guided ? { guidance } : {}) },
   };
 }
 

@@ -160,13 +160,13 @@ test("what breaks a rule is named, and can be mended", () => {
     {
       instance: "car",
       message: "motionless in frames 0 to 8, but its box changes",
-      mend: { how: "hold still", in: trackOf(still.plan, "car").phases[0] },
+      mend: { how: "Hold it still", in: trackOf(still.plan, "car").phases[0] },
     },
   ]);
   assert.deepEqual(breaches(holdStill(still, "car", 3).plan), []);
   let wide = toggleKeyframe(begin(), "car", 0);
   wide = setBox(wide, "car", 8, [0.5, 0.5, 0.9, 0.7]);
-  assert.deepEqual(breaches(wide.plan).map((breach) => [breach.instance, breach.mend?.how]), [["car", "keep shape"]]);
+  assert.deepEqual(breaches(wide.plan).map((breach) => [breach.instance, breach.mend?.how]), [["car", "Keep its shape"]]);
   const kept = keepShape(wide, "car", 8);
   assert.deepEqual(breaches(kept.plan), []);
   near(centre(boxes(kept, "car")[0]!)[0], 0.2);

@@ -123,6 +123,11 @@ def test_a_job_with_a_key_under_a_path_and_files_in_a_folder(serve, redis_url, t
         assert download.value.path().read_bytes() == video
         assert page.url == f"{api.url}/video/studio/jobs/{done}"
         assert page.evaluate("() => localStorage.length + document.cookie.length") == 0
+        page.get_by_label("Name").fill("blue car")  # what is edited is kept, and goes with the key
+        assert page.evaluate("() => Object.keys(sessionStorage)") == ["api-key", f"edited {done}"]
+        page.get_by_role("button", name="Forget the key").click()
+        page.get_by_label("API key").wait_for()
+        assert page.evaluate("() => sessionStorage.length") == 0
         page.get_by_role("link", name="API").click()
         page.get_by_text("Submit a job").wait_for()
         assert elsewhere == []
