@@ -85,6 +85,7 @@ PHRASES: dict[str, Arrangement] = {
     "along": Arrangement.ON,
     "across": Arrangement.ON,
     "with": Arrangement.AT,
+    "around": Arrangement.AT,
 }
 
 NO_END = ("by", "along", "across")

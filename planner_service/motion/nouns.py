@@ -40,7 +40,7 @@ UNKNOWN = Noun(height=0.28, aspect=1.1, kind=Kind.OBJECT, habitat=Habitat.GROUND
 SIZE_WORDS = {
     "tiny": 0.5,
     "miniature": 0.5,
-    "toy": 0.6,
+    "toy": 0.4,
     "small": 0.7,
     "little": 0.7,
     "baby": 0.7,

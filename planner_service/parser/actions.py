@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner_service.motion.cues import Manner
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
@@ -221,6 +222,13 @@ def _is_passive(word: Word, words: Sequence[Word]) -> bool:
     return not helpers & {"has", "have", "had", "having"} and (bool(helpers) or word.lower != word.lemma)
 
 
+def _is_for(verb: Verb, mention: Mention) -> bool:
+    """Whether it says what a thing is for and not what it does: "riding boots"."""
+    noun = known(mention.name)
+    walks = verb.manner is Manner.STRIDE or verb.object == "rides"
+    return walks and noun is not None and noun.kind is Kind.OBJECT
+
+
 def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
     """What participles before a noun say: "a speeding boat" speeds, "a left-moving bus" moves left."""
     found = []
@@ -228,7 +236,7 @@ def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Le
         for word in words[mention.start : mention.end - 1]:
             base = lexicon.verb_form(word.lower) if word.lower.endswith("ing") else None
             listed = base is not None and base in lexicon.verbs and word.lower != base
-            if base is not None and listed and word.role is Role.ADJECTIVE:
+            if base is not None and listed and word.role is Role.ADJECTIVE and not _is_for(lexicon.verbs[base], mention):
                 begin = word.index
                 while begin > mention.start and words[begin - 1].role in (Role.LINK, Role.DIRECTION, Role.ADVERB):
                     begin -= 1

@@ -10,6 +10,7 @@ from planner_service.parser.attachments import Attachment
 from planner_service.parser.directions import direction_in
 from shared.motion_graph import MotionLabel
 
+CATCHING = frozenset(("catch", "grab", "snatch", "seize", "hug", "tackle", "bite"))
 REACHED = {
     Arrangement.ON: Goal.ONTO,
     Arrangement.IN: Goal.TOWARD,
@@ -45,6 +46,19 @@ def with_arrivals(attachments: Sequence[Attachment], actions: Sequence[Action]) 
             found = [b for b in found if b not in told]
             phrase = "onto" if goal is Goal.ONTO else "to"
             found.append(replace(a, phrase=phrase, arrangement=None, goal=goal, action=went[-1].index))
+    return [*found, *_catches(actions, found)]
+
+
+def _catches(actions: Sequence[Action], attachments: Sequence[Attachment]) -> list[Attachment]:
+    """Who goes and then catches something gets to it: "an owl swoops from a tree and grabs a mouse"."""
+    found: list[Attachment] = []
+    for action in actions:
+        if action.lemma in CATCHING and action.objects and not action.passive and not action.negated:
+            went = [a for a in actions if a.index < action.index and set(a.subjects) & set(action.subjects)]
+            if went and went[-1].verb.direction == "sideways" and not any(b.action == went[-1].index and b.goal for b in attachments):
+                caught = action.objects[0]
+                goal = (caught, "to", None, Goal.TOWARD, went[-1].index)
+                found += [Attachment(doer, *goal) for doer in action.subjects if doer != caught]
     return found
 
 

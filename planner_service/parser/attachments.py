@@ -27,6 +27,8 @@ class Attachment:
     goal: Goal | None = None
     action: int | None = None
     """The verb's word."""
+    which: int = 0
+    """Which of the target's instances it is, where the source is but one."""
 
 
 LANDING = frozenset(("board", "land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
@@ -45,6 +47,9 @@ SMALLER = 0.75
 
 DEPICTING = frozenset(("screen", "display", "television", "picture", "painting", "photograph", "poster", "monitor"))
 """What is on one of these is shown in it."""
+OFF = ("off", "off of")
+TETHERS = frozenset(("leash", "string", "tether", "harness", "rein"))
+"""What has something on it and goes with that: "a duck on a string"."""
 BRIDGES = frozenset(("bridge", "plank", "log", "beam", "rope", "carpet"))
 """Who crosses one of these is on it."""
 CRADLING = frozenset(("lap", "arms", "knees", "hands", "hand", "knee", "arm"))
@@ -81,10 +86,18 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         ):
             continue
         preposition, phrase, start = matched
+        place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
+        if place is not None and mentions[place].use is Use.BACKGROUND:
+            continue  # "in a room with a screen on the wall"
+        if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
+            found.append(Attachment(number, place, "on", Arrangement.ON))
+            continue  # "at a table with a bulb"
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action, mention.name)
+        if action is not None and phrase in OFF and _comes_off(action):
+            goal = Goal.RIGHT_OF  # to the ground beside it
         of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
         before = mention_at(mentions, start - 1) if start > 0 else None
@@ -118,6 +131,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             )
             if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
+        if phrase == "between" and (action is None or not action.verb.travels):
+            found += [between for source in sources for between in _between(source, number, words, mentions)]
+            continue
         found += [
             Attachment(
                 source=source,
@@ -130,8 +146,48 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
-    others = [*_trailing(words, mentions, actions), *_relative(words, mentions, actions)]
+    others = [*_boarding(actions, mentions, found), *_trailing(words, mentions, actions), *_relative(words, mentions, actions)]
     return [*found, *others, *_to_objects(actions, mentions)]
+
+
+def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Sequence[Attachment]) -> list[Attachment]:
+    """Onto the last vehicle before, where none is named: "a bus stops, and a lady gets on"."""
+    boarding = [a for a in actions if a.lemma == "board" and not a.objects]
+    boarding = [a for a in boarding if not any(b.action == a.index for b in found)]
+    return [
+        Attachment(subject, vehicles[-1], "to", None, Goal.TOWARD, action.index)
+        for action in boarding
+        if (vehicles := [n for n, m in enumerate(mentions) if m.end <= action.start and _is_vehicle(m)])
+        for subject in action.subjects
+        if subject != vehicles[-1]
+    ]
+
+
+def _is_vehicle(mention: Mention) -> bool:
+    return mention.use is Use.THING and noun_of(mention.name).kind is Kind.VEHICLE
+
+
+def _has_legs(mention: Mention) -> bool:
+    noun = noun_of(mention.name)
+    return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
+
+
+def _comes_off(action: Action) -> bool:
+    """Whether who does it leaves what it was on: "falls off a table", "jumps off a wall"."""
+    return action.verb.travels and (action.verb.direction == "down" or action.lemma in LANDING)
+
+
+def _between(source: int, target: int, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Attachment]:
+    """To the right of one and to the left of the other: "between two trees", "between a chair and a table"."""
+    after = target + 1
+    joined = after < len(mentions) and [w.lower for w in words[mentions[target].end : mentions[after].start]] == ["and"]
+    if mentions[target].count < 2 and not joined:
+        return []
+    other, which = (target, 1) if mentions[target].count > 1 else (after, 0)
+    return [
+        Attachment(source, target, "to the right of", Arrangement.RIGHT_OF),
+        Attachment(source, other, "to the left of", Arrangement.LEFT_OF, which=which),
+    ]
 
 
 def _bears_on_it(words: Sequence[Word], mention: Mention) -> bool:
@@ -272,6 +328,8 @@ def _sources(
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
+    if phrase == "on" and before is not None and mentions[target].head in TETHERS:
+        return (before,), None
     sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
     if sent and before is not None and mentions[before].use is Use.PRONOUN:
         return (before,), action  # "drops it into a bucket"

@@ -239,9 +239,9 @@ def _how(course: _Course, action: Action) -> None:
     elif action.verb.speed is not Speed.NORMAL:
         why = f"'{action.lemma}' is {action.verb.speed.value}"
         course.decide("speed", action.verb.speed, (action.said,), why)
-    if match := directions.SPEEDING_UP.search(action.about):
+    if match := directions.SPEEDING_UP.search(action.text):
         course.decide("pickup", Pickup.SPEEDING_UP, (match.group(),), "the words say that it changes")
-    elif match := directions.SLOWING_DOWN.search(action.about):
+    elif match := directions.SLOWING_DOWN.search(action.text):
         course.decide("pickup", Pickup.SLOWING_DOWN, (match.group(),), "the words say that it changes")
     if match := directions.SUDDENLY.search(action.about):
         course.decide("sudden", True, (match.group(),), SUDDEN)

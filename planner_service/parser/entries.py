@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from planner_service.motion.cues import Manner
 from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
@@ -15,6 +16,7 @@ BOARDING = frozenset(("on", "onto", "in", "into", "inside"))
 """After "get" these say that somebody goes there."""
 NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
+CARRIED_ON = (*WAYS, "through", "over")
 ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
 """A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
 
@@ -46,7 +48,7 @@ def entry_of(
         )
     ):
         return "become", ()  # "turns red", "turns gold"
-    if base == "get" and len(after) > 1 and after[0].lower in BOARDING and after[1].role in NOMINAL:
+    if base == "get" and after and after[0].lower in BOARDING and (len(after) < 2 or after[1].role in NOMINAL or after[1].text in ".,;!"):
         return "board", ()  # "gets on the bus"
     if base == "get" and after and after[0].lower in ("off", "out"):
         return "alight", ()  # "gets out"
@@ -90,6 +92,9 @@ def _is_equated(word: Word, words: Sequence[Word]) -> bool:
 
 def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
     """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
+    if verb is not None and verb.object == "held" and verb.travels:
+        after = takewhile(lambda w: w.role is not Role.VERB and w.text not in ",.;", words[word.index + 1 :])
+        return replace(verb, direction="sideways") if any(w.lower in CARRIED_ON for w in after) else verb
     if verb == ACTIVITY or not _has_a_way(word, words):
         return verb or ACTIVITY
     if verb is None:

@@ -10,6 +10,7 @@ from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import compose
 from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.members import members_of, with_members, with_places
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
@@ -18,6 +19,7 @@ from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
+from planner_service.parser.uses import PICTURES
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses, supersense
@@ -40,9 +42,12 @@ def interpret(
     prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture, lexicon: Lexicon
 ) -> Explained:
     mentions = list(mentions)
-    actions = in_sequence(actions_of(words, mentions, lexicon), words)
-    mentions = _promote_acting(mentions, actions, lexicon)
-    drawn = _choose_drawn(words, mentions, actions)
+    told = actions_of(words, mentions, lexicon)
+    mentions = _promote_acting(words, mentions, told, lexicon)
+    drawn = _choose_drawn(words, mentions, told)
+    members = members_of(mentions, drawn)
+    mentions, told = with_members(members, mentions, told)
+    actions = in_sequence(told, words)
     for one, other in equate(words, mentions, actions):
         if drawn.get(one) == one and drawn.get(other) == other:  # what it is says more than what it is called
             mentions[one] = replace(mentions[one], name=mentions[other].name, head=mentions[other].head)
@@ -52,14 +57,16 @@ def interpret(
     for pronoun, number in antecedents(words, mentions, actions).items():
         if number in drawn:
             drawn[pronoun] = drawn[number]
-    attachments = attachments_of(words, mentions, actions)
+    attachments = with_places(members, mentions, attachments_of(words, mentions, actions))
     for a in attachments:
         if shares_count(mentions[a.source], mentions[a.target], a):
             mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
     return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
 
 
-def _promote_acting(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
+def _promote_acting(
+    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon
+) -> list[Mention]:
     """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
     seen = list(mentions)
     for action in actions:
@@ -79,6 +86,10 @@ def _promote_acting(mentions: Sequence[Mention], actions: Sequence[Action], lexi
             handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
+        if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
+            for number in action.objects:
+                if seen[number].head in PICTURES and words[min(seen[number].end, len(words) - 1)].lower in ("on", "onto"):
+                    seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:
                 if not seen[number].determined:
@@ -96,6 +107,9 @@ def _choose_drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: S
         if number not in acting and not _is_shown(number, words, mentions):
             continue
         earlier = [first for first in drawn if drawn[first] == first and mentions[first].end <= mention.start]
+        if mention.part or (mention.head == "one" and mention.definite and _is_of_group(mention, earlier, mentions)):
+            drawn[number] = number
+            continue
         same = [
             first
             for first in earlier
@@ -148,6 +162,13 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
 
 def before_is_verb(before: Word | None) -> bool:
     return before is not None and before.role is Role.VERB
+
+
+def _is_of_group(one: Mention, earlier: Sequence[int], mentions: Sequence[Mention]) -> bool:
+    """Whether "the red one" is one of several, and not what is red already."""
+    said = set(one.name.lower().split()[:-1])
+    alike = [n for n in earlier if mentions[n].count == 1 and said <= set(mentions[n].name.lower().split())]
+    return not alike and any(mentions[n].count > 1 for n in earlier)
 
 
 def _side(mention: Mention, words: Sequence[Word]) -> str:

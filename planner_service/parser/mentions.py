@@ -1,13 +1,14 @@
 """Noun phrases: what a prompt mentions, and how many of it."""
 
 import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import singular, table
-from planner_service.parser.lexicon import Lexicon
+from planner_service.motion.nouns import is_a, singular, table
+from planner_service.parser.lexicon import Lexicon, lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
@@ -19,6 +20,8 @@ INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
 PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
 """Who a pronoun is that nobody was mentioned before."""
 POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
+ATTACHED = frozenset(("plant organ", "branch", "petal", "headlight"))
+"""What does something as part of its whole: "the branches of an oak sway"."""
 RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
 
@@ -47,8 +50,8 @@ class Mention:
     """Whether an article, a possessive or a number precedes it."""
     plural: bool = False
     use: Use = Use.THING
-    again: bool = field(default=False)
-    """Whether an earlier mention was of the same thing."""
+    part: bool = False
+    """Whether it is some of several that were mentioned before: "one of them"."""
 
     def covers(self, index: int) -> bool:
         return self.start <= index < self.end
@@ -60,7 +63,13 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
     index = 0
     while index < len(words):
         end = _phrase_end(words, index)
-        if end > index:
+        groups = [mention for mention in reversed(found) if mention.count > 1]
+        heads = [m for m in groups if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
+        group = next(iter(heads or groups), None)
+        if group is not None and (some := _some_of(words, index, group, found)) is not None:
+            found.append(some)
+            index = some.end
+        elif end > index:
             mention = _mention(words, index, end, lexicon)
             more = found and mention.head == "one" and (words[index].lower == "another" or ORDINAL.match(mention.name))
             heads = [m for m in found if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
@@ -84,6 +93,27 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index += 1
     found = [_of_many(mention, words, lexicon) for mention in found]
     return _merge_of([mention for mention in found if not _is_relational(mention, words)], words, lexicon)
+
+
+def _some_of(words: list[Word], index: int, group: Mention, found: Sequence[Mention]) -> Mention | None:
+    """Some of a group, or the rest of it: "one of them", "two of them", "one flies away, the other stays"."""
+    said = [word.lower for word in words[index : index + 3]]
+    number = _spelled_number(words[index : index + 1])
+    rest = said[:1] == ["another"] and any(mention.part for mention in found)
+    length = 2 if said[:1] == ["the"] and said[1:2] in (["other"], ["others"]) else 1
+    if number is not None and said[1:] in (["of", "them"], ["of", "these"], ["of", "those"]):
+        length = 3
+    elif length == 1 and number is None and not rest:
+        return None
+    after = words[index + length] if index + length < len(words) else None
+    if length < 3 and (after is None or after.role not in (Role.VERB, Role.AUXILIARY, Role.ADVERB)):
+        return None
+    text = " ".join(word.text for word in words[index : index + length])
+    part = number is not None
+    count = number if number is not None else group.count
+    return replace(
+        group, start=index, end=index + length, text=text, count=count, plural=count > 1, definite=not part, part=part
+    )
 
 
 def _one_more(mention: Mention, same: Mention) -> Mention:
@@ -138,6 +168,8 @@ def _phrase_end(words: list[Word], start: int) -> int:
 
 def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
     inside = words[start:end]
+    if inside[0].lower == "both" and len(inside) > 1 and inside[1].lower in ("a", "an"):
+        inside = inside[1:]  # "both a bench and a lamp"
     owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
     acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
     if owned and not acts and lexicon.is_in(lexicon.worn, inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
@@ -229,6 +261,8 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
             )
         elif lexicon.is_in(lexicon.worn, before.head) and before.definite and mention.determined:
             merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
+        elif before.plural and before.definite and _stay_on(mention, words) and is_a(before.head, ATTACHED):
+            merged[-1] = replace(mention, start=before.start)  # "the leaves of a maple turn red"
         elif before.head in lexicon.measures:
             merged[-1] = replace(
                 mention,
@@ -248,6 +282,13 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
     return merged
 
 
+def _stay_on(whole: Mention, words: list[Word]) -> bool:
+    """Whether its parts do not travel by themselves, as leaves that fall do."""
+    after = words[whole.end] if whole.end < len(words) else None
+    verb = lexicon().verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
+    return after is not None and after.role in (Role.VERB, Role.AUXILIARY) and (verb is None or verb.direction is None)
+
+
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
     """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
@@ -260,4 +301,4 @@ def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
     if mention.start < 2 or words[mention.start - 1].lower != "of" or not mention.plural:
         return mention
     number = _number(words[mention.start - 2], lexicon)
-    return replace(mention, count=number) if number is not None else mention
+    return mention if number is None else replace(mention, count=number, plural=number > 1, part=mention.definite)

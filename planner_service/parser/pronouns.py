@@ -73,4 +73,4 @@ def _fits(pronoun: str, mention: Mention) -> bool:
         case "him" | "his" | "her":
             return noun is not None and noun.kind is Kind.ANIMATE
         case _:
-            return mention.count == 1
+            return mention.count == 1 and not (pronoun == "it" and is_a(mention.head, PERSON))

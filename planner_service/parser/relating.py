@@ -51,8 +51,8 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
             ):
                 phrase = f"{predicate} with respect to"
         sources, targets = scene.ids[attachment.source], scene.ids[attachment.target]
-        paired = len(sources) == len(targets)  # "three kids on three bikes"
-        for source, target in zip(sources, targets if paired else [targets[0]] * len(sources), strict=True):
+        paired = len(sources) == len(targets) > attachment.which  # "three kids on three bikes"
+        for source, target in zip(sources, targets if paired else [targets[min(attachment.which, len(targets) - 1)]] * len(sources), strict=True):
             relation = Relation(
                 source=source,
                 target=target,

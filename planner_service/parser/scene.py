@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from planner_service.motion.arrangements import Arrangement
 from planner_service.parser.actions import Action
 from planner_service.parser.arrivals import with_arrivals
 from planner_service.parser.attachments import Attachment
@@ -17,6 +18,10 @@ from shared.motion_graph import (
     MAXIMUM_INSTANCES,
     MAXIMUM_PHRASES,
 )
+
+
+AROUND = (Arrangement.NEXT_TO, Arrangement.LEFT_OF, Arrangement.RIGHT_OF)
+"""Where what is held is so is where its holder is so."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,10 @@ def scene_of(
     counts, left_out = _counts(drawn, mentions, doing)
     ids = _identifiers(counts, mentions)
     wholes = wholes_of(words, mentions, doing, attached, tuple(ids), lexicon)
+    attached = [
+        replace(a, source=wholes[a.source]) if a.arrangement in AROUND and wholes.get(a.source, a.target) != a.target else a
+        for a in attached
+    ]
     return Scene(prompt, picture, words, mentions, drawn, doing, attached, ids, wholes, left_out, lexicon)
 
 

@@ -58,6 +58,12 @@ def subjects_of(
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number
+                    disguised = mentions[number].use is Use.NOTHING and words[mentions[number].start - 1].lower == "as"
+                    number -= disguised and number > 0  # "dressed as a king"
+                    plural = mentions[number].count > 1 and mentions[number].plural
+                    alike = beside is not None and mentions[beside].count > 1
+                    if word.tag == "VBZ" and beside is not None and plural and not alike:
+                        number = beside  # "mountains in the background, a hiker walks"
                     if word.tag == "VBZ" and beside is not None and number in coordinates_of(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)

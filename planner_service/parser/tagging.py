@@ -56,7 +56,7 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
 
 def _counts(words: list[Word], word: Word) -> bool:
     after = words[word.index + 1] if word.index + 1 < len(words) else None
-    return after is not None and after.role in NOMINAL
+    return after is not None and after.role in NOMINAL and not after.is_plural
 
 
 def _role(token: Token) -> Role:
@@ -155,10 +155,18 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
+        if _is_of_several(words, index - 1) and supersense(word.lemma, "verb") is not None:
+            return False  # "the lights of a truck shine"
         return lexicon.verb_form(word.lower) is None and (
             known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
         )
     return False
+
+
+def _is_of_several(words: list[Word], index: int) -> bool:
+    """Whether the phrase that ends at `index` says whose several things are: "the lights of a truck"."""
+    first = _phrase(words, index)[0].index
+    return first > 2 and words[first - 2].lower == "of" and words[first - 3].is_plural
 
 
 def _is_plural_noun(word: Word, lexicon: Lexicon) -> bool:
@@ -174,6 +182,8 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
     if index == 0:
         return words[index].tag in ("UH", "VB")
     before = words[index - 1]
+    if before.lower == "one" and words[index].tag == "VBZ":
+        return False  # "one flies away"
     object_of = before.role is Role.VERB and before.tag == "VBZ" and words[index].tag in ("VB", "VBP")  # "kneads dough"
     return before.role in BEFORE_A_NOUN or object_of
 
@@ -194,6 +204,9 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
     word, before = words[index], words[index - 1]
     after = words[index + 1] if index + 1 < len(words) else None
     listed = lexicon.verb_form(word.lower)
+    other = before.lower == "other" and any(earlier.lower == "one" for earlier in words[:index])
+    if (before.lower == "one" or other) and word.is_plural:
+        return listed  # "one flies away, the other stays"
     if before.role is Role.DIRECTION and word.is_plural and after is not None and after.role in LEADING_ON:
         return listed  # "the man on the left waves at a child"
     if before.role not in (Role.NOUN, Role.ADJECTIVE):

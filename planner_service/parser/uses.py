@@ -96,7 +96,8 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word], lexic
         return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
     if before.end != mention.start - 1:
         return False
-    with_it = before.start > 0 and words[before.start - 1].lower in ("with", ",", "and")
+    first = words[before.start - 1] if before.start > 0 else None
+    with_it = first is not None and (first.lower in ("with", ",", "and") or first.lemma in ("carry", "hold"))
     return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
 
 
@@ -171,7 +172,7 @@ def _is_on_its_way(mention: Mention, words: list[Word], lexicon: Lexicon) -> boo
 
 def _is_apart(mention: Mention, words: list[Word]) -> bool:
     matched = preposition_before(words, mention.start)
-    return matched is not None and matched[0].arrangement in APART
+    return matched is not None and matched[0].arrangement in (*APART, Arrangement.IN_FRONT_OF)
 
 
 def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
@@ -180,7 +181,8 @@ def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
     if matched is None:
         return False
     preposition, phrase, _ = matched
-    return preposition.arrangement in APART or phrase in ("toward", "towards", "past", "against", "away from")
+    below = preposition.arrangement is Arrangement.ABOVE and is_a(mention.head, SCENERY)
+    return (preposition.arrangement in APART and not below) or phrase in ("toward", "towards", "past", "against", "away from")
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
@@ -291,6 +293,8 @@ def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]
     if before is None:
         return False
     if before.role is Role.VERB and before.lemma == "wear":
+        return True
+    if before.lower == "as" and mention.start > 1 and words[mention.start - 2].lemma in ("dress", "disguise"):
         return True
     joins = number > 0 and before.lower in ("and", ",") and mention.start - mentions[number - 1].end <= 2
     return joins and _is_worn_by_verb(number - 1, mentions, words)

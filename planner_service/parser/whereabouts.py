@@ -67,6 +67,9 @@ def distances_of(scene: Scene) -> dict[int, Distance]:
         said = [w for w in scene.words[action.start : action.end] if told and w.lower == told.words.split()[-1]]
         if told is None or any(word.index in taken for word in said):
             continue
+        begin = said[-1].index + 1 - len(told.words.split()) if said else action.start
+        if any(m.end == begin and n not in action.subjects + action.objects for n, m in enumerate(scene.mentions)):
+            continue  # "stands on a hill with a blue sky in the background"
         for number in (*action.subjects, *action.objects):
             found.setdefault(number, told.value)
     for a in scene.attachments:

@@ -7,9 +7,9 @@ from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import Attachment
+from planner_service.parser.attachments import TETHERS, Attachment
 from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.mentions import POSSESSIVES, Mention
+from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
@@ -51,11 +51,13 @@ def wholes_of(
             continue
         holder = action.subjects[0]
         if action.verb.object == "held":
-            wholes |= {held: holder for held in action.objects if _is_handy(held, holder, mentions)}
+            left = _let_go(action, actions) | {a.source for a in attachments if a.target == holder and a.phrase == "on"}
+            wholes |= {n: holder for n in action.objects if n not in left and _is_handy(n, holder, mentions)}
         elif _takes_in_hand(action):
             wholes |= {
                 n: holder for n in action.objects if n not in placed and is_in_hand(n, holder, mentions, IN_HAND)
             }
+    wholes |= {a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in TETHERS}
     for a in attachments:
         if (
             a.phrase in HAND_PREPOSITIONS
@@ -82,6 +84,13 @@ def wholes_of(
     return {
         part: whole for part, whole in wholes.items() if part in numbers and whole in numbers and whole not in wholes
     }
+
+
+def _let_go(holding: Action, actions: Sequence[Action]) -> set[int]:
+    """What goes its own way later: "holds a balloon, and it floats away", "holds a ball and throws it"."""
+    later = [action for action in actions if action.index > holding.index and not action.negated]
+    sent = {n for a in later if a.verb.object in ("travels", "made_to") for n in a.objects if n not in a.subjects}
+    return sent | {n for a in later if a.verb.travels for n in a.subjects}
 
 
 def _takes_in_hand(action: Action) -> bool:
@@ -112,7 +121,8 @@ def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention]
     if mention.start < 2 or words[mention.start - 1].lower != "with":
         return False
     elsewhere = mention.end < len(words) and words[mention.end].lower in ("behind", "above", "beside", "around", "near")
-    beside = mention_at(mentions, mention.start - 2) is not None and not elsewhere  # "a desk with a flag behind it"
+    bearer = mention_at(mentions, mention.start - 2)
+    beside = bearer is not None and mentions[bearer].use is Use.THING and not elsewhere  # "a desk with a flag behind it"
     deforms = any(action.verb.label is MotionLabel.NON_RIGID for action in actions if number in action.subjects)
     return beside and (part_of(mention.name) is not None or (deforms and noun_of(mention.name).kind is Kind.SOFT))
 
