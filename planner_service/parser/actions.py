@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from planner_service.motion.cues import Manner
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
-from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
@@ -53,12 +53,12 @@ class Action:
         return self.verb != ACTIVITY
 
 
-def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
+def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Action]:
     quoted = quoted_words(words)
     verbs = [
         word
         for word in words
-        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions, lexicon)
+        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions)
     ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
@@ -67,16 +67,16 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     acting = {mention for group in subjects.values() for mention in group}
     for position, word in enumerate(verbs):
         group = subjects[word.index]
-        entry, particle = entry_of(word, words, [mentions[number].head for number in group], lexicon)
+        entry, particle = entry_of(word, words, [mentions[number].head for number in group])
         if entry is None:
             continue
         following = verbs[position + 1] if position + 1 < len(verbs) else None
-        begin, end = _span(word, following, subjects, words, mentions, lexicon)
+        begin, end = _span(word, following, subjects, words, mentions)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
-        objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
-        crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
-        meaning = lexicon.verbs.get(entry)
+        objects = () if goes_along(entry, word, words) else _objects(word, words, mentions, acting)
+        crossed = any(not lexicon().is_in("camera", mentions[number].name) for number in objects)
+        meaning = lexicon().verbs.get(entry)
         goes = meaning is not None and (meaning.travels or meaning.object == "travels" or meaning.direction is not None)
         idle = {w.index for w in words[word.index + 1 : end] if w.tag == "RP" and not goes}  # "folds up a chair"
         inside = [
@@ -90,7 +90,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=meaning_of(entry, word, words, lexicon, crossed=crossed),
+                verb=meaning_of(entry, word, words, crossed=crossed),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -101,7 +101,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
             )
         )
-    actions += _participles(words, mentions, lexicon)
+    actions += _participles(words, mentions)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
 
@@ -116,12 +116,12 @@ def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) ->
     return is_a(mentions[number].head, LEVEL) and not is_a(mentions[number].head, STEEP)
 
 
-def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> bool:
+def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
     """Whether it is about the picture: "zooms in on a leaf", but not "a race car zooms past"."""
-    if word.lemma not in lexicon.camera_verbs:
+    if word.lemma not in lexicon().camera_verbs:
         return False
     number = mention_at(mentions, word.index - 1) if word.index > 0 else None
-    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon.verbs
+    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon().verbs
     return not of_thing or any(after.lower in ("in", "out") for after in words[word.index + 1 : word.index + 2])
 
 
@@ -169,9 +169,8 @@ def _span(
     subjects: dict[int, tuple[int, ...]],
     words: Sequence[Word],
     mentions: Sequence[Mention],
-    lexicon: Lexicon,
 ) -> tuple[int, int]:
-    begin = _begin(word, words, lexicon)
+    begin = _begin(word, words)
     clause = next((w.index for w in words[word.index :] if w.text in CLAUSE_ENDS), len(words))
     if following is None:
         return begin, clause
@@ -179,16 +178,16 @@ def _span(
     starts = [mentions[number].start for number in group if mentions[number].start > word.index]
     if starts and (fronted := _fronted(following, group, words, mentions)):
         starts.append(fronted[0].index)
-    return begin, max(word.index + 1, min([_begin(following, words, lexicon), clause, *starts]))
+    return begin, max(word.index + 1, min([_begin(following, words), clause, *starts]))
 
 
-def _begin(word: Word, words: Sequence[Word], lexicon: Lexicon) -> int:
+def _begin(word: Word, words: Sequence[Word]) -> int:
     """Where a verb's adverbs and helpers begin, a pronoun among them: "suddenly it starts to run"."""
     begin = word.index
     while begin > 0:
         before = words[begin - 1]
-        helps = before.role is Role.VERB and before.lemma in lexicon.aspect_verbs
-        leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon.aspect_verbs
+        helps = before.role is Role.VERB and before.lemma in lexicon().aspect_verbs
+        leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon().aspect_verbs
         refers = before.lower in ("he", "she", "it", "they")
         if before.role not in SKIPPED and not helps and not leads and not refers:
             break
@@ -229,14 +228,19 @@ def _is_for(verb: Verb, mention: Mention) -> bool:
     return walks and noun is not None and noun.kind is Kind.OBJECT
 
 
-def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
+def _participles(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Action]:
     """What participles before a noun say: "a speeding boat" speeds, "a left-moving bus" moves left."""
     found = []
     for number, mention in enumerate(mentions):
         for word in words[mention.start : mention.end - 1]:
-            base = lexicon.verb_form(word.lower) if word.lower.endswith("ing") else None
-            listed = base is not None and base in lexicon.verbs and word.lower != base
-            if base is not None and listed and word.role is Role.ADJECTIVE and not _is_for(lexicon.verbs[base], mention):
+            base = lexicon().verb_form(word.lower) if word.lower.endswith("ing") else None
+            listed = base is not None and base in lexicon().verbs and word.lower != base
+            if (
+                base is not None
+                and listed
+                and word.role is Role.ADJECTIVE
+                and not _is_for(lexicon().verbs[base], mention)
+            ):
                 begin = word.index
                 while begin > mention.start and words[begin - 1].role in (Role.LINK, Role.DIRECTION, Role.ADVERB):
                     begin -= 1
@@ -245,7 +249,7 @@ def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Le
                         index=word.index,
                         said=word.text,
                         lemma=base,
-                        verb=lexicon.verbs[base],
+                        verb=lexicon().verbs[base],
                         passive=False,
                         subjects=(number,),
                         objects=(),

@@ -52,13 +52,16 @@ def with_arrivals(attachments: Sequence[Attachment], actions: Sequence[Action]) 
 def _catches(actions: Sequence[Action], attachments: Sequence[Attachment]) -> list[Attachment]:
     """Who goes and then catches something gets to it: "an owl swoops from a tree and grabs a mouse"."""
     found: list[Attachment] = []
+    ended = {b.action for b in attachments if b.goal is not None}
     for action in actions:
-        if action.lemma in CATCHING and action.objects and not action.passive and not action.negated:
-            went = [a for a in actions if a.index < action.index and set(a.subjects) & set(action.subjects)]
-            if went and went[-1].verb.direction == "sideways" and not any(b.action == went[-1].index and b.goal for b in attachments):
-                caught = action.objects[0]
-                goal = (caught, "to", None, Goal.TOWARD, went[-1].index)
-                found += [Attachment(doer, *goal) for doer in action.subjects if doer != caught]
+        earlier = [a for a in actions if a.index < action.index and set(a.subjects) & set(action.subjects)]
+        caught = action.lemma in CATCHING and action.objects and not action.passive and not action.negated
+        if not caught or not earlier or earlier[-1].index in ended:
+            continue
+        went = earlier[-1]
+        if went.verb.direction == "sideways" and direction_in(went.about, travels=True) is None:
+            goal = (action.objects[0], "to", None, Goal.TOWARD, went.index)
+            found += [Attachment(doer, *goal) for doer in action.subjects if doer != action.objects[0]]
     return found
 
 

@@ -146,7 +146,11 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
-    others = [*_boarding(actions, mentions, found), *_trailing(words, mentions, actions), *_relative(words, mentions, actions)]
+    others = [
+        *_boarding(actions, mentions, found),
+        *_trailing(words, mentions, actions),
+        *_relative(words, mentions, actions),
+    ]
     return [*found, *others, *_to_objects(actions, mentions)]
 
 

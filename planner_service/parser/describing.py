@@ -1,6 +1,7 @@
 """The texts of a graph: descriptions, attributes, the background."""
 
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.scene import Scene
@@ -59,7 +60,7 @@ def background_of(scene: Scene) -> str:
     for number, mention in enumerate(scene.mentions):
         matched = preposition_before(scene.words, mention.start)
         phrase = matched[1] if matched is not None else ""
-        is_time = scene.lexicon.is_in(scene.lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
+        is_time = lexicon().is_in("time", mention.name) and phrase in TIME_PREPOSITIONS
         if (mention.use is Use.BACKGROUND or is_time) and number not in scene.drawn and mention.name not in OF_FRAME:
             phrases.append(f"{phrase} {mention.text}".strip())
     joined = ", ".join(dict.fromkeys(phrases))

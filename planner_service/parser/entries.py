@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from planner_service.motion.cues import Manner
-from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses
@@ -21,23 +21,21 @@ ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
 """A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
 
 
-def entry_of(
-    word: Word, words: Sequence[Word], heads: Sequence[str], lexicon: Lexicon
-) -> tuple[str | None, tuple[int, ...]]:
+def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
     """The lexicon's entry for a verb, and the index of its particle; None where it only leads to another verb."""
-    base = word.lemma if word.lemma in lexicon.verbs else lexicon.verb_form(word.lower) or word.lemma
+    base = word.lemma if word.lemma in lexicon().verbs else lexicon().verb_form(word.lower) or word.lemma
     after = words[word.index + 1 : word.index + 4]
     for offset, follower in enumerate(after[:2]):
-        phrasal = lexicon.phrasal(base, follower.lower)
+        phrasal = lexicon().phrasal(base, follower.lower)
         open_ended = offset + 1 >= len(after) or after[offset + 1].role not in (
             Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER,
         )  # fmt: skip
-        if phrasal is not None and (open_ended or lexicon.verbs[phrasal].object is not None):
+        if phrasal is not None and (open_ended or lexicon().verbs[phrasal].object is not None):
             return phrasal, (follower.index,)
         if follower.role is not Role.DETERMINER and follower.lower not in ("it", "him", "her", "them"):
             break  # "makes its way", "blows it away"
     for head in heads:
-        if (phrasal := lexicon.phrasal(head, base)) is not None:
+        if (phrasal := lexicon().phrasal(head, base)) is not None:
             return phrasal, ()
     if (
         base in BECOMING
@@ -48,7 +46,12 @@ def entry_of(
         )
     ):
         return "become", ()  # "turns red", "turns gold"
-    if base == "get" and after and after[0].lower in BOARDING and (len(after) < 2 or after[1].role in NOMINAL or after[1].text in ".,;!"):
+    if (
+        base == "get"
+        and after
+        and after[0].lower in BOARDING
+        and (len(after) < 2 or after[1].role in NOMINAL or after[1].text in ".,;!")
+    ):
         return "board", ()  # "gets on the bus"
     if base == "get" and after and after[0].lower in ("off", "out"):
         return "alight", ()  # "gets out"
@@ -60,7 +63,7 @@ def entry_of(
         and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER)
     ):
         return base, ()  # "uses a computer", but not "makes its way"
-    if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
+    if word.lemma in lexicon().aspect_verbs or base in lexicon().aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
         return ("be", ()) if stays and after[0].lower != "to" else (None, ())
     if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
@@ -68,19 +71,19 @@ def entry_of(
     return base, ()
 
 
-def meaning_of(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon, *, crossed: bool) -> Verb:
+def meaning_of(entry: str, word: Word, words: Sequence[Word], *, crossed: bool) -> Verb:
     """`crossed`: whether the object is something in the picture; "enters a house" has nothing to do with the frame."""
     if entry == "be" and _is_equated(word, words):
         return ACTIVITY
-    verb = lexicon.verbs.get(entry)
+    verb = lexicon().verbs.get(entry)
     if verb is not None and verb.frame is not None and crossed:
         verb = replace(verb, frame=None)
     return _with_way(verb, word, words)
 
 
-def goes_along(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon) -> bool:
+def goes_along(entry: str, word: Word, words: Sequence[Word]) -> bool:
     """Whether what follows is no object but the way: "slides down a banister"."""
-    verb = lexicon.verbs.get(entry)
+    verb = lexicon().verbs.get(entry)
     return verb is not None and verb.direction == "sideways" and _has_a_way(word, words)
 
 

@@ -9,7 +9,7 @@ from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import compose
-from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.members import members_of, with_members, with_places
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
@@ -38,12 +38,10 @@ LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
 """What is not drawn by itself, unless a number or an article says that it is one."""
 
 
-def interpret(
-    prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture, lexicon: Lexicon
-) -> Explained:
+def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture) -> Explained:
     mentions = list(mentions)
-    told = actions_of(words, mentions, lexicon)
-    mentions = _promote_acting(words, mentions, told, lexicon)
+    told = actions_of(words, mentions)
+    mentions = _promote_acting(words, mentions, told)
     drawn = _choose_drawn(words, mentions, told)
     members = members_of(mentions, drawn)
     mentions, told = with_members(members, mentions, told)
@@ -61,26 +59,24 @@ def interpret(
     for a in attachments:
         if shares_count(mentions[a.source], mentions[a.target], a):
             mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
-    return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
+    return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture))
 
 
-def _promote_acting(
-    words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon
-) -> list[Mention]:
+def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Mention]:
     """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
     seen = list(mentions)
     for action in actions:
         moves = action.verb.label is not MotionLabel.MOTIONLESS
         changes = action.lemma == "become" or supersense(action.lemma, "verb") in CHANGING
         for number in action.subjects:
-            worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
+            worn = seen[number].use is Use.NOTHING and lexicon().is_in("worn", seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
             does = (moves or opens) and not action.passive and not (changes and not action.verb.travels)
             if acts or (does and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
-            of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
+            of_camera = lexicon().is_in("camera", seen[number].name)
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
             shown = seen[number].head not in FACE
             handled = action.verb.object is not None and seen[number].determined and picked and shown
@@ -88,7 +84,10 @@ def _promote_acting(
                 seen[number] = replace(seen[number], use=Use.THING)
         if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
             for number in action.objects:
-                if seen[number].head in PICTURES and words[min(seen[number].end, len(words) - 1)].lower in ("on", "onto"):
+                if seen[number].head in PICTURES and words[min(seen[number].end, len(words) - 1)].lower in (
+                    "on",
+                    "onto",
+                ):
                     seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from text_to_num import text2num
 
 from planner_service.motion.nouns import is_a, singular, table
-from planner_service.parser.lexicon import Lexicon, lexicon
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.words import DETERMINERS, Role, Word
 
 BARE_PLURAL = 2
@@ -57,7 +57,7 @@ class Mention:
         return self.start <= index < self.end
 
 
-def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def mentions_of(words: list[Word]) -> list[Mention]:
     """All noun phrases in order, "of" phrases merged."""
     found: list[Mention] = []
     index = 0
@@ -70,7 +70,7 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             found.append(some)
             index = some.end
         elif end > index:
-            mention = _mention(words, index, end, lexicon)
+            mention = _mention(words, index, end)
             more = found and mention.head == "one" and (words[index].lower == "another" or ORDINAL.match(mention.name))
             heads = [m for m in found if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
             found.append(_one_more(mention, (heads or found)[-1 if len(heads) < 2 else 0]) if more else mention)
@@ -91,8 +91,8 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index += 1
         else:
             index += 1
-    found = [_of_many(mention, words, lexicon) for mention in found]
-    return _merge_of([mention for mention in found if not _is_relational(mention, words)], words, lexicon)
+    found = [_of_many(mention, words) for mention in found]
+    return _merge_of([mention for mention in found if not _is_relational(mention, words)], words)
 
 
 def _some_of(words: list[Word], index: int, group: Mention, found: Sequence[Mention]) -> Mention | None:
@@ -166,23 +166,23 @@ def _phrase_end(words: list[Word], start: int) -> int:
     return last
 
 
-def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
+def _mention(words: list[Word], start: int, end: int) -> Mention:
     inside = words[start:end]
     if inside[0].lower == "both" and len(inside) > 1 and inside[1].lower in ("a", "an"):
         inside = inside[1:]  # "both a bench and a lamp"
     owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
     acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
-    if owned and not acts and lexicon.is_in(lexicon.worn, inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
-        return replace(_mention(words, start, start + owned, lexicon), end=end)  # "a pirate's shoulder"
+    if owned and not acts and lexicon().is_in("worn", inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
+        return replace(_mention(words, start, start + owned), end=end)  # "a pirate's shoulder"
     head = inside[-1]
-    counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
+    counts = [number for word in inside[:-1] if (number := _number(word)) is not None]
     counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
     one = inside[0].lower in ("a", "an") and not counts
     several = bool(counts) and max(counts) > 1
     compound = len(inside) > 1 and inside[-2].role is Role.NOUN
     drunk_from = singular(head.lower) in table() and (several or compound)  # "wine glasses"
-    one_thing = lexicon.is_in(lexicon.plural_only, head.lower) and not drunk_from
-    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower) and not one_thing
+    one_thing = lexicon().is_in("plural_only", head.lower) and not drunk_from
+    plural = head.is_plural and not one and not lexicon().is_in("worn", head.lower) and not one_thing
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
@@ -190,7 +190,7 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
         if word.role is not Role.DETERMINER
         and word.role is not Role.NUMBER
         and word.lower not in DETERMINERS
-        and (word is head or word.lower not in lexicon.numbers)
+        and (word is head or word.lower not in lexicon().numbers)
     ]
     tokens = [word.text for word in kept]
     if (plural or count > 1) and not one_thing:
@@ -208,10 +208,10 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     )
 
 
-def _number(word: Word, lexicon: Lexicon) -> int | None:
+def _number(word: Word) -> int | None:
     """How many a word says there are, at most MOST."""
-    if word.lower in lexicon.numbers:
-        return lexicon.numbers[word.lower]
+    if word.lower in lexicon().numbers:
+        return lexicon().numbers[word.lower]
     digits = word.text.replace(",", "")
     if word.role is Role.NUMBER and digits.isdecimal():
         return min(MOST, max(1, int(digits)))
@@ -232,7 +232,7 @@ def _join(tokens: list[str]) -> str:
     return text.replace(" - ", "-").replace(" 's", "'s").replace(" '", "'")
 
 
-def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def _merge_of(found: list[Mention], words: list[Word]) -> list[Mention]:
     """Collectives are counted, contents named: "a flock of birds" is five birds, "a bowl of soup" one such bowl."""
     merged: list[Mention] = []
     for mention in found:
@@ -240,18 +240,18 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         joined = before is not None and mention.start == before.end + 1 and words[before.end].lower == "of"
         if before is None or not joined:
             merged.append(mention)
-        elif before.head in lexicon.collectives or before.head in lexicon.camera:
-            each = lexicon.collectives.get(before.head)
+        elif before.head in lexicon().collectives or before.head in lexicon().nouns["camera"]:
+            each = lexicon().collectives.get(before.head)
             told = each is None or (mention.determined and mention.count > 1)  # "a group of three children"
-            told = told and not lexicon.is_in(lexicon.plural_only, mention.head)
+            told = told and not lexicon().is_in("plural_only", mention.head)
             number = mention.count if told or each is None else min(MOST, each * before.count)
-            if before.head == "pair" and lexicon.is_in(lexicon.plural_only, mention.head):
+            if before.head == "pair" and lexicon().is_in("plural_only", mention.head):
                 number = before.count  # "a pair of scissors" is one thing
             words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
                 name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])])
-                if number > 1 and not lexicon.is_in(lexicon.plural_only, mention.head)
+                if number > 1 and not lexicon().is_in("plural_only", mention.head)
                 else mention.name,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
@@ -259,11 +259,11 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
                 text=f"{before.text} of {mention.text}",
                 determined=True,
             )
-        elif lexicon.is_in(lexicon.worn, before.head) and before.definite and mention.determined:
+        elif lexicon().is_in("worn", before.head) and before.definite and mention.determined:
             merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
         elif before.plural and before.definite and _stay_on(mention, words) and is_a(before.head, ATTACHED):
             merged[-1] = replace(mention, start=before.start)  # "the leaves of a maple turn red"
-        elif before.head in lexicon.measures:
+        elif before.head in lexicon().nouns["measure"]:
             merged[-1] = replace(
                 mention,
                 start=before.start,
@@ -296,9 +296,9 @@ def _is_relational(mention: Mention, words: list[Word]) -> bool:
     return (of or after_side) and mention.head in RELATIONAL
 
 
-def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
+def _of_many(mention: Mention, words: list[Word]) -> Mention:
     """ "Three of the penguins" are three."""
     if mention.start < 2 or words[mention.start - 1].lower != "of" or not mention.plural:
         return mention
-    number = _number(words[mention.start - 2], lexicon)
+    number = _number(words[mention.start - 2])
     return mention if number is None else replace(mention, count=number, plural=number > 1, part=mention.definite)

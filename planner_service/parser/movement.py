@@ -99,7 +99,9 @@ def meet_or_part(scene: Scene, number: int, identifier: str, phases: tuple[Phase
 
 def _setting(scene: Scene, number: int, action: Action) -> Setting:
     about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
-    goals = [a for a in scene.attachments if a.source in about and a.goal and a.action == action.index]
+    goals = [
+        a for a in scene.attachments if a.source in about and a.target != number and a.goal and a.action == action.index
+    ]
     held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
     before = {other.index for other in scene.actions if other.sequence < action.sequence}
     arranged = any(

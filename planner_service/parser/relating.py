@@ -52,7 +52,11 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
                 phrase = f"{predicate} with respect to"
         sources, targets = scene.ids[attachment.source], scene.ids[attachment.target]
         paired = len(sources) == len(targets) > attachment.which  # "three kids on three bikes"
-        for source, target in zip(sources, targets if paired else [targets[min(attachment.which, len(targets) - 1)]] * len(sources), strict=True):
+        for source, target in zip(
+            sources,
+            targets if paired else [targets[min(attachment.which, len(targets) - 1)]] * len(sources),
+            strict=True,
+        ):
             relation = Relation(
                 source=source,
                 target=target,

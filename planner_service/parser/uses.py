@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
-from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import Role, Word
@@ -50,7 +50,7 @@ RESTING = frozenset(("sit", "perch", "stand", "lie", "rest", "sleep", "cling", "
 NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
 
 
-def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def with_uses(mentions: Sequence[Mention], words: list[Word]) -> list[Mention]:
     """The mentions, each with its use; what is worn has become part of its wearer's name."""
     quoted = quoted_words(words)
     used = [
@@ -62,18 +62,16 @@ def with_uses(mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) 
             if mention.start in quoted
             or _is_worn_by_verb(number, mentions, words)
             or _is_material(number, mentions, words)
-            else _use(mention, words, lexicon),
+            else _use(mention, words),
         )
         for number, mention in enumerate(mentions)
     ]
     owned = [
-        replace(mention, use=Use.PRONOUN, head=words[mention.start].lower)
-        if _is_perch(n, used, words, lexicon)
-        else mention
+        replace(mention, use=Use.PRONOUN, head=words[mention.start].lower) if _is_perch(n, used, words) else mention
         for n, mention in enumerate(used)
     ]
     again = [replace(m, use=Use.THING) if _is_again(n, owned) else m for n, m in enumerate(owned)]
-    return _worn_by_wearers(_place_of_scene(again, words), words, lexicon)
+    return _worn_by_wearers(_place_of_scene(again, words), words)
 
 
 def _is_again(number: int, mentions: Sequence[Mention]) -> bool:
@@ -83,13 +81,13 @@ def _is_again(number: int, mentions: Sequence[Mention]) -> bool:
     return plain and any(earlier.use is Use.THING and earlier.head == mention.head for earlier in mentions[:number])
 
 
-def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word], lexicon: Lexicon) -> bool:
+def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
     """Whether another thing is on or in this part of somebody: "a cat on his lap"."""
     mention = mentions[number]
     before = mentions[number - 1] if number > 0 else None
     if before is None or words[mention.start].lower not in POSSESSIVES:
         return False
-    part = lexicon.is_in(lexicon.worn, mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
+    part = lexicon().is_in("worn", mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
     if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
         between = words[before.end : mention.start]
         rests = any(word.lemma in RESTING for word in between) and all(word.text not in ".,;" for word in between)
@@ -107,9 +105,9 @@ def quoted_words(words: Sequence[Word]) -> set[int]:
     return {index for begin, end in zip(marks[::2], marks[1::2], strict=False) for index in range(begin, end)}
 
 
-def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
+def _use(mention: Mention, words: list[Word]) -> Use:
     parts = mention.name.split(" of ")
-    name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon.measures else parts[0]
+    name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon().nouns["measure"] else parts[0]
     named = " " in name and known(name.split()[-2]) is not None
     if mention.head == "screen" and (named or words[mention.start].lower in ("a", "an")):
         return Use.THING  # "a phone screen"
@@ -120,39 +118,41 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
         return Use.THING  # "a bird in a picture"
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
-    if lexicon.is_in(lexicon.camera, name) or lexicon.is_in(lexicon.times, name):
+    if lexicon().is_in("camera", name) or lexicon().is_in("time", name):
         return Use.NOTHING
-    if " ".join(whole_words[-2:]) in lexicon.places and not _is_singled_out(mention, words):
+    if " ".join(whole_words[-2:]) in lexicon().nouns["place"] and not _is_singled_out(mention, words):
         return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
-    if mention.head in lexicon.grounds and one_such and before in ("on", "onto", "off", "across", "over"):
+    if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
         return Use.THING  # "on a blue bridge"
-    if mention.head in lexicon.grounds:
+    if mention.head in lexicon().nouns["ground"]:
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     indoors = before in ("in", "inside") and known(name) is None and is_a(mention.head, frozenset(("building", "room")))
-    if indoors or (mention.head in lexicon.interiors and before in ("in", "inside", "at", "into", "through", "from")):
+    if indoors or (
+        mention.head in lexicon().nouns["interior"] and before in ("in", "inside", "at", "into", "through", "from")
+    ):
         return Use.BACKGROUND
     if mention.plural and mention.count > 1 and words[mention.start].role is Role.NUMBER:
         return Use.THING  # "five stars"
-    is_place = spelled in lexicon.places or (known(name) is None and lexicon.is_in(lexicon.places, name))
-    if is_place or (known(name) is None and mention.head.endswith(lexicon.place_endings)):
+    is_place = spelled in lexicon().nouns["place"] or (known(name) is None and lexicon().is_in("place", name))
+    if is_place or (known(name) is None and mention.head.endswith(lexicon().place_endings)):
         singled_out = (
             words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
         )
         return Use.THING if singled_out else Use.BACKGROUND
     worn_by = before in ("in", "with", "wearing")
     one_such = one_such and "'s" not in mention.name
-    if lexicon.is_in(lexicon.worn, name) and ((one_such and not worn_by) or _is_apart(mention, words)):
+    if lexicon().is_in("worn", name) and ((one_such and not worn_by) or _is_apart(mention, words)):
         return Use.THING  # "below a necklace"
-    if lexicon.is_in(lexicon.worn, name):
+    if lexicon().is_in("worn", name):
         return Use.NOTHING
     pair = " ".join([*name.lower().split()[-2:-1], mention.head])
     if " " in pair and supersense(pair) == "noun.location":
         return Use.BACKGROUND  # "a parking lot"
     if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
         return Use.THING  # "a remote control"
-    if lexicon.is_in(lexicon.abstract, name):
+    if lexicon().is_in("abstract", name):
         compound = mention.end - mention.start > 1 and words[mention.end - 2].role is Role.NOUN
         return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
     if known(name) is None and supersense(mention.head) == "noun.location":
@@ -160,13 +160,13 @@ def _use(mention: Mention, words: list[Word], lexicon: Lexicon) -> Use:
     if known(name) is None and is_a(mention.head, SCENERY):
         return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
     abstract = known(name) is None and is_abstract(mention.head)
-    return Use.NOTHING if abstract and not _is_on_its_way(mention, words, lexicon) else Use.THING
+    return Use.NOTHING if abstract and not _is_on_its_way(mention, words) else Use.THING
 
 
-def _is_on_its_way(mention: Mention, words: list[Word], lexicon: Lexicon) -> bool:
+def _is_on_its_way(mention: Mention, words: list[Word]) -> bool:
     """Whether the verb after it says that it travels, as no journey does: "a pinball rolls", though that is a game."""
     after = words[mention.end] if mention.end < len(words) else None
-    verb = lexicon.verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
+    verb = lexicon().verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
     return verb is not None and verb.travels
 
 
@@ -182,7 +182,13 @@ def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
         return False
     preposition, phrase, _ = matched
     below = preposition.arrangement is Arrangement.ABOVE and is_a(mention.head, SCENERY)
-    return (preposition.arrangement in APART and not below) or phrase in ("toward", "towards", "past", "against", "away from")
+    return (preposition.arrangement in APART and not below) or phrase in (
+        "toward",
+        "towards",
+        "past",
+        "against",
+        "away from",
+    )
 
 
 def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]:
@@ -219,21 +225,19 @@ def _is_placed(mention: Mention, words: list[Word]) -> bool:
     return preposition.arrangement in (Arrangement.LEFT_OF, Arrangement.RIGHT_OF) or "top of" in phrase
 
 
-def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def _worn_by_wearers(mentions: list[Mention], words: list[Word]) -> list[Mention]:
     """One thing each, and that is their name: "a girl with curly hair", "a man in a black suit"."""
     merged: list[Mention] = []
     for mention in mentions:
         before = merged[-1] if merged else None
-        worn = mention.use is Use.NOTHING and lexicon.is_in(lexicon.worn, mention.name)
+        worn = mention.use is Use.NOTHING and lexicon().is_in("worn", mention.name)
         if before is not None and before.use is Use.THING and mention.start == before.end + 1:
             link = words[before.end].lower
             listed = link in ("and", ",", "&") and re.search(r" (?:with|in|wearing) ", before.name) is not None
-            wearable = worn or is_wearable(mention, lexicon)
+            wearable = worn or is_wearable(mention)
             plain = mention.plural and not mention.determined and mention.use is not Use.PRONOUN
             lifeless = (noun := known(mention.name)) is None or noun.kind is not Kind.ANIMATE
-            if (listed and (wearable or (plain and lifeless))) or _is_attribute(
-                before, mention, link, worn, words, lexicon
-            ):
+            if (listed and (wearable or (plain and lifeless))) or _is_attribute(before, mention, link, worn, words):
                 tail = f" {link} {mention.text}"
                 merged[-1] = replace(before, end=mention.end, name=before.name + tail, text=before.text + tail)
                 continue
@@ -243,12 +247,10 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word], lexicon: Lexico
     return merged
 
 
-def _is_attribute(
-    wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word], lexicon: Lexicon
-) -> bool:
+def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word]) -> bool:
     """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
     if any(
-        word.role is Role.ADJECTIVE and lexicon.verb_form(word.lower) and word.lower.endswith("ing")
+        word.role is Role.ADJECTIVE and lexicon().verb_form(word.lower) and word.lower.endswith("ing")
         for word in words[mention.start : mention.end]
     ):
         return False  # "with a fluttering scarf"
@@ -259,7 +261,7 @@ def _is_attribute(
         return mention.use is not Use.PRONOUN
     if (
         link in ("in", "with")
-        and is_wearable(mention, lexicon)
+        and is_wearable(mention)
         and (_is_dressed(wearer) if link == "with" else _could_wear(wearer, mention, words))
     ):
         return True
@@ -281,9 +283,9 @@ def _is_dressed(wearer: Mention) -> bool:
     return noun is None or noun.kind is not Kind.SOFT
 
 
-def is_wearable(mention: Mention, lexicon: Lexicon) -> bool:
+def is_wearable(mention: Mention) -> bool:
     """Whether people wear it."""
-    return lexicon.is_in(lexicon.wearable, mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
+    return lexicon().is_in("wearable", mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
 
 
 def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:

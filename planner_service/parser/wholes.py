@@ -8,7 +8,7 @@ from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import TETHERS, Attachment
-from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import POSSESSIVES, Mention, Use
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
@@ -34,7 +34,6 @@ def wholes_of(
     actions: Sequence[Action],
     attachments: Sequence[Attachment],
     numbers: Sequence[int],
-    lexicon: Lexicon,
 ) -> dict[int, int]:
     """What each part or held thing among the mentions `numbers` belongs to.
 
@@ -71,7 +70,7 @@ def wholes_of(
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
         worn = (
-            lexicon.is_in(lexicon.worn, mention.name)
+            lexicon().is_in("worn", mention.name)
             or part_of(mention.name) is not None
             or is_a(mention.head, frozenset(("body part",)))
         )
@@ -122,7 +121,9 @@ def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention]
         return False
     elsewhere = mention.end < len(words) and words[mention.end].lower in ("behind", "above", "beside", "around", "near")
     bearer = mention_at(mentions, mention.start - 2)
-    beside = bearer is not None and mentions[bearer].use is Use.THING and not elsewhere  # "a desk with a flag behind it"
+    beside = (
+        bearer is not None and mentions[bearer].use is Use.THING and not elsewhere
+    )  # "a desk with a flag behind it"
     deforms = any(action.verb.label is MotionLabel.NON_RIGID for action in actions if number in action.subjects)
     return beside and (part_of(mention.name) is not None or (deforms and noun_of(mention.name).kind is Kind.SOFT))
 
