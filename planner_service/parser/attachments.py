@@ -87,7 +87,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue
         preposition, phrase, start = matched
         place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
-        if place is not None and mentions[place].use is Use.BACKGROUND:
+        around = _verb_around(actions, start, number)
+        stays = around is None or not around.verb.travels
+        if place is not None and mentions[place].use is Use.BACKGROUND and stays:
             continue  # "in a room with a screen on the wall"
         if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))

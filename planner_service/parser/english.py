@@ -64,7 +64,15 @@ def correct_spelling(text: str) -> str:
 def _correct_word(word: str, *, opens: bool) -> str:
     lower = word.lower()
     named = word[0].isupper() and not opens
-    if len(word) < SHORTEST or named or not lower.isascii() or "'" in lower or "’" in lower or is_english(lower):
+    if (
+        len(word) < SHORTEST
+        or named
+        or lower.endswith(("man", "woman"))
+        or not lower.isascii()
+        or "'" in lower
+        or "’" in lower
+        or is_english(lower)
+    ):
         return word
     meant = _intended_word(lower)
     return meant.capitalize() if word[0].isupper() else meant

@@ -45,7 +45,7 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], p
     drawn = _choose_drawn(words, mentions, told)
     members = members_of(mentions, drawn)
     mentions, told = with_members(members, mentions, told)
-    actions = in_sequence(told, words)
+    actions = in_sequence(told, words, drawn)
     for one, other in equate(words, mentions, actions):
         if drawn.get(one) == one and drawn.get(other) == other:  # what it is says more than what it is called
             mentions[one] = replace(mentions[one], name=mentions[other].name, head=mentions[other].head)

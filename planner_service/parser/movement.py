@@ -136,7 +136,9 @@ def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     sends = action.verb.object in SENDING or any(
         a.source == number and a.goal is not None and a.action == action.index for a in scene.attachments
     )
-    return number in action.objects and sends and not action.negated and not fixed
+    own = [other for other in scene.actions if number in other.subjects]
+    changes = any(other.verb.label is MotionLabel.NON_RIGID and not other.verb.travels for other in own)  # "crumbles"
+    return number in action.objects and sends and not action.negated and not fixed and not changes
 
 
 def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:

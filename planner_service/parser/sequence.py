@@ -1,6 +1,6 @@
 """In which order things are done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,8 +13,11 @@ SEQUENCING = frozenset(("then", "afterwards", "afterward", "finally", "until", "
 HALTING = frozenset(("stop", "halt", "pause", "freeze", "rest"))
 
 
-def in_sequence(actions: Sequence[Action], words: Sequence[Word]) -> list[Action]:
-    """Each action with its place in the order of events: "…, then …", "before …", "after …", "walks and stops"."""
+def in_sequence(actions: Sequence[Action], words: Sequence[Word], drawn: Mapping[int, int]) -> list[Action]:
+    """Each action with its place in the order of events: "…, then …", "before …", "after …", "walks and stops".
+
+    `drawn`: each mention's first of the same thing.
+    """
     actions = [part for action in actions for part in _with_ellipses(action, words)]
     actions.sort(key=lambda action: action.index)
     marks = [word.index for word in words if word.lower in SEQUENCING]
@@ -32,7 +35,8 @@ def in_sequence(actions: Sequence[Action], words: Sequence[Word]) -> list[Action
         placed = sum(mark <= action.index for mark in marks) + sum(
             by for clause, by in shifts if action.index in clause
         )
-        earlier = [a for a in ordered if set(a.subjects) & set(action.subjects) and a.sequence == placed + step]
+        doers = {drawn.get(n, n) for n in action.subjects}
+        earlier = [a for a in ordered if a.sequence == placed + step and doers & {drawn.get(n, n) for n in a.subjects}]
         step += bool(earlier) and not shifts and any(_gives_way(a, action, words) for a in earlier)
         ordered.append(replace(action, sequence=placed + step))
     return ordered
