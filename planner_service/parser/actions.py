@@ -6,20 +6,12 @@ from dataclasses import dataclass, replace
 from planner_service.motion.cues import Manner
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
-from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
-from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
+from planner_service.parser.subjects import SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
-
-LEVEL = frozenset(
-    ("way", "road", "path", "passageway", "room", "track", "shore", "land", "body of water", "tract", "region")
-)
-STEEP = frozenset(("stairway", "stairs", "ladder", "slope", "escalator", "hill", "mountain", "natural elevation"))
-"""What leads up and down, though WordNet calls some of it ways."""
-CLAUSE_ENDS = frozenset((".", ";", "!", "?"))
-NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
                 end=end,
                 text=text_of(words[own:end]),
                 about=text_of([*fronted, *inside]),
-                negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
+                negated=any(w.lower in word_list("negations") for w in words[max(0, begin - 1) : word.index]),
             )
         )
     actions += _participles(words, mentions)
@@ -113,7 +105,7 @@ def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) ->
     number = mention_at(mentions, word.index + 1)
     if number is None or mentions[number].start != word.index + 1:
         return False
-    return is_a(mentions[number].head, LEVEL) and not is_a(mentions[number].head, STEEP)
+    return is_a(mentions[number].head, word_list("level")) and not is_a(mentions[number].head, word_list("steep"))
 
 
 def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
@@ -141,10 +133,10 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
     while found[-1] + 1 < len(mentions):
         here, after = mentions[found[-1]], mentions[found[-1] + 1]
         between = words[here.end : after.start]
-        if not between or any(w.lower not in LINKING for w in between) or found[-1] + 1 in acting:
+        if not between or any(w.lower not in word_list("linking") for w in between) or found[-1] + 1 in acting:
             break
         following = words[after.end].lower if after.end < len(words) else ""
-        if all(w.text == "," for w in between) and following not in LINKING:
+        if all(w.text == "," for w in between) and following not in word_list("linking"):
             break  # "carries a child, smoke in the background"
         found.append(found[-1] + 1)
     return tuple(found)
@@ -171,7 +163,7 @@ def _span(
     mentions: Sequence[Mention],
 ) -> tuple[int, int]:
     begin = _begin(word, words)
-    clause = next((w.index for w in words[word.index :] if w.text in CLAUSE_ENDS), len(words))
+    clause = next((w.index for w in words[word.index :] if w.text in word_list("clause_ends")), len(words))
     if following is None:
         return begin, clause
     group = subjects[following.index]
@@ -204,7 +196,11 @@ def _fronted(word: Word, group: Sequence[int], words: Sequence[Word], mentions: 
     while end > 0 and words[end - 1].text == ",":
         end -= 1
     begin = end
-    while begin > 0 and words[begin - 1].lower not in CLAUSE_STARTS and words[begin - 1].role is not Role.VERB:
+    while (
+        begin > 0
+        and words[begin - 1].lower not in word_list("clause_starts")
+        and words[begin - 1].role is not Role.VERB
+    ):
         begin -= 1
     before = words[begin:end]
     if not before or (begin > 0 and words[begin - 1].role is Role.VERB):

@@ -8,9 +8,9 @@ from planner_service.motion.cues import Direction, Goal
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.directions import direction_in
+from planner_service.parser.lexicon import word_list
 from shared.motion_graph import MotionLabel
 
-CATCHING = frozenset(("catch", "grab", "snatch", "seize", "hug", "tackle", "bite"))
 REACHED = {
     Arrangement.ON: Goal.ONTO,
     Arrangement.IN: Goal.TOWARD,
@@ -55,7 +55,7 @@ def _catches(actions: Sequence[Action], attachments: Sequence[Attachment]) -> li
     ended = {b.action for b in attachments if b.goal is not None}
     for action in actions:
         earlier = [a for a in actions if a.index < action.index and set(a.subjects) & set(action.subjects)]
-        caught = action.lemma in CATCHING and action.objects and not action.passive and not action.negated
+        caught = action.lemma in word_list("catching") and action.objects and not action.passive and not action.negated
         if not caught or not earlier or earlier[-1].index in ended:
             continue
         went = earlier[-1]

@@ -9,6 +9,7 @@ from planner_service.motion.cues import Direction, Edge, Goal, Manner, Phase, Pi
 from planner_service.motion.nouns import Kind, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import word_list
 from shared.motion_graph import MotionLabel
 
 APPROACH, RECEDE = 1.6, 0.6
@@ -20,8 +21,6 @@ MUTUAL = re.compile(
     r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|at|into|pass(?:ing)?|approach(?:ing)?)"
     r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
-ENDING = frozenset(("end up", "end", "finish", "stop", "arrive", "settle", "land"))
-"""Of what does so "in the corner" is where it comes to, and not where it is."""
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
 SUDDEN = "it need not take over the velocity of before"
@@ -204,7 +203,9 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
         course.decide("scale", APPROACH, (match.group(),), "what comes nearer grows")
     elif match := directions.RECEDING.search(about):
         course.decide("scale", RECEDE, (match.group(),), "what goes away shrinks")
-    elif (path := directions.path_in(about, alone=setting.toured, arrives=action.lemma in ENDING)) is not None:
+    elif (
+        path := directions.path_in(about, alone=setting.toured, arrives=action.lemma in word_list("ending"))
+    ) is not None:
         course.start, course.named = path.value.start, True
         course.decide("path", path.value.stops, (path.words,), "the words name places of the frame")
     elif setting.goal is not None and not _says_otherwise(course, setting, found.value if found else None):

@@ -5,15 +5,11 @@ from dataclasses import replace
 from itertools import takewhile
 
 from planner_service.motion.cues import Manner
-from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses
 
-BECOMING = frozenset(("turn", "go", "grow", "become", "get", "come", "fall", "run"))
-"""Before an adjective these say that something changes, and not that it moves."""
-BOARDING = frozenset(("on", "onto", "in", "into", "inside"))
-"""After "get" these say that somebody goes there."""
 NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
 CARRIED_ON = (*WAYS, "through", "over")
@@ -38,7 +34,7 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         if (phrasal := lexicon().phrasal(head, base)) is not None:
             return phrasal, ()
     if (
-        base in BECOMING
+        base in word_list("becoming")
         and after
         and (
             after[0].role is Role.ADJECTIVE
@@ -49,7 +45,7 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     if (
         base == "get"
         and after
-        and after[0].lower in BOARDING
+        and after[0].lower in word_list("boarding")
         and (len(after) < 2 or after[1].role in NOMINAL or after[1].text in ".,;!")
     ):
         return "board", ()  # "gets on the bus"

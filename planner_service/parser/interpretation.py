@@ -9,7 +9,7 @@ from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import compose
-from planner_service.parser.lexicon import lexicon
+from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.members import members_of, with_members, with_places
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
@@ -19,23 +19,12 @@ from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
-from planner_service.parser.uses import PICTURES
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses, supersense
 
 CHANGING = ("verb.change", "verb.weather", "verb.perception")
 """Kinds of verbs that say how a place looks, and not that it is a thing: "the sky darkens"."""
-NOT_SHOWN = frozenset(
-    ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
-)
-"""What stands after these prepositions is not in the picture."""
-
-
-FACE = frozenset(("eye", "mouth", "lip", "nose", "eyebrow", "cheek"))
-"""What is too small to be drawn by itself, whatever is done with it: "opens its eyes"."""
-LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
-"""What is not drawn by itself, unless a number or an article says that it is one."""
 
 
 def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture) -> Explained:
@@ -78,13 +67,15 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
         for number in action.objects:
             of_camera = lexicon().is_in("camera", seen[number].name)
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
-            shown = seen[number].head not in FACE
+            shown = seen[number].head not in word_list("face")
             handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
         if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
             for number in action.objects:
-                if seen[number].head in PICTURES and words[min(seen[number].end, len(words) - 1)].lower in (
+                if seen[number].head in word_list("pictures") and words[
+                    min(seen[number].end, len(words) - 1)
+                ].lower in (
                     "on",
                     "onto",
                 ):
@@ -141,9 +132,9 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
         return True  # "as a snail looks on"
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
-    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
+    if before is not None and before.lower in word_list("not_shown") and before.role is Role.PREPOSITION:
         return located or close_up
-    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, LIQUIDS)
+    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
     unheard_of = known(mention.name) is None and not handled
     if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False

@@ -106,3 +106,14 @@ def bases(word: str) -> list[str]:
             if stem.endswith("i"):
                 bases.append(f"{stem[:-1]}y")
     return bases
+
+
+@cache
+def word_list(group: str) -> frozenset[str]:
+    """The words of a list in `lists.toml`."""
+    return frozenset(_lists()[group])
+
+
+@cache
+def _lists() -> dict[str, Any]:
+    return _read("lists.toml")

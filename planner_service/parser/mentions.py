@@ -8,8 +8,8 @@ from enum import Enum, auto
 from text_to_num import text2num
 
 from planner_service.motion.nouns import is_a, singular, table
-from planner_service.parser.lexicon import lexicon
-from planner_service.parser.words import DETERMINERS, Role, Word
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.words import Role, Word
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
@@ -19,10 +19,6 @@ MOST = 1000
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
 PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
 """Who a pronoun is that nobody was mentioned before."""
-POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
-ATTACHED = frozenset(("plant organ", "branch", "petal", "headlight"))
-"""What does something as part of its whole: "the branches of an oak sway"."""
-RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
 
 class Use(Enum):
@@ -135,7 +131,7 @@ def _refers_back(words: list[Word], index: int) -> bool:
     """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
     word = words[index]
     after = words[index + 1] if index + 1 < len(words) else None
-    if word.lower in POSSESSIVES and word.tag != "PRP":
+    if word.lower in word_list("possessives") and word.tag != "PRP":
         return after is not None and after.role is Role.DIRECTION
     acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
     return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER
@@ -189,7 +185,7 @@ def _mention(words: list[Word], start: int, end: int) -> Mention:
         for word in inside
         if word.role is not Role.DETERMINER
         and word.role is not Role.NUMBER
-        and word.lower not in DETERMINERS
+        and word.lower not in word_list("determiners")
         and (word is head or word.lower not in lexicon().numbers)
     ]
     tokens = [word.text for word in kept]
@@ -261,7 +257,9 @@ def _merge_of(found: list[Mention], words: list[Word]) -> list[Mention]:
             )
         elif lexicon().is_in("worn", before.head) and before.definite and mention.determined:
             merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
-        elif before.plural and before.definite and _stay_on(mention, words) and is_a(before.head, ATTACHED):
+        elif (
+            before.plural and before.definite and _stay_on(mention, words) and is_a(before.head, word_list("attached"))
+        ):
             merged[-1] = replace(mention, start=before.start)  # "the leaves of a maple turn red"
         elif before.head in lexicon().nouns["measure"]:
             merged[-1] = replace(
@@ -293,7 +291,7 @@ def _is_relational(mention: Mention, words: list[Word]) -> bool:
     """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
     after_side = mention.start > 0 and words[mention.start - 1].role is Role.DIRECTION
-    return (of or after_side) and mention.head in RELATIONAL
+    return (of or after_side) and mention.head in word_list("relational")
 
 
 def _of_many(mention: Mention, words: list[Word]) -> Mention:

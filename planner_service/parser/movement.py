@@ -11,6 +11,7 @@ from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.cueing import Because, Cued, Setting, cue, cue_sent, mutual_goal
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.scene import Scene
 from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.whereabouts import tour_of
@@ -23,8 +24,6 @@ SENDING = ("travels", "follows", "rides")
 FIXED = 0.4
 """Things of this height and more are not thrown, a fraction of the frame's."""
 BESIDE = Arrangement.NEXT_TO
-FURNITURE = frozenset(("furniture", "structure"))
-"""Nor are these, however small they are drawn."""
 
 
 def cues_of(scene: Scene, number: int) -> tuple[Cued, ...]:
@@ -131,7 +130,7 @@ def _moves_another(scene: Scene, number: int, action: Action) -> bool:
 def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     """Whether it goes where the action goes; what is large stays where it is when it is hit."""
     noun = noun_of(scene.mentions[number].name)
-    large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), FURNITURE)
+    large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), word_list("furniture"))
     fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and large
     sends = action.verb.object in SENDING or any(
         a.source == number and a.goal is not None and a.action == action.index for a in scene.attachments

@@ -6,11 +6,9 @@ from itertools import pairwise
 
 from planner_service.parser.actions import Action, text_of
 from planner_service.parser.directions import direction_in, path_in
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.words import FINITE, Role, Word
 from shared.motion_graph import MotionLabel
-
-SEQUENCING = frozenset(("then", "afterwards", "afterward", "finally", "until", "eventually", "subsequently", "later"))
-HALTING = frozenset(("stop", "halt", "pause", "freeze", "rest"))
 
 
 def in_sequence(actions: Sequence[Action], words: Sequence[Word], drawn: Mapping[int, int]) -> list[Action]:
@@ -20,7 +18,7 @@ def in_sequence(actions: Sequence[Action], words: Sequence[Word], drawn: Mapping
     """
     actions = [part for action in actions for part in _with_ellipses(action, words)]
     actions.sort(key=lambda action: action.index)
-    marks = [word.index for word in words if word.lower in SEQUENCING]
+    marks = [word.index for word in words if word.lower in word_list("sequencing")]
     shifts: list[tuple[range, int]] = []
     for word in words:
         if word.lower in ("before", "after") and (clause := _clause(word, actions, words)) is not None:
@@ -70,7 +68,7 @@ def _gives_way(first: Action, second: Action, words: Sequence[Word]) -> bool:
     if all(moves):
         return moves[0] != moves[1]
     if moves[0] is not None or first.verb.travels:
-        return second.lemma in HALTING or (second.lemma == "hover" and moves[0] is not None)
+        return second.lemma in word_list("halting") or (second.lemma == "hover" and moves[0] is not None)
     return (
         first.verb.label is MotionLabel.MOTIONLESS
         and first.lemma != "be"
@@ -94,7 +92,11 @@ def _with_ellipses(action: Action, words: Sequence[Word]) -> list[Action]:
     """The action, and it once more for each "then" with where to instead of a verb: "left, then right"."""
     if path_in(action.about) is not None:
         return [action]
-    marks = [w.index for w in words[action.index + 1 : action.end] if w.lower in SEQUENCING or w.lower == "before"]
+    marks = [
+        w.index
+        for w in words[action.index + 1 : action.end]
+        if w.lower in word_list("sequencing") or w.lower == "before"
+    ]
     found = [action]
     for mark, end in pairwise([*marks, action.end]):
         text = text_of(words[mark:end])

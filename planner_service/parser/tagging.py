@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known, singular, table
-from planner_service.parser.lexicon import lexicon
-from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.words import FINITE, ROLES, Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import base_of, senses, supersense
 
@@ -26,10 +26,6 @@ CORNERED = ("top", "bottom", "upper", "lower", "far")
 ONWARD = ("forward", "forwards", "backward", "backwards")
 NOMINAL = (Role.NOUN, Role.ADJECTIVE)
 SINGULAR = ("a", "an", "one", "another", "each", "every")
-OPENING = frozenset(
-    ("a", "an", "the", "one", "another", ",", "and", "while", "as", "of", "its", "his", "her", "their", "whose", "with")
-)
-"""What a noun phrase that is a subject may begin with."""
 BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
 
 
@@ -62,14 +58,14 @@ def _counts(words: list[Word], word: Word) -> bool:
 def _role(token: Token) -> Role:
     if token.pos_ == "AUX":
         return Role.AUXILIARY
-    if token.lower_ in DIRECTION_WORDS:
+    if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
     if token.lower_ in ("someone", "somebody"):
         return Role.NOUN
     if token.lower_ in ONWARD:
         return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
-    return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
+    return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
 
 
 def _correct_role(words: list[Word], index: int) -> Word:
@@ -252,7 +248,7 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:
         return listed or (word.lower.removesuffix("s") if known(before.lower) is not None else None)
-    if start is None or start in OPENING:
+    if start is None or start in word_list("opening"):
         third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
         return listed if third_person else None
     return None

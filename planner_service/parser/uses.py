@@ -6,36 +6,12 @@ from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import CONCRETE, Kind, is_a, is_abstract, known
-from planner_service.parser.lexicon import lexicon
-from planner_service.parser.mentions import POSSESSIVES, RELATIONAL, Mention, Use
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import Role, Word
 from shared.wordnet import senses, supersense
 
-UPON = frozenset(
-    ("on", "in", "at", "across", "through", "along", "up", "down", "from", "off", "onto", "into", "around", "inside")
-)
-"""What is a place after these is a thing after others: "on a bridge", "under a bridge"."""
-SCENERY = frozenset(
-    (
-        "natural elevation",
-        "slope",
-        "shore",
-        "valley",
-        "body of water",
-        "region",
-        "road",
-        "land",
-        "passageway",
-        "room",
-        "parcel",
-        "structural wall",
-    )
-)
-"""What is a kind of one of these is a place for what is on or in it."""
-CLOTHES = frozenset(
-    ("clothing", "garment", "footwear", "headdress", "jewelry", "jewellery", "adornment", "body part", "covering")
-)
 APART = (
     Arrangement.LEFT_OF,
     Arrangement.RIGHT_OF,
@@ -45,9 +21,6 @@ APART = (
     Arrangement.BEHIND,
 )
 """What is so arranged with a place is not in it."""
-PICTURES = frozenset(("picture", "portrait", "sketch", "illustration", "cartoon"))
-RESTING = frozenset(("sit", "perch", "stand", "lie", "rest", "sleep", "cling", "curl", "be"))
-NOT_OF_SCENE = frozenset(("with", "as", "after", "before", "while", "when", "to", "from"))
 
 
 def with_uses(mentions: Sequence[Mention], words: list[Word]) -> list[Mention]:
@@ -85,12 +58,14 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
     """Whether another thing is on or in this part of somebody: "a cat on his lap"."""
     mention = mentions[number]
     before = mentions[number - 1] if number > 0 else None
-    if before is None or words[mention.start].lower not in POSSESSIVES:
+    if before is None or words[mention.start].lower not in word_list("possessives"):
         return False
     part = lexicon().is_in("worn", mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
     if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
         between = words[before.end : mention.start]
-        rests = any(word.lemma in RESTING for word in between) and all(word.text not in ".,;" for word in between)
+        rests = any(word.lemma in word_list("resting") for word in between) and all(
+            word.text not in ".,;" for word in between
+        )
         return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
     if before.end != mention.start - 1:
         return False
@@ -114,7 +89,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     if mention.head == "one":
         return Use.THING
     opens = mention.start == 0 or words[mention.start - 1].lemma == "be"
-    if mention.head in PICTURES and words[mention.start].lower in ("a", "an") and not opens:
+    if mention.head in word_list("pictures") and words[mention.start].lower in ("a", "an") and not opens:
         return Use.THING  # "a bird in a picture"
     whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
@@ -127,7 +102,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
         return Use.THING  # "on a blue bridge"
     if mention.head in lexicon().nouns["ground"]:
-        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+        return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
     indoors = before in ("in", "inside") and known(name) is None and is_a(mention.head, frozenset(("building", "room")))
     if indoors or (
         mention.head in lexicon().nouns["interior"] and before in ("in", "inside", "at", "into", "through", "from")
@@ -157,8 +132,8 @@ def _use(mention: Mention, words: list[Word]) -> Use:
         return Use.THING if compound and not is_abstract(mention.head) else Use.NOTHING  # "a street light"
     if known(name) is None and supersense(mention.head) == "noun.location":
         return Use.BACKGROUND
-    if known(name) is None and is_a(mention.head, SCENERY):
-        return Use.BACKGROUND if before in UPON or mention.plural else Use.THING
+    if known(name) is None and is_a(mention.head, word_list("scenery")):
+        return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
     abstract = known(name) is None and is_abstract(mention.head)
     return Use.NOTHING if abstract and not _is_on_its_way(mention, words) else Use.THING
 
@@ -181,7 +156,7 @@ def _is_singled_out(mention: Mention, words: list[Word]) -> bool:
     if matched is None:
         return False
     preposition, phrase, _ = matched
-    below = preposition.arrangement is Arrangement.ABOVE and is_a(mention.head, SCENERY)
+    below = preposition.arrangement is Arrangement.ABOVE and is_a(mention.head, word_list("scenery"))
     return (preposition.arrangement in APART and not below) or phrase in (
         "toward",
         "towards",
@@ -197,14 +172,14 @@ def _place_of_scene(mentions: list[Mention], words: list[Word]) -> list[Mention]
     All of it is where the clause has a place for its subject: "Under a tree, a cat is on the left of a vase".
     """
     commas = [word.index for word in words if word.text == ","]
-    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in NOT_OF_SCENE:
+    if not commas or words[0].role is not Role.PREPOSITION or words[0].lower in word_list("not_of_scene"):
         return mentions
     comma = commas[0]
     opening = words[:comma]
     if any(word.role in (Role.VERB, Role.AUXILIARY) and word.tag in ("VBZ", "VBP", "VBD") for word in opening):
         return mentions
     elsewhere = any(_is_placed(mention, words) for mention in mentions if mention.start > comma)
-    beside = any(word.lower in RELATIONAL or word.lower in ("behind", "next") for word in opening)
+    beside = any(word.lower in word_list("relational") or word.lower in ("behind", "next") for word in opening)
     if beside and not elsewhere:
         return mentions
     placed = []
@@ -256,7 +231,7 @@ def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, word
         return False  # "with a fluttering scarf"
     acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
     if worn and link in ("with", "in", "wearing") and _could_wear(wearer, mention, words):
-        return not (acts and words[mention.start].lower in POSSESSIVES)
+        return not (acts and words[mention.start].lower in word_list("possessives"))
     if link == "wearing":
         return mention.use is not Use.PRONOUN
     if (
@@ -285,7 +260,9 @@ def _is_dressed(wearer: Mention) -> bool:
 
 def is_wearable(mention: Mention) -> bool:
     """Whether people wear it."""
-    return lexicon().is_in("wearable", mention.name) or (" " not in mention.head and is_a(mention.head, CLOTHES))
+    return lexicon().is_in("wearable", mention.name) or (
+        " " not in mention.head and is_a(mention.head, word_list("clothes"))
+    )
 
 
 def _is_worn_by_verb(number: int, mentions: Sequence[Mention], words: list[Word]) -> bool:
@@ -314,4 +291,4 @@ def _is_material(number: int, mentions: Sequence[Mention], words: list[Word]) ->
 def _could_wear(wearer: Mention, mention: Mention, words: list[Word]) -> bool:
     """Not "a bed with her mouth open"."""
     noun = known(wearer.name)
-    return words[mention.start].lower not in POSSESSIVES or noun is None or noun.kind is Kind.ANIMATE
+    return words[mention.start].lower not in word_list("possessives") or noun is None or noun.kind is Kind.ANIMATE

@@ -7,18 +7,15 @@ from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Distance, Place
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.parser import directions
-from planner_service.parser.attachments import EARTHBOUND
 from planner_service.parser.cueing import Cued
 from planner_service.parser.directions import Found
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Use
 from planner_service.parser.scene import Scene
 from planner_service.parser.words import Role
 from shared.motion_graph import (
     MotionGraph,
 )
-
-AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
-"""What does this is in the air, though it may usually be found on the ground."""
 
 
 def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | None:
@@ -35,12 +32,12 @@ def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | 
         if (place := directions.place_in(clause)) is not None:
             return place
         if (
-            action.lemma in AIRBORNE
+            action.lemma in word_list("airborne")
             and not action.objects
             and noun_of(scene.mentions[number].name).habitat is Habitat.GROUND
         ):
             return Found(Place.TOP, action.said)
-        if action.lemma in EARTHBOUND and noun_of(scene.mentions[number].name).habitat is Habitat.AIR:
+        if action.lemma in word_list("earthbound") and noun_of(scene.mentions[number].name).habitat is Habitat.AIR:
             return Found(Place.BOTTOM, action.said)
     end = scene.mentions[number].end
     goes = any(

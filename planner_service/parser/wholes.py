@@ -7,25 +7,17 @@ from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import TETHERS, Attachment
-from planner_service.parser.lexicon import lexicon
-from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.attachments import Attachment
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
 
-HAND_PREPOSITIONS = frozenset(("with", "from", "using", "out of"))
-"""What is after these is in the hand of who does it, if it is small: "drinks from a cup", "walks with a stick"."""
 HANDFUL = 3
 """The most things that one has in hand."""
 IN_HAND, CARRIED = 0.35, 0.6
 """The largest that is done something to in hand, and that is carried along, as shares of their holder's height."""
-
-
-BUILT_IN = frozenset(("door", "window", "wheel", "roof", "propeller", "rotor", "sail"))
-"""With "the" these are of what was mentioned before and has them."""
-FIXTURES = frozenset(("furniture", "floor cover", "fixture", "structure", "building", "cauldron", "plant organ"))
-"""What stays where it is, however small it is drawn."""
 
 
 def wholes_of(
@@ -56,10 +48,12 @@ def wholes_of(
             wholes |= {
                 n: holder for n in action.objects if n not in placed and is_in_hand(n, holder, mentions, IN_HAND)
             }
-    wholes |= {a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in TETHERS}
+    wholes |= {
+        a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in word_list("tethers")
+    }
     for a in attachments:
         if (
-            a.phrase in HAND_PREPOSITIONS
+            a.phrase in word_list("hand_prepositions")
             and a.source not in wholes
             and is_in_hand(a.target, a.source, mentions, CARRIED)
         ):
@@ -76,7 +70,9 @@ def wholes_of(
         )
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
         first = words[mention.start].lower if mention.end > mention.start else ""
-        possessed = first in POSSESSIVES or (first == "the" and mention.head in BUILT_IN and " of " not in mention.text)
+        possessed = first in word_list("possessives") or (
+            first == "the" and mention.head in word_list("built_in") and " of " not in mention.text
+        )
         if attached or (possessed and (worn or swung)):
             owner = _owner(number, first, mentions, actions, numbers)
             wholes |= {number: owner} if owner is not None else {}
@@ -102,7 +98,7 @@ def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: flo
     thing, doer = noun_of(mentions[held].name), noun_of(mentions[holder].name)
     lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
-    fixed = is_a(head_of(mentions[held].name), FIXTURES)
+    fixed = is_a(head_of(mentions[held].name), word_list("fixtures"))
     return (
         lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
     )
@@ -133,7 +129,7 @@ def _owner(
 ) -> int | None:
     """Whose it is: of "the door" the last thing that has one; else who acts on it, else the last thing that fits."""
     before = [other for other in numbers if mentions[other].end <= mentions[number].start]
-    if first == "the" and mentions[number].head in BUILT_IN:
+    if first == "the" and mentions[number].head in word_list("built_in"):
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:
