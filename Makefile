@@ -44,7 +44,7 @@ install: $(VENV)/installed studio ## install what it takes to run everything on 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): the first time takes some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --editable '.[planner,generator,local]'
+	$(PIP_INSTALL) --editable '.[planner,generator,render,local]'
 	@touch $@
 
 .PHONY: demo
@@ -73,7 +73,7 @@ status: $(VENV)/installed ## [URL=…] [GENERATOR_API_KEY=…]: workers, the job
 # develop
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable '.[planner,generator,local,evaluation,dev]'
+	$(PIP_INSTALL) --editable '.[planner,generator,render,local,evaluation,dev]'
 	@touch $@
 
 .PHONY: test
@@ -168,6 +168,10 @@ fuzz: $(VENV)/installed-dev ## [CASES=…] [SEED=…]: send the services what no
 .PHONY: manifests
 manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them against the published schemas
 	$(BIN)/python -m deploy.manifests
+
+.PHONY: compose-check
+compose-check: $(VENV)/installed-dev ## docker-compose.yml on a real engine, as root, without GPUs: the README's lines, and what operators do; an hour
+	$(BIN)/python -m deploy.compose_check
 
 .PHONY: load
 load: $(VENV)/installed-dev ## the API under load, with 10,000 jobs queued: times, errors, memory; some minutes

@@ -9,8 +9,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from deploy.servers import LOOPBACK
-
 SCENE: Final = {
     "thoughts": "A car drives, a tree stands.",
     "instances": [
@@ -66,7 +64,7 @@ class OneScene(BaseHTTPRequestHandler):
 
 def main(port: str, seconds: str = "0") -> None:
     OneScene.seconds = float(seconds)
-    with ThreadingHTTPServer((LOOPBACK, int(port)), OneScene) as server:
+    with ThreadingHTTPServer(("127.0.0.1", int(port)), OneScene) as server:
         server.serve_forever()
 
 

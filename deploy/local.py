@@ -61,6 +61,7 @@ def demo(
         video_seconds = time.monotonic() - begin - start_seconds
         took = f"{start_seconds:.0f} s to start, {video_seconds:.0f} s for the video"
         console.print(f"Seed {job.settings.seed}; {took}.", style="dim")
+        console.print("To change the plan and make it again: make up, and open plan.json in the studio that it names.")
 
 
 @app.command()
@@ -148,6 +149,7 @@ def _require_free(port: int) -> None:
 def _tell_addresses(console: Console, addresses: Addresses, data: Path) -> None:
     body = f'{{"prompt": "{EXAMPLE_PROMPT}"}}'
     console.print(f"""
+studio   {addresses.api}/
 API      {addresses.api}
 docs     {addresses.api}/docs
 S3       {addresses.s3}  (access key {S3_ACCESS_KEY}, secret key {S3_SECRET_KEY})

@@ -11,8 +11,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 RUN useradd --uid 10001 --create-home app
 
-COPY deploy/__init__.py deploy/
-COPY deploy/container/__init__.py deploy/container/http_health.py deploy/container/
+COPY deploy/container/health.sh deploy/container/
 COPY shared shared
 COPY telemetry telemetry
 COPY planner_service planner_service

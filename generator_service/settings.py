@@ -93,7 +93,7 @@ class Settings(Environment):
     job_seconds: Annotated[int, Field(ge=60)] = 4 * 3600
     """The longest a job may run."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Where a worker serves Prometheus metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
+    """Where a worker serves health and metrics, at `host`; None: nowhere.  The API serves its own at its own port."""
     maximum_work: Annotated[int, Field(ge=1)] = 2 * 121 * 1280 * 704 * 50
     """Frames x pixels x steps of one job: twice the longest video of any backbone by itself, Wan 2.2's."""
     queue_limit: Annotated[int, Field(ge=1)] = 10_000

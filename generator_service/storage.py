@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -122,9 +123,9 @@ class ObjectStore:
         raise BadSettings(f"Got the storage URL {settings.url!r} but expected s3://bucket, file:///folder or memory://")
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Write or replace an object, atomically."""
+        """Write or replace an object, atomically.  A browser that is led to it saves it; in a page it is shown."""
         filename = key.rpartition("/")[2]
-        attributes = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{filename}"'}
+        attributes = {"Content-Type": content_type, "Content-Disposition": f'attachment; filename="{filename}"'}
         with _errors_as_unavailable():
             if isinstance(self._store, LocalStore):  # files have no attributes
                 self._store.put(key, data)
@@ -180,6 +181,12 @@ class ObjectStore:
             return None
         with _errors_as_unavailable():
             return obstore.sign(self._signer, "GET", key, self._url_lifetime)
+
+    @cached_property
+    def signs_for(self) -> str | None:
+        """The origin to which signed URLs lead, such as https://s3.example.com; None where the storage cannot sign."""
+        url = self.sign(_UNUSED_PREFIX)
+        return None if url is None else url[: url.index("/", url.index("//") + 2)]
 
     def check(self) -> None:
         """Readiness probe: one listing within `CHECK_SECONDS`."""

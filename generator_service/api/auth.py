@@ -19,13 +19,13 @@ from fastapi.security import HTTPBearer
 from generator_service.api.parts import Parts
 from generator_service.contract.job import JOB_ID, JobId
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import KeyRecord, Scope, StreamTicket
+from generator_service.jobs.api_keys import KeyRecord, ReadTicket, Scope
 from generator_service.jobs.rate import Quota
 from generator_service.jobs.reading import NOTHING, Found, Look
 from shared.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, Violation
 
-STREAM: Final = "/jobs/{job_id}/events"
-"""The route whose URL may hold a ticket in place of a key."""
+_BELOW_A_JOB: Final = "/jobs/{job_id}/"
+"""Where the URLs of what is read may hold a ticket in place of a key."""
 _READING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -45,15 +45,16 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
-    def stream_url(self, base: str, job_id: str) -> str:
-        """Of the job's events, for whoever has it."""
-        url = f"{base}/jobs/{job_id}/events"
+    def ticket(self, job_id: str) -> str:
+        """The query of a URL below the job, for whoever has it; empty where no keys are asked for."""
         if self.key is None:
-            return url
-        return f"{url}?ticket={StreamTicket.sign(self.key, job_id, int(time.time()) + TICKET_SECONDS).text}"
+            return ""
+        until = (int(time.time()) // TICKET_SECONDS + 2) * TICKET_SECONDS
+        return f"?ticket={ReadTicket.sign(self.key, job_id, until).text}"
 
 
 TICKET_SECONDS: Final = 900
+"""A ticket is good for this long at least, and stays the same meanwhile: another URL would be loaded again."""
 
 ANYONE: Final = Caller(owner="anyone", scopes=frozenset(Scope))
 """Where no keys are asked for."""
@@ -91,10 +92,11 @@ async def _ask(request: Request, *, submits: bool = False) -> _Access:
         return _Access(ANYONE, found)
     scheme, _, key_text = request.headers.get("Authorization", "").partition(" ")
     has_key = scheme.lower() == "bearer" and key_text != ""
-    ticket = request.query_params.get("ticket") if request.scope["route"].path == STREAM else None
+    may_hold_ticket = request.method in _READING and request.scope["route"].path.startswith(_BELOW_A_JOB)
+    ticket = request.query_params.get("ticket") if may_hold_ticket else None
     if not has_key and ticket is None:
         raise Unauthenticated("give a key in the header Authorization: Bearer mfv_<id>_<secret>")
-    proof = ApiKey.parse(key_text.strip()) if has_key else StreamTicket.parse(ticket or "", job_id)
+    proof = ApiKey.parse(key_text.strip()) if has_key else ReadTicket.parse(ticket or "", job_id)
     key, job = await parts.reader.find_as(proof, job_id, submits=submits)
     return _Access(Caller(key.owner, frozenset(key.scopes), key), job)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from generator_service.api.parts import UseParts
 from shared.errors import NotFound
 
 FOLDER: Final = FilePath(__file__).parent / "studio_files"
@@ -20,16 +21,25 @@ The API is here all the same: see <a href="docs">its documentation</a>.</p>
 </html>
 """
 
+POLICY: Final = (
+    "default-src 'none'; connect-src 'self'; style-src 'self'; script-src 'self'; img-src 'self'{storage} data:; "
+    "media-src 'self'{storage}; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+)
+"""A page that calls this very service, which may lead it on to the storage for videos and pictures."""
+
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/", response_class=HTMLResponse)
 @router.get("/studio/jobs/{job_id}", response_class=HTMLResponse)
-def page(request: Request) -> HTMLResponse:
+def page(request: Request, parts: UseParts) -> HTMLResponse:
     """The same page for every job: its script reads the address."""
     base = html.escape(request.scope["root_path"] + "/")
+    storage = parts.objects.signs_for
+    policy = POLICY.format(storage="" if storage is None else f" {storage}")
     return HTMLResponse(
-        _index().replace('<base href="/"', f'<base href="{base}"'), headers={"Cache-Control": "no-cache"}
+        _index().replace('<base href="/"', f'<base href="{base}"'),
+        headers={"Cache-Control": "no-cache", "Content-Security-Policy": policy},
     )
 
 

@@ -31,22 +31,28 @@ class Viewer:
         path = f"/jobs/{record.id}"
         left = seconds_left(record, datetime.now(UTC))
         caller = self._request.state.caller
-        events_url = caller.stream_url(self._base, record.id) if caller.may(Scope.READ) else None
-        urls = self._urls(record, path) if caller.may(Scope.READ) else None
-        return record.view(queue_position=position, seconds_left=left, urls=urls, events_url=events_url)
+        if not caller.may(Scope.READ):
+            return record.view(queue_position=position, seconds_left=left)
+        ticket = caller.ticket(record.id)
+        return record.view(
+            queue_position=position,
+            seconds_left=left,
+            urls=self._urls(record, path, ticket),
+            events_url=f"{self._base}{path}/events{ticket}",
+        )
 
     @cached_property
     def _base(self) -> str:
         return str(self._request.base_url).rstrip("/")
 
-    def _urls(self, record: JobRecord, path: str) -> ResultUrls | None:
-        """Only for callers who may read: a signed URL is all it takes to fetch the video."""
+    def _urls(self, record: JobRecord, path: str, ticket: str) -> ResultUrls | None:
+        """Only for callers who may read: such a URL is all it takes to fetch the video."""
         if record.results is None:
             return None
 
         def url(key: str, part: str) -> str:
             """Signed where the storage can sign; else through the API."""
-            return self._objects.sign(key) or f"{self._base}{path}/{part}"
+            return self._objects.sign(key) or f"{self._base}{path}/{part}{ticket}"
 
         results = record.results
         return ResultUrls(

@@ -28,8 +28,9 @@ from shared.plan import Plan
 class EmojiWorld(CogVideoX):
     @classmethod
     def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
-        """Raises as CogVideoX's does."""
-        backbone = super().load(spec, settings)
+        """Raises as CogVideoX's does.  Never decodes in tiles: diffusers cuts those of so small a network to a video of
+        another size."""
+        backbone = super().load(spec, settings.model_copy(update={"vae_tiling": False}))
         if backbone.device.type == "cpu" and backbone.pipeline.vae.dtype == torch.float32:
             split_convolutions(backbone.pipeline.vae)
         return backbone

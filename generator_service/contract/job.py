@@ -64,7 +64,7 @@ class Missing(WireModel):
 
 
 class ResultUrls(WireModel):
-    """Presigned URLs of a succeeded job's files, signed anew in every answer."""
+    """URLs of a succeeded job's files, signed anew in every answer: whoever has one needs no key."""
 
     video: str
     """MP4: H.264, yuv420p."""
@@ -146,7 +146,7 @@ class JobView(JobBase):
         str | None,
         Field(
             description="The job's event stream without a key, for a browser's EventSource: good for a quarter of an "
-            "hour from this answer; each event brings a new one.  Null for keys that may not read, and in webhooks."
+            "hour from this answer, at least; each event brings one.  Null for keys that may not read, and in webhooks."
         ),
     ] = None
 

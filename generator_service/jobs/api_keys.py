@@ -145,9 +145,9 @@ class ApiKeys:
 
 
 @dataclass(frozen=True)
-class StreamTicket:
-    """Lets its bearer follow one job for a while, in the name of a key: browsers can send no header with an event
-    stream, and a URL is no place for the key itself.
+class ReadTicket:
+    """Lets its bearer follow one job and read its files for a while, in the name of a key: browsers can send no header
+    with an event stream, a video or a picture, and a URL is no place for the key itself.
 
     It is signed with what is kept of the key, so that there is no other secret, and it ends with the key.
     """
@@ -168,7 +168,7 @@ class StreamTicket:
         """Raises Unauthenticated."""
         match = re.fullmatch(r"([0-9a-f]{12})-([0-9]{1,12})-([0-9a-f]{64})", text)
         if match is None:
-            raise Unauthenticated("the stream's ticket is none of ours")
+            raise Unauthenticated("the ticket is none of ours")
         return cls(match[1], job_id, int(match[2]), match[3])
 
     @property
@@ -177,17 +177,17 @@ class StreamTicket:
 
 
 def _signature(key_hash: str, job_id: str, until: int) -> str:
-    return hmac.digest(key_hash.encode(), f"events {job_id} {until}".encode(), "sha256").hex()
+    return hmac.digest(key_hash.encode(), f"read {job_id} {until}".encode(), "sha256").hex()
 
 
-def verify(proof: ApiKey | StreamTicket, kept: str | None) -> KeyRecord:
+def verify(proof: ApiKey | ReadTicket, kept: str | None) -> KeyRecord:
     """Whose key this is, where `kept` is what stands in Redis under `key_name(proof.id)`.
 
     Raises Unauthenticated, whatever is wrong with it.
     """
     record = _read(kept)
     key_hash = _NO_HASH if record is None else record.hash
-    if isinstance(proof, StreamTicket):
+    if isinstance(proof, ReadTicket):
         expected = _signature(key_hash, proof.job_id, proof.until)
         is_good = hmac.compare_digest(proof.signature, expected) and time.time() < proof.until
     else:

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from generator_service.contract.job import JobStatus
 from generator_service.contract.keys import ApiKey
-from generator_service.jobs.api_keys import USED, KeyRecord, StreamTicket, key_name, verify
+from generator_service.jobs.api_keys import USED, KeyRecord, ReadTicket, key_name, verify
 from generator_service.jobs.connection import SERVING_SECONDS, redis_errors_as_unavailable
 from generator_service.jobs.keyspace import job_key, moment, waiting_key
 from generator_service.jobs.queues import QUEUES, queue_of
@@ -97,7 +97,7 @@ class Reader:
         return (await self.find(job_id)).look()
 
     async def find_as(
-        self, proof: ApiKey | StreamTicket, job_id: str, *, submits: bool = False
+        self, proof: ApiKey | ReadTicket, job_id: str, *, submits: bool = False
     ) -> tuple[KeyRecord, Found]:
         """`job_id`: "" where only the key is asked for; submits: one more of its owner's.  Raises Unauthenticated."""
         kept, found = await self._found(

@@ -4,7 +4,9 @@ worker:{name}       a `WorkerInfo` as JSON; expires after three missed heartbeat
 workers             set of names, the silent ones included until somebody looks
 """
 
+import math
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -106,12 +108,13 @@ class Heartbeat:
     def __init__(self, registry: WorkerRegistry, info: WorkerInfo) -> None:
         self._registry = registry
         self._info = info
+        self._heard_at = -math.inf
         self._sending = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        self._registry.beat(self._info)
+        self._beat()
         self._thread.start()
         return self
 
@@ -122,6 +125,10 @@ class Heartbeat:
             self._registry.forget(self._info.name)
         except Unavailable:
             log.warning("heartbeat_not_withdrawn", worker=self._info.name)
+
+    def is_heard(self) -> bool:
+        """Whether the registry counts this worker among the living."""
+        return time.monotonic() - self._heard_at < BEATS_TO_EXPIRY * self._registry.heartbeat_seconds
 
     @contextmanager
     def working_on(self, job_id: str) -> Iterator[None]:
@@ -142,9 +149,13 @@ class Heartbeat:
             with self._sending:
                 self._send()
 
+    def _beat(self) -> None:
+        self._registry.beat(self._info)
+        self._heard_at = time.monotonic()
+
     def _send(self) -> None:
         try:
-            self._registry.beat(self._info)
+            self._beat()
         except Unavailable:
             log.warning("heartbeat_not_sent", worker=self._info.name)
         except Exception:  # whatever it is, a worker that is at work must not fall silent for good

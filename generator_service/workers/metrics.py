@@ -1,23 +1,18 @@
-"""What Prometheus asks a worker for.  Each worker process counts what it did itself, and serves it on a port of its
-own; over all processes everything is counted once.
+"""What Prometheus and health checks ask a worker for.  Each worker process counts what it did itself, and serves it on
+a port of its own; over all processes everything is counted once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, get_args
+from typing import Any, cast, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import Stage
 from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Outcome
-
-if TYPE_CHECKING:
-    import torch
 
 STAGE_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 STEP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
@@ -65,25 +60,12 @@ class WorkerMetrics:
         self._steps.labels(self._backbone).observe(seconds)
 
 
-class GpuMemory(Collector):
-    def __init__(self, device: "torch.device") -> None:
-        self._device = device
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        import torch  # the plan worker does without
-
-        free, total = torch.cuda.mem_get_info(self._device)
-        memory = GaugeMetricFamily("generator_gpu_memory_bytes", "Memory of this worker's GPU.", labels=["state"])
-        memory.add_metric(["allocated"], torch.cuda.memory_allocated(self._device))
-        memory.add_metric(["reserved"], torch.cuda.memory_reserved(self._device))
-        memory.add_metric(["free"], free)
-        memory.add_metric(["total"], total)
-        yield memory
-
-
 @contextmanager
-def exposing(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve `/metrics` while the block runs; None: nowhere.  Raises BadSettings where the port cannot be had."""
+def exposing(registry: CollectorRegistry, is_heard: Callable[[], bool], host: str, port: int | None) -> Iterator[None]:
+    """Serve `/metrics`, and `/health`, 200 while this worker `is_heard` and else 503, while the block runs.
+
+    `port` None: nowhere.  Raises BadSettings where the port cannot be had.
+    """
     if port is None:
         yield
         return
@@ -91,6 +73,15 @@ def exposing(registry: CollectorRegistry, host: str, port: int | None) -> Iterat
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise BadSettings(f"Metrics cannot be served at {host}:{port}: {error.strerror}") from error
+    metrics = cast(Callable[..., Iterable[bytes]], server.get_app())
+
+    def answer(request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if request["PATH_INFO"] != "/health":
+            return metrics(request, start_response)
+        start_response("200 OK" if is_heard() else "503 Service Unavailable", [("Content-Length", "0")])
+        return ()
+
+    server.set_app(answer)
     try:
         yield
     finally:

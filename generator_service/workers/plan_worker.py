@@ -91,10 +91,10 @@ def plan_worker(settings: Settings) -> Iterator[Callable[[], None]]:
     metrics = WorkerMetrics(Stage.PLANNING)
     info = WorkerInfo(name=name, kind="plan", host=socket.gethostname(), started_at=datetime.now(UTC))
     with (
-        exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+        exposing(metrics.registry, heartbeat.is_heard, settings.host, settings.metrics_port),
     ):
         store, tickets = JobStore(text), Tickets(raw)
         planner = PlannerClient(settings.planner_url, settings.planner_timeout, settings.planner_token)

@@ -33,8 +33,9 @@ from generator_service.settings import BadSettings, Settings
 from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
+from generator_service.workers.gpu_memory import GpuMemory
 from generator_service.workers.loop import work_until_stopped, worker_name
-from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
+from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.progress import Pace, progress_at
 from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
 from shared.plan import Plan
@@ -266,10 +267,10 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
         started_at=datetime.now(UTC),
     )
     with (
-        exposing(metrics.registry, settings.host, settings.metrics_port),
         connect(settings.redis_url, decode=True) as text,
         connect(settings.redis_url, decode=False) as raw,
         Heartbeat(registry := WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+        exposing(metrics.registry, heartbeat.is_heard, settings.host, settings.metrics_port),
     ):
         store, tickets, queue = JobStore(text), Tickets(raw), render_queue(spec.name)
         attempts = Attempts(

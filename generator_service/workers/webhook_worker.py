@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import anyio
 import structlog
+from prometheus_client import CollectorRegistry
 
 from generator_service.jobs.connection import connect
 from generator_service.jobs.outbox import Outbox
@@ -19,6 +20,7 @@ from generator_service.webhooks.event import Signer
 from generator_service.webhooks.sending import Sender
 from generator_service.webhooks.targets import TargetPolicy
 from generator_service.workers.loop import worker_name
+from generator_service.workers.metrics import exposing
 from telemetry.logging import set_up_logging
 from telemetry.tracing import set_up_tracing
 
@@ -30,7 +32,8 @@ def webhook_worker(settings: Settings) -> Iterator[Callable[[], None]]:
     """Inside the block it is there, and works when it is called, until SIGTERM or SIGINT; what is under way then comes
     to its end, or to its deadline.
 
-    Raises BadSettings where there is no secret, and Unavailable where Redis cannot be reached at the start.
+    Raises BadSettings where there is no secret or the port is taken, and Unavailable where Redis cannot be reached at
+    the start.
     """
     if settings.webhook.secret is None:
         raise BadSettings("GENERATOR_WEBHOOK_SECRET is not set: without it there are no webhooks")
@@ -40,7 +43,8 @@ def webhook_worker(settings: Settings) -> Iterator[Callable[[], None]]:
     info = WorkerInfo(name=name, kind="webhook", host=socket.gethostname(), started_at=datetime.now(UTC))
     with (
         connect(settings.redis_url, decode=True) as text,
-        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info),
+        Heartbeat(WorkerRegistry(text, settings.heartbeat_seconds), info) as heartbeat,
+        exposing(CollectorRegistry(), heartbeat.is_heard, settings.host, settings.metrics_port),
     ):
         store, signer = JobStore(text), Signer(settings.webhook.secret)
         sender = Sender(TargetPolicy(settings.webhook))

@@ -11,11 +11,10 @@ export type JobRequest = Schemas["JobRequest"];
 export type Backbone = Schemas["BackboneView"];
 export type Reason = Schemas["PlanReason"];
 export type Explained = Schemas["ExplainedPlan"];
-export type Problem = Schemas["Problem"];
-export type Adherence = Schemas["Adherence"];
-export type File = "content" | "preview" | "manifest" | "report" | "plan";
+export type Violation = Schemas["Violation"];
 
 const KEY = "api-key";
+const RETRY_MS = 2000;
 
 /** Kept for the session alone. */
 export const apiKey = signal(sessionStorage.getItem(KEY) ?? "");
@@ -24,13 +23,14 @@ export const keyWanted = signal(false);
 
 export function setApiKey(key: string): void {
   apiKey.value = key.trim();
-  sessionStorage.setItem(KEY, apiKey.value);
+  if (apiKey.value === "") sessionStorage.clear(); // with what was edited
+  else sessionStorage.setItem(KEY, apiKey.value);
   keyWanted.value = false;
 }
 
 export class Refused extends Error {
-  constructor(readonly problem: Problem) {
-    super(problem.detail);
+  constructor(detail: string, readonly violations: Violation[] = []) {
+    super(detail);
   }
 }
 
@@ -45,24 +45,13 @@ async function call(path: string, method = "GET", body?: unknown): Promise<Respo
   try {
     answer = await fetch(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) });
   } catch {
-    throw new Refused(problem(0, "The service cannot be reached."));
+    throw new Refused("The service cannot be reached.");
   }
   if (answer.ok) return answer;
   if (answer.status === 401) keyWanted.value = true;
-  const told = (await answer.json().catch(() => null)) as Problem | null;
-  throw new Refused(told ?? problem(answer.status, `The service answered with status ${answer.status}.`));
+  const told = (await answer.json().catch(() => null)) as Schemas["Problem"] | null;
+  throw new Refused(told?.detail ?? `The service answered with status ${answer.status}.`, told?.violations);
 }
-
-const problem = (status: number, detail: string): Problem => ({
-  type: "about:blank",
-  title: detail,
-  status,
-  detail,
-  code: "unreachable",
-  retryable: true,
-  violations: [],
-  request_id: null,
-});
 
 const json = async <T>(answer: Promise<Response>): Promise<T> => (await (await answer).json()) as T;
 
@@ -85,21 +74,17 @@ export function jobs(after: string | null, status: string, limit: number): Promi
   return json(call(`jobs?${query}`));
 }
 
-const files = new Map<string, Promise<string>>();
-
-/** The address of a file's copy in this page: what needs a key in a header, no element can load by itself. */
-export function fileUrl(id: string, file: File): Promise<string> {
-  const path = file === "plan" ? `jobs/${id}/plan` : `jobs/${id}/${file}?redirect=false`;
-  const known = files.get(path);
-  if (known !== undefined) return known;
-  const loading = call(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
-  files.set(path, loading);
-  loading.catch(() => files.delete(path));
-  return loading;
+/** What is below a job, for elements, which can send no key: by the ticket that its own URLs have.  From there the API
+ * leads on to the storage. */
+export function urlOf(its: Job, what: "content" | "preview" | "manifest" | "plan" | "events"): string {
+  return `jobs/${its.id}/${what}${its.events_url ? new URL(its.events_url).search : ""}`;
 }
 
-export async function download(id: string, file: File, name: string): Promise<void> {
-  save(await fileUrl(id, file), name);
+const NAMES = { content: "video.mp4", manifest: "manifest.json", plan: "plan.json" };
+
+/** With a ticket that is good now. */
+export async function download(id: string, what: keyof typeof NAMES): Promise<void> {
+  save(urlOf(await job(id), what), NAMES[what]);
 }
 
 export function save(url: string, name: string): void {
@@ -109,8 +94,6 @@ export function save(url: string, name: string): void {
   link.click();
 }
 
-const RETRY_MS = 2000;
-
 /** Tells of a job until it has ended, or until the returned function is called. */
 export function follow(first: Job, tell: (job: Job) => void): () => void {
   let source: EventSource | null = null;
@@ -118,8 +101,7 @@ export function follow(first: Job, tell: (job: Job) => void): () => void {
   let stopped = false;
   const open = (from: Job): void => {
     if (stopped || hasEnded(from)) return;
-    const ticket = from.events_url === null || from.events_url === undefined ? "" : new URL(from.events_url).search;
-    source = new EventSource(`jobs/${from.id}/events${ticket}`);
+    source = new EventSource(urlOf(from, "events"));
     source.addEventListener("job", (event) => {
       const now = JSON.parse((event as MessageEvent<string>).data) as Job;
       tell(now);

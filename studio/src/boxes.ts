@@ -14,6 +14,12 @@ export function around([x, y]: [number, number], across: number, down: number): 
   return [x - across / 2, y - down / 2, x + across / 2, y + down / 2];
 }
 
+/** The smallest box around some. */
+export function hull(boxes: Box[]): Box {
+  const of = (side: 0 | 1 | 2 | 3, most: (...values: number[]) => number) => most(...boxes.map((box) => box[side]));
+  return [of(0, Math.min), of(1, Math.min), of(2, Math.max), of(3, Math.max)];
+}
+
 export function same(a: Box, b: Box): boolean {
   return a.every((side, index) => side === b[index]);
 }

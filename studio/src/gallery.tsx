@@ -2,25 +2,34 @@
 
 import { useEffect, useState } from "preact/hooks";
 import * as api from "./api.ts";
-import { type Job, download, fileUrl, hasEnded } from "./api.ts";
-import { meanIou } from "./result.tsx";
+import { type Job, hasEnded, urlOf } from "./api.ts";
+import { Downloads, meanIou } from "./result.tsx";
 import { jobsChanged, open, pathOf, removeJob, route } from "./state.ts";
 
 const PAGE = 12;
-/** So many jobs are looked through for a text before one is asked to go on. */
-const SEARCHED = 300;
 const REFRESH_MS = 4000;
+
+interface Found {
+  jobs: Job[];
+  next: string | null;
+}
 
 export function Gallery() {
   const [text, setText] = useState("");
   const [status, setStatus] = useState("");
   const [starts, setStarts] = useState<(string | null)[]>([null]);
-  const [page, setPage] = useState<{ jobs: Job[]; next: string | null } | null>(null);
+  const [page, setPage] = useState<Found | null>(null);
+  const [seen, setSeen] = useState(0);
   const [again, setAgain] = useState(0);
   const start = starts.at(-1)!;
   useEffect(() => {
     let stale = false;
-    load(start, status, text).then(
+    const tell = (count: number): boolean => {
+      if (!stale) setSeen(count);
+      return !stale;
+    };
+    tell(0);
+    load(start, status, text, tell).then(
       (found) => stale || setPage(found),
       () => stale || setPage({ jobs: [], next: null }),
     );
@@ -45,6 +54,9 @@ export function Gallery() {
       <div class="line">
         <h2>Jobs</h2>
         <span class="spacer" />
+        <span class="faint" role="status">
+          {seen > 0 && `${seen} jobs looked through`}
+        </span>
         <input
           type="search"
           aria-label="Search prompts"
@@ -81,32 +93,35 @@ export function Gallery() {
   );
 }
 
-/** A page of jobs; with a text, as many pages of the API's as it takes to find enough. */
-async function load(after: string | null, status: string, text: string): Promise<{ jobs: Job[]; next: string | null }> {
+/** A page of jobs; with a text, as many pages of the API's, which knows no search, as it takes to find enough.
+ * `tell`: how many were looked through; whether to go on. */
+async function load(after: string | null, status: string, text: string, tell: (seen: number) => boolean): Promise<Found> {
   const wanted = text.trim().toLowerCase();
-  if (wanted === "") return api.jobs(after, status, PAGE).then((page) => ({ jobs: page.jobs, next: page.next }));
+  if (wanted === "") return api.jobs(after, status, PAGE);
   const found: Job[] = [];
   let from = after;
-  for (let seen = 0; seen < SEARCHED; ) {
+  for (let seen = 0; ; ) {
     const page = await api.jobs(from, status, 100);
     for (const job of page.jobs) {
       if (job.prompt.toLowerCase().includes(wanted)) found.push(job);
       if (found.length === PAGE) return { jobs: found, next: job.id === page.jobs.at(-1)?.id ? page.next : job.id };
     }
-    if (page.next === null) return { jobs: found, next: null };
     seen += page.jobs.length;
+    if (!tell(seen) || page.next === null) return { jobs: found, next: null };
     from = page.next;
   }
-  return { jobs: found, next: from };
+}
+
+/** The time; of another day, the day too. */
+function when(text: string): string {
+  const at = new Date(text);
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
 }
 
 function Card({ job }: { job: Job }) {
-  const [picture, setPicture] = useState<string | null>(null);
   const [sure, setSure] = useState(false);
   const done = job.status === "succeeded";
-  useEffect(() => {
-    if (done) fileUrl(job.id, "preview").then(setPicture, () => {});
-  }, [done]);
   const iou = meanIou(job);
   return (
     <article class={`card ${route.value.job === job.id ? "selected" : ""}`} data-job={job.id}>
@@ -119,8 +134,8 @@ function Card({ job }: { job: Job }) {
         }}
       >
         <div class="picture">
-          {picture !== null ? (
-            <img src={picture} alt="" />
+          {done ? (
+            <img src={urlOf(job, "preview")} alt="" loading="lazy" />
           ) : (
             <span class="faint">{hasEnded(job) ? job.status : `${Math.round(job.progress * 100)} %`}</span>
           )}
@@ -130,13 +145,12 @@ function Card({ job }: { job: Job }) {
       <div class="line">
         <span class={`badge ${job.status}`}>{job.status}</span>
         {iou !== null && <span class="faint">IoU {iou}</span>}
-        <span class="faint">{new Date(job.created_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}</span>
         <span class="spacer" />
-        {done && (
-          <button type="button" class="quiet" onClick={() => void download(job.id, "content", "video.mp4")}>
-            MP4
-          </button>
-        )}
+        <span class="faint">{when(job.created_at)}</span>
+      </div>
+      <div class="line">
+        {done && <Downloads id={job.id} />}
+        <span class="spacer" />
         {hasEnded(job) && (
           <button
             type="button"

@@ -6,15 +6,20 @@ export interface Node {
   y: number;
 }
 
-/** On an ellipse, those that are related beside one another. */
-export function placed(ids: string[], edges: [string, string][], across: number, down: number, margin: [number, number]): Node[] {
+/** Down on the left and up again on the right, an odd one at the top: those that are related beside one another, and
+ * the middle free for arrows.  `half`: of a node's sides. */
+export function placed(ids: string[], edges: [string, string][], across: number, half: [number, number]): { nodes: Node[]; down: number } {
   const order = neighboursTogether(ids, edges);
-  const [rx, ry] = [across / 2 - margin[0], down / 2 - margin[1]];
-  return order.map((id, index) => {
-    const angle = order.length === 2 ? Math.PI * (1 - index) : (2 * Math.PI * index) / order.length - Math.PI / 2;
-    const alone = order.length === 1;
-    return { id, x: across / 2 + (alone ? 0 : rx * Math.cos(angle)), y: down / 2 + (alone ? 0 : ry * Math.sin(angle)) };
+  const odd = order.length % 2;
+  const rows = odd + Math.floor(order.length / 2);
+  const step = rows > 6 ? 60 : 92;
+  const nodes = order.map((id, index): Node => {
+    if (index < odd) return { id, x: across / 2, y: step / 2 };
+    const isLeft = index < rows;
+    const row = isLeft ? index : order.length - 1 - index + odd;
+    return { id, x: isLeft ? half[0] : across - half[0], y: step * (row + 0.5) };
   });
+  return { nodes, down: rows * step };
 }
 
 export function neighboursTogether(ids: string[], edges: [string, string][]): string[] {

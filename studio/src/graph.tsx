@@ -2,7 +2,7 @@
 
 import { arrow, placed } from "./graph-layout.ts";
 import { LABELS, relationsOf } from "./plan-editing.ts";
-import { plan, selected } from "./state.ts";
+import { plan, select, selection } from "./state.ts";
 import { STATE_NAMES } from "./timeline.tsx";
 
 const WIDTH = 420;
@@ -11,10 +11,9 @@ const HALF: [number, number] = [62, 19];
 export function Graph() {
   const its = plan.value!;
   const things = its.graph.instances;
-  const height = things.length <= 2 ? 110 : Math.min(150 + 22 * things.length, 420);
   const parts = things.filter((each) => each.parent).map((each) => ({ source: each.id, target: each.parent!, phrase: "part of" }));
   const edges = [...relationsOf(its), ...parts];
-  const nodes = placed(things.map((each) => each.id), edges.map((each) => [each.source, each.target]), WIDTH, height, [HALF[0] + 4, HALF[1] + 8]);
+  const { nodes, down } = placed(things.map((each) => each.id), edges.map((each) => [each.source, each.target]), WIDTH, [HALF[0] + 4, HALF[1]]);
   const nodeOf = (id: string) => nodes.find((node) => node.id === id)!;
   return (
     <section class="panel graph" aria-label="Motion graph">
@@ -25,7 +24,7 @@ export function Graph() {
           </span>
         ))}
       </div>
-      <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={described(edges, its.prompt)}>
+      <svg viewBox={`0 0 ${WIDTH} ${down}`} role="img" aria-label={described(edges, its.prompt)}>
         <defs>
           <marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">
             <path d="M0,0 L8,4 L0,8 z" />
@@ -49,9 +48,9 @@ export function Graph() {
           const name = `${index + 1} ${thing.name}`;
           return (
             <g
-              class={`node ${thing.label} ${selected.value === thing.id ? "selected" : ""}`}
+              class={`node ${thing.label} ${selection.value.includes(thing.id) ? "selected" : ""}`}
               data-node={thing.id}
-              onClick={() => (selected.value = thing.id)}
+              onClick={(event) => select(thing.id, event.shiftKey)}
             >
               <rect x={x - HALF[0]} y={y - HALF[1]} width={2 * HALF[0]} height={2 * HALF[1]} rx={12} />
               <text x={x} y={y - 2}>

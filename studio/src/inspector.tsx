@@ -22,7 +22,7 @@ import {
   trackOf,
 } from "./plan-editing.ts";
 import { save } from "./api.ts";
-import { askWhy, change, edited, frame, history, plan, reasons, redo, selected, undo } from "./state.ts";
+import { askWhy, change, edited, frame, history, plan, reasons, redo, select, selected, selection, undo } from "./state.ts";
 import { STATE_NAMES } from "./timeline.tsx";
 
 export function Inspector() {
@@ -56,7 +56,12 @@ export function Inspector() {
 export function add(): void {
   const id = freeId(plan.value!);
   change((its) => addThing(its, "new thing"));
-  selected.value = id;
+  select(id);
+}
+
+export function removeSelected(): void {
+  const ids = selection.value;
+  change((its) => ids.reduce(removeThing, its));
 }
 
 function Thing({ id }: { id: string }) {
@@ -119,8 +124,8 @@ function Thing({ id }: { id: string }) {
           Farther
         </button>
         <span class="spacer" />
-        <button type="button" class="danger" disabled={its.tracks.length === 1} onClick={() => change((it) => removeThing(it, id))} title="Delete">
-          Remove
+        <button type="button" class="danger" disabled={its.tracks.length === 1} onClick={removeSelected} title="Delete">
+          {selection.value.length > 1 ? `Remove ${selection.value.length}` : "Remove"}
         </button>
       </div>
       <Relations id={id} />
@@ -153,6 +158,7 @@ function Relations({ id }: { id: string }) {
             maxLength={120}
             onInput={(event) => change((it) => setRelation(it, index, { ...relation, phrase: event.currentTarget.value }), `relation ${index}`)}
           />
+          <Kind value={relation.kind} onChange={(kind) => change((it) => setRelation(it, index, { ...relation, kind }))} />
           <select
             aria-label="Related to"
             value={relation.target}
@@ -170,10 +176,7 @@ function Relations({ id }: { id: string }) {
       {others.length > 0 && (
         <form class="line" onSubmit={take}>
           <input name="phrase" aria-label="New relation" placeholder="passes by, next to …" maxLength={120} />
-          <select name="kind" aria-label="Kind">
-            <option value="dynamic">moves</option>
-            <option value="spatial">is</option>
-          </select>
+          <Kind />
           <select name="target" aria-label="Related to">
             {others.map((each) => (
               <option value={each.id}>{each.name}</option>
@@ -183,6 +186,15 @@ function Relations({ id }: { id: string }) {
         </form>
       )}
     </div>
+  );
+}
+
+function Kind({ value, onChange }: { value?: Relation["kind"]; onChange?: (kind: Relation["kind"]) => void }) {
+  return (
+    <select name="kind" aria-label="Kind" value={value} onChange={(event) => onChange?.(event.currentTarget.value as Relation["kind"])}>
+      <option value="dynamic">dynamic</option>
+      <option value="spatial">spatial</option>
+    </select>
   );
 }
 
@@ -221,8 +233,10 @@ function Keys() {
         <dd>frame before, after</dd>
         <dt>Tab</dt>
         <dd>next box</dd>
+        <dt>Shift and click, Ctrl+A</dt>
+        <dd>select more, all: they are moved and removed together</dd>
         <dt>Arrows</dt>
-        <dd>move the box by 1 %, with Shift by 5 %; with Alt its right and lower edge</dd>
+        <dd>move the boxes by 1 %, with Shift by 5 %; with Alt a box's right and lower edge</dd>
         <dt>K N Delete</dt>
         <dd>keyframe, new thing, remove</dd>
         <dt>[ ]</dt>

@@ -2,9 +2,9 @@
 
 import { tinykeys } from "tinykeys";
 import { type Box, dragged } from "./boxes.ts";
-import { add } from "./inspector.tsx";
-import { moveInDepth, phaseAt, removeThing, setBox, toggleKeyframe, trackOf } from "./plan-editing.ts";
-import { change, frame, frames, plan, playing, redo, selected, undo } from "./state.ts";
+import { add, removeSelected } from "./inspector.tsx";
+import { moveInDepth, moveTogether, phaseAt, setBox, toggleKeyframe, trackOf } from "./plan-editing.ts";
+import { change, frame, goTo, plan, playing, redo, selected, selection, undo } from "./state.ts";
 
 const STEP = 0.01;
 
@@ -20,45 +20,46 @@ export function listenToKeys(): void {
     when(() => {
       if (selected.value !== null) action(selected.value);
     });
-  const step = (by: number) =>
-    when(() => {
-      playing.value = false;
-      frame.value = Math.max(0, Math.min(frame.value + by, frames.value - 1));
-    });
   const arrows = Object.fromEntries(
     (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"] as const).flatMap((key) => {
       const along = key === "ArrowLeft" || key === "ArrowUp" ? -1 : 1;
       const sideways = key === "ArrowLeft" || key === "ArrowRight";
       const [dx, dy] = sideways ? [along, 0] : [0, along];
       return [
-        [key, ofSelected((id) => nudge(id, "move", dx * STEP, dy * STEP))],
-        [`Shift+${key}`, ofSelected((id) => nudge(id, "move", 5 * dx * STEP, 5 * dy * STEP))],
-        [`Alt+${key}`, ofSelected((id) => nudge(id, phaseOf(id) === "rigid" ? "se" : sideways ? "e" : "s", dx * STEP, dy * STEP))],
+        [key, when(() => move(dx * STEP, dy * STEP))],
+        [`Shift+${key}`, when(() => move(5 * dx * STEP, 5 * dy * STEP))],
+        [`Alt+${key}`, ofSelected((id) => resize(id, sideways ? "e" : "s", along * STEP))],
       ];
     }),
   );
   tinykeys(window, {
     ...arrows,
     Space: when(() => (playing.value = !playing.value)),
-    ",": step(-1),
-    ".": step(1),
+    ",": when(() => goTo(frame.value - 1)),
+    ".": when(() => goTo(frame.value + 1)),
     k: ofSelected((id) => change((its) => toggleKeyframe(its, id, frame.value))),
     n: when(add),
     "[": ofSelected((id) => change((its) => moveInDepth(its, id, 1))),
     "]": ofSelected((id) => change((its) => moveInDepth(its, id, -1))),
-    Delete: ofSelected((id) => change((its) => removeThing(its, id))),
+    Delete: when(removeSelected),
+    Backspace: when(removeSelected),
+    "$mod+a": when(() => (selection.value = plan.value!.tracks.map((its) => its.instance))),
     "$mod+z": when(undo),
     "$mod+Shift+Z": when(redo),
     "$mod+y": when(redo),
   });
 }
 
-const phaseOf = (id: string) => phaseAt(trackOf(plan.value!, id), frame.value).label;
+function move(dx: number, dy: number): void {
+  const ids = selection.value;
+  change((its) => moveTogether(its, ids, frame.value, dx, dy), `move ${ids} ${frame.value}`);
+}
 
-function nudge(id: string, handle: "move" | "e" | "s" | "se", dx: number, dy: number): void {
-  const now = frame.value;
-  const box = trackOf(plan.value!, id).boxes[now] as Box;
-  const grow = handle === "se" ? Math.max(Math.abs(dx), Math.abs(dy)) * Math.sign(dx + dy) : 0;
-  const to = handle === "se" ? dragged(box, "se", grow, grow, true) : dragged(box, handle, dx, dy, false);
-  change((its) => setBox(its, id, now, to), `nudge ${id} ${now}`);
+/** What is rigid keeps its shape. */
+function resize(id: string, side: "e" | "s", by: number): void {
+  const track = trackOf(plan.value!, id);
+  const box = track.boxes[frame.value] as Box;
+  const keepsShape = phaseAt(track, frame.value).label === "rigid";
+  const to = dragged(box, keepsShape ? "se" : side, by, by, keepsShape);
+  change((its) => setBox(its, id, frame.value, to), `size of ${id} ${frame.value}`);
 }

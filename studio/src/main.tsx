@@ -9,7 +9,7 @@ import { listenToKeys } from "./keyboard.ts";
 import { Progress, Result } from "./result.tsx";
 import { PromptForm } from "./prompt.tsx";
 import { Stage } from "./stage.tsx";
-import { begin, busy, closePlan, mainJob, message, plan } from "./state.ts";
+import { begin, busy, closePlan, load, mainJob, message, plan } from "./state.ts";
 import "./style.css";
 import { Timeline } from "./timeline.tsx";
 
@@ -70,7 +70,13 @@ function Key() {
   return keyWanted.value ? (
     <KeyField />
   ) : (
-    <button class="quiet" onClick={() => setApiKey("")}>
+    <button
+      class="quiet"
+      onClick={() => {
+        setApiKey("");
+        closePlan();
+      }}
+    >
       Forget the key
     </button>
   );
@@ -80,7 +86,7 @@ function KeyField() {
   const take = (event: Event) => {
     event.preventDefault();
     setApiKey(String(new FormData(event.currentTarget as HTMLFormElement).get("key")));
-    void begin();
+    void load();
   };
   return (
     <form class="keyfield" onSubmit={take}>
@@ -92,4 +98,4 @@ function KeyField() {
 
 render(<Page />, document.getElementById("studio")!);
 listenToKeys();
-void begin();
+begin();

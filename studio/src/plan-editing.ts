@@ -5,7 +5,7 @@
  * keyframe is, the rest of the path follows.  So what lies between keeps the course that the planner gave it.
  */
 
-import { type Box, around, aspect, carried, centre, height, inside, same, width } from "./boxes.ts";
+import { type Box, around, aspect, carried, centre, dragged, height, hull, inside, same, width } from "./boxes.ts";
 import type { components } from "./openapi.d.ts";
 
 type Schemas = components["schemas"];
@@ -77,6 +77,25 @@ export function setBox(edited: Edited, id: string, frame: number, box: Box): Edi
     return inside(around([x + dx * share, y + dy * share], width(its_box) * wider ** share, height(its_box) * taller ** share));
   });
   return withKeyframe({ ...edited, plan: withBoxes(edited.plan, id, rest(track, boxes, frame)) }, id, frame);
+}
+
+/** Things are moved together, as far as all of them stay inside the frame; parts go with their wholes. */
+export function moveTogether(edited: Edited, ids: string[], frame: number, dx: number, dy: number): Edited {
+  const { plan } = edited;
+  const isPart = (id: string): boolean => {
+    const { parent } = instanceOf(plan, id);
+    return !!parent && (ids.includes(parent) || isPart(parent));
+  };
+  const moved = ids.filter((id) => isThere(trackOf(plan, id), frame) && !isPart(id));
+  if (moved.length === 0) return edited;
+  const boxOf = (id: string) => trackOf(plan, id).boxes[frame] as Box;
+  const from = hull(moved.map(boxOf));
+  const to = dragged(from, "move", dx, dy, false);
+  const [right, down] = [to[0] - from[0], to[1] - from[1]];
+  return moved.reduce((its, id) => {
+    const [x0, y0, x1, y1] = boxOf(id);
+    return setBox(its, id, frame, [x0 + right, y0 + down, x1 + right, y1 + down]);
+  }, edited);
 }
 
 /** Rounding must not make what is motionless move. */
@@ -318,43 +337,43 @@ export function moveInDepth(edited: Edited, id: string, by: -1 | 1): Edited {
 
 export interface Breach {
   instance: string;
-  /** The first frame that shows it. */
-  frame: number;
   message: string;
-  mend: "hold still" | "keep shape" | null;
+  /** What would mend it, and in which phase. */
+  mend: { how: "Hold it still" | "Keep its shape"; in: Phase } | null;
 }
 
-/** What the API would refuse, and where.  It holds only wholes to their labels: a part moves with its whole. */
+/** What the API would refuse, and where, in its words.  It holds only wholes to their labels: a part moves with its
+ * whole. */
 export function breaches(plan: Plan): Breach[] {
   const found: Breach[] = [];
-  for (const instance of plan.graph.instances) {
-    for (const field of ["name", "description"] as const)
-      if (instance[field].trim() === "")
-        found.push({ instance: instance.id, frame: 0, message: `its ${field} is empty`, mend: null });
-    if (instance.parent) continue;
-    const track = trackOf(plan, instance.id);
+  for (const { id, name, description, parent } of plan.graph.instances) {
+    const tell = (message: string, mend: Breach["mend"] = null) => found.push({ instance: id, message, mend });
+    if (name.trim() === "") tell("its name is empty");
+    if (description.trim() === "") tell("its description is empty");
+    if (relationsOf(plan).some((its) => its.source === id && its.phrase.trim() === "")) tell("one of its relations is empty");
+    if (parent) continue;
+    const track = trackOf(plan, id);
     for (const phase of track.phases) {
-      const boxes = track.boxes.slice(phase.start, phase.end + 1) as Box[];
-      const where = phase.start === phase.end ? `frame ${phase.start}` : `frames ${phase.start} to ${phase.end}`;
-      const moves = boxes.findIndex((box) => !same(box, boxes[0]!));
-      if (phase.label === "motionless" && moves > 0)
-        found.push({
-          instance: instance.id,
-          frame: phase.start + moves,
-          message: `motionless in ${where}, but its box changes`,
-          mend: "hold still",
-        });
+      const { label, start, end } = phase;
+      const boxes = track.boxes.slice(start, end + 1) as Box[];
+      const where = `${label} in frames ${start} to ${end}`;
+      if (label === "motionless" && !boxes.every((box) => same(box, boxes[0]!))) tell(`${where}, but its box changes`, { how: "Hold it still", in: phase });
       const shapes = boxes.map(aspect);
-      if (phase.label === "rigid" && Math.max(...shapes) > Math.min(...shapes) * (1 + SHAPE_TOLERANCE)) {
-        const odd = shapes.findIndex((shape) => Math.abs(Math.log(shape / shapes[0]!)) > Math.log(1 + SHAPE_TOLERANCE));
-        found.push({
-          instance: instance.id,
-          frame: phase.start + Math.max(odd, 0),
-          message: `rigid in ${where}, but its shape changes by more than 2 %`,
-          mend: "keep shape",
-        });
-      }
+      if (label === "rigid" && Math.max(...shapes) > Math.min(...shapes) * (1 + SHAPE_TOLERANCE))
+        tell(`${where}, but its aspect changes by more than 2%`, { how: "Keep its shape", in: phase });
     }
   }
   return found;
+}
+
+/** The API's own refusals, at the thing that they name or whose place in the plan they name. */
+export function refusals(plan: Plan, violations: readonly Schemas["Violation"][]): Breach[] {
+  return violations.flatMap(({ field, message }) => {
+    const [, list, index] = /^plan\.(?:graph\.)?(instances|tracks|relations)\.(\d+)/.exec(field) ?? [];
+    const at = Number(index);
+    const placed = list === "relations" ? relationsOf(plan)[at]?.source : plan.tracks[at]?.instance;
+    const named = /(?:track|instance) '(\w+)'/.exec(message)?.[1];
+    const instance = plan.tracks.find((track) => track.instance === (placed ?? named))?.instance;
+    return instance === undefined ? [] : [{ instance, message, mend: null }];
+  });
 }

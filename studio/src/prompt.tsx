@@ -135,8 +135,10 @@ function SettingsLine() {
           type="file"
           accept="application/json,.json"
           onChange={async (event) => {
-            const file = event.currentTarget.files?.[0];
+            const field = event.currentTarget;
+            const file = field.files?.[0];
             if (file !== undefined) await openPlanFile(await file.text());
+            field.value = ""; // so that the same file can be opened again
           }}
         />
       </label>

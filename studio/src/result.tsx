@@ -1,12 +1,14 @@
 /** A job: how far it is, what of its plan is seen, and other videos of the same plan beside it. */
 
 import { useEffect, useRef } from "preact/hooks";
-import { type Job, download, hasEnded } from "./api.ts";
+import { type Job, hasEnded } from "./api.ts";
 import { timeOf } from "./playback.ts";
 import {
+  backbones,
   busy,
   cancel,
   compareGuidance,
+  download,
   frame,
   go,
   isGuided,
@@ -18,7 +20,7 @@ import {
   playing,
   route,
   useSettingsOf,
-  videos,
+  videoOf,
 } from "./state.ts";
 
 export function meanIou(job: Job): string | null {
@@ -33,12 +35,14 @@ export function Progress({ job }: { job: Job }) {
   const left = job.seconds_left === null ? "" : `, about ${Math.ceil(job.seconds_left)} s left`;
   const before = job.queue_position ? `, ${job.queue_position} before it` : "";
   const steps = job.status === "running" && job.stage === "sampling" ? `, step ${job.step} of ${job.steps}` : "";
+  const workers = backbones.value.find((its) => its.spec.name === job.settings.backbone)?.workers;
+  const nobody = job.status === "queued" && workers === 0 ? `, and no worker is up for ${job.settings.backbone}` : "";
   return (
     <div class={`progress ${job.status}`}>
       <div class="line">
         <b data-status>{job.status}</b>
         <span class="faint">
-          {hasEnded(job) ? "" : `${job.stage ?? ""}${before}${steps}${left}`}
+          {hasEnded(job) ? "" : `${job.status === "queued" ? "for " : ""}${job.stage ?? ""}${before}${steps}${left}${nobody}`}
           {job.waiting_for ? `, waits: ${job.waiting_for.message}` : ""}
           {job.error ? job.error.message : ""}
         </span>
@@ -70,15 +74,7 @@ export function Result() {
               seed {job.settings.seed}, {isGuided(job) ? "guided" : "guidance off"}
             </span>
             <span class="spacer" />
-            <button type="button" onClick={() => void download(job.id, "content", "video.mp4")}>
-              MP4
-            </button>
-            <button type="button" onClick={() => void download(job.id, "plan", "plan.json")}>
-              Plan
-            </button>
-            <button type="button" onClick={() => void download(job.id, "manifest", "manifest.json")}>
-              Manifest
-            </button>
+            <Downloads id={job.id} />
           </div>
           <Seen job={job} />
           <div class="line">
@@ -105,6 +101,14 @@ export function Result() {
   );
 }
 
+export function Downloads({ id }: { id: string }) {
+  return Object.entries({ content: "MP4", plan: "Plan", manifest: "Manifest" } as const).map(([what, name]) => (
+    <button type="button" onClick={() => void download(id, what as "content")}>
+      {name}
+    </button>
+  ));
+}
+
 /** How well each thing is seen where it was planned. */
 function Seen({ job }: { job: Job }) {
   const seen = job.diagnostics?.adherence;
@@ -125,13 +129,13 @@ function Seen({ job }: { job: Job }) {
 
 function Cell({ id, main }: { id: string; main: boolean }) {
   const job = jobs.value.get(id);
-  const url = videos.value.get(id);
   const others = route.value.others;
   if (job === undefined) return <figure class="cell" />;
+  const url = videoOf(job);
   return (
     <figure class={`cell ${main ? "selected" : ""}`} data-cell={id}>
       <div class="picture" style={{ aspectRatio: `${job.settings.width} / ${job.settings.height}` }}>
-        {url === undefined ? <Progress job={job} /> : <Beside url={url} fps={job.settings.fps} />}
+        {url === null ? <Progress job={job} /> : <Beside url={url} fps={job.settings.fps} />}
       </div>
       <figcaption>
         {isGuided(job) ? "guided" : "no guidance"}, seed {job.settings.seed}

@@ -1,8 +1,8 @@
 /** The stage: the video, and over it the boxes where they are planned, to be moved, and where they were found. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { type Box, type Handle, centre, dragged, iou, same } from "./boxes.ts";
-import { type Breach, holdStill, instanceOf, isThere, keepShape, phaseAt, setBox, trackOf } from "./plan-editing.ts";
+import { type Box, type Handle, centre, dragged, hull, iou, same } from "./boxes.ts";
+import { type Phase, holdStill, instanceOf, isThere, keepShape, moveTogether, phaseAt, setBox, trackOf } from "./plan-editing.ts";
 import { frameAt, timeOf } from "./playback.ts";
 import { type Guide, snap } from "./snapping.ts";
 import {
@@ -13,14 +13,18 @@ import {
   format,
   frame,
   frames,
+  goTo,
   history,
   jobPlan,
   mainJob,
+  message,
   plan,
   playing,
+  select,
   selected,
+  selection,
   shown,
-  videos,
+  videoOf,
   wrong,
 } from "./state.ts";
 
@@ -30,6 +34,7 @@ const SNAP_PIXELS = 7;
 interface Drag {
   id: string;
   handle: Handle;
+  /** The box, or the smallest one around all that are moved together. */
   from: Box;
   x: number;
   y: number;
@@ -52,35 +57,43 @@ export function Stage() {
   const order = [...its.depth_order].reverse(); // the nearest is drawn last
   const there = order.filter((id) => isThere(trackOf(its, id), now));
   const boxOf = (id: string) => trackOf(its, id).boxes[now] as Box;
-  const main = mainJob.value;
-  const url = videos.value.get(main?.id ?? "");
+  const url = videoOf(mainJob.value);
 
   const begin = (event: PointerEvent, id: string, handle: Handle) => {
     if (event.button !== 0) return;
     event.stopPropagation();
+    const isAmongMore = selection.value.includes(id) && selection.value.length > 1;
+    if (event.shiftKey) select(id, true);
+    else if (isAmongMore) selection.value = [...selection.value.filter((its) => its !== id), id];
+    else select(id);
+    if (selected.value !== id) return; // no longer
     const element = event.currentTarget as SVGElement;
     element.setPointerCapture(event.pointerId);
     element.focus({ preventScroll: true });
-    selected.value = id;
     playing.value = false;
-    setDrag({ id, handle, from: boxOf(id), x: event.clientX, y: event.clientY });
+    const held = handle === "move" ? selection.value.filter((its) => there.includes(its)) : [id];
+    setDrag({ id, handle, from: hull(held.map(boxOf)), x: event.clientX, y: event.clientY });
   };
   const move = (event: PointerEvent) => {
     if (drag === null) return;
     const base = history.value!.present;
+    const held = drag.handle === "move" ? selection.value : [drag.id];
     const keep = phaseAt(trackOf(base.plan, drag.id), now).label === "rigid";
     const to = [(event.clientX - drag.x) / across, (event.clientY - drag.y) / down] as const;
     let box = dragged(drag.from, drag.handle, ...to, keep);
     const sticks = snaps && !event.altKey && !(keep && drag.handle.length === 2);
-    const others = there.filter((id) => id !== drag.id && instanceOf(its, id).parent !== drag.id).map(boxOf);
+    const others = there.filter((id) => !held.includes(id) && !held.includes(instanceOf(its, id).parent ?? "")).map(boxOf);
     const snapped = sticks
       ? snap(box, drag.handle, others, [SNAP_PIXELS / across, SNAP_PIXELS / down])
       : { box, guides: [] };
     box = snapped.box;
     setGuides(snapped.guides);
-    draft.value = same(box, drag.from) ? null : setBox(base, drag.id, now, box);
+    if (same(box, drag.from)) draft.value = null;
+    else if (drag.handle !== "move") draft.value = setBox(base, drag.id, now, box);
+    else draft.value = moveTogether(base, held, now, box[0] - drag.from[0], box[1] - drag.from[1]);
   };
-  const end = () => {
+  const end = (event: PointerEvent) => {
+    if (drag !== null && draft.value === null && !event.shiftKey) select(drag.id);
     setDrag(null);
     setGuides([]);
     commitDraft();
@@ -106,9 +119,9 @@ export function Stage() {
           maxWidth: `calc(56vh * ${format.value.width / format.value.height})`,
         }}
         onMouseDown={(event) => event.preventDefault()} // which would begin to select text
-        onPointerDown={() => (selected.value = null)}
+        onPointerDown={() => select(null)}
       >
-        {url !== undefined && <Video url={url} hidden={!video} />}
+        {url !== null && <Video url={url} hidden={!video} />}
         {across > 0 && (
           <svg width={across} height={down} onPointerMove={move} onPointerUp={end} onPointerCancel={abandon}>
             {planned && onion && selected.value !== null && <Onion id={selected.value} size={[across, down]} />}
@@ -132,7 +145,7 @@ export function Stage() {
             )}
           </svg>
         )}
-        {planned && wrong.value.map((breach) => <Wrong breach={breach} box={trackOf(its, breach.instance).boxes[now] as Box} />)}
+        {planned && [...new Set(wrong.value.map((breach) => breach.instance))].map((id) => <Wrong key={id} id={id} box={boxOf(id)} />)}
       </div>
       <Transport />
     </section>
@@ -159,12 +172,12 @@ function PlannedBox({ id, box, size: [across, down], begin }: BoxProps) {
   const bad = wrong.value.some((breach) => breach.instance === id);
   return (
     <g
-      class={`box ${label} ${selected.value === id ? "selected" : ""} ${bad ? "wrong" : ""}`}
+      class={`box ${label} ${selection.value.includes(id) ? "selected" : ""} ${bad ? "wrong" : ""}`}
       tabIndex={0}
       role="button"
       aria-label={`${instance.name}, ${label.replace("_", "-")}, frame ${frame.value}`}
       data-instance={id}
-      onFocus={() => (selected.value = id)}
+      onFocus={() => selection.value.includes(id) || select(id)}
       onPointerDown={(event) => begin(event, id, "move")}
     >
       <rect x={x} y={y} width={w} height={h} rx={3} />
@@ -223,11 +236,10 @@ function Found({ size: [across, down] }: { size: [number, number] }) {
         .map((its) => {
           const [x0, y0, x1, y1] = its.boxes[frame.value] as Box;
           const was = jobPlan.value?.tracks.find((track) => track.instance === its.instance)?.boxes[frame.value];
-          const [x, y] = [x0 * across, y1 * down];
           return (
             <g data-found={its.instance}>
-              <rect x={x} y={y0 * down} width={(x1 - x0) * across} height={(y1 - y0) * down} rx={3} />
-              <text x={x + 4} y={Math.min(y + 13, down - 4)}>
+              <rect x={x0 * across} y={y0 * down} width={(x1 - x0) * across} height={(y1 - y0) * down} rx={3} />
+              <text x={x0 * across + 5} y={y1 * down - 6}>
                 {its.instance} found{was === undefined ? "" : `, IoU ${iou(was as Box, its.boxes[frame.value] as Box).toFixed(2)}`}
               </text>
             </g>
@@ -237,25 +249,37 @@ function Found({ size: [across, down] }: { size: [number, number] }) {
   );
 }
 
-function Wrong({ breach, box }: { breach: Breach; box: Box }) {
-  const mends = { "hold still": holdStill, "keep shape": keepShape };
-  const mend = breach.mend === null ? null : mends[breach.mend];
+function Wrong({ id, box }: { id: string; box: Box }) {
+  // Below the box, above it, or at its foot: wherever there is room.
+  const above = `calc(${percent(1 - box[1])} + 18px)`;
+  const place = box[3] < 0.6 ? { top: percent(box[3]) } : { bottom: box[1] > 0.35 ? above : percent(1 - box[3]) };
   return (
     <div
       class="breach"
       role="alert"
-      style={{ left: `${Math.min(box[0], 0.6) * 100}%`, top: `${Math.min(box[3], 0.86) * 100}%` }}
+      style={{ left: percent(Math.min(box[0], 0.5)), ...place }}
       onPointerDown={(event) => event.stopPropagation()}
     >
-      {breach.instance}: {breach.message}{" "}
-      {mend !== null && (
-        <button type="button" onClick={() => change((it) => mend(it, breach.instance, frame.value))}>
-          {breach.mend === "hold still" ? "Hold it still" : "Keep its shape"}
-        </button>
-      )}
+      {wrong.value
+        .filter((breach) => breach.instance === id)
+        .map(({ message, mend }) => (
+          <p>
+            {id}: {message}{" "}
+            {mend !== null && (
+              <button type="button" onClick={() => change((it) => MENDS[mend.how](it, id, nearest(mend.in)))}>
+                {mend.how}
+              </button>
+            )}
+          </p>
+        ))}
     </div>
   );
 }
+
+const MENDS = { "Hold it still": holdStill, "Keep its shape": keepShape };
+/** The frame that is looked at, where it is in the phase. */
+const nearest = ({ start, end }: Phase): number => Math.max(start, Math.min(frame.value, end));
+const percent = (share: number): string => `${share * 100}%`;
 
 /** Shows the frame that is looked at, or plays and says which frame that is. */
 function Video({ url, hidden }: { url: string; hidden: boolean }) {
@@ -282,21 +306,20 @@ function Video({ url, hidden }: { url: string; hidden: boolean }) {
   useEffect(() => {
     if (!playing.value) element.current!.currentTime = timeOf(frame.value, fps);
   }, [frame.value, playing.value, url]);
-  return <video ref={element} src={url} class={hidden ? "hidden" : ""} muted loop playsInline preload="auto" />;
+  const complain = () => (message.value = "The video cannot be loaded from the storage: load the page again, or ask whoever runs it.");
+  return (
+    <video ref={element} src={url} class={hidden ? "hidden" : ""} onError={complain} muted loop playsInline preload="auto" />
+  );
 }
 
 function Transport() {
   const last = frames.value - 1;
-  const hasVideo = videos.value.has(mainJob.value?.id ?? "");
+  const hasVideo = videoOf(mainJob.value) !== null;
   useEffect(() => {
     if (!playing.value || hasVideo) return;
     const timer = setInterval(() => (frame.value = (frame.value + 1) % frames.value), 1000 / format.value.fps);
     return () => clearInterval(timer);
   }, [playing.value, hasVideo]);
-  const go = (to: number) => {
-    playing.value = false;
-    frame.value = Math.max(0, Math.min(to, last));
-  };
   const flag = (name: keyof typeof shown.value, text: string) => (
     <label class="check">
       <input
@@ -309,13 +332,13 @@ function Transport() {
   );
   return (
     <div class="transport">
-      <button type="button" aria-label="Frame before" onClick={() => go(frame.value - 1)}>
+      <button type="button" aria-label="Frame before" onClick={() => goTo(frame.value - 1)}>
         ‹
       </button>
       <button type="button" class="play" aria-label={playing.value ? "Pause" : "Play"} onClick={() => (playing.value = !playing.value)}>
         {playing.value ? "❚❚" : "▶"}
       </button>
-      <button type="button" aria-label="Frame after" onClick={() => go(frame.value + 1)}>
+      <button type="button" aria-label="Frame after" onClick={() => goTo(frame.value + 1)}>
         ›
       </button>
       <output aria-label="Frame">

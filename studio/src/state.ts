@@ -1,10 +1,11 @@
 /** What the page knows, and what can be done: components read signals and call these functions. */
 
-import { batch, computed, effect, signal } from "@preact/signals";
+import { batch, computed, effect, signal, untracked } from "@preact/signals";
 import * as api from "./api.ts";
 import type { Backbone, Job, Reason } from "./api.ts";
 import { type History, begun, changed, redone, undone } from "./history.ts";
-import { type Edited, type Plan, breaches, framesOf } from "./plan-editing.ts";
+import { type Breach, type Edited, type Plan, breaches, framesOf, refusals } from "./plan-editing.ts";
+import { keep, kept, forget } from "./keeping.ts";
 
 const MAXIMUM_SEED = 2 ** 32 - 1;
 
@@ -14,8 +15,7 @@ export interface Settings {
   /** null: the backbone's own. */
   steps: number | null;
   guided: boolean;
-  candidates: number;
-  /** What a job that was opened had besides: its size, and guidance of its own. */
+  /** What a job that was opened had besides: its size, candidates, and guidance of its own. */
   besides: Partial<api.JobRequest>;
 }
 
@@ -26,7 +26,6 @@ export const settings = signal<Settings>({
   seed: randomSeed(),
   steps: null,
   guided: true,
-  candidates: 1,
   besides: {},
 });
 export const message = signal<string | null>(null);
@@ -35,7 +34,6 @@ export const busy = signal<string | null>(null);
 /** The job in the address, and those it is compared with. */
 export const route = signal<{ job: string | null; others: string[] }>({ job: null, others: [] });
 export const jobs = signal<ReadonlyMap<string, Job>>(new Map());
-export const videos = signal<ReadonlyMap<string, string>>(new Map());
 /** Increases when jobs come, go or end. */
 export const jobsChanged = signal(0);
 
@@ -48,15 +46,22 @@ export const jobPlan = signal<Plan | null>(null);
 
 export const frame = signal(0);
 export const playing = signal(false);
-export const selected = signal<string | null>(null);
+/** The things that are moved and removed together; the last one is looked at. */
+export const selection = signal<string[]>([]);
+export const selected = computed<string | null>(() => selection.value.at(-1) ?? null);
 export const shown = signal({ planned: true, found: true, video: true, onion: true, snap: true });
 
 export const edited = computed<Edited | null>(() => draft.value ?? history.value?.present ?? null);
 export const plan = computed<Plan | null>(() => edited.value?.plan ?? null);
 export const frames = computed(() => (plan.value === null ? 1 : framesOf(plan.value)));
-export const wrong = computed(() => (plan.value === null ? [] : breaches(plan.value)));
+/** What the API did not take of a plan. */
+const refused = signal<{ plan: Plan; breaches: Breach[] } | null>(null);
+export const wrong = computed<Breach[]>(() => {
+  if (plan.value === null) return [];
+  return [...breaches(plan.value), ...(refused.value?.plan === plan.value ? refused.value.breaches : [])];
+});
 export const mainJob = computed<Job | null>(() => jobs.value.get(route.value.job ?? "") ?? null);
-export const differs = computed(() => plan.value !== null && plan.value !== jobPlan.value);
+export const differs = computed(() => plan.value !== jobPlan.value && JSON.stringify(plan.value) !== JSON.stringify(jobPlan.value));
 export const backbone = computed<Backbone | null>(
   () =>
     backbones.value.find((its) => its.spec.name === settings.value.backbone) ??
@@ -88,15 +93,31 @@ export async function attempt(what: string, action: () => Promise<void>): Promis
 
 // the plan
 
-function take(its: Plan, why: Reason[]): void {
+function take(its: History<Edited>, why: Reason[]): void {
   batch(() => {
-    history.value = begun({ plan: its, keyframes: {} });
+    history.value = its;
     reasons.value = why;
     draft.value = null;
-    selected.value = its.tracks[0]?.instance ?? null;
-    frame.value = Math.min(frame.value, framesOf(its) - 1);
+    selection.value = [];
+    keepSelection();
+    frame.value = Math.min(frame.value, frames.value - 1);
     playing.value = false;
   });
+}
+
+const asPlanned = (its: Plan): History<Edited> => begun({ plan: its, keyframes: {} });
+
+export function goTo(its: number): void {
+  playing.value = false;
+  frame.value = Math.max(0, Math.min(its, frames.value - 1));
+}
+
+/** `more`: beside those that are selected, or no longer. */
+export function select(id: string | null, more = false): void {
+  const others = selection.value.filter((its) => its !== id);
+  if (id === null) selection.value = [];
+  else if (!more) selection.value = [id];
+  else selection.value = others.length < selection.value.length ? others : [...others, id];
 }
 
 /** `of`: changes of the same are undone together. */
@@ -124,15 +145,24 @@ export function redo(): void {
 }
 
 function keepSelection(): void {
-  const there = plan.value?.graph.instances.some((its) => its.id === selected.value) ?? false;
-  if (!there) selected.value = plan.value?.tracks[0]?.instance ?? null;
+  const ids = plan.value?.tracks.map((its) => its.instance) ?? [];
+  const still = selection.value.filter((id) => ids.includes(id));
+  selection.value = still.length > 0 ? still : ids.slice(0, 1);
 }
 
 export function seePlan(): Promise<void> {
   return attempt("Planning …", async () => {
     const { plan: its, reasons: why } = await api.explain({ prompt: prompt.value, ...wish() });
     frame.value = 0;
-    take(its, why ?? []);
+    show(its, why ?? []);
+  });
+}
+
+/** A plan of no job. */
+function show(its: Plan, why: Reason[]): void {
+  batch(() => {
+    take(asPlanned(its), why);
+    prompt.value = its.prompt;
     jobPlan.value = null;
     go(null);
   });
@@ -149,32 +179,36 @@ export function askWhy(): Promise<void> {
 
 export function openPlanFile(text: string): Promise<void> {
   return attempt("Opening …", async () => {
-    const { plan: its } = await api.explain({ plan: JSON.parse(text) as Plan, ...wish() });
-    take(its, []);
-    prompt.value = its.prompt;
-    jobPlan.value = null;
-    go(null);
+    const read = JSON.parse(text) as Plan;
+    const its = await api.explain({ plan: read, ...wish() }).catch((error: unknown) => {
+      if (error instanceof api.Refused && error.violations.some(isOfALabel)) return { plan: read };
+      throw error;
+    });
+    show(its.plan, []);
   });
 }
 
+/** Then the plan is whole otherwise, and can be mended here: the API looks at it last. */
+const isOfALabel = ({ message: told }: api.Violation): boolean => /^track '\w+': \w+ in frames /.test(told);
+
 export function closePlan(): void {
-  forgetPlan();
-  prompt.value = "";
-  settings.value = { ...settings.value, besides: {} };
-  go(null);
+  batch(() => {
+    forget(null);
+    forgetPlan();
+    go(null);
+  });
 }
 
 // jobs
 
 function wish(): Partial<api.JobRequest> {
-  const { backbone: name, seed, steps, guided, candidates, besides } = settings.value;
+  const { backbone: name, seed, steps, guided, besides } = settings.value;
   return {
     ...besides,
     ...(name === "" ? {} : { backbone: name }),
     seed,
     ...(steps === null ? {} : { steps }),
     ...(guided ? {} : { guidance: "off" as const }),
-    candidates,
   };
 }
 
@@ -189,8 +223,11 @@ async function submit(request: Partial<api.JobRequest>): Promise<Job> {
 export function makeFromPrompt(): Promise<void> {
   return attempt("Submitting …", async () => {
     const job = await submit({ prompt: prompt.value, ...wish() });
-    forgetPlan();
-    go(job.id);
+    batch(() => {
+      forget(route.value.job);
+      forgetPlan();
+      go(job.id);
+    });
   });
 }
 
@@ -198,9 +235,15 @@ export function makeFromPrompt(): Promise<void> {
 export function makeFromPlan(): Promise<void> {
   return attempt("Submitting …", async () => {
     const its = plan.value!;
-    const job = await submit({ plan: its, ...wish() });
-    jobPlan.value = its;
-    go(job.id, route.value.job !== null && mainJob.value?.status === "succeeded" ? [route.value.job] : []);
+    const job = await submit({ plan: its, ...wish() }).catch((error: unknown) => {
+      if (error instanceof api.Refused) refused.value = { plan: its, breaches: refusals(its, error.violations) };
+      throw error;
+    });
+    batch(() => {
+      forget(route.value.job);
+      jobPlan.value = its;
+      go(job.id, mainJob.value?.status === "succeeded" ? [mainJob.value.id] : []);
+    });
   });
 }
 
@@ -240,8 +283,7 @@ export function useSettingsOf(job: Job): void {
     seed,
     steps,
     guided,
-    candidates: candidates ?? 1,
-    besides: { width, height, fps, guidance_scale, ...(guided ? { guidance } : {}) },
+    besides: { width, height, fps, guidance_scale, candidates, ...(guided ? { guidance } : {}) },
   };
 }
 
@@ -250,6 +292,10 @@ export const isGuided = ({ settings: { guidance } }: Job): boolean => guidance?.
 
 export function cancel(id: string): Promise<void> {
   return attempt("Canceling …", async () => learn(await api.cancel(id)));
+}
+
+export function download(id: string, what: Parameters<typeof api.download>[1]): Promise<void> {
+  return attempt("Fetching …", () => api.download(id, what));
 }
 
 export function removeJob(id: string): Promise<void> {
@@ -289,10 +335,7 @@ function watch(id: string): void {
     stop();
   });
   const told = (job: Job): void => {
-    if (stopped) return;
-    learn(job);
-    if (job.id === route.value.job) void loadPlan(job);
-    if (job.status === "succeeded") void loadVideo(job);
+    if (!stopped) learn(job);
   };
   api.job(id).then(
     (job) => {
@@ -305,6 +348,11 @@ function watch(id: string): void {
     },
   );
 }
+
+effect(() => {
+  const job = mainJob.value;
+  if (job !== null) untracked(() => void loadPlan(job));
+});
 
 let planOf: string | null = null;
 
@@ -322,7 +370,7 @@ async function loadPlan(job: Job): Promise<void> {
     if (route.value.job !== job.id) return;
     batch(() => {
       jobPlan.value = its;
-      take(its, []);
+      if (!restore(job.id)) take(asPlanned(its), []);
     });
   } catch (error) {
     if (job.status === "succeeded") message.value = (error as Error).message;
@@ -330,14 +378,25 @@ async function loadPlan(job: Job): Promise<void> {
   }
 }
 
-async function loadVideo(job: Job): Promise<void> {
-  if (videos.value.has(job.id)) return;
-  try {
-    const url = await api.fileUrl(job.id, "content");
-    videos.value = new Map(videos.value).set(job.id, url);
-  } catch (error) {
-    message.value = (error as Error).message;
-  }
+export const videoOf = (job: Job | null): string | null => (job?.status === "succeeded" ? api.urlOf(job, "content") : null);
+
+// what was edited outlives a reload
+
+/** Of a job, or of none, as it was left; whether there was any. */
+function restore(job: string | null): boolean {
+  const its = kept(job);
+  if (its === null) return false;
+  prompt.value = its.prompt;
+  settings.value = its.settings;
+  if (its.history !== null) take(its.history, its.reasons);
+  return true;
+}
+
+function keepWork(): void {
+  const [job, its] = [route.value.job, history.value];
+  const work = { prompt: prompt.value, settings: settings.value, reasons: reasons.value, history: its };
+  if (job === null) (its === null && prompt.value === "" ? forget(job) : keep(job, work));
+  else if (its !== null) (its.past.length + its.future.length === 0 ? forget(job) : keep(job, work));
 }
 
 // the address
@@ -349,14 +408,18 @@ export function pathOf(job: string | null, others: string[] = []): string {
 
 /** Shows a job, as if its address had been opened; `others`: beside it. */
 export function open(id: string, others: string[] = []): void {
-  forgetPlan();
-  go(id, others);
+  batch(() => {
+    forgetPlan();
+    go(id, others);
+  });
   window.scrollTo({ top: 0 });
 }
 
 function forgetPlan(): void {
   batch(() => {
     history.value = null;
+    prompt.value = "";
+    settings.value = { ...settings.value, besides: {} };
     jobPlan.value = null;
     reasons.value = [];
     planOf = null;
@@ -369,21 +432,34 @@ export function go(job: string | null, others: string[] = []): void {
   readAddress();
 }
 
-export function readAddress(): void {
-  const found = /\/studio\/jobs\/([0-9a-f]{32})$/.exec(location.pathname);
+function readAddress(): void {
+  const job = /\/studio\/jobs\/([0-9a-f]{32})$/.exec(location.pathname)?.[1] ?? null;
   const others = (new URLSearchParams(location.search).get("with") ?? "").split(",");
-  const job = found?.[1] ?? null;
-  if (job !== route.value.job) planOf = null;
-  route.value = { job, others: job === null ? [] : others.filter((id) => /^[0-9a-f]{32}$/.test(id)) };
+  batch(() => {
+    if (job !== route.value.job) planOf = null;
+    route.value = { job, others: job === null ? [] : others.filter((id) => /^[0-9a-f]{32}$/.test(id)) };
+    if (job === null && history.value === null) restore(null);
+  });
 }
 
-export async function begin(): Promise<void> {
-  window.addEventListener("popstate", () => {
-    forgetPlan();
-    readAddress();
-  });
+/** Again with every other key. */
+export function load(): Promise<void> {
   readAddress();
-  await attempt("Loading …", async () => {
+  return attempt("Loading …", async () => {
     backbones.value = await api.backbones();
   });
+}
+
+export function begin(): void {
+  window.addEventListener("popstate", () =>
+    batch(() => {
+      const before = route.value.job;
+      readAddress();
+      if (route.value.job === before) return;
+      forgetPlan();
+      readAddress();
+    }),
+  );
+  void load();
+  effect(keepWork);
 }

@@ -1,8 +1,8 @@
 /** A lane for every thing: its phases, whose ends can be dragged, and its keyframes. */
 
 import { useRef } from "preact/hooks";
-import { type State, movePhaseEnd, stateOf } from "./plan-editing.ts";
-import { change, edited, frame, frames, playing, selected, wrong } from "./state.ts";
+import { type State, type Track, movePhaseEnd, stateOf } from "./plan-editing.ts";
+import { change, edited, frame, frames, goTo, select, selection, wrong } from "./state.ts";
 
 export const STATE_NAMES: Record<State, string> = {
   motionless: "motionless",
@@ -11,6 +11,12 @@ export const STATE_NAMES: Record<State, string> = {
   absent: "not there",
 };
 
+/** As far as both phases keep a frame. */
+function moveEnd(track: Track, index: number, to: number): void {
+  if (to >= track.phases[index]!.start && to < track.phases[index + 1]!.end && to !== track.phases[index]!.end)
+    change((its) => movePhaseEnd(its, track.instance, index, to), `phase ${track.instance} ${index}`);
+}
+
 export function Timeline() {
   const area = useRef<HTMLDivElement>(null);
   const { plan, keyframes } = edited.value!;
@@ -18,12 +24,10 @@ export function Timeline() {
   const share = (at: number) => `${(100 * at) / count}%`;
   const frameAt = (event: PointerEvent) => {
     const { left, width } = area.current!.getBoundingClientRect();
-    return Math.max(0, Math.min(count - 1, Math.floor(((event.clientX - left) / width) * count)));
+    return Math.floor(((event.clientX - left) / width) * count);
   };
   const scrub = (event: PointerEvent) => {
-    if (event.type === "pointermove" && event.buttons !== 1) return;
-    playing.value = false;
-    frame.value = frameAt(event);
+    if (event.type === "pointerdown" || event.buttons === 1) goTo(frameAt(event));
   };
   const ticks = Math.min(count, 9);
   return (
@@ -33,9 +37,9 @@ export function Timeline() {
         {plan.graph.instances.map((its, index) => (
           <button
             type="button"
-            class={`${its.label} ${selected.value === its.id ? "selected" : ""}`}
-            aria-pressed={selected.value === its.id}
-            onClick={() => (selected.value = its.id)}
+            class={`${its.label} ${selection.value.includes(its.id) ? "selected" : ""}`}
+            aria-pressed={selection.value.includes(its.id)}
+            onClick={(event) => select(its.id, event.shiftKey)}
           >
             <i class="dot" /> {index + 1} {its.name}
             {wrong.value.some((breach) => breach.instance === its.id) && <b title="It breaks a rule"> !</b>}
@@ -50,10 +54,10 @@ export function Timeline() {
         </div>
         {plan.tracks.map((track) => (
           <div
-            class={`lane ${selected.value === track.instance ? "selected" : ""}`}
+            class={`lane ${selection.value.includes(track.instance) ? "selected" : ""}`}
             data-lane={track.instance}
             onPointerDown={(event) => {
-              selected.value = track.instance;
+              select(track.instance);
               scrub(event);
             }}
             onPointerMove={scrub}
@@ -72,7 +76,19 @@ export function Timeline() {
                 class="edge"
                 data-edge={index}
                 style={{ left: share(phase.end + 1) }}
-                title="Drag: where one phase ends and the next begins"
+                title="Drag, or arrow keys: where one phase ends and the next begins"
+                tabIndex={0}
+                role="slider"
+                aria-label={`End of ${STATE_NAMES[stateOf(phase)]}`}
+                aria-valuenow={phase.end}
+                aria-valuemin={phase.start}
+                aria-valuemax={track.phases[index + 1]!.end - 1}
+                onKeyDown={(event) => {
+                  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+                  if (by === undefined) return;
+                  event.stopPropagation(); // it moves no box
+                  moveEnd(track, index, phase.end + by);
+                }}
                 onPointerDown={(event) => {
                   event.stopPropagation();
                   event.currentTarget.setPointerCapture(event.pointerId);
@@ -80,11 +96,7 @@ export function Timeline() {
                 onPointerMove={(event) => {
                   if (event.buttons !== 1) return;
                   event.stopPropagation();
-                  const to = frameAt(event);
-                  const low = track.phases[index]!.start;
-                  const high = track.phases[index + 1]!.end;
-                  if (to >= low && to < high && to !== phase.end)
-                    change((its) => movePhaseEnd(its, track.instance, index, to), `phase ${track.instance} ${index}`);
+                  moveEnd(track, index, frameAt(event));
                 }}
               />
             ))}

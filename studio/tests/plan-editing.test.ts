@@ -12,7 +12,9 @@ import {
   holdStill,
   keepShape,
   moveInDepth,
+  moveTogether,
   movePhaseEnd,
+  refusals,
   removeThing,
   setBox,
   setState,
@@ -152,18 +154,45 @@ test("what is not there rests where it is seen next, or was seen last", () => {
   assert.equal(setState(late, "car", 8, "absent"), late); // it must be there at some time
 });
 
-test("what breaks a rule is named with its frame, and can be mended", () => {
+test("what breaks a rule is named, and can be mended", () => {
   const still = setState(begin(), "car", 3, "motionless");
   assert.deepEqual(breaches(still.plan), [
-    { instance: "car", frame: 1, message: "motionless in frames 0 to 8, but its box changes", mend: "hold still" },
+    {
+      instance: "car",
+      message: "motionless in frames 0 to 8, but its box changes",
+      mend: { how: "Hold it still", in: trackOf(still.plan, "car").phases[0] },
+    },
   ]);
   assert.deepEqual(breaches(holdStill(still, "car", 3).plan), []);
   let wide = toggleKeyframe(begin(), "car", 0);
   wide = setBox(wide, "car", 8, [0.5, 0.5, 0.9, 0.7]);
-  assert.deepEqual(breaches(wide.plan).map((breach) => [breach.instance, breach.mend]), [["car", "keep shape"]]);
+  assert.deepEqual(breaches(wide.plan).map((breach) => [breach.instance, breach.mend?.how]), [["car", "Keep its shape"]]);
   const kept = keepShape(wide, "car", 8);
   assert.deepEqual(breaches(kept.plan), []);
   near(centre(boxes(kept, "car")[0]!)[0], 0.2);
+});
+
+test("what the API refuses is shown at the thing that it names, or whose place it names", () => {
+  const { plan } = begin();
+  const told = refusals(plan, [
+    { field: "plan.graph.instances.1.name", message: "too short" },
+    { field: "plan.graph.relations.0.phrase", message: "too long" },
+    { field: "plan", message: "track 'flag': it flies away" },
+    { field: "plan", message: "track 'ship': nobody knows it" },
+    { field: "seed", message: "too large" },
+  ]);
+  assert.deepEqual(
+    told.map((its) => [its.instance, its.message]),
+    [["tree", "too short"], ["car", "too long"], ["flag", "track 'flag': it flies away"]],
+  );
+});
+
+test("things are moved together, as far as all stay inside", () => {
+  const moved = moveTogether(begin(), ["tree", "car", "flag"], 0, 0.3, 0.05); // the tree has room for 0.1
+  assert.deepEqual(boxes(moved, "tree")[0], [0.8, 0.15, 1, 0.85]);
+  assert.deepEqual(boxes(moved, "car")[0], [0.2, 0.55, 0.4, 0.75]);
+  assert.deepEqual(boxes(moved, "flag")[0], [0.25, 0.45, 0.3, 0.55]); // once, with its whole
+  assert.deepEqual(moved.keyframes, { tree: [0], car: [0] });
 });
 
 test("between keyframes a way can be straight, at an even speed or with soft ends", () => {

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from pydantic_settings import BaseSettings
 
 import shared.environment
+from deploy.compose_check.stack import readme_lines
 from generator_service import __main__ as generator_cli
 from generator_service.api.app import create_app as create_generator
 from generator_service.cli.services import require_keys_off_loopback
@@ -49,6 +50,7 @@ CLIS = {"planner_service": planner_cli.app, "generator_service": generator_cli.a
 
 OTHERS = {
     "AWS_ACCESS_KEY_ID",
+    "BUCKET",
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "GF_ANALYTICS_REPORTING_ENABLED",
@@ -204,7 +206,7 @@ def test_every_service_restarts_is_checked_and_is_not_root(compose: dict[str, An
 def test_our_images_are_not_root(repository: Path) -> None:
     for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
         users = re.findall(r"^USER (.+)$", dockerfile.read_text(), re.MULTILINE)
-        assert users == ["app"]
+        assert set(users) == {"app"}
 
 
 def test_only_the_api_the_storage_and_the_dashboard_are_published(compose: dict[str, Any]) -> None:
@@ -218,7 +220,6 @@ def test_only_the_api_the_storage_and_the_dashboard_are_published(compose: dict[
 
 
 def test_whoever_reaches_the_storage_holds_its_key(compose: dict[str, Any]) -> None:
-    """SeaweedFS's filer, master and volume ports ask for none."""
     (network,) = compose["services"]["seaweedfs"]["networks"]
     there = {name for name, service in compose["services"].items() if network in service["networks"]}
     holders = {
@@ -239,22 +240,30 @@ def test_what_is_waited_for_is_there_and_has_a_health_check(compose: dict[str, A
 def test_every_command_exists(compose: dict[str, Any]) -> None:
     for name in OURS:
         service = compose["services"][name]
-        for line in (service["command"], service["healthcheck"]["test"]):
-            runs = list(modules_run(line))
-            assert runs, line
-            for module, arguments in runs:
-                assert importlib.util.find_spec(module) is not None
-                if module in CLIS:
-                    group = typer.main.get_command(CLIS[module])
-                    assert arguments[0] in group.commands  # type: ignore[attr-defined]
-                    assert len(arguments) == 1
+        runs = list(modules_run(service["command"]))
+        assert runs, service["command"]
+        for module, arguments in runs:
+            assert importlib.util.find_spec(module) is not None
+            if module in CLIS:
+                group = typer.main.get_command(CLIS[module])
+                assert arguments[0] in group.commands  # type: ignore[attr-defined]
+                assert len(arguments) == 1
 
 
 def test_dockerfiles_run_commands_that_exist(repository: Path) -> None:
     for dockerfile in (repository / "deploy").glob("*.Dockerfile"):
-        (command,) = re.findall(r"^CMD (.+)$", dockerfile.read_text(), re.MULTILINE)
-        ((module, arguments),) = modules_run(ast.literal_eval(command))
-        assert arguments[0] in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+        for command in re.findall(r"^CMD (.+)$", dockerfile.read_text(), re.MULTILINE):
+            ((module, arguments),) = modules_run(ast.literal_eval(command))
+            assert arguments[0] in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+
+
+def test_the_readme_has_the_lines_that_the_compose_check_runs(repository: Path) -> None:
+    settings, secrets, up, key = (shlex.split(line, comments=True) for line in readme_lines(repository))
+    assert (settings[:2], secrets[0], up[:3]) == (["cp", "deploy/env.example"], "sh", ["docker", "compose", "up"])
+    assert (repository / secrets[1]).is_file()
+    ((module, (group, _, owner)),) = modules_run(key)
+    assert group in typer.main.get_command(CLIS[module]).commands  # type: ignore[attr-defined]
+    assert re.fullmatch("[a-z]+", owner)
 
 
 def test_every_variable_of_a_container_is_read_by_somebody(compose: dict[str, Any], repository: Path) -> None:
@@ -286,9 +295,10 @@ def test_the_settings_take_the_values_and_find_each_other(compose: dict[str, Any
     assert address(planner.language_model_url or "") == ("vllm", 8000)
     assert planner.language_model_name == services["vllm"]["command"][0]
     assert "--port=8000" in services["vllm"]["command"]
-    assert "-s3.port=8333" in services["seaweedfs"]["command"]
-    assert f"-bucket={urlsplit(generator.storage.url).hostname}" in services["seaweedfs"]["command"]
-    assert services["seaweedfs"]["environment"]["AWS_ACCESS_KEY_ID"] == generator.storage.access_key
+    assert services["seaweedfs"]["environment"] == {
+        "AWS_ACCESS_KEY_ID": generator.storage.access_key,
+        "BUCKET": urlsplit(generator.storage.url).hostname,
+    }
     assert generator.storage.secret_key is not None
     assert generator.storage.secret_key.get_secret_value() == (secrets / "storage_secret_key").read_text()
     password = (secrets / "valkey_password").read_text()
@@ -346,7 +356,7 @@ def test_scripts_in_containers_read_the_secrets_they_are_given(compose: dict[str
             (repository / compose["configs"][entry["source"]]["file"]).read_text()
             for entry in service.get("configs", [])
         ]
-        text = " ".join([*service["entrypoint"], *service["healthcheck"]["test"], *scripts])
+        text = " ".join([*service["healthcheck"]["test"], *scripts])
         assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service["secrets"])
 
 
@@ -358,9 +368,12 @@ def test_health_checks_ask_for_paths_that_exist(compose: dict[str, Any]) -> None
         "generator-api": (create_generator(generator), generator.port),
     }
     for name, (app, port) in apps.items():
-        url = urlsplit(compose["services"][name]["healthcheck"]["test"][-1])
-        assert url.port == port
-        assert url.path in paths_of(app)
+        *_, checked, path = compose["services"][name]["healthcheck"]["test"]
+        assert int(checked) == port
+        assert path in paths_of(app)
+    for worker in ("plan-worker", "render-worker", "webhook-worker"):
+        *_, checked, path = compose["services"][worker]["healthcheck"]["test"]
+        assert (int(checked), path) == (generator.metrics_port, "/health")
 
 
 def test_a_container_stops_no_sooner_than_its_work_allows(compose: dict[str, Any]) -> None:
@@ -402,14 +415,15 @@ def test_volumes_are_declared_and_mounted_where_the_image_expects_them(
                 assert target in re.findall(r"install --directory --owner=app (.+)$", dockerfile, re.MULTILINE)[0]
 
 
-def test_the_storage_knows_its_options(compose: dict[str, Any]) -> None:
+def test_the_storage_knows_its_options_and_shows_others_its_s3_alone(repository: Path) -> None:
     weed = Path(sysconfig.get_path("scripts")) / "weed"
-    command = compose["services"]["seaweedfs"]["command"]
-    begin = command.index("mini")
+    command = shlex.split((repository / "deploy" / "seaweedfs" / "start.sh").read_text().partition("\nexec weed ")[2])
+    begin = command.index("server")
     assert command[:begin] == ["-logtostderr=true"]
     known = subprocess.run([weed, command[begin], "-h"], capture_output=True, text=True, check=False).stderr
     for option in command[begin + 1 :]:
         assert re.search(rf"^  -{re.escape(option[1:].split('=')[0])}\b", known, re.MULTILINE), option
+    assert {"-ip.bind=127.0.0.1", "-s3.ip.bind=0.0.0.0"} == {option for option in command if ".bind=" in option}
 
 
 def test_what_images_copy_is_in_the_repository_and_let_through(repository: Path) -> None:
@@ -422,15 +436,27 @@ def test_what_images_copy_is_in_the_repository_and_let_through(repository: Path)
         assert any(Path(source).is_relative_to(path) for source in copied), f"no image copies {path}"
 
 
-@pytest.mark.parametrize(("image", "extra"), [("planner", "planner"), ("generator", "generator")])
-def test_images_install_what_their_code_needs(repository: Path, image: str, extra: str) -> None:
+@pytest.mark.parametrize(("image", "extras"), [("planner", "planner"), ("generator", "generator,render")])
+def test_images_install_what_their_code_needs(repository: Path, image: str, extras: str) -> None:
     dockerfile = (repository / "deploy" / f"{image}.Dockerfile").read_text()
-    assert f"--constraint constraints.txt '.[{extra}]'" in dockerfile
-    extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert ("torch" in extras[extra]) is (image == "generator")
-    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())
-    dockerfiles = {service["build"]["dockerfile"] for service in compose["services"].values() if "build" in service}
-    assert f"deploy/{image}.Dockerfile" in dockerfiles
+    assert f"--constraint constraints.txt '.[{extras}]'" in dockerfile
+    known = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert [extra for extra in known if "torch" in known[extra]] == ["render"]
+
+
+def test_every_image_is_made_by_one_stage(compose: dict[str, Any], repository: Path) -> None:
+    builds = {
+        (service["image"], service["build"]["dockerfile"], service["build"].get("target"))
+        for service in compose["services"].values()
+        if "build" in service
+    }
+    assert builds == {
+        ("motion-factorized-video/planner", "deploy/planner.Dockerfile", None),
+        ("motion-factorized-video/generator", "deploy/generator.Dockerfile", "generator"),
+        ("motion-factorized-video/render-worker", "deploy/generator.Dockerfile", "render-worker"),
+    }
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (repository / "deploy/generator.Dockerfile").read_text(), re.MULTILINE)
+    assert {"generator", "render-worker"} <= set(stages)
 
 
 @pytest.mark.parametrize("image", ["planner", "generator"])

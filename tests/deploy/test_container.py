@@ -1,25 +1,21 @@
 """What containers run beside the services: the claim of a GPU, health checks."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-import redis
 
-from deploy.container import http_health, worker_health
+from deploy.container import claim_gpu
 from deploy.container.claim_gpu import NoneFree, claim
-from deploy.servers import LOOPBACK, free_ports
-from generator_service.jobs.workers import WorkerInfo, WorkerRegistry
-from generator_service.settings import Settings
-from generator_service.workers.loop import worker_name
+from deploy.servers import free_ports
 
+HEALTH = Path(claim_gpu.__file__).parent / "health.sh"
 GPUS = ("4", "GPU-8932f937/5", "6")
 
 
@@ -86,28 +82,12 @@ def url(served: Any) -> Iterator[str]:
         yield url
 
 
-def test_a_service_is_healthy_if_it_answers_so(url: str) -> None:
-    assert http_health.complaint(f"{url}/health") is None
-    assert "503" in (http_health.complaint(f"{url}/ready") or "")
-    assert "refused" in (http_health.complaint(f"http://{LOOPBACK}:{free_ports(1)[0]}/health") or "")
+def test_a_container_is_healthy_if_its_server_answers_so(url: str) -> None:
+    def complaint(port: int, path: str) -> str | None:
+        done = subprocess.run(["bash", HEALTH, str(port), path], capture_output=True, text=True)
+        return (done.stdout + done.stderr) if done.returncode else None
 
-
-def test_a_worker_is_healthy_while_its_own_heart_beats(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENERATOR_REDIS_URL", redis_url)
-    settings = Settings()
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        registry = WorkerRegistry(client, settings.heartbeat_seconds)
-        mine = WorkerInfo(name=worker_name("render"), kind="render", started_at=datetime.now(UTC))
-        other = mine.model_copy(update={"name": mine.name.replace(socket.gethostname(), "another-container")})
-        registry.beat(other)
-        assert "no heartbeat of render-" in (worker_health.complaint("render", settings) or "")
-        registry.beat(mine)
-        assert worker_health.complaint("render", settings) is None
-        assert worker_health.complaint("plan", settings) is not None
-        registry.forget(mine.name)
-        assert worker_health.complaint("render", settings) is not None
-
-
-def test_a_worker_is_not_healthy_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENERATOR_REDIS_URL", f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
-    assert worker_health.complaint("render", Settings()) == "Redis does not answer"
+    port = urlsplit(url).port or 0
+    assert complaint(port, "/health") is None
+    assert complaint(port, "/ready") == "/ready: 503\n"
+    assert "refused" in (complaint(free_ports(1)[0], "/health") or "")

@@ -150,10 +150,15 @@ def test_a_signed_url_works_with_any_http_client(s3_settings: MakeSettings) -> N
     store.put(KEYS.video, b"moving pictures", "video/mp4")
     url = store.sign(KEYS.video)
     assert url is not None
-    response = httpx.get(url)
+    assert store.signs_for == s3_settings().endpoint
+    assert url.startswith(f"{store.signs_for}/")
+    response = httpx.get(url, headers={"Origin": "https://app.example.com"})
     assert (response.status_code, response.content) == (200, b"moving pictures")
     assert response.headers["content-type"] == "video/mp4"
-    assert response.headers["content-disposition"] == 'inline; filename="video.mp4"'
+    assert response.headers["content-disposition"] == 'attachment; filename="video.mp4"'
+    assert response.headers["access-control-allow-origin"] in ("*", "https://app.example.com")
+    part = httpx.get(url, headers={"Range": "bytes=7-10"})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"pict", "bytes 7-10/15")
 
 
 def test_an_unsigned_url_is_forbidden_and_a_signature_covers_one_key(s3_settings: MakeSettings) -> None:

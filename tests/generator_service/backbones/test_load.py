@@ -56,6 +56,14 @@ def test_the_layers_that_a_job_may_name_are_those_of_the_network() -> None:
     assert len(backbone.transformer.transformer_blocks) == EMOJI_WORLD.layers
 
 
+def test_the_emoji_world_is_of_the_size_asked_for_where_others_decode_in_tiles(settings: RenderSettings) -> None:
+    asked = settings.model_copy(update={"width": 96, "height": 64})
+    backbone = load_backbone(EMOJI_WORLD, WorkerSettings(device="cpu", vae_tiling=True))
+    frames = backbone.decode(first_state(backbone, asked).latents, asked)
+    assert frames.shape == (asked.frames, 64, 96, 3)
+    assert not backbone.setup.vae_tiling
+
+
 def test_every_family_a_spec_can_name_is_in_the_list() -> None:
     assert set(FAMILIES) == set(get_args(BackboneSpec.model_fields["family"].annotation))
 

@@ -121,12 +121,14 @@ def test_a_redis_that_takes_no_writes_is_outlived(
     text_client: redis.Redis, refusing_writes: Callable[[], AbstractContextManager[None]], wait_until: WaitUntil
 ) -> None:
     registry = WorkerRegistry(text_client, heartbeat_seconds=0.05)
-    with Heartbeat(registry, RENDERER):
+    with Heartbeat(registry, RENDERER) as heartbeat:
+        assert heartbeat.is_heard()
         with refusing_writes():
             wait_until(lambda: text_client.get("worker:render-1") is None)
+            wait_until(lambda: not heartbeat.is_heard())
             with pytest.raises(Unavailable, match="takes no writes"):
                 registry.beat(RENDERER)
-        wait_until(lambda: registry.alive() == (RENDERER,))
+        wait_until(lambda: registry.alive() == (RENDERER,) and heartbeat.is_heard())
 
 
 def test_redis_is_down(no_redis: redis.Redis) -> None:

@@ -2,8 +2,10 @@
 
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
+import httpx
 import pytest
 
 from deploy.servers import LOOPBACK, free_ports
@@ -14,7 +16,8 @@ from generator_service.jobs.tickets import Tickets
 from generator_service.sampling.state import Cancelled
 from generator_service.settings import BadSettings
 from generator_service.workers.attempt import Attempts, Outcome, Stopped
-from generator_service.workers.metrics import GpuMemory, WorkerMetrics, exposing
+from generator_service.workers.gpu_memory import GpuMemory
+from generator_service.workers.metrics import WorkerMetrics, exposing
 from shared.errors import RenderingFailed
 from shared.plan import Plan
 
@@ -91,7 +94,7 @@ def test_they_are_served_while_the_worker_works() -> None:
     metrics.step(0.125)
     (port,) = free_ports(1)
     url = f"http://{LOOPBACK}:{port}/metrics"
-    with exposing(metrics.registry, LOOPBACK, port), urllib.request.urlopen(url) as answer:
+    with exposing(metrics.registry, lambda: True, LOOPBACK, port), urllib.request.urlopen(url) as answer:
         lines = answer.read().decode().splitlines()
     assert 'generator_stage_seconds_sum{backbone="emoji-world",stage="sampling"} 1.5' in lines
     assert 'generator_step_seconds_bucket{backbone="emoji-world",le="0.2"} 1.0' in lines
@@ -102,12 +105,21 @@ def test_they_are_served_while_the_worker_works() -> None:
 def test_a_port_that_is_taken_is_told(metrics: WorkerMetrics) -> None:
     (port,) = free_ports(1)
     taken = pytest.raises(BadSettings, match=f"{LOOPBACK}:{port}: Address already in use")
-    with exposing(metrics.registry, LOOPBACK, port), taken, exposing(metrics.registry, LOOPBACK, port):
+    served = partial(exposing, metrics.registry, lambda: True, LOOPBACK, port)
+    with served(), taken, served():
         pass
 
 
+def test_a_worker_is_healthy_while_it_is_heard(metrics: WorkerMetrics) -> None:
+    heard = iter([True, False])
+    (port,) = free_ports(1)
+    with exposing(metrics.registry, lambda: next(heard), LOOPBACK, port):
+        answers = [httpx.get(f"http://{LOOPBACK}:{port}/health", trust_env=False) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 503]
+
+
 def test_without_a_port_nothing_is_served(metrics: WorkerMetrics) -> None:
-    with exposing(metrics.registry, "no such host", None):
+    with exposing(metrics.registry, lambda: True, "no such host", None):
         pass
 
 
