@@ -4,7 +4,7 @@ import math
 import re
 import tomllib
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -130,6 +130,7 @@ def known(name: str) -> Noun | None:
     return _kind(words[-1]) if common and common <= ALIVE else None
 
 
+@lru_cache(maxsize=4096)
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     words = _last_words(name)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from planner_service.motion.nouns import table
-from planner_service.parser.lexicon import bases, lexicon
+from planner_service.parser.lexicon import bases, lexicon, word_list
 from shared.wordnet import base_of, senses
 
 SURE = 0.4
@@ -67,6 +67,7 @@ def _correct_word(word: str, *, opens: bool) -> str:
     if (
         len(word) < SHORTEST
         or named
+        or lower in word_list("prefixes")
         or lower.endswith(("man", "woman"))
         or not lower.isascii()
         or "'" in lower

@@ -129,6 +129,8 @@ def _moves_another(scene: Scene, number: int, action: Action) -> bool:
 
 def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     """Whether it goes where the action goes; what is large stays where it is when it is hit."""
+    if number not in action.objects or action.negated:
+        return False
     noun = noun_of(scene.mentions[number].name)
     large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), word_list("furniture"))
     fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and large
@@ -137,7 +139,7 @@ def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     )
     own = [other for other in scene.actions if number in other.subjects]
     changes = any(other.verb.label is MotionLabel.NON_RIGID and not other.verb.travels for other in own)  # "crumbles"
-    return number in action.objects and sends and not action.negated and not fixed and not changes
+    return sends and not fixed and not changes
 
 
 def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:
