@@ -75,10 +75,7 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             for number in action.objects:
                 if seen[number].head in word_list("pictures") and words[
                     min(seen[number].end, len(words) - 1)
-                ].lower in (
-                    "on",
-                    "onto",
-                ):
+                ].lower in ("on", "onto"):
                     seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:

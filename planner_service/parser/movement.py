@@ -15,9 +15,7 @@ from planner_service.parser.lexicon import word_list
 from planner_service.parser.scene import Scene
 from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.whereabouts import tour_of
-from shared.motion_graph import (
-    MotionLabel,
-)
+from shared.motion_graph import MotionLabel
 
 SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""

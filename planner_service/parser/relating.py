@@ -9,12 +9,7 @@ from planner_service.parser.attachments import Attachment
 from planner_service.parser.movement import cues_of
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import third_person
-from shared.motion_graph import (
-    MAXIMUM_RELATIONS,
-    MotionLabel,
-    Relation,
-    RelationKind,
-)
+from shared.motion_graph import MAXIMUM_RELATIONS, MotionLabel, Relation, RelationKind
 from shared.wordnet import supersense
 
 TOGETHER = ("verb.contact", "verb.competition")

@@ -13,10 +13,7 @@ from planner_service.parser.picture import Picture
 from planner_service.parser.riding import rides_of, with_company, with_vehicle
 from planner_service.parser.wholes import wholes_of
 from planner_service.parser.words import Word
-from shared.motion_graph import (
-    MAXIMUM_INSTANCES,
-    MAXIMUM_PHRASES,
-)
+from shared.motion_graph import MAXIMUM_INSTANCES, MAXIMUM_PHRASES
 
 AROUND = (Arrangement.NEXT_TO, Arrangement.LEFT_OF, Arrangement.RIGHT_OF)
 """Where what is held is so is where its holder is so."""

@@ -220,12 +220,7 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
     if (
         first > 0
         and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
-        and words[first - 1].lower
-        not in (
-            "while",
-            "as",
-            "with",
-        )
+        and words[first - 1].lower not in ("while", "as", "with")
     ):
         return group[group.index(number) :]
     return group

@@ -13,9 +13,7 @@ from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Use
 from planner_service.parser.scene import Scene
 from planner_service.parser.words import Role
-from shared.motion_graph import (
-    MotionGraph,
-)
+from shared.motion_graph import MotionGraph
 
 
 def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | None:
