@@ -271,8 +271,6 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None, target: 
         return Goal.ONTO if seat_depth(target) > 0 and preposition.arrangement is Arrangement.ON else Goal.TOWARD
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
-    if moves and phrase == "in" and lands and noun_of(target).kind is Kind.VEHICLE:
-        return Goal.TOWARD  # "jumps in a taxi"
     if moves and action.verb.direction == "down" and phrase in WORKED_INTO:
         return Goal.ONTO
     return preposition.goal if moves else None

@@ -254,8 +254,6 @@ def _crosses_an_edge(course: _Course, action: Action, heading: Direction | None)
     named = directions.edge_in(at.group(1)) if at is not None else None
     ahead = directions.edge_in(heading.value.replace("_", " ")) if heading is not None else None
     entering, leaving = directions.ENTERING.search(action.about), directions.LEAVING.search(action.about)
-    if leaving and not action.listed and leaving.group().startswith("off"):
-        leaving = None  # "talks to someone off camera"
     if action.verb.frame == "enters" or entering:
         edge = named or directions.OPPOSITE_EDGE[ahead or Edge.RIGHT]
         words = at.group() if at else entering.group() if entering else action.said

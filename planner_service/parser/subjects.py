@@ -83,10 +83,6 @@ def subjects_of(
     if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
         return earlier[head.i]
     if last:
-        part = mentions[last[0]]
-        whole = last[0] - 1
-        if words[part.start].lower in word_list("possessives") and whole >= 0 and mentions[whole].use is Use.THING:
-            return (whole,)  # "a horse with its mane flowing gallops"
         return last
     things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
     if before := [number for number in things if mentions[number].end <= word.index]:

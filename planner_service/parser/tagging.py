@@ -95,19 +95,6 @@ def _correct_role(words: list[Word], index: int) -> Word:
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
         return replace(word, role=Role.NOUN)
-    if word.role in (Role.NOUN, Role.ADJECTIVE) and _follows_its_subject(words, index):
-        verb = lexicon().verb_form(word.lower) if word.lower.endswith("s") else None
-        if verb is not None:
-            return _as_verb(word, verb)
-    if (
-        word.role in (Role.NOUN, Role.ADJECTIVE)
-        and before is not None
-        and before.text == ","
-        and _goes_on(words, index)
-    ):
-        verb = lexicon().verb_form(word.lower)
-        if verb is not None:
-            return _as_verb(word, verb)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
         verb = _hidden_verb(words, index) or _coordinated_verb(words, index)
         if verb is not None:
@@ -130,8 +117,6 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         return True
     if before is None:
         follows = words[1] if len(words) > 1 else None
-        if follows is not None and follows.tag == "VBG" and known(word.lower) is not None:
-            return True  # "Owl soaring"
         bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
         return bare and lexicon().verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
@@ -273,22 +258,6 @@ def _coordinated_verb(words: list[Word], index: int) -> str | None:
     ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
     only_verb = word.lemma if base_of(word.lower, "verb") or not senses(singular(word.lower)) else None
     return (lexicon().verb_form(word.lower) or only_verb) if ends else None
-
-
-def _follows_its_subject(words: list[Word], index: int) -> bool:
-    """Whether a noun and an adverb or "that" stand before it: "the old dog slowly trots", "a dog that trots"."""
-    if index < 2:
-        return False
-    before, noun = words[index - 1], words[index - 2]
-    joins = before.lower in ("that", "which", "who") or (before.role is Role.ADVERB and before.lower.endswith("ly"))
-    return joins and noun.role is Role.NOUN
-
-
-def _goes_on(words: list[Word], index: int) -> bool:
-    """Whether it says what else somebody does: "leans on a wall, drinking soda"."""
-    told = any(word.role is Role.VERB and word.tag == "VBZ" for word in words[:index])
-    after = words[index + 1] if index + 1 < len(words) else None
-    return told and words[index].lower.endswith("ing") and after is not None and after.role is Role.NOUN
 
 
 def _is_side_by_side(words: list[Word], index: int) -> bool:
