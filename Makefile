@@ -78,7 +78,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 .PHONY: test
 test: lint types imports studio ## everything CI checks: style, types, import rules and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-llm
 test-llm: $(VENV)/installed-dev $(LLM_WEIGHTS)/config.json ## the tests with a real language model on a real vLLM, in an environment of its own (3 GB)
@@ -147,6 +147,10 @@ emoji-world: $(VENV)/installed ## train the second emoji world on two cores, on 
 bench-attention: $(VENV)/installed ## what guided attention costs over torch's own: time, memory, error; about an hour
 	$(BIN)/python benchmarks/guided_attention.py
 	$(BIN)/python benchmarks/guided_attention.py --dtype bfloat16
+
+.PHONY: bench-video
+bench-video: $(VENV)/installed ## what guidance and a step cache cost or save of a whole video, over the stock pipeline; some minutes
+	$(BIN)/python -m benchmarks.whole_video
 
 .PHONY: bench-unet
 bench-unet: $(VENV)/installed ## what guidance of a U-Net costs: measured at a small width, counted at full size; some minutes

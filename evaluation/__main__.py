@@ -1,4 +1,4 @@
-"""python -m evaluation ablation | compare | attention | features | reference | candidates"""
+"""python -m evaluation ablation | compare | attention | features | reference | candidates | step-cache"""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluation import attention_mass, candidates, dense, features
+from evaluation import attention_mass, candidates, dense, features, step_cache
 from evaluation.ablation import ROWS, run, setting_of
 from evaluation.prompts import Half
 from evaluation.strips import side_by_side
@@ -133,6 +133,16 @@ def candidates_command(
 ) -> None:
     """How many more clips are right where the best of several is the result, and what that costs."""
     typer.echo(candidates.look(EMOJI_WORLD.name, half, prompts, _parameters(guidance), processes))
+
+
+@app.command("step-cache")
+def step_cache_command(
+    prompts: Annotated[int, typer.Option(min=2, help="How many.")] = 40,
+    half: HalfOption = "report",
+    processes: Processes = os.cpu_count() or 1,
+) -> None:
+    """What a step cache saves, and what is lost by it."""
+    typer.echo(step_cache.look(EMOJI_WORLD.name, half, prompts, processes))
 
 
 if __name__ == "__main__":

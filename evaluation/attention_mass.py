@@ -58,6 +58,10 @@ class AttentionProbe:
     """Of the step before."""
     needs_last_step = True
 
+    @property
+    def guided_until(self) -> int:
+        return self.steps.stop
+
     def resume(self, report: GuidanceReport | None) -> None:
         raise NotImplementedError
 
@@ -118,7 +122,7 @@ def _look_at(backbone: CogVideoX, caption: str) -> Table:
     plan = plan_with_parser(caption)
     settings = JobRequest(plan=plan, seed=0, backbone=backbone.spec.name).settings()
     scene = backbone.scene(caption, plan)
-    conditioning = backbone.prepare(scene.caption, settings, scene.negative)
+    conditioning = backbone.prepare(scene, settings)
     guidance = settings.guidance
     layout = layout_on(backbone.grid(settings), scene.plan or plan)
     probe = AttentionProbe(

@@ -93,7 +93,7 @@ def draw(
         levels,
     )
     guidance.change = change
-    conditioning = backbone.prepare(scene.caption, settings)
+    conditioning = backbone.prepare(scene, settings)
     latents = denoise(backbone, conditioning, first_state(backbone, settings), guidance, ignore)
     return backbone.decode(latents, settings)
 

@@ -91,7 +91,7 @@ def _features(
     noised = backbone.pipeline.scheduler.add_noise(clean, noise, timestep[None])
     with ExitStack() as stack:
         captured = [stack.enter_context(backbone.capture_features(layer)) for layer in range(backbone.layers)]
-        backbone.predict(noised, timestep, backbone.prepare(scene.caption, settings))
+        backbone.predict(noised, timestep, backbone.prepare(scene, settings))
     return [each[-1] for each in captured]
 
 

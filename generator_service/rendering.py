@@ -118,7 +118,7 @@ def sample(
             scene = backbone.scene(prompt, plan)
             if scene.plan is None and settings.candidates > 1:
                 raise InvalidRequest("candidates: without a plan there is nothing to judge them by")
-            conditioning = backbone.prepare(scene.caption, settings, scene.negative)
+            conditioning = backbone.prepare(scene, settings)
             meter = StepMeter(backbone.device)
             begun = start or Progress(())
             sampled = sample_candidates(backbone, conditioning, scene, settings, begun, meter, on_step)
@@ -126,7 +126,8 @@ def sample(
         with _time_stage("decoding", seconds):
             chosen = choose(backbone, scene, settings, sampled)
     report = chosen.state.report
-    cost = None if report is None else meter.cost(report.steps)
+    has_plain_steps = settings.step_cache == 0
+    cost = meter.cost(report.steps) if report is not None and has_plain_steps else None
     return Sampled(chosen.frames, scene, chosen.seed, report, cost, chosen.adherence, chosen.reports, seconds)
 
 

@@ -36,17 +36,23 @@ class StorageSettings(Environment):
 class WorkerSettings(Environment):
     """What a render worker keeps in memory, and how."""
 
-    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_")
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_RENDER_", env_ignore_empty=True)
 
     backbone: str = DEFAULT_BACKBONE
     weights: Path | None = None
     """A local folder in diffusers' format; None: packaged weights or the hub's cache."""
+    lora: Path | None = None
+    """A LoRA for these weights, a .safetensors file: of a style, or one that makes do with four steps."""
     device: str = "auto"
     """"auto" is "cuda" where there is one, else "cpu"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """"auto" is the checkpoint's own on a GPU and float32 on a CPU."""
-    offload: Literal["none", "model", "sequential"] = "none"
-    """diffusers' CPU offload: saves GPU memory, of whole networks or layer by layer, and costs time."""
+    offload: Literal["none", "model", "group"] = "none"
+    """diffusers' CPU offload, which saves GPU memory and costs time: of whole networks; or of layers, the next of which
+    are fetched while others compute."""
+    layerwise_casting: bool = False
+    """Keep the denoising network's weights in 8 bits (float8 e4m3) and cast a layer when it computes: half the memory,
+    and a little less exact."""
     vae_tiling: bool = False
     """Decode in tiles: less memory, slower."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0

@@ -109,8 +109,8 @@ class Backbone(ABC, Generic[C]):
         )
 
     @abstractmethod
-    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> C:
-        """Encode the texts, and whatever else stays the same for every step of one video."""
+    def prepare(self, scene: Scene, settings: RenderSettings) -> C:
+        """Encode the scene's texts, and whatever else stays the same for every step of one video."""
 
     @abstractmethod
     def solver(self, steps: int) -> Solver: ...
@@ -132,6 +132,10 @@ class Backbone(ABC, Generic[C]):
         latents as from `initial_latents`, timestep [] -> the latents' shape.  around: entered around the conditional
         half, and around that alone where it is predicted by itself.
         """
+
+    def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
+        """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""
+        raise ValueError(f"Got a step cache of {threshold} but expected none: {self.spec.name} can reuse no step")
 
     @abstractmethod
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:

@@ -12,7 +12,7 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPipeline
 from torch import Generator, Tensor
 
-from generator_service.backbones.base import Solver, Stepped
+from generator_service.backbones.base import Scene, Solver, Stepped
 from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.contract.request import RenderSettings
@@ -33,9 +33,9 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
     pipeline_class = CogVideoXPipeline
 
     @torch.no_grad()
-    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> CogVideoXConditioning:
+    def prepare(self, scene: Scene, settings: RenderSettings) -> CogVideoXConditioning:
         self.pipeline.maybe_free_model_hooks()  # a cancelled video left its transformer on the GPU
-        text, negative_text = self.encode_prompt(caption, negative if settings.guidance_scale > 1 else None)
+        text, negative_text = self.encode_prompt(scene.caption, scene.negative if settings.guidance_scale > 1 else None)
         return CogVideoXConditioning(
             text=text if negative_text is None else torch.cat([negative_text, text]),
             rotary=self._rotary(settings),
@@ -67,7 +67,7 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         around: AbstractContextManager[None] = nullcontext(),
     ) -> Tensor:
         batch = conditioning.text.shape[0]
-        with around:
+        with around, self.transformer.cache_context("both halves"):
             prediction: Tensor = self.transformer(
                 hidden_states=torch.cat([latents] * batch),
                 encoder_hidden_states=conditioning.text,

@@ -8,22 +8,25 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+from diffusers.hooks import FirstBlockCacheConfig
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Backbone, Frames, Scene, Setup
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
-from generator_service.backbones.weights import find_weights
+from generator_service.backbones.weights import find_lora, find_weights
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import UNGUIDED, Guidance, Network
 from generator_service.guidance.video import VideoGuidance
 from generator_service.settings import WorkerSettings
+from shared.errors import RenderingFailed, WeightsMissing
 from shared.plan import Plan
 
 C = TypeVar("C")
@@ -33,6 +36,10 @@ class PipelineBackbone(Backbone[C]):
     """A family sets the class of its pipeline, and says what of `Backbone` is its own."""
 
     pipeline_class: ClassVar[Any]
+    denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+    """The pipeline's parts that predict; one may be None in some checkpoints."""
+    keeps_weights = True
+    """Where they are, in one format, as a gradient through the network needs them."""
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         """pipeline: one of `pipeline_class` whose parts are on `device`, or will move there when they are called."""
@@ -43,30 +50,64 @@ class PipelineBackbone(Backbone[C]):
 
     @classmethod
     def load(cls, spec: BackboneSpec, settings: WorkerSettings) -> Self:
-        """Raises WeightsMissing, and RenderingFailed for a device that is not there."""
+        """Raises WeightsMissing, and RenderingFailed for a device that is not there, or settings that do not suit the
+        network."""
+        keeps_weights = settings.offload != "group" and not settings.layerwise_casting
+        if spec.steered == "gradient" and not keeps_weights:
+            raise RenderingFailed(
+                f"{spec.name} is guided by gradients, which need the weights of all layers as they are: offload 'none' "
+                "or 'model', and no layerwise casting"
+            )
         weights = find_weights(spec, settings.weights)
+        revision = weights.revision
         device = resolve_device(settings)
         dtype = resolve_dtype(settings, device, weights.path)
         with _no_progress_bars():
             pipeline = cls.pipeline_class.from_pretrained(
                 weights.path, dtype=cls.dtypes(dtype), local_files_only=True, use_safetensors=True
             )
+        if settings.lora is not None:
+            lora = find_lora(settings.lora)
+            cls._add_lora(pipeline, lora.path)
+            revision += f", LoRA {lora.revision}"
+        if settings.layerwise_casting:
+            for name in cls.denoisers:
+                if (network := getattr(pipeline, name)) is not None:
+                    network.enable_layerwise_casting(torch.float8_e4m3fn, dtype)
         match settings.offload:
             case "none":
                 pipeline.to(device)
             case "model":
                 pipeline.enable_model_cpu_offload(device=device)
-            case "sequential":
-                pipeline.enable_sequential_cpu_offload(device=device)
+            case "group":
+                pipeline.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
         if settings.vae_tiling:
             pipeline.vae.enable_tiling()
         setup = Setup(
-            weights_revision=weights.revision,
+            weights_revision=revision,
             device=device_name(device),
-            dtype=str(dtype).removeprefix("torch."),
+            dtype=str(dtype).removeprefix("torch.") + (", weights float8" if settings.layerwise_casting else ""),
             vae_tiling=settings.vae_tiling,
         )
-        return cls(spec, pipeline, device, setup)
+        backbone = cls(spec, pipeline, device, setup)
+        backbone.keeps_weights = keeps_weights
+        return backbone
+
+    @classmethod
+    def _add_lora(cls, pipeline: Any, file: Path) -> None:
+        """Into the weights, so that its layers are those of the stock network.
+
+        Raises WeightsMissing for a file that holds no LoRA for it.
+        """
+        networks = [name for name in cls.denoisers if getattr(pipeline, name) is not None]
+        if not hasattr(pipeline, "load_lora_weights") or len(networks) > 1:
+            raise WeightsMissing(f"GENERATOR_RENDER_LORA is for backbones of one transformer: leave {file} out")
+        try:
+            pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise WeightsMissing(f"{file} is no LoRA for this network: {error}") from error
+        pipeline.fuse_lora(components=networks)
+        pipeline.unload_lora_weights()
 
     @classmethod
     def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -107,15 +148,34 @@ class TransformerBackbone(PipelineBackbone[C], Network):
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
         self.transformer = pipeline.transformer
+        self.experts: tuple[Any, ...] = (self.transformer,)
+        """Each takes some of the steps; one, unless a family has more."""
 
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
         wish = settings.guidance
         if scene.plan is None or wish.is_off:
             return UNGUIDED
+        if wish.gradient_step > 0 and not self.keeps_weights:
+            raise RenderingFailed(
+                "guidance.gradient_step needs the weights of all layers as they are, and this worker moves or casts "
+                "them (GENERATOR_RENDER_OFFLOAD=group or GENERATOR_RENDER_LAYERWISE_CASTING=true)"
+            )
         levels = self.solver(settings.steps).noise_levels
         return VideoGuidance.of(
             self, self.grid(settings), scene.plan, scene.descriptions, scene.surroundings, wish, levels
         )
+
+    @contextmanager
+    def reuse_steps(self, threshold: float) -> Iterator[None]:
+        """After the first block of a transformer, what all others added at an earlier step is added again, where what
+        the first one adds has changed less than the threshold, relatively and on average, since that step."""
+        for expert in self.experts:
+            expert.enable_cache(FirstBlockCacheConfig(threshold))
+        try:
+            yield
+        finally:
+            for expert in self.experts:
+                expert.disable_cache()
 
     @abstractmethod
     def grid(self, settings: RenderSettings) -> Grid:

@@ -157,18 +157,19 @@ class VideoCrafterConditioning:
 
 class VideoCrafter2(PipelineBackbone[VideoCrafterConditioning]):
     pipeline_class = VideoCrafterPipeline
+    denoisers = ("unet",)
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
         self.unet = pipeline.unet.requires_grad_(False)  # gradients are of latents alone
 
     @torch.no_grad()
-    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> VideoCrafterConditioning:
+    def prepare(self, scene: Scene, settings: RenderSettings) -> VideoCrafterConditioning:
         self.pipeline.maybe_free_model_hooks()  # a cancelled video left its U-Net on the GPU
         with_negative = settings.guidance_scale > 1
         return VideoCrafterConditioning(
-            text=self._encode(caption),
-            negative_text=self._encode(negative) if with_negative else None,
+            text=self._encode(scene.caption),
+            negative_text=self._encode(scene.negative) if with_negative else None,
             rate=self.unet.project_rate(settings.fps).to(self.device),
             guidance_scale=settings.guidance_scale,
         )

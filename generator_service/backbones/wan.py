@@ -7,14 +7,14 @@ that is told a timestep for each token (TI2V-5B).  With classifier-free guidance
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
 from torch import Generator, Tensor
 
-from generator_service.backbones.base import Setup, Solver, Stepped
+from generator_service.backbones.base import Scene, Setup, Solver, Stepped
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features
 from generator_service.contract.backbones import BackboneSpec
@@ -33,15 +33,18 @@ class WanConditioning:
     negative_text: Tensor | None
     """Likewise; None without classifier-free guidance."""
     guidance_scale: float
+    control: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else the transformer is given, in both halves."""
 
 
 class Wan(TransformerBackbone[WanConditioning]):
     pipeline_class = WanPipeline
+    denoisers = ("transformer", "transformer_2")
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
-        second = pipeline.transformer_2
-        self.experts: tuple[Any, ...] = (self.transformer,) if second is None else (self.transformer, second)
+        if pipeline.transformer_2 is not None:
+            self.experts = (self.transformer, pipeline.transformer_2)
 
     @classmethod
     def dtypes(cls, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -49,9 +52,9 @@ class Wan(TransformerBackbone[WanConditioning]):
         return {"default": dtype, "vae": torch.float32}
 
     @torch.no_grad()
-    def prepare(self, caption: str, settings: RenderSettings, negative: str = "") -> WanConditioning:
+    def prepare(self, scene: Scene, settings: RenderSettings) -> WanConditioning:
         self.pipeline.maybe_free_model_hooks()  # a cancelled video left its transformer on the GPU
-        text, negative_text = self.encode_prompt(caption, negative if settings.guidance_scale > 1 else None)
+        text, negative_text = self.encode_prompt(scene.caption, scene.negative if settings.guidance_scale > 1 else None)
         dtype = self.transformer.dtype
         return WanConditioning(
             text=text.to(dtype),
@@ -91,6 +94,7 @@ class Wan(TransformerBackbone[WanConditioning]):
                     hidden_states=latents.to(self.transformer.dtype),
                     timestep=self._times(timestep, latents),
                     encoder_hidden_states=text,
+                    **conditioning.control,
                     return_dict=False,
                 )[0]
             return predicted
@@ -160,7 +164,7 @@ class Wan(TransformerBackbone[WanConditioning]):
 
     def _times(self, timestep: Tensor, latents: Tensor) -> Tensor:
         """[1]; or [1, N], for each token, where the network asks for it."""
-        if not self.pipeline.config.expand_timesteps:
+        if not self.pipeline.config.get("expand_timesteps", False):
             return timestep.expand(1)
         _, rows, columns = self.transformer.config.patch_size
         return timestep.float().expand(1, latents[0, 0, :, ::rows, ::columns].numel())

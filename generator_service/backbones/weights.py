@@ -22,15 +22,15 @@ DENOISERS = ("transformer", "unet")
 
 
 @dataclass(frozen=True)
-class WeightsFolder:
-    """A complete folder in diffusers' format."""
+class Weights:
+    """A complete folder in diffusers' format, or a LoRA's file."""
 
     path: Path
     revision: str
     """The hub's commit, or "sha256:" and the hash of the files."""
 
 
-def find_weights(spec: BackboneSpec, folder: Path | None) -> WeightsFolder:
+def find_weights(spec: BackboneSpec, folder: Path | None) -> Weights:
     """The weights in `folder`, or else those packaged with this software, or else those in the hub's cache.
 
     Raises WeightsMissing, which says what to type.
@@ -55,7 +55,15 @@ def find_weights(spec: BackboneSpec, folder: Path | None) -> WeightsFolder:
     except LocalEntryNotFoundError:
         raise WeightsMissing(f"{spec.weights} is not in the hub's cache: {remedy}") from None
     _check_complete(snapshot, remedy)
-    return WeightsFolder(snapshot, revision=snapshot.name)
+    return Weights(snapshot, revision=snapshot.name)
+
+
+def find_lora(file: Path) -> Weights:
+    """Raises WeightsMissing."""
+    if file.suffix != ".safetensors" or not file.is_file():
+        raise WeightsMissing(f"{file} is no .safetensors file: set GENERATOR_RENDER_LORA to one, or leave it out")
+    with file.open("rb") as stream:
+        return Weights(file, revision="sha256:" + hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def components(folder: Path) -> list[str]:
@@ -73,9 +81,9 @@ def checkpoint_dtype(folder: Path) -> torch.dtype:
     return dtype
 
 
-def _local(folder: Path, remedy: str) -> WeightsFolder:
+def _local(folder: Path, remedy: str) -> Weights:
     _check_complete(folder, remedy)
-    return WeightsFolder(folder, revision="sha256:" + _hash(folder))
+    return Weights(folder, revision="sha256:" + _hash(folder))
 
 
 def _check_complete(folder: Path, remedy: str) -> None:

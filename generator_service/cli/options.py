@@ -12,6 +12,7 @@ PlanFile = Annotated[Path | None, typer.Option(help="A plan of your own, as JSON
 BackboneName = Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")]
 Candidates = Annotated[int, typer.Option(help="Begin so many videos, judge them, and keep the best.")]
+StepCache = Annotated[float, typer.Option(help="Reuse steps that change less than this share; 0.05 to 0.2 are usual.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
 Frames = Annotated[int | None, typer.Option(help="Frames of the video.")]
 Width = Annotated[int | None, typer.Option(help="Pixels.")]

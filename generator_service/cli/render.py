@@ -18,6 +18,7 @@ from generator_service.cli.options import (
     Height,
     PlanFile,
     Seed,
+    StepCache,
     Steps,
     Width,
 )
@@ -47,6 +48,7 @@ def render_command(
     height: Height = None,
     fps: FramesPerSecond = None,
     guidance_scale: GuidanceScale = None,
+    step_cache: StepCache = 0.0,
     preview: Annotated[Path | None, typer.Option(help="A film strip to write, as PNG.", dir_okay=False)] = None,
     manifest: Annotated[Path | None, typer.Option(help="How it was made, to write as JSON.", dir_okay=False)] = None,
     report: Annotated[Path | None, typer.Option(help="What guidance did, to write as JSON.", dir_okay=False)] = None,
@@ -73,6 +75,7 @@ def render_command(
                 height=height,
                 fps=fps,
                 guidance_scale=guidance_scale,
+                step_cache=step_cache,
                 guidance=guidance,
             )
             options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}

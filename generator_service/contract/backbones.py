@@ -57,7 +57,7 @@ class Defaults(WireModel):
 
 class BackboneSpec(WireModel):
     name: str
-    family: Literal["cogvideox", "emoji-world", "videocrafter2", "wan"]
+    family: Literal["cogvideox", "emoji-world", "videocrafter2", "wan", "wan-vace"]
     summary: str
     weights: str
     """A name on the hub, "packaged" for weights that come with this software, or "converted" for those that `convert`
@@ -71,6 +71,8 @@ class BackboneSpec(WireModel):
     """Of the denoising network, as `guidance.layers` counts them."""
     steered: Literal["attention", "gradient"] = "attention"
     """How a plan guides it: a DiT by its attention, a U-Net by gradients of what it attends to."""
+    follows_boxes: bool = False
+    """Whether it was trained to follow boxes that are drawn for it."""
     finds_things: bool = False
     """Whether it can be told what of a plan is seen in its videos."""
     defaults: Defaults
@@ -122,6 +124,17 @@ WAN_2_1_T2V_1_3B = BackboneSpec(
     maximum_steps=200,
     layers=30,
     defaults=Defaults(frames=81, width=832, height=480, fps=16, steps=50, guidance_scale=5.0),
+)
+
+WAN_2_1_VACE_1_3B = WAN_2_1_T2V_1_3B.model_copy(
+    update={
+        "name": "wan2.1-vace-1.3b",
+        "family": "wan-vace",
+        "summary": "Wan 2.1, the small one, trained to follow boxes that are drawn for it",
+        "weights": "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+        "follows_boxes": True,
+        "guidance": GuidanceParameters(strength=0.0, regional=False, control=1.0),
+    }
 )
 
 WAN_2_1_T2V_14B = WAN_2_1_T2V_1_3B.model_copy(
@@ -189,6 +202,7 @@ BACKBONES: dict[str, BackboneSpec] = {
         COGVIDEOX_2B,
         VIDEOCRAFTER2,
         WAN_2_1_T2V_1_3B,
+        WAN_2_1_VACE_1_3B,
         WAN_2_1_T2V_14B,
         WAN_2_2_T2V_A14B,
         WAN_2_2_TI2V_5B,

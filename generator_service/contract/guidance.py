@@ -109,6 +109,16 @@ class GuidanceParameters(WireModel):
         ),
     ] = 0.0
     refocus_until: Annotated[Share, Field(description="Noise level until which attention is refocused.")] = 0.69
+    control: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0.0,
+            le=2.0,
+            description="Of a network that was trained to follow boxes: the weight of the plan's, which are drawn for "
+            "it; 0 is not at all.",
+        ),
+    ] = 0.0
 
     @property
     def is_off(self) -> bool:

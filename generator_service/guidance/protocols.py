@@ -30,6 +30,11 @@ class Guidance(Protocol):
     """A method of guidance for one video.  It enters the loop at the two places that published methods use."""
 
     @property
+    def guided_until(self) -> int:
+        """From this step on, none is guided."""
+        ...
+
+    @property
     def needs_last_step(self) -> bool:
         """Whether the next step is guided by what the network saw at the last one, which is not kept: no video is
         resumed there."""
@@ -122,6 +127,7 @@ class UNet(Protocol):
 
 
 class _Unguided:
+    guided_until = 0
     needs_last_step = False
 
     def resume(self, report: GuidanceReport | None) -> None:

@@ -96,6 +96,10 @@ class UNetGuidance:
             refocus_steps=refocus if guided and parameters.refocus else range(0),
         )
 
+    @property
+    def guided_until(self) -> int:
+        return max(self.motion_steps.stop, self.refocus_steps.stop)
+
     def resume(self, report: GuidanceReport | None) -> None:
         if report is not None and not self.facts:
             self.phases_before = report.phases
@@ -126,7 +130,7 @@ class UNetGuidance:
     def report(self) -> GuidanceReport:
         layout = self.layers.layouts[(*self.layers.guided, self.layers.features)[0]]
         return GuidanceReport(
-            steps=max(self.motion_steps.stop, self.refocus_steps.stop),
+            steps=self.guided_until,
             video_tokens=layout.grid.tokens,
             regions=tuple(
                 RegionReport(instance=name, text=text)

@@ -120,6 +120,10 @@ class VideoGuidance:
         return cls(network, layout, motion=motion, regional=regional)
 
     @property
+    def guided_until(self) -> int:
+        return max((part.steps.stop for part in (self.motion, self.regional) if part is not None), default=0)
+
+    @property
     def needs_last_step(self) -> bool:
         return self.features is not None
 
@@ -147,9 +151,8 @@ class VideoGuidance:
 
     def report(self) -> GuidanceReport:
         captions = self.regional.captions if self.regional is not None else ()
-        parts = (self.motion, self.regional)
         return GuidanceReport(
-            steps=max((part.steps.stop for part in parts if part is not None), default=0),
+            steps=self.guided_until,
             video_tokens=self.layout.grid.tokens,
             regions=tuple(RegionReport(instance=instance, text=text) for instance, text in captions),
             phases=self.phases_before or phase_reports(self.facts),

@@ -58,7 +58,10 @@ def sample_candidates(
             states.append(first_state(backbone, settings, candidate))
         if candidate not in guidance:
             guidance[candidate] = backbone.guidance(scene, settings)
-        denoise(backbone, conditioning, states[candidate], guidance[candidate], meter.around(settle), until)
+        on_candidate = meter.around(settle)
+        denoise(
+            backbone, conditioning, states[candidate], guidance[candidate], on_candidate, until, settings.step_cache
+        )
 
     if settings.candidates > 1:
         for candidate in range(len(scores), settings.candidates):

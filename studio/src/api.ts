@@ -48,7 +48,11 @@ async function call(path: string, method = "GET", body?: unknown): Promise<Respo
     throw new Refused("The service cannot be reached.");
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) keyWanted.value = true;
+  if (answer.status === 401) {
+    keyWanted.value = true;
+    const wrong = apiKey.value === "" ? "This service asks for an API key" : "This API key is not good, or no longer";
+    throw new Refused(`${wrong}: enter one at the top.`);
+  }
   const told = (await answer.json().catch(() => null)) as Schemas["Problem"] | null;
   throw new Refused(told?.detail ?? `The service answered with status ${answer.status}.`, told?.violations);
 }

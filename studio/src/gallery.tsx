@@ -71,7 +71,7 @@ export function Gallery() {
           ))}
         </select>
       </div>
-      {none && <p class="faint">No jobs yet.</p>}
+      {none && !api.keyWanted.value && <p class="faint">No jobs yet.</p>}
       {!none && page.jobs.length === 0 && <p class="faint">None found.</p>}
       <div class="cards">
         {page.jobs.map((job) => (

@@ -7,6 +7,7 @@ import torch
 
 from evaluation.ablation import backbone_of, plan_with_parser
 from evaluation.attention_mass import AttentionProbe, look, markdown
+from generator_service.backbones.base import Scene
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import JobRequest
 from generator_service.guidance.grid import Grid
@@ -35,7 +36,7 @@ def test_looking_changes_nothing() -> None:
     backbone = backbone_of("emoji-world")
     plan = plan_with_parser(CAPTION)
     settings = JobRequest(plan=plan, seed=0, steps=3).settings()
-    conditioning = backbone.prepare(CAPTION, settings)
+    conditioning = backbone.prepare(Scene(caption=CAPTION), settings)
     layout = layout_on(backbone.grid(settings), plan)
     probe = AttentionProbe(backbone, layout, GuidanceParameters(), range(2))
     start = first_state(backbone, settings)

@@ -36,7 +36,7 @@ def latents(kind: type[VideoGuidance], change: Any = None, **parameters: Any) ->
     if change is not None:
         assert isinstance(guidance, DenseGuidance)
         guidance.change = change
-    conditioning = backbone.prepare(scene.caption, settings)
+    conditioning = backbone.prepare(scene, settings)
     return denoise(backbone, conditioning, first_state(backbone, settings), guidance, ignore)
 
 

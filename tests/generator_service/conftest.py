@@ -110,14 +110,22 @@ def _tiny_pipeline(
 
 @pytest.fixture(scope="session")
 def tiny_wan() -> TinyWan:
-    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; as above."""
+    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; or a
+    `WanVACEPipeline`; as above."""
     return _tiny_wan
 
 
 @cache
-def _tiny_wan(form: Literal["one", "two experts", "per token"] = "one") -> Any:
+def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") -> Any:
     import torch
-    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from diffusers import (
+        AutoencoderKLWan,
+        UniPCMultistepScheduler,
+        WanPipeline,
+        WanTransformer3DModel,
+        WanVACEPipeline,
+        WanVACETransformer3DModel,
+    )
     from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
     torch.set_num_threads(1)
@@ -130,32 +138,40 @@ def _tiny_wan(form: Literal["one", "two experts", "per token"] = "one") -> Any:
             )
         )
         vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
-        experts = [
-            WanTransformer3DModel(
-                num_attention_heads=2,
-                attention_head_dim=16,
-                text_dim=32,
-                freq_dim=16,
-                ffn_dim=32,
-                num_layers=2,
-                rope_max_seq_len=32,
-            ).eval()
-            for _ in range(2 if form == "two experts" else 1)
-        ]
+        size = {
+            "num_attention_heads": 2,
+            "attention_head_dim": 16,
+            "text_dim": 32,
+            "freq_dim": 16,
+            "ffn_dim": 32,
+            "num_layers": 2,
+            "rope_max_seq_len": 32,
+        }
+        if form == "vace":
+            experts = [WanVACETransformer3DModel(**size, vace_layers=[0, 1], vace_in_channels=96).eval()]
+        else:
+            experts = [WanTransformer3DModel(**size).eval() for _ in range(2 if form == "two experts" else 1)]
         for expert in experts:  # as they are initialized, its gates let little through
             torch.nn.init.normal_(expert.condition_embedder.time_proj.weight, std=0.5)
             torch.nn.init.normal_(expert.proj_out.weight, std=0.5)
-    pipeline = WanPipeline(
-        tokenizer=tokenizer,
-        text_encoder=text_encoder.eval(),
-        vae=vae.eval(),
-        transformer=experts[0],
-        scheduler=UniPCMultistepScheduler(
+    parts = {
+        "tokenizer": tokenizer,
+        "text_encoder": text_encoder.eval(),
+        "vae": vae.eval(),
+        "transformer": experts[0],
+        "scheduler": UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, timestep_spacing="linspace"
         ),
-        transformer_2=experts[1] if form == "two experts" else None,
-        boundary_ratio=0.875 if form == "two experts" else None,
-        expand_timesteps=form == "per token",
+    }
+    pipeline = (
+        WanVACEPipeline(**parts)
+        if form == "vace"
+        else WanPipeline(
+            **parts,
+            transformer_2=experts[1] if form == "two experts" else None,
+            boundary_ratio=0.875 if form == "two experts" else None,
+            expand_timesteps=form == "per token",
+        )
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -93,7 +93,7 @@ def test_a_plan_guides_the_video_unless_guidance_is_off(backbone: AnyBackbone, p
         return render(backbone, plan.prompt, plan, request.settings(), on_step=ignore, on_stage=lambda stage: None)
 
     plain = with_guidance("off")
-    conditioning = backbone.prepare(backbone.scene(plan.prompt, plan).caption, plain.manifest.settings)
+    conditioning = backbone.prepare(backbone.scene(plan.prompt, plan), plain.manifest.settings)
     start = first_state(backbone, plain.manifest.settings)
     stock = backbone.decode(denoise(backbone, conditioning, start, UNGUIDED, ignore), plain.manifest.settings)
     assert np.array_equal(plain.frames, stock)

@@ -121,7 +121,8 @@ class LiveApi:
 @pytest.fixture(scope="session", autouse=True)
 def _logs_apart() -> Iterator[None]:
     """The API runs in this process, and so do the commands, whose stdout is looked at."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)  # pretty ones take seconds
+    structlog.configure([plain], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     yield
     structlog.reset_defaults()
 

@@ -10,7 +10,7 @@ from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
-from generator_service.backbones.base import Setup
+from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.wan import Wan
 from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
@@ -92,7 +92,7 @@ def sampled(
     regional: RegionalPrompting | None,
 ) -> list[StepState]:
     """The states after each step."""
-    conditioning = backbone.prepare("a car and a tree", settings)
+    conditioning = backbone.prepare(Scene(caption="a car and a tree"), settings)
     states = [first_state(backbone, settings)]
     guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
     denoise(backbone, conditioning, states[0], guidance, states.append)
@@ -103,7 +103,7 @@ def test_no_strength_is_the_plain_sampler_bit_for_bit(
     backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    conditioning = backbone.prepare("a car and a tree", settings)
+    conditioning = backbone.prepare(Scene(caption="a car and a tree"), settings)
     plain = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, lambda state: None)
     off = sampled(backbone, settings, layout, motion_of(strength=0.0), None)[-1].latents
     assert torch.equal(off, plain)
@@ -118,7 +118,7 @@ def test_a_resumed_run_is_the_undisturbed_one(backbone: AnyNetwork, settings: Re
     states = sampled(backbone, settings, layout, motion, regional)
     assert [state.is_resumable for state in states[1:]] == [False, False, True, True]  # after the last guided step
     for state in states[3:]:
-        conditioning = backbone.prepare("a car and a tree", settings)
+        conditioning = backbone.prepare(Scene(caption="a car and a tree"), settings)
         guidance = VideoGuidance(backbone, layout, motion=motion, regional=regional)
         resumed = denoise(backbone, conditioning, state, guidance, lambda state: None)
         assert torch.equal(resumed, states[-1].latents)
@@ -167,7 +167,7 @@ def test_the_unconditional_half_stays_what_it_was(backbone: AnyNetwork, settings
     if settings.guidance_scale == 1:
         pytest.skip("there is no unconditional half")
     layout = layout_on(backbone.grid(settings), plan)
-    conditioning = backbone.prepare("a car and a tree", settings)
+    conditioning = backbone.prepare(Scene(caption="a car and a tree"), settings)
     state = first_state(backbone, settings)
     timestep = backbone.solver(STEPS).timesteps[0]
 
@@ -188,7 +188,7 @@ def test_with_regions_too_motion_guides_its_own_layers_only(
     backbone: AnyNetwork, settings: RenderSettings, plan: Plan
 ) -> None:
     layout = layout_on(backbone.grid(settings), plan)
-    conditioning = backbone.prepare("a car and a tree", settings)
+    conditioning = backbone.prepare(Scene(caption="a car and a tree"), settings)
     state = first_state(backbone, settings)
     timestep = backbone.solver(STEPS).timesteps[0]
 
@@ -218,7 +218,7 @@ def test_features_are_those_of_the_conditional_half(backbone: AnyNetwork, settin
 
     @torch.no_grad()
     def features(caption: str, scale: float) -> Tensor:
-        conditioning = backbone.prepare(caption, settings.model_copy(update={"guidance_scale": scale}))
+        conditioning = backbone.prepare(Scene(caption=caption), settings.model_copy(update={"guidance_scale": scale}))
         captured.clear()
         backbone.predict(state.latents, timestep, conditioning, capture())
         (its,) = captured
@@ -242,7 +242,9 @@ def test_what_a_prompt_excludes_is_what_guidance_leads_away_from(
     @torch.no_grad()
     def predicted(scale: float, caption: str, negative: str = "") -> Tensor:
         asked = settings.model_copy(update={"guidance_scale": scale})
-        return backbone.predict(state.latents, timestep, backbone.prepare(caption, asked, negative))
+        return backbone.predict(
+            state.latents, timestep, backbone.prepare(Scene(caption=caption, negative=negative), asked)
+        )
 
     away, toward = predicted(1.0, scene.negative), predicted(1.0, scene.caption)
     guided = predicted(3.0, scene.caption, scene.negative)
@@ -312,7 +314,7 @@ def test_regions_read_the_prompts_style_and_the_surroundings_all_of_it_but_its_t
 
 def test_the_report_tells_what_was_done(backbone: AnyNetwork, settings: RenderSettings, plan: Plan) -> None:
     asked = settings.model_copy(update={"guidance": GuidanceParameters(strength=2.0, until=0.7, regional_until=0.9)})
-    conditioning = backbone.prepare("a car and a tree", asked)
+    conditioning = backbone.prepare(Scene(caption="a car and a tree"), asked)
     guidance = backbone.guidance(backbone.scene(plan.prompt, plan), asked)
     denoise(backbone, conditioning, first_state(backbone, asked), guidance, lambda state: None)
     report = guidance.report()

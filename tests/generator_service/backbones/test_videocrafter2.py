@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generator_service.backbones.base import Setup
+from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.videocrafter2 import (
     VideoCrafter2,
@@ -42,7 +42,7 @@ def backbone(tiny_videocrafter: Callable[[], Any]) -> VideoCrafter2:
 
 
 def sampled(backbone: VideoCrafter2, settings: RenderSettings) -> Tensor:
-    conditioning = backbone.prepare("a red car", settings)
+    conditioning = backbone.prepare(Scene(caption="a red car"), settings)
     return denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
 
 
@@ -112,7 +112,7 @@ def test_a_text_is_padded_with_token_0(backbone: VideoCrafter2, settings: Render
     hook = backbone.pipeline.text_encoder.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0][0].tolist())
     )
-    conditioning = backbone.prepare("a car", settings)
+    conditioning = backbone.prepare(Scene(caption="a car"), settings)
     hook.remove()
     assert conditioning.text.shape == (1, 24, 24)
     assert seen == [[58, 27, 54, 59, *[0] * 20], [58, 59, *[0] * 22]]  # and the unconditional half's: ""
@@ -124,7 +124,7 @@ def test_guidance_is_a_blend_of_two_predictions(backbone: VideoCrafter2, setting
     @torch.no_grad()
     def predicted(scale: float, caption: str, negative: str = "") -> Tensor:
         asked = settings.model_copy(update={"guidance_scale": scale})
-        return backbone.predict(latents, timestep, backbone.prepare(caption, asked, negative))
+        return backbone.predict(latents, timestep, backbone.prepare(Scene(caption=caption, negative=negative), asked))
 
     toward, away = predicted(1.0, "a red car"), predicted(1.0, "a tree")
     torch.testing.assert_close(

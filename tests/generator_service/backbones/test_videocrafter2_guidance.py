@@ -10,7 +10,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
-from generator_service.backbones.base import Setup
+from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.processors import borrow_processors
 from generator_service.backbones.videocrafter2 import VideoCrafter2
 from generator_service.backbones.videocrafter2_attention import WatchedProcessor, layers_of, watch
@@ -54,7 +54,7 @@ def guidance_of(backbone: VideoCrafter2, settings: RenderSettings, plan: Plan, *
 
 def states_of(backbone: VideoCrafter2, settings: RenderSettings, guidance: Any) -> list[StepState]:
     states = [first_state(backbone, settings)]
-    denoise(backbone, backbone.prepare(CAPTION, settings), states[0], guidance, states.append)
+    denoise(backbone, backbone.prepare(Scene(caption=CAPTION), settings), states[0], guidance, states.append)
     return states
 
 
@@ -116,7 +116,7 @@ def test_each_branch_guides_its_own(
 def test_a_resumed_run_is_the_undisturbed_one(backbone: VideoCrafter2, settings: RenderSettings, plan: Plan) -> None:
     guidance = guidance_of(backbone, settings, plan, layers=(6, 9), until=0.2)
     states = states_of(backbone, settings, guidance)
-    conditioning = backbone.prepare(CAPTION, settings)
+    conditioning = backbone.prepare(Scene(caption=CAPTION), settings)
     for state in states[1:]:
         assert state.is_resumable
         again = guidance_of(backbone, settings, plan, layers=(6, 9), until=0.2)
@@ -147,7 +147,7 @@ def test_the_gradient_is_that_of_the_loss(
     """In float64, against finite differences along three directions; features and fields as they are."""
     backbone.unet = double
     small = settings.model_copy(update={"width": 64})
-    conditioning = backbone.prepare(CAPTION, small)
+    conditioning = backbone.prepare(Scene(caption=CAPTION), small)
     doubles = {"text": conditioning.text.double(), "negative_text": None}
     conditioning = type(conditioning)(**{**vars(conditioning), **doubles})
     timestep = backbone.solver(2).timesteps[0]
@@ -227,7 +227,7 @@ def test_features_are_what_leaves_the_layer_place_by_place(backbone: VideoCrafte
     state, left = first_state(backbone, settings), []
     module = backbone.unet.up_blocks[1].temp_attentions[2]
     hook = module.register_forward_hook(lambda _module, _args, output: left.append(output[0]))
-    conditioning = backbone.prepare(CAPTION, settings)
+    conditioning = backbone.prepare(Scene(caption=CAPTION), settings)
     place = Place(9, "features")
     seen = watched(
         backbone.unet,
@@ -267,7 +267,9 @@ def test_the_network_leaves_as_it_came_even_when_it_fails(backbone: VideoCrafter
         unet,
         places,
         lambda: backbone.predict(
-            first_state(backbone, settings).latents, torch.tensor(500), backbone.prepare(CAPTION, settings)
+            first_state(backbone, settings).latents,
+            torch.tensor(500),
+            backbone.prepare(Scene(caption=CAPTION), settings),
         ),
         lambda seen: None,
     )

@@ -11,7 +11,7 @@ from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from generator_service.backbones.base import Setup
+from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.wan import TEXT_TOKENS, Wan, WanSolver
 from generator_service.contract.backbones import WAN_2_1_T2V_1_3B
 from generator_service.contract.guidance import GuidanceParameters
@@ -61,7 +61,9 @@ def predicted(backbone: Wan, settings: RenderSettings, step: int, around: Any = 
     state, timestep = first_state(backbone, settings), backbone.solver(settings.steps).timesteps[step]
     given = () if around is None else (around,)
     with torch.no_grad():
-        return backbone.predict(state.latents, timestep, backbone.prepare("a car and a tree", settings), *given)
+        return backbone.predict(
+            state.latents, timestep, backbone.prepare(Scene(caption="a car and a tree"), settings), *given
+        )
 
 
 def test_a_borrowed_processor_with_torchs_attention_is_the_stock_one(
@@ -142,7 +144,7 @@ def dense_field(layout: TokenLayout, parameters: GuidanceParameters) -> Tensor:
 
 def test_a_text_is_padded_with_zeros_which_are_attended_to(build: Callable[..., Wan], settings: RenderSettings) -> None:
     backbone = build()
-    text = backbone.prepare("ab", settings).text
+    text = backbone.prepare(Scene(caption="ab"), settings).text
     assert text.shape == (1, TEXT_TOKENS, 32)
     assert (text[0] != 0).any(dim=1).tolist() == [True] * 4 + [False] * 508  # a space, two letters, the end
     lengths = []

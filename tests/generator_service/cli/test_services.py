@@ -17,7 +17,7 @@ from generator_service.settings import BadSettings
 @pytest.mark.parametrize(
     ("command", "variable", "value", "code", "reason"),
     [
-        ("plan-worker", "GENERATOR_REDIS_URL", f"redis://:hunter2@{LOOPBACK}:{free_ports(1)[0]}/0", 1, "not answer"),
+        ("plan-worker", "GENERATOR_REDIS_URL", f"redis://:hunter2@{LOOPBACK}:1/0", 1, "not answer"),
         ("render-worker", "GENERATOR_RENDER_BACKBONE", "sora", 2, "'sora' but expected one of: emoji-world"),
         ("render-worker", "GENERATOR_RENDER_WEIGHTS", "no/such/folder", 1, "weights are not on this machine"),
         ("serve", "GENERATOR_STORAGE_URL", "gs://videos", 2, "'gs://videos' but expected s3://bucket"),

@@ -37,6 +37,7 @@ def test_holes_are_filled_with_the_backbones_defaults() -> None:
         "seed": 7,
         **EMOJI_WORLD.defaults.model_dump(),
         "guidance": EMOJI_WORLD.guidance.model_dump(),
+        "step_cache": 0.0,
         "candidates": 1,
     }
 
@@ -111,6 +112,21 @@ def test_the_steps_of_candidates_by_hand() -> None:
     assert JobRequest(prompt="a tree", steps=24).settings().steps_in_all == 24
 
 
+def test_a_step_cache_is_for_backbones_guided_by_attention() -> None:
+    request = JobRequest(prompt="a tree", backbone="videocrafter2", step_cache=0.1)
+    assert refused_fields(request) == {"step_cache"}
+    assert JobRequest(prompt="a tree", backbone="cogvideox-2b", step_cache=0.1).settings().step_cache == 0.1
+
+
+def test_boxes_are_drawn_for_a_network_that_was_trained_to_follow_them() -> None:
+    drawn = {"control": 0.5}
+    assert JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b").settings().guidance.control == 1.0
+    assert JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b", guidance=drawn).settings().guidance.control == 0.5
+    assert refused_fields(JobRequest(prompt="a tree", backbone="cogvideox-2b", guidance=drawn)) == {"guidance.control"}
+    beside = JobRequest(prompt="a tree", backbone="wan2.1-vace-1.3b", guidance={"regional": True}, step_cache=0.1)
+    assert refused_fields(beside) == {"guidance.regional", "step_cache"}
+
+
 def test_candidates_are_for_backbones_that_find_things_in_their_videos() -> None:
     request = JobRequest(prompt="a tree", backbone="cogvideox-2b", candidates=2)
     assert refused_fields(request) == {"candidates"}
@@ -162,6 +178,8 @@ def test_a_plan_of_another_length_than_the_video_is_refused() -> None:
         ("seed", MAXIMUM_SEED + 1),
         ("steps", 0),
         ("fps", 61),
+        ("step_cache", -0.1),
+        ("step_cache", 1.1),
         ("candidates", 0),
         ("candidates", 9),
         ("guidance_scale", 0.5),

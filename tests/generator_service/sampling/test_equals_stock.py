@@ -10,6 +10,7 @@ import torch
 from diffusers import CogVideoXPipeline, WanPipeline
 
 from emoji_world.convolutions import split_convolutions
+from generator_service.backbones.base import Scene
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.pipeline import PipelineBackbone
@@ -26,7 +27,7 @@ PROMPT = "a red car drives"
 
 
 def ours(backbone: PipelineBackbone[Any], settings: RenderSettings) -> tuple[torch.Tensor, np.ndarray]:
-    conditioning = backbone.prepare(PROMPT, settings)
+    conditioning = backbone.prepare(Scene(caption=PROMPT), settings)
     latents = denoise(backbone, conditioning, first_state(backbone, settings), UNGUIDED, ignore)
     return latents, backbone.decode(latents, settings)
 

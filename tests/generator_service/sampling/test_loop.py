@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from generator_service.backbones.base import Scene
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.wan import Wan
 from generator_service.contract.report import GuidanceReport
@@ -28,7 +29,7 @@ def run(
     guidance: Guidance = UNGUIDED,
     on_step: OnStep = ignore,
 ) -> Tensor:
-    conditioning = backbone.prepare("a red car", settings)
+    conditioning = backbone.prepare(Scene(caption="a red car"), settings)
     return denoise(backbone, conditioning, start or first_state(backbone, settings), guidance, on_step)
 
 
@@ -97,7 +98,8 @@ def test_the_prompt_reaches_the_network(tiny_backbone: BuildBackbone, settings: 
     backbone = tiny_backbone()
     start = first_state(backbone, settings)
     car, tree = (
-        denoise(backbone, backbone.prepare(prompt, settings), start, UNGUIDED, ignore) for prompt in ("car", "tree")
+        denoise(backbone, backbone.prepare(Scene(caption=prompt), settings), start, UNGUIDED, ignore)
+        for prompt in ("car", "tree")
     )
     assert not torch.equal(car, tree)
 
@@ -114,6 +116,7 @@ def test_as_many_timesteps_as_steps_and_none_past_the_clean_video(tiny_backbone:
 class Recording:
     """Moves the latents at step 1 and notes the order of calls."""
 
+    guided_until = 4
     needs_last_step = False
 
     def __init__(self) -> None:
@@ -176,7 +179,7 @@ def test_numbers_that_overflow_end_the_video_at_their_step(
     with overflow:
         denoise(
             backbone,
-            backbone.prepare("a car", settings),
+            backbone.prepare(Scene(caption="a car"), settings),
             first_state(backbone, settings),
             Overflow(),
             lambda state: done.append(state.step),
