@@ -1,10 +1,12 @@
-"""python -m deploy.compose_check [--only NAME…] [--keep]
+"""python -m deploy.compose_check [--only NAME…]
 
-A check that fails does not keep the others from being tried, unless it is the first.  Exit status 1 where one failed.
+A check that fails does not keep the others from being tried, unless it is the first.  Exit status 1 where one failed;
+the containers' logs at that moment are in var/compose-check/containers.log.
 """
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Final
 
 from deploy.compose_check import checks, drills, tls
 from deploy.compose_check.base_image import base_image
-from deploy.compose_check.engine import Engine, engine
-from deploy.compose_check.report import Line, write_report
+from deploy.compose_check.engine import engine
+from deploy.compose_check.report import Line, replace_lines, write_report
 from deploy.compose_check.shell import CheckFailed, run, say
-from deploy.compose_check.stack import Stack, cloned
+from deploy.compose_check.stack import cloned
+from deploy.signals import STOP_SIGNALS
 
 REPOSITORY = Path(__file__).parents[2]
 REPORT = REPOSITORY / "benchmarks" / "compose.md"
@@ -45,19 +48,25 @@ def main() -> int:
     names = {check.__name__: check for check in CHECKS}
     parser = argparse.ArgumentParser(prog="python -m deploy.compose_check", description="docker-compose.yml, for real")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "var" / "compose-check")
-    parser.add_argument("--only", nargs="+", choices=sorted(names), help="no report is written then")
+    parser.add_argument("--only", nargs="+", choices=sorted(names), help="in the report their lines alone are replaced")
     told = parser.parse_args()
     chosen = [check for check in CHECKS if told.only is None or check.__name__ in told.only or check is FIRST]
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)  # whatever ends it, nothing of it goes on
     folder: Path = told.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
     failed = 0
     try:
         with engine(folder) as running, base_image(running):
-            stack = fresh(running, folder)
+            clone = folder / "clone"
+            shutil.rmtree(clone, ignore_errors=True)
+            stack = cloned(running, REPOSITORY, clone)
             try:
+                versions = f"Docker {running.version}, Compose {stack.compose('version --short').strip()}"
+                commit = run(["git", "describe", "--always"], folder=clone).strip()
                 for check in chosen:
-                    name = check.__name__.replace("_", " ")
+                    name = words(check.__name__)
                     say(name)
                     begin = time.monotonic()
                     try:
@@ -66,29 +75,26 @@ def main() -> int:
                         if check is FIRST:
                             raise
                         failed, seen = failed + 1, f"FAILED: {complaint}"
+                        (folder / "containers.log").write_text(stack.compose("logs --no-color --timestamps"))
+                        stack.compose("up --detach --remove-orphans")  # for the others
+                        stack.wait_until_healthy()
                     lines.append(Line(name, seen, time.monotonic() - begin))
                     say(f"    {seen}")
+                    if told.only is None:
+                        write_report(REPORT, lines, commit, versions)
+                    elif check.__name__ in told.only:
+                        replace_lines(REPORT, lines[-1:], commit)
             finally:
-                (folder / "containers.log").write_text(stack.compose("--profile observability logs --no-color"))
                 stack.compose("--profile observability down --volumes --remove-orphans")
-            versions = f"Docker {running.version}, Compose {stack.compose('version --short').strip()}"
     except CheckFailed as complaint:
         say(f"FAILED: {complaint}")
         return 1
-    if told.only is None and not failed:
-        commit = run(["git", "describe", "--always", "--dirty"], folder=REPOSITORY).strip()
-        write_report(REPORT, lines, commit, versions)
     say(f"{len(lines) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def fresh(running: Engine, folder: Path) -> Stack:
-    """A clone in which nothing runs; what a run before left behind is gone."""
-    clone = folder / "clone"
-    shutil.rmtree(clone, ignore_errors=True)
-    (folder / "readme.log").unlink(missing_ok=True)
-    stack = cloned(running, REPOSITORY, clone)
-    return stack
+def words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from deploy.compose_check.shell import expect, run, until
+from deploy.compose_check.shell import expect, run, say, until
 from deploy.compose_check.stack import LANGUAGE_MODEL, LONG, SERVICES, Container, Stack
 
 Strike = Callable[[], object]
 
-PARSER = {"planner": "parser"}
+PARSER: Final = {"planner": "parser"}
+ENDED: Final = (0, 128 + signal.SIGTERM)
+"""By itself, with its work brought to an end or broken off."""
 
 
 def each_service_crashes(stack: Stack) -> str:
@@ -48,7 +51,7 @@ def workers_that_are_stopped_hand_back_their_jobs(stack: Stack) -> str:
         seconds = time.monotonic() - begin
         code = stack.one(service).facts["State"]["ExitCode"]
         left = stack.job(job)
-        expect(code == 0, f"{service} ended with {code} after {seconds:.0f} s")
+        expect(code in ENDED, f"{service} ended with {code} after {seconds:.0f} s")
         expect(left["status"] == "queued", f"the job of a stopped {service} is {left['status']}")
         stack.compose(f"start {service}")
         ended = stack.wait_for(job)
@@ -120,12 +123,14 @@ def _drill(stack: Stack, service: str, strike: Strike) -> str:
     seconds = time.monotonic() - begin
     ended = stack.wait_for(job)
     stack.video_hash(job)
-    return f"{service} {seconds:.0f} s" + (f" (attempt {ended['attempt']})" if ended["attempt"] > 1 else "")
+    seen = f"{service} {seconds:.0f} s" + (f" (attempt {ended['attempt']})" if ended["attempt"] > 1 else "")
+    say(f"    {seen}")
+    return seen
 
 
 def _programs(container: Container) -> list[int]:
     """Processes outside of which nothing is but the engine's own init."""
-    if not container.facts["HostConfig"]["Init"]:
+    if not container.facts["HostConfig"].get("Init"):
         return [container.pid]
     return [int(pid) for pid in run(["pgrep", "--parent", str(container.pid)]).split()]
 

@@ -38,6 +38,17 @@ class Engine:
     def version(self) -> str:
         return self.docker("version", "--format", "{{.Server.Version}}").strip()
 
+    def sweep(self) -> None:
+        """Nothing of an earlier run is left but images that have a name."""
+        for kind, listed, forced in (
+            ("container", ["--all"], ["--force"]),
+            ("volume", [], []),
+            ("network", ["--filter", "type=custom"], []),
+        ):
+            if left := self.docker(kind, "ls", "--quiet", *listed).split():
+                self.docker(kind, "rm", *forced, *left)
+        self.docker("image", "prune", "--force", seconds=600)
+
     def has_image(self, name: str) -> bool:
         return bool(self.docker("image", "ls", "--quiet", name).strip())
 
@@ -62,22 +73,14 @@ def engine(folder: Path) -> Iterator[Engine]:
     socket = folder / "docker.sock"
     told = {"DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(plugins.parent), "DOCKER_BUILDKIT": "1"}
     made = Engine({key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")} | told)
-    command: list[str | Path] = [
-        "dockerd",
-        "--host",
-        told["DOCKER_HOST"],
-        "--data-root",
-        folder / "data",
-        "--exec-root",
-        folder / "run",
-    ]
-    command += ["--pidfile", folder / "docker.pid", "--bridge", "none", "--default-address-pool", NETWORKS]
+    command: list[str | Path] = ["dockerd", "--host", told["DOCKER_HOST"], "--pidfile", folder / "docker.pid"]
+    command += ["--data-root", folder / "data", "--exec-root", folder / "run"]
+    command += ["--bridge", "none", "--default-address-pool", NETWORKS]
     with (folder / "dockerd.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:  # noqa: S603
         try:
-            until(
-                f"the engine answers (its log: {folder / 'dockerd.log'})", lambda: _answers(made, daemon), START_SECONDS
-            )
+            until(f"an engine; its log: {folder}/dockerd.log", lambda: _answers(made, daemon), START_SECONDS)
             say(f"Docker {made.version}, its data in {folder}")
+            made.sweep()
             yield made
         finally:
             daemon.terminate()

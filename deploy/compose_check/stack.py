@@ -20,7 +20,7 @@ SERVICES: Final = (
 PROMETHEUS: Final = "prometheus"
 JOB: Final = {"prompt": "a red car drives to the right while a tree stands still", "seed": 7}
 LANGUAGE_MODEL: Final = {"planner": "language-model"}
-LONG: Final = {"steps": 50}
+LONG: Final = {"steps": 30}
 """Some ten seconds of sampling on two cores."""
 JOB_SECONDS: Final = 240.0
 HEALTHY_SECONDS: Final = 300.0
@@ -85,11 +85,14 @@ class Stack:
         return container
 
     def wait_until_healthy(self, *services: str, count: int | None = None) -> float:
-        def healthy() -> bool:
-            found = self.containers(*services)
-            return len(found) == (count or len(services or SERVICES)) and all(its.is_healthy for its in found)
+        """All that the README's lines start, unless others are named."""
+        wanted = services or SERVICES
 
-        return until(f"healthy: {', '.join(services or SERVICES)}", healthy, HEALTHY_SECONDS)
+        def healthy() -> bool:
+            found = self.containers(*wanted)
+            return len(found) == (count or len(wanted)) and all(its.is_healthy for its in found)
+
+        return until(f"healthy: {', '.join(wanted)}", healthy, HEALTHY_SECONDS)
 
     def inside(self, container: Container, script: str) -> str:
         """What a bash script writes that runs in the container, as its user."""
@@ -169,6 +172,8 @@ class Stack:
 def cloned(engine: Engine, repository: Path, folder: Path) -> Stack:
     """Nothing runs yet.  Raises CheckFailed."""
     run(["git", "clone", "--quiet", "--no-hardlinks", repository, folder])
+    log = folder.parent / "readme.log"
+    log.unlink(missing_ok=True)
     api, s3, grafana = free_ports(3)
     # What deploy/env.example leaves to the operator; the shell's variables come before .env's.
     sizes = {
@@ -177,7 +182,7 @@ def cloned(engine: Engine, repository: Path, folder: Path) -> Stack:
     }  # fmt: skip
     environment = engine.environment | {name: str(value) for name, value in sizes.items()}
     environment |= {"COMPOSE_FILE": "docker-compose.yml:deploy/compose_check/override.yml", "COMPOSE_ANSI": "never"}
-    return Stack(engine, folder, folder.parent / "readme.log", environment)
+    return Stack(engine, folder, log, environment)
 
 
 def readme_lines(clone: Path) -> list[str]:
