@@ -12,11 +12,7 @@ from shared.motion_graph import MotionLabel
 
 PAPER, PANEL, INK, FAINT, RULE = "#fbfaf7", "#ffffff", "#22262b", "#7d828a", "#dedbd3"
 COLORS = {MotionLabel.MOTIONLESS: "#4f6d8c", MotionLabel.RIGID: "#c8553d", MotionLabel.NON_RIGID: "#2f8f6b"}
-LABEL_NAMES = {
-    MotionLabel.MOTIONLESS: "motionless",
-    MotionLabel.RIGID: "rigid",
-    MotionLabel.NON_RIGID: "non-rigid",
-}
+LABEL_NAMES = {MotionLabel.MOTIONLESS: "motionless", MotionLabel.RIGID: "rigid", MotionLabel.NON_RIGID: "non-rigid"}
 DRAWN, SHOWN = 4, 2
 """Pixels a point: while drawing, and in the picture."""
 

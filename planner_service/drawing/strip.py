@@ -3,17 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from planner_service.drawing.canvas import (
-    COLORS,
-    FAINT,
-    PANEL,
-    RULE,
-    Canvas,
-    Point,
-    is_free,
-    shorten,
-    text_width,
-)
+from planner_service.drawing.canvas import COLORS, FAINT, PANEL, RULE, Canvas, Point, is_free, shorten, text_width
 from shared.geometry import Box
 from shared.motion_graph import MotionLabel
 from shared.plan import Plan, Track

@@ -71,11 +71,7 @@ class Scene(WireModel):
     def graph(self) -> MotionGraph:
         """Raises ValidationError where ids are repeated or dangle."""
         return MotionGraph(
-            instances=self.nodes,
-            relations=self.relations,
-            style=self.style,
-            camera=self.camera,
-            excluded=self.excluded,
+            instances=self.nodes, relations=self.relations, style=self.style, camera=self.camera, excluded=self.excluded
         )
 
 

@@ -44,6 +44,11 @@ PLACES: dict[Place, Vector] = {
 }
 """Centres of the named places."""
 
+LENGTH = 0.8
+"""How far on a thing one goes that goes along it, a share of its longer side."""
+ALONG = ("along", "across")
+"""What goes so on a thing goes no farther than that is long."""
+
 Boxes = Mapping[str, Box]
 
 
@@ -120,6 +125,8 @@ def reaches(reading: Reading, sizes: Mapping[str, tuple[float, float]]) -> dict[
         if relation.kind is RelationKind.SPATIAL and arrangement_of(relation.phrase, relation.kind) is not None:
             shared = min(reach[relation.source], reach[relation.target])
             reach[relation.source] = reach[relation.target] = shared
+        if relation.phrase in ALONG:
+            reach[relation.source] = min(reach[relation.source], LENGTH * max(sizes[relation.target]))
     return reach
 
 

@@ -4,7 +4,7 @@ import math
 import re
 import tomllib
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -37,22 +37,10 @@ class Noun(NamedTuple):
 UNKNOWN = Noun(height=0.28, aspect=1.1, kind=Kind.OBJECT, habitat=Habitat.GROUND)
 """A medium-sized object: what a noun is that the table does not have."""
 
-SIZE_WORDS = {
-    "tiny": 0.5,
-    "miniature": 0.5,
-    "toy": 0.6,
-    "small": 0.7,
-    "little": 0.7,
-    "baby": 0.7,
-    "young": 0.85,
-    "big": 1.25,
-    "large": 1.25,
-    "tall": 1.25,
-    "huge": 1.5,
-    "giant": 1.6,
-    "enormous": 1.6,
-    "massive": 1.6,
-}
+SIZE_WORDS = dict(
+    tiny=0.5, miniature=0.5, toy=0.4, small=0.7, little=0.7, baby=0.7, young=0.85, big=1.25, large=1.25, tall=1.25,
+    huge=1.5, giant=1.6, enormous=1.6, massive=1.6,
+)  # fmt: skip
 
 OF_PEOPLE = ("man", "woman", "boy", "girl", "person", "ist", "ician")
 """Endings of nouns for people that the table does not have."""
@@ -72,34 +60,12 @@ MATERIALS = frozenset(
 )  # fmt: skip
 """A creature made of one of these is a thing."""
 
-IRREGULAR_PLURALS = {
-    "people": "person",
-    "men": "man",
-    "women": "woman",
-    "children": "child",
-    "mice": "mouse",
-    "geese": "goose",
-    "feet": "foot",
-    "teeth": "tooth",
-    "leaves": "leaf",
-    "wolves": "wolf",
-    "knives": "knife",
-    "loaves": "loaf",
-    "shelves": "shelf",
-    "oxen": "ox",
-    "puppies": "puppy",
-    "butterflies": "butterfly",
-    "dragonflies": "dragonfly",
-    "movies": "movie",
-    "cookies": "cookie",
-    "zombies": "zombie",
-    "pies": "pie",
-    "ties": "tie",
-    "selfies": "selfie",
-    "cacti": "cactus",
-    "octopi": "octopus",
-    "fungi": "fungus",
-}
+IRREGULAR_PLURALS = dict(
+    people="person", men="man", women="woman", children="child", mice="mouse", geese="goose", feet="foot",
+    teeth="tooth", leaves="leaf", wolves="wolf", knives="knife", loaves="loaf", shelves="shelf", oxen="ox",
+    puppies="puppy", butterflies="butterfly", dragonflies="dragonfly", movies="movie", cookies="cookie",
+    zombies="zombie", pies="pie", ties="tie", selfies="selfie", cacti="cactus", octopi="octopus", fungi="fungus",
+)  # fmt: skip
 
 
 @cache
@@ -164,6 +130,7 @@ def known(name: str) -> Noun | None:
     return _kind(words[-1]) if common and common <= ALIVE else None
 
 
+@lru_cache(maxsize=4096)
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     words = _last_words(name)

@@ -41,6 +41,10 @@ LEAD = 0.12
 PURSUIT = re.compile(r"\b(?:chas|follow|pursu)(?:es|s|ing|e)?\b")
 LEFT = re.compile(r"(?<!away )\b(?:from|off|out of)$")
 """What somebody gets up from, drinks from or falls off."""
+HIGH = 0.5
+"""What is no less high than this has in it what falls off it, a fraction of the frame."""
+ABOVE_MIDDLE = 0.3
+"""Where in a thing begins what falls out of it, a share of its height from the top."""
 LEAST_WAY = 0.14
 """How far it is at least to where a movement ends that has a goal, a fraction of the frame."""
 FALL = 0.4
@@ -142,10 +146,10 @@ class _Stage:
             if best is None and insist:
                 return False
             self._put(name, best or _move_inside(Box.around(*self.preferred[name], *self.sizes[name])))
-            if others := self._obstacles(name):
+            if self.parents[name] is None and (others := self._obstacles(name)):
                 covered = _overlap_share(np.array(self.ways[name]), np.array([self.ways[other] for other in others]))
                 self.crowding += float(covered.max(axis=-1).sum())
-            if not self.edges[name]:
+            if not self.edges[name] and self.parents[name] is None:
                 self.crowding += LEVEL_COST * (self.boxes[name].center[1] - self.preferred[name][1]) ** 2
         return True
 
@@ -307,8 +311,14 @@ class _Stage:
         if parent in self.boxes:
             whole = self.boxes[parent]
             return whole.center[0] + 0.25 * whole.width, whole.y0 + IN_HAND * whole.height
-        carrying = [t for a, t in self.edges[name] if a in (Arrangement.ON, Arrangement.IN) and t in self.boxes]
-        return (self.boxes[carrying[0]].center[0], y) if carrying else (x, y)
+        carrying = [t for a, t in self.edges[name] if a in CARRYING and t in self.boxes]
+        if not carrying:
+            return x, y
+        under = self.boxes[carrying[0]]
+        if any(target == carrying[0] for _, target in self._goals(name)):
+            y = under.y0 + ABOVE_MIDDLE * under.height  # it comes down from there
+        still = not any(self.travels[carrying[0]])
+        return under.center[0] - (self.travels[name][0] / 2 if still else 0.0), y
 
     def _seat(self, target: str) -> float:
         """How far below the top of a thing that is on it which sits there."""
@@ -362,22 +372,30 @@ def _edges(reading: Reading) -> dict[str, list[Edge]]:
     edges: dict[str, list[Edge]] = {cues.instance: [] for cues in reading.cues}
     for relation in reading.graph.relations:
         arrangement = arrangement_of(relation.phrase, relation.kind)
-        if relation.kind is RelationKind.DYNAMIC and arrangement is None and LEFT.search(relation.phrase.lower()):
-            arrangement = Arrangement.AT  # it begins there
         attached = is_attachment(reading.graph, relation)
-        held = relation.kind is RelationKind.SPATIAL or (
-            arrangement is Arrangement.AT and not _is_gone_to(reading, relation.source, relation.target)
-        )
+        gone_to = _is_gone_to(reading, relation.source, relation.target)
+        left = arrangement is None and LEFT.search(relation.phrase.lower()) is not None
+        if left:  # it begins there
+            arrangement = _carrying(reading.graph[relation.target].name) if gone_to else Arrangement.AT
+        held = relation.kind is RelationKind.SPATIAL or left or (arrangement is Arrangement.AT and not gone_to)
         if reading.graph[relation.target].parent == relation.source:
             continue  # a part hangs on its whole
         if held and arrangement is not None and not attached:
             edges[relation.source].append((arrangement, relation.target))
+    for name, own in edges.items():  # who carries a child on the shoulders is under it
+        carried = [other for other, theirs in edges.items() if any((kind, name) in theirs for kind in CARRYING)]
+        own[:] = [(kind, target) for kind, target in own if kind is not Arrangement.AT or target not in carried]
     for name, own in edges.items():  # what is eaten on a pillow is where the eater is
         if any(arrangement is not Arrangement.AT for arrangement, _ in own):
             for edge in [edge for edge in own if edge[0] is Arrangement.AT and not edges[edge[1]]]:
                 own.remove(edge)
                 edges[edge[1]].append((Arrangement.AT, name))
     return edges
+
+
+def _carrying(name: str) -> Arrangement:
+    """How things are on it, or in it: on a table, in a tree."""
+    return Arrangement.IN if noun_of(name).height > HIGH else Arrangement.ON
 
 
 def _is_gone_to(reading: Reading, source: str, target: str) -> bool:

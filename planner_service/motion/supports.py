@@ -1,68 +1,17 @@
 """How things carry others: how deep who is on them sits in, and what carries people rather than what they work with."""
 
+import tomllib
 from functools import cache
+from importlib.resources import files
 
 from planner_service.motion.nouns import Kind, head_phrase, is_a, noun_of, singular
 
 FLAT = 0.12
 """What is no higher than this is stepped into a little, a fraction of the frame."""
-DEPTHS: tuple[tuple[frozenset[str], float], ...] = (
-    (frozenset(("stool", "table", "desk", "counter", "shelf")), 0.05),
-    (frozenset(("seat", "bench", "swing", "throne")), 0.5),
-    (frozenset(("bed", "hammock", "cradle")), 0.45),
-    (frozenset(("bicycle", "motorcycle", "scooter", "moped", "cycle", "tricycle", "unicycle")), 0.45),
-    (
-        frozenset(
-            ("boat", "sled", "sledge", "cart", "wagon", "sleigh", "raft", "tub", "bathtub", "carousel", "saddle")
-        ),
-        0.5,
-    ),
-)
-"""How deep, as a share of the height, sits who is on one of these or on a kind of it."""
+DATA = tomllib.loads(files(__package__).joinpath("supports.toml").read_text(encoding="utf-8"))
+DEPTHS = tuple((frozenset(seat["kinds"]), float(seat["depth"])) for seat in DATA["seat"])
 IN_A_SADDLE = 0.35
-CARRYING = frozenset(
-    (
-        "seat",
-        "bed",
-        "furniture",
-        "floor cover",
-        "vehicle",
-        "craft",
-        "structure",
-        "platform",
-        "plant",
-        "plant part",
-        "plant organ",
-        "stone",
-        "rock",
-        "line",
-        "rope",
-        "wire",
-        "branch",
-        "carpet",
-        "mat",
-        "rug",
-        "blanket",
-        "hammock",
-        "swing",
-        "beam",
-        "log",
-        "sled",
-        "animal",
-        "bathtub",
-        "tub",
-        "geological formation",
-        "fence",
-        "pole",
-        "box",
-        "nest",
-        "pillow",
-        "cushion",
-        "basket",
-    )
-)
-"""What people and animals are on or in while they do something else."""
-WORKPLACES = frozenset(("table", "desk", "counter", "worktable", "workbench", "sink", "stove", "oven", "easel"))
+CARRYING, WORKPLACES = frozenset(DATA["carrying"]), frozenset(DATA["workplaces"])
 
 
 @cache

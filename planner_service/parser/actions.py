@@ -3,22 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner_service.motion.cues import Manner
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
-from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
-from planner_service.parser.subjects import CLAUSE_STARTS, LINKING, SKIPPED, mention_at, subjects_of
+from planner_service.parser.subjects import SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
-
-LEVEL = frozenset(
-    ("way", "road", "path", "passageway", "room", "track", "shore", "land", "body of water", "tract", "region")
-)
-STEEP = frozenset(("stairway", "stairs", "ladder", "slope", "escalator", "hill", "mountain", "natural elevation"))
-"""What leads up and down, though WordNet calls some of it ways."""
-CLAUSE_ENDS = frozenset((".", ";", "!", "?"))
-NEGATIONS = frozenset(("not", "n't", "never", "no", "without"))
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,12 @@ class Action:
         return self.verb != ACTIVITY
 
 
-def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
+def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Action]:
     quoted = quoted_words(words)
     verbs = [
         word
         for word in words
-        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions, lexicon)
+        if word.role is Role.VERB and word.index not in quoted and not _is_of_camera(word, words, mentions)
     ]
     subjects: dict[int, tuple[int, ...]] = {}
     for word in verbs:
@@ -66,16 +59,16 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
     acting = {mention for group in subjects.values() for mention in group}
     for position, word in enumerate(verbs):
         group = subjects[word.index]
-        entry, particle = entry_of(word, words, [mentions[number].head for number in group], lexicon)
+        entry, particle = entry_of(word, words, [mentions[number].head for number in group])
         if entry is None:
             continue
         following = verbs[position + 1] if position + 1 < len(verbs) else None
-        begin, end = _span(word, following, subjects, words, mentions, lexicon)
+        begin, end = _span(word, following, subjects, words, mentions)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
-        objects = () if goes_along(entry, word, words, lexicon) else _objects(word, words, mentions, acting)
-        crossed = any(not lexicon.is_in(lexicon.camera, mentions[number].name) for number in objects)
-        meaning = lexicon.verbs.get(entry)
+        objects = () if goes_along(entry, word, words) else _objects(word, words, mentions, acting)
+        crossed = any(not lexicon().is_in("camera", mentions[number].name) for number in objects)
+        meaning = lexicon().verbs.get(entry)
         goes = meaning is not None and (meaning.travels or meaning.object == "travels" or meaning.direction is not None)
         idle = {w.index for w in words[word.index + 1 : end] if w.tag == "RP" and not goes}  # "folds up a chair"
         inside = [
@@ -89,7 +82,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=meaning_of(entry, word, words, lexicon, crossed=crossed),
+                verb=meaning_of(entry, word, words, crossed=crossed),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -97,10 +90,10 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexi
                 end=end,
                 text=text_of(words[own:end]),
                 about=text_of([*fronted, *inside]),
-                negated=any(w.lower in NEGATIONS for w in words[max(0, begin - 1) : word.index]),
+                negated=any(w.lower in word_list("negations") for w in words[max(0, begin - 1) : word.index]),
             )
         )
-    actions += _participles(words, mentions, lexicon)
+    actions += _participles(words, mentions)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
 
@@ -112,15 +105,15 @@ def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) ->
     number = mention_at(mentions, word.index + 1)
     if number is None or mentions[number].start != word.index + 1:
         return False
-    return is_a(mentions[number].head, LEVEL) and not is_a(mentions[number].head, STEEP)
+    return is_a(mentions[number].head, word_list("level")) and not is_a(mentions[number].head, word_list("steep"))
 
 
-def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> bool:
+def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
     """Whether it is about the picture: "zooms in on a leaf", but not "a race car zooms past"."""
-    if word.lemma not in lexicon.camera_verbs:
+    if word.lemma not in lexicon().camera_verbs:
         return False
     number = mention_at(mentions, word.index - 1) if word.index > 0 else None
-    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon.verbs
+    of_thing = number is not None and mentions[number].use is Use.THING and word.lemma in lexicon().verbs
     return not of_thing or any(after.lower in ("in", "out") for after in words[word.index + 1 : word.index + 2])
 
 
@@ -140,10 +133,10 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
     while found[-1] + 1 < len(mentions):
         here, after = mentions[found[-1]], mentions[found[-1] + 1]
         between = words[here.end : after.start]
-        if not between or any(w.lower not in LINKING for w in between) or found[-1] + 1 in acting:
+        if not between or any(w.lower not in word_list("linking") for w in between) or found[-1] + 1 in acting:
             break
         following = words[after.end].lower if after.end < len(words) else ""
-        if all(w.text == "," for w in between) and following not in LINKING:
+        if all(w.text == "," for w in between) and following not in word_list("linking"):
             break  # "carries a child, smoke in the background"
         found.append(found[-1] + 1)
     return tuple(found)
@@ -168,26 +161,25 @@ def _span(
     subjects: dict[int, tuple[int, ...]],
     words: Sequence[Word],
     mentions: Sequence[Mention],
-    lexicon: Lexicon,
 ) -> tuple[int, int]:
-    begin = _begin(word, words, lexicon)
-    clause = next((w.index for w in words[word.index :] if w.text in CLAUSE_ENDS), len(words))
+    begin = _begin(word, words)
+    clause = next((w.index for w in words[word.index :] if w.text in word_list("clause_ends")), len(words))
     if following is None:
         return begin, clause
     group = subjects[following.index]
     starts = [mentions[number].start for number in group if mentions[number].start > word.index]
     if starts and (fronted := _fronted(following, group, words, mentions)):
         starts.append(fronted[0].index)
-    return begin, max(word.index + 1, min([_begin(following, words, lexicon), clause, *starts]))
+    return begin, max(word.index + 1, min([_begin(following, words), clause, *starts]))
 
 
-def _begin(word: Word, words: Sequence[Word], lexicon: Lexicon) -> int:
+def _begin(word: Word, words: Sequence[Word]) -> int:
     """Where a verb's adverbs and helpers begin, a pronoun among them: "suddenly it starts to run"."""
     begin = word.index
     while begin > 0:
         before = words[begin - 1]
-        helps = before.role is Role.VERB and before.lemma in lexicon.aspect_verbs
-        leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon.aspect_verbs
+        helps = before.role is Role.VERB and before.lemma in lexicon().aspect_verbs
+        leads = before.lower == "to" and begin > 1 and words[begin - 2].lemma in lexicon().aspect_verbs
         refers = before.lower in ("he", "she", "it", "they")
         if before.role not in SKIPPED and not helps and not leads and not refers:
             break
@@ -204,7 +196,11 @@ def _fronted(word: Word, group: Sequence[int], words: Sequence[Word], mentions: 
     while end > 0 and words[end - 1].text == ",":
         end -= 1
     begin = end
-    while begin > 0 and words[begin - 1].lower not in CLAUSE_STARTS and words[begin - 1].role is not Role.VERB:
+    while (
+        begin > 0
+        and words[begin - 1].lower not in word_list("clause_starts")
+        and words[begin - 1].role is not Role.VERB
+    ):
         begin -= 1
     before = words[begin:end]
     if not before or (begin > 0 and words[begin - 1].role is Role.VERB):
@@ -221,14 +217,26 @@ def _is_passive(word: Word, words: Sequence[Word]) -> bool:
     return not helpers & {"has", "have", "had", "having"} and (bool(helpers) or word.lower != word.lemma)
 
 
-def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Lexicon) -> list[Action]:
+def _is_for(verb: Verb, mention: Mention) -> bool:
+    """Whether it says what a thing is for and not what it does: "riding boots"."""
+    noun = known(mention.name)
+    walks = verb.manner is Manner.STRIDE or verb.object == "rides"
+    return walks and noun is not None and noun.kind is Kind.OBJECT
+
+
+def _participles(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Action]:
     """What participles before a noun say: "a speeding boat" speeds, "a left-moving bus" moves left."""
     found = []
     for number, mention in enumerate(mentions):
         for word in words[mention.start : mention.end - 1]:
-            base = lexicon.verb_form(word.lower) if word.lower.endswith("ing") else None
-            listed = base is not None and base in lexicon.verbs and word.lower != base
-            if base is not None and listed and word.role is Role.ADJECTIVE:
+            base = lexicon().verb_form(word.lower) if word.lower.endswith("ing") else None
+            listed = base is not None and base in lexicon().verbs and word.lower != base
+            if (
+                base is not None
+                and listed
+                and word.role is Role.ADJECTIVE
+                and not _is_for(lexicon().verbs[base], mention)
+            ):
                 begin = word.index
                 while begin > mention.start and words[begin - 1].role in (Role.LINK, Role.DIRECTION, Role.ADVERB):
                     begin -= 1
@@ -237,7 +245,7 @@ def _participles(words: Sequence[Word], mentions: Sequence[Mention], lexicon: Le
                         index=word.index,
                         said=word.text,
                         lemma=base,
-                        verb=lexicon.verbs[base],
+                        verb=lexicon().verbs[base],
                         passive=False,
                         subjects=(number,),
                         objects=(),

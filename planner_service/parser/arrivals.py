@@ -8,6 +8,7 @@ from planner_service.motion.cues import Direction, Goal
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.directions import direction_in
+from planner_service.parser.lexicon import word_list
 from shared.motion_graph import MotionLabel
 
 REACHED = {
@@ -45,6 +46,22 @@ def with_arrivals(attachments: Sequence[Attachment], actions: Sequence[Action]) 
             found = [b for b in found if b not in told]
             phrase = "onto" if goal is Goal.ONTO else "to"
             found.append(replace(a, phrase=phrase, arrangement=None, goal=goal, action=went[-1].index))
+    return [*found, *_catches(actions, found)]
+
+
+def _catches(actions: Sequence[Action], attachments: Sequence[Attachment]) -> list[Attachment]:
+    """Who goes and then catches something gets to it: "an owl swoops from a tree and grabs a mouse"."""
+    found: list[Attachment] = []
+    ended = {b.action for b in attachments if b.goal is not None}
+    for action in actions:
+        earlier = [a for a in actions if a.index < action.index and set(a.subjects) & set(action.subjects)]
+        caught = action.lemma in word_list("catching") and action.objects and not action.passive and not action.negated
+        if not caught or not earlier or earlier[-1].index in ended:
+            continue
+        went = earlier[-1]
+        if went.verb.direction == "sideways" and direction_in(went.about, travels=True) is None:
+            goal = (action.objects[0], "to", None, Goal.TOWARD, went.index)
+            found += [Attachment(doer, *goal) for doer in action.subjects if doer != action.objects[0]]
     return found
 
 

@@ -9,6 +9,7 @@ from planner_service.motion.cues import Goal, Manner
 from planner_service.motion.nouns import Habitat, Kind, is_a, noun_of
 from planner_service.motion.supports import carries_people, head_of, is_workplace, seat_depth
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
 from planner_service.parser.subjects import coordinates_of, mention_at
@@ -27,15 +28,10 @@ class Attachment:
     goal: Goal | None = None
     action: int | None = None
     """The verb's word."""
+    which: int = 0
+    """Which of the target's instances it is, where the source is but one."""
 
 
-LANDING = frozenset(("board", "land", "jump", "hop", "leap", "climb", "clamber", "spring", "vault", "pounce", "settle"))
-"""What does so on a thing ends on it."""
-
-EARTHBOUND = frozenset(("crawl", "creep", "walk", "hop", "waddle", "strut", "march"))
-"""What does this is on the ground, though it may usually be found in the air."""
-GIVING = frozenset(("give", "hand", "offer", "serve", "pass", "feed", "present"))
-HANGING = frozenset(("hang", "dangle", "suspend", "swing"))
 LOW = 0.4
 """Over what is lower than this, animals and vehicles go, and not above it."""
 HIGH = 0.5
@@ -43,17 +39,7 @@ HIGH = 0.5
 SMALLER = 0.75
 """What is worked with is smaller than who works, by height."""
 
-DEPICTING = frozenset(("screen", "display", "television", "picture", "painting", "photograph", "poster", "monitor"))
-"""What is on one of these is shown in it."""
-BRIDGES = frozenset(("bridge", "plank", "log", "beam", "rope", "carpet"))
-"""Who crosses one of these is on it."""
-CRADLING = frozenset(("lap", "arms", "knees", "hands", "hand", "knee", "arm"))
-"""Parts of somebody that do not stick out: what is on these is before the body."""
-AROUND_SEAT = frozenset(
-    ("under", "underneath", "beneath", "below", "near", "next to", "beside", "behind", "in front of")
-)
-"""What says where the seat is rather than who sits there: "on a bench under a tree"."""
-COMPANY = frozenset(("with", "using", "along with", "together with"))
+OFF = ("off", "off of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
 
@@ -81,14 +67,24 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         ):
             continue
         preposition, phrase, start = matched
+        place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
+        around = _verb_around(actions, start, number)
+        stays = around is None or not around.verb.travels
+        if place is not None and mentions[place].use is Use.BACKGROUND and stays:
+            continue  # "in a room with a screen on the wall"
+        if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
+            found.append(Attachment(number, place, "on", Arrangement.ON))
+            continue  # "at a table with a bulb"
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action, mention.name)
+        if action is not None and phrase in OFF and _comes_off(action):
+            goal = Goal.RIGHT_OF  # to the ground beside it
         of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
         before = mention_at(mentions, start - 1) if start > 0 else None
-        tool = before is not None and words[mentions[before].start - 1].lower in COMPANY
+        tool = before is not None and words[mentions[before].start - 1].lower in word_list("company")
         own = (
             tool or phrase in WORKED_INTO or before is None or work is None or before in work.objects + work.subjects
         )  # not "in a pot on a stove"
@@ -109,7 +105,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
         if phrase in ("up", "down"):
             phrase = "at"  # "runs up a trunk"
-        if not side and words[mention.end - 1].lower in CRADLING:
+        if not side and words[mention.end - 1].lower in word_list("cradling"):
             phrase, arrangement = "in", Arrangement.IN
         elif goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
@@ -118,6 +114,9 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             )
             if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
+        if phrase == "between" and (action is None or not action.verb.travels):
+            found += [between for source in sources for between in _between(source, number, words, mentions)]
+            continue
         found += [
             Attachment(
                 source=source,
@@ -130,8 +129,52 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
-    others = [*_trailing(words, mentions, actions), *_relative(words, mentions, actions)]
+    others = [
+        *_boarding(actions, mentions, found),
+        *_trailing(words, mentions, actions),
+        *_relative(words, mentions, actions),
+    ]
     return [*found, *others, *_to_objects(actions, mentions)]
+
+
+def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Sequence[Attachment]) -> list[Attachment]:
+    """Onto the last vehicle before, where none is named: "a bus stops, and a lady gets on"."""
+    boarding = [a for a in actions if a.lemma == "board" and not a.objects]
+    boarding = [a for a in boarding if not any(b.action == a.index for b in found)]
+    return [
+        Attachment(subject, vehicles[-1], "to", None, Goal.TOWARD, action.index)
+        for action in boarding
+        if (vehicles := [n for n, m in enumerate(mentions) if m.end <= action.start and _is_vehicle(m)])
+        for subject in action.subjects
+        if subject != vehicles[-1]
+    ]
+
+
+def _is_vehicle(mention: Mention) -> bool:
+    return mention.use is Use.THING and noun_of(mention.name).kind is Kind.VEHICLE
+
+
+def _has_legs(mention: Mention) -> bool:
+    noun = noun_of(mention.name)
+    return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
+
+
+def _comes_off(action: Action) -> bool:
+    """Whether who does it leaves what it was on: "falls off a table", "jumps off a wall"."""
+    return action.verb.travels and (action.verb.direction == "down" or action.lemma in word_list("landing"))
+
+
+def _between(source: int, target: int, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Attachment]:
+    """To the right of one and to the left of the other: "between two trees", "between a chair and a table"."""
+    after = target + 1
+    joined = after < len(mentions) and [w.lower for w in words[mentions[target].end : mentions[after].start]] == ["and"]
+    if mentions[target].count < 2 and not joined:
+        return []
+    other, which = (target, 1) if mentions[target].count > 1 else (after, 0)
+    return [
+        Attachment(source, target, "to the right of", Arrangement.RIGHT_OF),
+        Attachment(source, other, "to the left of", Arrangement.LEFT_OF, which=which),
+    ]
 
 
 def _bears_on_it(words: Sequence[Word], mention: Mention) -> bool:
@@ -167,9 +210,15 @@ def is_worked_on(
 def _walks_on(action: Action, mention: Mention, mentions: Sequence[Mention]) -> bool:
     """Whether what goes over, across or along a thing is on it: "a snail crawls along a branch"."""
     goers = [noun_of(mentions[number].name) for number in action.subjects]
-    crawls = action.verb.travels and action.lemma not in LANDING and action.verb.manner is not Manner.FLUTTER
+    crawls = (
+        action.verb.travels and action.lemma not in word_list("landing") and action.verb.manner is not Manner.FLUTTER
+    )
     low = noun_of(mention.name).height < LOW and noun_of(mention.name).kind is not Kind.ANIMATE
-    return crawls and low and (action.lemma in EARTHBOUND or any(goer.habitat is Habitat.GROUND for goer in goers))
+    return (
+        crawls
+        and low
+        and (action.lemma in word_list("earthbound") or any(goer.habitat is Habitat.GROUND for goer in goers))
+    )
 
 
 def _supported(
@@ -177,8 +226,8 @@ def _supported(
 ) -> tuple[str, Arrangement | None]:
     """What carries: seats, and vehicles that one sits on rather than in; what things hang from."""
     posture = action is not None and action.verb.label is MotionLabel.MOTIONLESS
-    hangs = action is not None and action.lemma in HANGING
-    if phrase in ("on", "in") and is_a(head_of(mention.name), DEPICTING):
+    hangs = action is not None and action.lemma in word_list("hanging")
+    if phrase in ("on", "in") and is_a(head_of(mention.name), word_list("depicting")):
         return "in", Arrangement.IN  # "a map on a screen"
     if (
         arrangement is Arrangement.IN
@@ -197,7 +246,7 @@ def _supported(
         return "against", Arrangement.AT
     stays = action is not None and not action.verb.travels and action.verb.object is None
     across = phrase in ("across", "over") and is_workplace(mention.name)
-    if action is not None and stays and (across or (phrase == "to" and action.lemma in GIVING)):
+    if action is not None and stays and (across or (phrase == "to" and action.lemma in word_list("giving"))):
         return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
     if stays and phrase == "from" and carries_people(mention.name):
         return "on", Arrangement.ON  # "fishing from a boat"
@@ -215,15 +264,13 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None, target: 
         return None
     moves = action.verb.travels or action.verb.object == "travels"
     moves = moves or (preposition.insists and (action.listed or action.sequence > 0))
-    lands = action.lemma in LANDING or action.verb.direction == "down"
-    if action.lemma in LANDING and phrase == "over":
+    lands = action.lemma in word_list("landing") or action.verb.direction == "down"
+    if action.lemma in word_list("landing") and phrase == "over":
         return Goal.PAST
     if action.lemma == "board":
         return Goal.ONTO if seat_depth(target) > 0 and preposition.arrangement is Arrangement.ON else Goal.TOWARD
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
-    if moves and phrase == "in" and lands and noun_of(target).kind is Kind.VEHICLE:
-        return Goal.TOWARD  # "jumps in a taxi"
     if moves and action.verb.direction == "down" and phrase in WORKED_INTO:
         return Goal.ONTO
     return preposition.goal if moves else None
@@ -237,7 +284,7 @@ def _to_objects(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[
         if action.lemma == "cross"
         for subject in action.subjects
         for target in action.objects[:1]
-        if is_a(head_of(mentions[target].name), BRIDGES)
+        if is_a(head_of(mentions[target].name), word_list("bridges"))
     ]
     return crossings + [
         Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
@@ -272,6 +319,8 @@ def _sources(
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
+    if phrase == "on" and before is not None and mentions[target].head in word_list("tethers"):
+        return (before,), None
     sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
     if sent and before is not None and mentions[before].use is Use.PRONOUN:
         return (before,), action  # "drops it into a bucket"
@@ -281,14 +330,18 @@ def _sources(
         carried = action.verb.object == "held" and action.verb.travels
         head = words[start].token.head.i
         about = mention_at(mentions, head)
-        if phrase in COMPANY and before in action.objects:
+        if phrase in word_list("company") and before in action.objects:
             return action.subjects, action
         governed = preposition_before(words, mentions[before].start) is not None
         if governed and before not in action.objects and phrase in ("on", "in"):
             return (before,), None  # "to a pot on the stove"
-        if governed and not ends and phrase in AROUND_SEAT and action.verb.label is MotionLabel.MOTIONLESS:
+        if governed and not ends and phrase in word_list("around_seat") and action.verb.label is MotionLabel.MOTIONLESS:
             return (before,), None  # "sits on a bench under a tree"
-        if before in action.objects and phrase in ("on", "in") and is_a(head_of(mentions[target].name), DEPICTING):
+        if (
+            before in action.objects
+            and phrase in ("on", "in")
+            and is_a(head_of(mentions[target].name), word_list("depicting"))
+        ):
             return (before,), None  # "watches a fish on a screen"
         if ends and carried:
             return action.subjects, action  # "carries a tray to a table"

@@ -14,11 +14,7 @@ from planner_service.parser.reasons import (
 from planner_service.parser.relating import relations_of
 from planner_service.parser.scene import Scene, phrases
 from planner_service.parser.whereabouts import depth_order, distances_of, place_of
-from shared.motion_graph import (
-    Instance,
-    MotionGraph,
-    MotionLabel,
-)
+from shared.motion_graph import Instance, MotionGraph, MotionLabel
 from shared.plan import NO_PLACE
 
 

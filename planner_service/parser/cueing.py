@@ -9,6 +9,7 @@ from planner_service.motion.cues import Direction, Edge, Goal, Manner, Phase, Pi
 from planner_service.motion.nouns import Kind, known, noun_of
 from planner_service.parser import directions
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import word_list
 from shared.motion_graph import MotionLabel
 
 APPROACH, RECEDE = 1.6, 0.6
@@ -20,8 +21,6 @@ MUTUAL = re.compile(
     r"\b(towards?|(?<!next )(?<!close )to|away from|closer to|from|past|by|at|into|pass(?:ing)?|approach(?:ing)?)"
     r" (?:each other|one another)\b|\b(?:in )?opposite directions\b|\bapart\b"
 )
-ENDING = frozenset(("end up", "end", "finish", "stop", "arrive", "settle", "land"))
-"""Of what does so "in the corner" is where it comes to, and not where it is."""
 LIVELY = (Manner.STRIDE, Manner.SQUASH, Manner.DANCE)
 """Manners of what has legs."""
 SUDDEN = "it need not take over the velocity of before"
@@ -204,7 +203,9 @@ def _course(action: Action, setting: Setting, *, oscillates: bool, must_go: bool
         course.decide("scale", APPROACH, (match.group(),), "what comes nearer grows")
     elif match := directions.RECEDING.search(about):
         course.decide("scale", RECEDE, (match.group(),), "what goes away shrinks")
-    elif (path := directions.path_in(about, alone=setting.toured, arrives=action.lemma in ENDING)) is not None:
+    elif (
+        path := directions.path_in(about, alone=setting.toured, arrives=action.lemma in word_list("ending"))
+    ) is not None:
         course.start, course.named = path.value.start, True
         course.decide("path", path.value.stops, (path.words,), "the words name places of the frame")
     elif setting.goal is not None and not _says_otherwise(course, setting, found.value if found else None):
@@ -239,9 +240,9 @@ def _how(course: _Course, action: Action) -> None:
     elif action.verb.speed is not Speed.NORMAL:
         why = f"'{action.lemma}' is {action.verb.speed.value}"
         course.decide("speed", action.verb.speed, (action.said,), why)
-    if match := directions.SPEEDING_UP.search(action.about):
+    if match := directions.SPEEDING_UP.search(action.text):
         course.decide("pickup", Pickup.SPEEDING_UP, (match.group(),), "the words say that it changes")
-    elif match := directions.SLOWING_DOWN.search(action.about):
+    elif match := directions.SLOWING_DOWN.search(action.text):
         course.decide("pickup", Pickup.SLOWING_DOWN, (match.group(),), "the words say that it changes")
     if match := directions.SUDDENLY.search(action.about):
         course.decide("sudden", True, (match.group(),), SUDDEN)
@@ -253,8 +254,6 @@ def _crosses_an_edge(course: _Course, action: Action, heading: Direction | None)
     named = directions.edge_in(at.group(1)) if at is not None else None
     ahead = directions.edge_in(heading.value.replace("_", " ")) if heading is not None else None
     entering, leaving = directions.ENTERING.search(action.about), directions.LEAVING.search(action.about)
-    if leaving and not action.listed and leaving.group().startswith("off"):
-        leaving = None  # "talks to someone off camera"
     if action.verb.frame == "enters" or entering:
         edge = named or directions.OPPOSITE_EDGE[ahead or Edge.RIGHT]
         words = at.group() if at else entering.group() if entering else action.said

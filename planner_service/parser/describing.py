@@ -1,31 +1,12 @@
 """The texts of a graph: descriptions, attributes, the background."""
 
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.mentions import Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import article, gerund, trim
 from shared.plan import NO_PLACE
-
-OF_FRAME = frozenset(
-    (
-        "center",
-        "centre",
-        "middle",
-        "top",
-        "bottom",
-        "side",
-        "corner",
-        "edge",
-        "front",
-        "back",
-        "distance",
-        "background",
-        "foreground",
-    )
-)
-"""Alone these are places of the picture, not of the scene."""
-TIME_PREPOSITIONS = frozenset(("at", "during", "in", "on"))
 
 
 def attributes_of(scene: Scene, number: int) -> tuple[str, ...]:
@@ -59,8 +40,12 @@ def background_of(scene: Scene) -> str:
     for number, mention in enumerate(scene.mentions):
         matched = preposition_before(scene.words, mention.start)
         phrase = matched[1] if matched is not None else ""
-        is_time = scene.lexicon.is_in(scene.lexicon.times, mention.name) and phrase in TIME_PREPOSITIONS
-        if (mention.use is Use.BACKGROUND or is_time) and number not in scene.drawn and mention.name not in OF_FRAME:
+        is_time = lexicon().is_in("time", mention.name) and phrase in word_list("time_prepositions")
+        if (
+            (mention.use is Use.BACKGROUND or is_time)
+            and number not in scene.drawn
+            and mention.name not in word_list("of_frame")
+        ):
             phrases.append(f"{phrase} {mention.text}".strip())
     joined = ", ".join(dict.fromkeys(phrases))
     return joined[:120].rstrip(" ,") or NO_PLACE

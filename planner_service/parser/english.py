@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from planner_service.motion.nouns import table
-from planner_service.parser.lexicon import bases, lexicon
+from planner_service.parser.lexicon import bases, lexicon, word_list
 from shared.wordnet import base_of, senses
 
 SURE = 0.4
@@ -64,7 +64,16 @@ def correct_spelling(text: str) -> str:
 def _correct_word(word: str, *, opens: bool) -> str:
     lower = word.lower()
     named = word[0].isupper() and not opens
-    if len(word) < SHORTEST or named or not lower.isascii() or "'" in lower or "’" in lower or is_english(lower):
+    if (
+        len(word) < SHORTEST
+        or named
+        or lower in word_list("prefixes")
+        or lower.endswith(("man", "woman"))
+        or not lower.isascii()
+        or "'" in lower
+        or "’" in lower
+        or is_english(lower)
+    ):
         return word
     meant = _intended_word(lower)
     return meant.capitalize() if word[0].isupper() else meant

@@ -2,43 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from planner_service.motion.cues import Manner
-from planner_service.parser.lexicon import ACTIVITY, Lexicon, Verb
+from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses
 
-BECOMING = frozenset(("turn", "go", "grow", "become", "get", "come", "fall", "run"))
-"""Before an adjective these say that something changes, and not that it moves."""
-BOARDING = frozenset(("on", "onto", "in", "into", "inside"))
-"""After "get" these say that somebody goes there."""
 NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
+CARRIED_ON = (*WAYS, "through", "over")
 ON_ITS_WAY = Verb(travels=True, direction="sideways", manner=Manner.STRIDE)
 """A verb that is in no group, with a way after it: "shimmies down a palm tree"."""
 
 
-def entry_of(
-    word: Word, words: Sequence[Word], heads: Sequence[str], lexicon: Lexicon
-) -> tuple[str | None, tuple[int, ...]]:
+def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
     """The lexicon's entry for a verb, and the index of its particle; None where it only leads to another verb."""
-    base = word.lemma if word.lemma in lexicon.verbs else lexicon.verb_form(word.lower) or word.lemma
+    base = word.lemma if word.lemma in lexicon().verbs else lexicon().verb_form(word.lower) or word.lemma
     after = words[word.index + 1 : word.index + 4]
     for offset, follower in enumerate(after[:2]):
-        phrasal = lexicon.phrasal(base, follower.lower)
+        phrasal = lexicon().phrasal(base, follower.lower)
         open_ended = offset + 1 >= len(after) or after[offset + 1].role not in (
             Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER,
         )  # fmt: skip
-        if phrasal is not None and (open_ended or lexicon.verbs[phrasal].object is not None):
+        if phrasal is not None and (open_ended or lexicon().verbs[phrasal].object is not None):
             return phrasal, (follower.index,)
         if follower.role is not Role.DETERMINER and follower.lower not in ("it", "him", "her", "them"):
             break  # "makes its way", "blows it away"
     for head in heads:
-        if (phrasal := lexicon.phrasal(head, base)) is not None:
+        if (phrasal := lexicon().phrasal(head, base)) is not None:
             return phrasal, ()
     if (
-        base in BECOMING
+        base in word_list("becoming")
         and after
         and (
             after[0].role is Role.ADJECTIVE
@@ -46,7 +42,12 @@ def entry_of(
         )
     ):
         return "become", ()  # "turns red", "turns gold"
-    if base == "get" and len(after) > 1 and after[0].lower in BOARDING and after[1].role in NOMINAL:
+    if (
+        base == "get"
+        and after
+        and after[0].lower in word_list("boarding")
+        and (len(after) < 2 or after[1].role in NOMINAL or after[1].text in ".,;!")
+    ):
         return "board", ()  # "gets on the bus"
     if base == "get" and after and after[0].lower in ("off", "out"):
         return "alight", ()  # "gets out"
@@ -58,7 +59,7 @@ def entry_of(
         and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER)
     ):
         return base, ()  # "uses a computer", but not "makes its way"
-    if word.lemma in lexicon.aspect_verbs or base in lexicon.aspect_verbs:
+    if word.lemma in lexicon().aspect_verbs or base in lexicon().aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
         return ("be", ()) if stays and after[0].lower != "to" else (None, ())
     if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
@@ -66,19 +67,19 @@ def entry_of(
     return base, ()
 
 
-def meaning_of(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon, *, crossed: bool) -> Verb:
+def meaning_of(entry: str, word: Word, words: Sequence[Word], *, crossed: bool) -> Verb:
     """`crossed`: whether the object is something in the picture; "enters a house" has nothing to do with the frame."""
     if entry == "be" and _is_equated(word, words):
         return ACTIVITY
-    verb = lexicon.verbs.get(entry)
+    verb = lexicon().verbs.get(entry)
     if verb is not None and verb.frame is not None and crossed:
         verb = replace(verb, frame=None)
     return _with_way(verb, word, words)
 
 
-def goes_along(entry: str, word: Word, words: Sequence[Word], lexicon: Lexicon) -> bool:
+def goes_along(entry: str, word: Word, words: Sequence[Word]) -> bool:
     """Whether what follows is no object but the way: "slides down a banister"."""
-    verb = lexicon.verbs.get(entry)
+    verb = lexicon().verbs.get(entry)
     return verb is not None and verb.direction == "sideways" and _has_a_way(word, words)
 
 
@@ -90,6 +91,9 @@ def _is_equated(word: Word, words: Sequence[Word]) -> bool:
 
 def _with_way(verb: Verb | None, word: Word, words: Sequence[Word]) -> Verb:
     """What a verb says, with the way after it: "somersaults down a hill" goes down it."""
+    if verb is not None and verb.object == "held" and verb.travels:
+        after = takewhile(lambda w: w.role is not Role.VERB and w.text not in ",.;", words[word.index + 1 :])
+        return replace(verb, direction="sideways") if any(w.lower in CARRIED_ON for w in after) else verb
     if verb == ACTIVITY or not _has_a_way(word, words):
         return verb or ACTIVITY
     if verb is None:

@@ -9,7 +9,8 @@ from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action, actions_of
 from planner_service.parser.attachments import attachments_of
 from planner_service.parser.composition import compose
-from planner_service.parser.lexicon import Lexicon
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.members import members_of, with_members, with_places
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.picture import Picture
 from planner_service.parser.prepositions import preposition_before
@@ -24,25 +25,16 @@ from shared.wordnet import senses, supersense
 
 CHANGING = ("verb.change", "verb.weather", "verb.perception")
 """Kinds of verbs that say how a place looks, and not that it is a thing: "the sky darkens"."""
-NOT_SHOWN = frozenset(
-    ("about", "for", "during", "of", "like", "as", "without", "before", "after", "since", "until", "than", "per")
-)
-"""What stands after these prepositions is not in the picture."""
 
 
-FACE = frozenset(("eye", "mouth", "lip", "nose", "eyebrow", "cheek"))
-"""What is too small to be drawn by itself, whatever is done with it: "opens its eyes"."""
-LIQUIDS = frozenset(("beverage", "fluid", "liquid"))
-"""What is not drawn by itself, unless a number or an article says that it is one."""
-
-
-def interpret(
-    prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture, lexicon: Lexicon
-) -> Explained:
+def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture) -> Explained:
     mentions = list(mentions)
-    actions = in_sequence(actions_of(words, mentions, lexicon), words)
-    mentions = _promote_acting(mentions, actions, lexicon)
-    drawn = _choose_drawn(words, mentions, actions)
+    told = actions_of(words, mentions)
+    mentions = _promote_acting(words, mentions, told)
+    drawn = _choose_drawn(words, mentions, told)
+    members = members_of(mentions, drawn)
+    mentions, told = with_members(members, mentions, told)
+    actions = in_sequence(told, words, drawn)
     for one, other in equate(words, mentions, actions):
         if drawn.get(one) == one and drawn.get(other) == other:  # what it is says more than what it is called
             mentions[one] = replace(mentions[one], name=mentions[other].name, head=mentions[other].head)
@@ -52,33 +44,39 @@ def interpret(
     for pronoun, number in antecedents(words, mentions, actions).items():
         if number in drawn:
             drawn[pronoun] = drawn[number]
-    attachments = attachments_of(words, mentions, actions)
+    attachments = with_places(members, mentions, attachments_of(words, mentions, actions))
     for a in attachments:
         if shares_count(mentions[a.source], mentions[a.target], a):
             mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
-    return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture, lexicon))
+    return compose(scene_of(prompt, words, mentions, actions, attachments, drawn, picture))
 
 
-def _promote_acting(mentions: Sequence[Mention], actions: Sequence[Action], lexicon: Lexicon) -> list[Mention]:
+def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Mention]:
     """The mentions; a place or a part that does something, or that something is done to, is a thing after all."""
     seen = list(mentions)
     for action in actions:
         moves = action.verb.label is not MotionLabel.MOTIONLESS
         changes = action.lemma == "become" or supersense(action.lemma, "verb") in CHANGING
         for number in action.subjects:
-            worn = seen[number].use is Use.NOTHING and lexicon.is_in(lexicon.worn, seen[number].name)
+            worn = seen[number].use is Use.NOTHING and lexicon().is_in("worn", seen[number].name)
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
             does = (moves or opens) and not action.passive and not (changes and not action.verb.travels)
             if acts or (does and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
-            of_camera = lexicon.is_in(lexicon.camera, seen[number].name)
+            of_camera = lexicon().is_in("camera", seen[number].name)
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
-            shown = seen[number].head not in FACE
+            shown = seen[number].head not in word_list("face")
             handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
+        if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
+            for number in action.objects:
+                if seen[number].head in word_list("pictures") and words[
+                    min(seen[number].end, len(words) - 1)
+                ].lower in ("on", "onto"):
+                    seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:
                 if not seen[number].determined:
@@ -96,6 +94,9 @@ def _choose_drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: S
         if number not in acting and not _is_shown(number, words, mentions):
             continue
         earlier = [first for first in drawn if drawn[first] == first and mentions[first].end <= mention.start]
+        if mention.part or (mention.head == "one" and mention.definite and _is_of_group(mention, earlier, mentions)):
+            drawn[number] = number
+            continue
         same = [
             first
             for first in earlier
@@ -128,9 +129,9 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
         return True  # "as a snail looks on"
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
-    if before is not None and before.lower in NOT_SHOWN and before.role is Role.PREPOSITION:
+    if before is not None and before.lower in word_list("not_shown") and before.role is Role.PREPOSITION:
         return located or close_up
-    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, LIQUIDS)
+    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
     unheard_of = known(mention.name) is None and not handled
     if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
@@ -148,6 +149,13 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
 
 def before_is_verb(before: Word | None) -> bool:
     return before is not None and before.role is Role.VERB
+
+
+def _is_of_group(one: Mention, earlier: Sequence[int], mentions: Sequence[Mention]) -> bool:
+    """Whether "the red one" is one of several, and not what is red already."""
+    said = set(one.name.lower().split()[:-1])
+    alike = [n for n in earlier if mentions[n].count == 1 and said <= set(mentions[n].name.lower().split())]
+    return not alike and any(mentions[n].count > 1 for n in earlier)
 
 
 def _side(mention: Mention, words: Sequence[Word]) -> str:

@@ -39,21 +39,12 @@ ACTIVITY = Verb()
 class Lexicon:
     verbs: Mapping[str, Verb]
     aspect_verbs: frozenset[str]
-    camera: frozenset[str]
     camera_verbs: frozenset[str]
-    places: frozenset[str]
     place_endings: tuple[str, ...]
-    grounds: frozenset[str]
-    interiors: frozenset[str]
-    times: frozenset[str]
-    worn: frozenset[str]
-    wearable: frozenset[str]
-    abstract: frozenset[str]
-    measures: frozenset[str]
     collectives: Mapping[str, int]
     numbers: Mapping[str, int]
-    plural_only: frozenset[str]
-    """One thing, though its noun is a plural."""
+    nouns: Mapping[str, frozenset[str]]
+    """Lists by what their nouns are: "place", "worn" and so on, as `words.toml` names them."""
 
     def verb_form(self, word: str) -> str | None:
         """The listed verb that `word` is a form of."""
@@ -64,11 +55,11 @@ class Lexicon:
         entry = f"{base} {following}"
         return entry if entry in self.verbs else None
 
-    def is_in(self, nouns: frozenset[str], name: str) -> bool:
-        """Whether a noun phrase's last two words, or its last, stand in a list, as they are or in the singular."""
+    def is_in(self, group: str, name: str) -> bool:
+        """Whether a noun phrase's last two words, or its last, stand in that list, as they are or in the singular."""
         words = name.lower().split()
         tails = {" ".join(words[-2:]), words[-1], singular(words[-1])}
-        return not tails.isdisjoint(nouns)
+        return not tails.isdisjoint(self.nouns[group])
 
 
 @cache
@@ -77,20 +68,11 @@ def lexicon() -> Lexicon:
     return Lexicon(
         verbs={verb: _verb(group) for group in _read("verbs.toml").values() for verb in group["verbs"]},
         aspect_verbs=frozenset(words["aspect"]["verbs"]),
-        camera=frozenset(words["camera"]["nouns"]),
         camera_verbs=frozenset(words["camera"]["verbs"]),
-        places=frozenset(words["place"]["nouns"]),
         place_endings=tuple(words["place"]["endings"]),
-        grounds=frozenset(words["ground"]["nouns"]),
-        interiors=frozenset(words["interior"]["nouns"]),
-        times=frozenset(words["time"]["nouns"]),
-        worn=frozenset(words["worn"]["nouns"]),
-        wearable=frozenset(words["wearable"]["nouns"]),
-        abstract=frozenset(words["abstract"]["nouns"]),
-        measures=frozenset(words["measure"]["nouns"]),
         collectives=words["collectives"],
         numbers=words["numbers"],
-        plural_only=frozenset(words["plural_only"]["nouns"]),
+        nouns={group: frozenset(listed["nouns"]) for group, listed in words.items() if "nouns" in listed},
     )
 
 
@@ -124,3 +106,14 @@ def bases(word: str) -> list[str]:
             if stem.endswith("i"):
                 bases.append(f"{stem[:-1]}y")
     return bases
+
+
+@cache
+def word_list(group: str) -> frozenset[str]:
+    """The words of a list in `lists.toml`."""
+    return frozenset(_lists()[group])
+
+
+@cache
+def _lists() -> dict[str, Any]:
+    return _read("lists.toml")

@@ -1,14 +1,15 @@
 """Noun phrases: what a prompt mentions, and how many of it."""
 
 import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import singular, table
-from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.words import DETERMINERS, Role, Word
+from planner_service.motion.nouns import is_a, singular, table
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.words import Role, Word
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
@@ -18,8 +19,6 @@ MOST = 1000
 INSIDE = (Role.ADJECTIVE, Role.NUMBER, Role.NOUN, Role.LINK)
 PERSONS = {"he": ("man", 1), "she": ("woman", 1), "they": ("person", 2), "we": ("person", 2), "i": ("person", 1)}
 """Who a pronoun is that nobody was mentioned before."""
-POSSESSIVES = frozenset(("its", "his", "her", "their", "whose"))
-RELATIONAL = frozenset(("left", "right", "side", "top", "bottom", "front", "back", "underside"))
 
 
 class Use(Enum):
@@ -47,21 +46,27 @@ class Mention:
     """Whether an article, a possessive or a number precedes it."""
     plural: bool = False
     use: Use = Use.THING
-    again: bool = field(default=False)
-    """Whether an earlier mention was of the same thing."""
+    part: bool = False
+    """Whether it is some of several that were mentioned before: "one of them"."""
 
     def covers(self, index: int) -> bool:
         return self.start <= index < self.end
 
 
-def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def mentions_of(words: list[Word]) -> list[Mention]:
     """All noun phrases in order, "of" phrases merged."""
     found: list[Mention] = []
     index = 0
     while index < len(words):
         end = _phrase_end(words, index)
-        if end > index:
-            mention = _mention(words, index, end, lexicon)
+        groups = [mention for mention in reversed(found) if mention.count > 1]
+        heads = [m for m in groups if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
+        group = next(iter(heads or groups), None)
+        if group is not None and (some := _some_of(words, index, group, found)) is not None:
+            found.append(some)
+            index = some.end
+        elif end > index:
+            mention = _mention(words, index, end)
             more = found and mention.head == "one" and (words[index].lower == "another" or ORDINAL.match(mention.name))
             heads = [m for m in found if m.start == 0 or words[m.start - 1].role is not Role.PREPOSITION]
             found.append(_one_more(mention, (heads or found)[-1 if len(heads) < 2 else 0]) if more else mention)
@@ -82,8 +87,29 @@ def mentions_of(words: list[Word], lexicon: Lexicon) -> list[Mention]:
             index += 1
         else:
             index += 1
-    found = [_of_many(mention, words, lexicon) for mention in found]
-    return _merge_of([mention for mention in found if not _is_relational(mention, words)], words, lexicon)
+    found = [_of_many(mention, words) for mention in found]
+    return _merge_of([mention for mention in found if not _is_relational(mention, words)], words)
+
+
+def _some_of(words: list[Word], index: int, group: Mention, found: Sequence[Mention]) -> Mention | None:
+    """Some of a group, or the rest of it: "one of them", "two of them", "one flies away, the other stays"."""
+    said = [word.lower for word in words[index : index + 3]]
+    number = _spelled_number(words[index : index + 1])
+    rest = said[:1] == ["another"] and any(mention.part for mention in found)
+    length = 2 if said[:1] == ["the"] and said[1:2] in (["other"], ["others"]) else 1
+    if number is not None and said[1:] in (["of", "them"], ["of", "these"], ["of", "those"]):
+        length = 3
+    elif length == 1 and number is None and not rest:
+        return None
+    after = words[index + length] if index + length < len(words) else None
+    if length < 3 and (after is None or after.role not in (Role.VERB, Role.AUXILIARY, Role.ADVERB)):
+        return None
+    text = " ".join(word.text for word in words[index : index + length])
+    part = number is not None
+    count = number if number is not None else group.count
+    return replace(
+        group, start=index, end=index + length, text=text, count=count, plural=count > 1, definite=not part, part=part
+    )
 
 
 def _one_more(mention: Mention, same: Mention) -> Mention:
@@ -105,7 +131,7 @@ def _refers_back(words: list[Word], index: int) -> bool:
     """Whether it is an object pronoun, or a possessive before a side: who a subject pronoun is, the verbs tell."""
     word = words[index]
     after = words[index + 1] if index + 1 < len(words) else None
-    if word.lower in POSSESSIVES and word.tag != "PRP":
+    if word.lower in word_list("possessives") and word.tag != "PRP":
         return after is not None and after.role is Role.DIRECTION
     acts = after is not None and after.role in (Role.VERB, Role.AUXILIARY)
     return word.lower in ("it", "him", "her", "them") and index > 0 and not acts and word.role is not Role.DETERMINER
@@ -136,29 +162,31 @@ def _phrase_end(words: list[Word], start: int) -> int:
     return last
 
 
-def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Mention:
+def _mention(words: list[Word], start: int, end: int) -> Mention:
     inside = words[start:end]
+    if inside[0].lower == "both" and len(inside) > 1 and inside[1].lower in ("a", "an"):
+        inside = inside[1:]  # "both a bench and a lamp"
     owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
     acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
-    if owned and not acts and lexicon.is_in(lexicon.worn, inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
-        return replace(_mention(words, start, start + owned, lexicon), end=end)  # "a pirate's shoulder"
+    if owned and not acts and lexicon().is_in("worn", inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
+        return replace(_mention(words, start, start + owned), end=end)  # "a pirate's shoulder"
     head = inside[-1]
-    counts = [number for word in inside[:-1] if (number := _number(word, lexicon)) is not None]
+    counts = [number for word in inside[:-1] if (number := _number(word)) is not None]
     counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
     one = inside[0].lower in ("a", "an") and not counts
     several = bool(counts) and max(counts) > 1
     compound = len(inside) > 1 and inside[-2].role is Role.NOUN
     drunk_from = singular(head.lower) in table() and (several or compound)  # "wine glasses"
-    one_thing = lexicon.is_in(lexicon.plural_only, head.lower) and not drunk_from
-    plural = head.is_plural and not one and not lexicon.is_in(lexicon.worn, head.lower) and not one_thing
+    one_thing = lexicon().is_in("plural_only", head.lower) and not drunk_from
+    plural = head.is_plural and not one and not lexicon().is_in("worn", head.lower) and not one_thing
     count = max(counts) if counts else (BARE_PLURAL if plural else 1)
     kept = [
         word
         for word in inside
         if word.role is not Role.DETERMINER
         and word.role is not Role.NUMBER
-        and word.lower not in DETERMINERS
-        and (word is head or word.lower not in lexicon.numbers)
+        and word.lower not in word_list("determiners")
+        and (word is head or word.lower not in lexicon().numbers)
     ]
     tokens = [word.text for word in kept]
     if (plural or count > 1) and not one_thing:
@@ -176,10 +204,10 @@ def _mention(words: list[Word], start: int, end: int, lexicon: Lexicon) -> Menti
     )
 
 
-def _number(word: Word, lexicon: Lexicon) -> int | None:
+def _number(word: Word) -> int | None:
     """How many a word says there are, at most MOST."""
-    if word.lower in lexicon.numbers:
-        return lexicon.numbers[word.lower]
+    if word.lower in lexicon().numbers:
+        return lexicon().numbers[word.lower]
     digits = word.text.replace(",", "")
     if word.role is Role.NUMBER and digits.isdecimal():
         return min(MOST, max(1, int(digits)))
@@ -200,7 +228,7 @@ def _join(tokens: list[str]) -> str:
     return text.replace(" - ", "-").replace(" 's", "'s").replace(" '", "'")
 
 
-def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list[Mention]:
+def _merge_of(found: list[Mention], words: list[Word]) -> list[Mention]:
     """Collectives are counted, contents named: "a flock of birds" is five birds, "a bowl of soup" one such bowl."""
     merged: list[Mention] = []
     for mention in found:
@@ -208,18 +236,18 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
         joined = before is not None and mention.start == before.end + 1 and words[before.end].lower == "of"
         if before is None or not joined:
             merged.append(mention)
-        elif before.head in lexicon.collectives or before.head in lexicon.camera:
-            each = lexicon.collectives.get(before.head)
+        elif before.head in lexicon().collectives or before.head in lexicon().nouns["camera"]:
+            each = lexicon().collectives.get(before.head)
             told = each is None or (mention.determined and mention.count > 1)  # "a group of three children"
-            told = told and not lexicon.is_in(lexicon.plural_only, mention.head)
+            told = told and not lexicon().is_in("plural_only", mention.head)
             number = mention.count if told or each is None else min(MOST, each * before.count)
-            if before.head == "pair" and lexicon.is_in(lexicon.plural_only, mention.head):
+            if before.head == "pair" and lexicon().is_in("plural_only", mention.head):
                 number = before.count  # "a pair of scissors" is one thing
             words_of_name = mention.name.split()
             merged[-1] = replace(
                 mention,
                 name=" ".join([*words_of_name[:-1], singular(words_of_name[-1])])
-                if number > 1 and not lexicon.is_in(lexicon.plural_only, mention.head)
+                if number > 1 and not lexicon().is_in("plural_only", mention.head)
                 else mention.name,
                 start=before.start,
                 count=number if mention.plural or mention.count == 1 else mention.count,
@@ -227,9 +255,13 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
                 text=f"{before.text} of {mention.text}",
                 determined=True,
             )
-        elif lexicon.is_in(lexicon.worn, before.head) and before.definite and mention.determined:
+        elif lexicon().is_in("worn", before.head) and before.definite and mention.determined:
             merged[-1] = replace(mention, start=before.start)  # "the shoulder of a pirate"
-        elif before.head in lexicon.measures:
+        elif (
+            before.plural and before.definite and _stay_on(mention, words) and is_a(before.head, word_list("attached"))
+        ):
+            merged[-1] = replace(mention, start=before.start)  # "the leaves of a maple turn red"
+        elif before.head in lexicon().nouns["measure"]:
             merged[-1] = replace(
                 mention,
                 start=before.start,
@@ -248,16 +280,23 @@ def _merge_of(found: list[Mention], words: list[Word], lexicon: Lexicon) -> list
     return merged
 
 
+def _stay_on(whole: Mention, words: list[Word]) -> bool:
+    """Whether its parts do not travel by themselves, as leaves that fall do."""
+    after = words[whole.end] if whole.end < len(words) else None
+    verb = lexicon().verbs.get(after.lemma) if after is not None and after.role is Role.VERB else None
+    return after is not None and after.role in (Role.VERB, Role.AUXILIARY) and (verb is None or verb.direction is None)
+
+
 def _is_relational(mention: Mention, words: list[Word]) -> bool:
     """A place with respect to a thing, and no thing itself: "the top of the bench"."""
     of = mention.end < len(words) and words[mention.end].lower == "of"
     after_side = mention.start > 0 and words[mention.start - 1].role is Role.DIRECTION
-    return (of or after_side) and mention.head in RELATIONAL
+    return (of or after_side) and mention.head in word_list("relational")
 
 
-def _of_many(mention: Mention, words: list[Word], lexicon: Lexicon) -> Mention:
+def _of_many(mention: Mention, words: list[Word]) -> Mention:
     """ "Three of the penguins" are three."""
     if mention.start < 2 or words[mention.start - 1].lower != "of" or not mention.plural:
         return mention
-    number = _number(words[mention.start - 2], lexicon)
-    return replace(mention, count=number) if number is not None else mention
+    number = _number(words[mention.start - 2])
+    return mention if number is None else replace(mention, count=number, plural=number > 1, part=mention.definite)

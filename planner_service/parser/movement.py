@@ -11,20 +11,17 @@ from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.cueing import Because, Cued, Setting, cue, cue_sent, mutual_goal
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.scene import Scene
 from planner_service.parser.times import Seen, seen_when
 from planner_service.parser.whereabouts import tour_of
-from shared.motion_graph import (
-    MotionLabel,
-)
+from shared.motion_graph import MotionLabel
 
 SENDING = ("travels", "follows", "rides")
 """What such verbs are done to travels too."""
 FIXED = 0.4
 """Things of this height and more are not thrown, a fraction of the frame's."""
 BESIDE = Arrangement.NEXT_TO
-FURNITURE = frozenset(("furniture", "structure"))
-"""Nor are these, however small they are drawn."""
 
 
 def cues_of(scene: Scene, number: int) -> tuple[Cued, ...]:
@@ -99,7 +96,9 @@ def meet_or_part(scene: Scene, number: int, identifier: str, phases: tuple[Phase
 
 def _setting(scene: Scene, number: int, action: Action) -> Setting:
     about = action.subjects if action.verb.object == "rides" and number in action.objects else (number,)
-    goals = [a for a in scene.attachments if a.source in about and a.goal and a.action == action.index]
+    goals = [
+        a for a in scene.attachments if a.source in about and a.target != number and a.goal and a.action == action.index
+    ]
     held = (Arrangement.BEHIND, Arrangement.IN_FRONT_OF, None)
     before = {other.index for other in scene.actions if other.sequence < action.sequence}
     arranged = any(
@@ -128,13 +127,17 @@ def _moves_another(scene: Scene, number: int, action: Action) -> bool:
 
 def _is_sent(scene: Scene, number: int, action: Action) -> bool:
     """Whether it goes where the action goes; what is large stays where it is when it is hit."""
+    if number not in action.objects or action.negated:
+        return False
     noun = noun_of(scene.mentions[number].name)
-    large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), FURNITURE)
+    large = noun.height >= FIXED or is_a(head_of(scene.mentions[number].name), word_list("furniture"))
     fixed = action.verb.object == "travels" and noun.kind is Kind.OBJECT and large
     sends = action.verb.object in SENDING or any(
         a.source == number and a.goal is not None and a.action == action.index for a in scene.attachments
     )
-    return number in action.objects and sends and not action.negated and not fixed
+    own = [other for other in scene.actions if number in other.subjects]
+    changes = any(other.verb.label is MotionLabel.NON_RIGID and not other.verb.travels for other in own)  # "crumbles"
+    return sends and not fixed and not changes
 
 
 def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:

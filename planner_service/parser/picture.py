@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner_service.motion.nouns import known, singular
-from planner_service.parser.lexicon import lexicon
+from planner_service.parser.lexicon import lexicon, word_list
 from shared.wordnet import senses
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ FLAG = re.compile(r"(?:^|\s)--\w+(?:\s+[\d.:/]+)?|(?:^|\s)#\w+")
 """Other generators' options, and hashtags."""
 TAGGED = re.compile(r"\b(\d)(girls?|boys?|wom[ae]n|m[ae]n|people|dogs?|cats?)\b")
 """How they count: "1girl"."""
-CLAUSE_MARKS = frozenset((",", ".", ";", ":", "!", "?", "|", "–", "—", "...", "…", "\n"))
 SMALL_WORDS = ("ADP", "CCONJ", "PART", "PUNCT", "SYM")
 DESCRIBING = ("ADJ", "ADV", "NUM", "PROPN", "NOUN", "VERB", "X", "INTJ")
-NEGATORS = frozenset(("no", "not", "without", "zero", "neither", "nor", "of", "any", "single", "other"))
 LEFT_OVER = re.compile(
     r"(?:(?<=[,.;:])|^)\s*(?:(?:and|or|but|just|only|with|of|while|as|then)\b\s*|[,.;:]\s*)+", re.IGNORECASE
 )
@@ -94,7 +92,9 @@ class PictureReader:
         for key, begin, end in self._matcher(doc):
             span = self._spans[int(doc.vocab.strings[key])]
             before = doc[begin - 1] if begin else None
-            if span.get("opens") and not (before is None or before.text in CLAUSE_MARKS or before.is_sent_end):
+            if span.get("opens") and not (
+                before is None or before.text in word_list("clause_marks") or before.is_sent_end
+            ):
                 continue
             if span.get("free") and before is not None and before.pos_ == "ADP":
                 continue
@@ -123,7 +123,7 @@ def strip_markup(text: str) -> tuple[str, tuple[str, ...]]:
 
 def _fragments(doc: Doc) -> Iterator[Cut]:
     """The fragments between marks that say nothing but how it looks."""
-    bounds = [-1, *(token.i for token in doc if token.text in CLAUSE_MARKS or token.is_space), len(doc)]
+    bounds = [-1, *(token.i for token in doc if token.text in word_list("clause_marks") or token.is_space), len(doc)]
     spans = [doc[begin + 1 : end] for begin, end in pairwise(bounds) if end > begin + 1]
     kinds = [_kind(span) for span in spans]
     for number, span in enumerate(spans):
@@ -195,8 +195,8 @@ def _is_mark(word: str) -> bool:
 
 def _things(span: Span) -> list[str]:
     """The nouns of an exclusion: of "with no cars" it is "cars"."""
-    begin = max((n for n, token in enumerate(span) if token.lower_ in NEGATORS), default=0)
-    named = [t for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in NEGATORS]
+    begin = max((n for n, token in enumerate(span) if token.lower_ in word_list("negators")), default=0)
+    named = [t for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in word_list("negators")]
     while named and named[-1].pos_ == "ADJ":
         named.pop()  # "no stars visible"
     return [" ".join(t.text for t in named)] if named else []

@@ -18,7 +18,6 @@ from planner_service.explanation import About, Explained
 from planner_service.parser.english import correct_spelling, foreign_language
 from planner_service.parser.idioms import rephrase
 from planner_service.parser.interpretation import interpret
-from planner_service.parser.lexicon import lexicon
 from planner_service.parser.mentions import mentions_of
 from planner_service.parser.picture import PictureReader
 from planner_service.parser.tagging import words_of
@@ -64,9 +63,9 @@ class Parser:
         if not picture.scene:
             message = "says how the picture looks, and names nothing that could be drawn in it"
             raise NothingToDraw(f"the prompt {message}", [_of_prompt(message)])
-        words = words_of(doc, lexicon())
-        mentions = with_uses(mentions_of(words, lexicon()), words, lexicon())
-        explained = interpret(text, words, mentions, picture, lexicon())
+        words = words_of(doc)
+        mentions = with_uses(mentions_of(words), words)
+        explained = interpret(text, words, mentions, picture)
         return explained
 
     def check(self) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from planner_service.motion.nouns import Kind, is_a, known
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_around, preposition_before
 from planner_service.parser.subjects import gender, mention_at
 from planner_service.parser.words import Role, Word
-
-PERSON = frozenset(("person",))
 
 
 def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
@@ -39,7 +38,7 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
         candidates = [n for n in candidates if _fits(mention.head, mentions[n])] or candidates
         pronoun = {"him": "he", "his": "he", "her": "she"}.get(mention.head)
         if pronoun is not None:
-            people = [n for n in candidates if is_a(mentions[n].head, PERSON)] or candidates
+            people = [n for n in candidates if is_a(mentions[n].head, word_list("person"))] or candidates
             candidates = [n for n in people if gender(mentions[n]) == pronoun] or people
         heads = [n for n in candidates if words[mentions[n].start - 1].role is not Role.PREPOSITION]
         if candidates:
@@ -73,4 +72,4 @@ def _fits(pronoun: str, mention: Mention) -> bool:
         case "him" | "his" | "her":
             return noun is not None and noun.kind is Kind.ANIMATE
         case _:
-            return mention.count == 1
+            return mention.count == 1 and not (pronoun == "it" and is_a(mention.head, word_list("person")))

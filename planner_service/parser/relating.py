@@ -9,12 +9,7 @@ from planner_service.parser.attachments import Attachment
 from planner_service.parser.movement import cues_of
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import third_person
-from shared.motion_graph import (
-    MAXIMUM_RELATIONS,
-    MotionLabel,
-    Relation,
-    RelationKind,
-)
+from shared.motion_graph import MAXIMUM_RELATIONS, MotionLabel, Relation, RelationKind
 from shared.wordnet import supersense
 
 TOGETHER = ("verb.contact", "verb.competition")
@@ -51,8 +46,12 @@ def relations_of(scene: Scene) -> list[tuple[Relation, str]]:
             ):
                 phrase = f"{predicate} with respect to"
         sources, targets = scene.ids[attachment.source], scene.ids[attachment.target]
-        paired = len(sources) == len(targets)  # "three kids on three bikes"
-        for source, target in zip(sources, targets if paired else [targets[0]] * len(sources), strict=True):
+        paired = len(sources) == len(targets) > attachment.which  # "three kids on three bikes"
+        for source, target in zip(
+            sources,
+            targets if paired else [targets[min(attachment.which, len(targets) - 1)]] * len(sources),
+            strict=True,
+        ):
             relation = Relation(
                 source=source,
                 target=target,

@@ -7,7 +7,8 @@ from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.nouns import Kind, noun_of
 from planner_service.motion.supports import seat_depth
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import COMPANY, Attachment
+from planner_service.parser.attachments import Attachment
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention
 
 
@@ -23,7 +24,7 @@ def with_company(action: Action, attachments: Sequence[Attachment], mentions: Se
         a.target
         for a in attachments
         if action.verb.travels
-        and a.phrase in COMPANY
+        and a.phrase in word_list("company")
         and a.action == action.index
         and a.source in action.subjects
         and noun_of(mentions[a.target].name).kind is Kind.ANIMATE

@@ -4,19 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from planner_service.motion.arrangements import Arrangement
 from planner_service.parser.actions import Action
 from planner_service.parser.arrivals import with_arrivals
 from planner_service.parser.attachments import Attachment
-from planner_service.parser.lexicon import Lexicon
 from planner_service.parser.mentions import Mention
 from planner_service.parser.picture import Picture
 from planner_service.parser.riding import rides_of, with_company, with_vehicle
 from planner_service.parser.wholes import wholes_of
 from planner_service.parser.words import Word
-from shared.motion_graph import (
-    MAXIMUM_INSTANCES,
-    MAXIMUM_PHRASES,
-)
+from shared.motion_graph import MAXIMUM_INSTANCES, MAXIMUM_PHRASES
+
+AROUND = (Arrangement.NEXT_TO, Arrangement.LEFT_OF, Arrangement.RIGHT_OF)
+"""Where what is held is so is where its holder is so."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Scene:
     wholes: Mapping[int, int]
     """What parts and held things belong to."""
     left_out: tuple[str, ...]
-    lexicon: Lexicon
 
 
 def scene_of(
@@ -47,7 +46,6 @@ def scene_of(
     attachments: Sequence[Attachment],
     drawn: Mapping[int, int],
     picture: Picture,
-    lexicon: Lexicon,
 ) -> Scene:
     doing = [
         replace(
@@ -66,8 +64,14 @@ def scene_of(
     attached = with_arrivals([*attached, *rides_of(doing, mentions)], doing)
     counts, left_out = _counts(drawn, mentions, doing)
     ids = _identifiers(counts, mentions)
-    wholes = wholes_of(words, mentions, doing, attached, tuple(ids), lexicon)
-    return Scene(prompt, picture, words, mentions, drawn, doing, attached, ids, wholes, left_out, lexicon)
+    wholes = wholes_of(words, mentions, doing, attached, tuple(ids))
+    attached = [
+        replace(a, source=wholes[a.source])
+        if a.arrangement in AROUND and wholes.get(a.source, a.target) != a.target
+        else a
+        for a in attached
+    ]
+    return Scene(prompt, picture, words, mentions, drawn, doing, attached, ids, wholes, left_out)
 
 
 def _counts(

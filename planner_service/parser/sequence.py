@@ -1,23 +1,24 @@
 """In which order things are done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from planner_service.parser.actions import Action, text_of
 from planner_service.parser.directions import direction_in, path_in
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.words import FINITE, Role, Word
 from shared.motion_graph import MotionLabel
 
-SEQUENCING = frozenset(("then", "afterwards", "afterward", "finally", "until", "eventually", "subsequently", "later"))
-HALTING = frozenset(("stop", "halt", "pause", "freeze", "rest"))
 
+def in_sequence(actions: Sequence[Action], words: Sequence[Word], drawn: Mapping[int, int]) -> list[Action]:
+    """Each action with its place in the order of events: "…, then …", "before …", "after …", "walks and stops".
 
-def in_sequence(actions: Sequence[Action], words: Sequence[Word]) -> list[Action]:
-    """Each action with its place in the order of events: "…, then …", "before …", "after …", "walks and stops"."""
+    `drawn`: each mention's first of the same thing.
+    """
     actions = [part for action in actions for part in _with_ellipses(action, words)]
     actions.sort(key=lambda action: action.index)
-    marks = [word.index for word in words if word.lower in SEQUENCING]
+    marks = [word.index for word in words if word.lower in word_list("sequencing")]
     shifts: list[tuple[range, int]] = []
     for word in words:
         if word.lower in ("before", "after") and (clause := _clause(word, actions, words)) is not None:
@@ -32,7 +33,8 @@ def in_sequence(actions: Sequence[Action], words: Sequence[Word]) -> list[Action
         placed = sum(mark <= action.index for mark in marks) + sum(
             by for clause, by in shifts if action.index in clause
         )
-        earlier = [a for a in ordered if set(a.subjects) & set(action.subjects) and a.sequence == placed + step]
+        doers = {drawn.get(n, n) for n in action.subjects}
+        earlier = [a for a in ordered if a.sequence == placed + step and doers & {drawn.get(n, n) for n in a.subjects}]
         step += bool(earlier) and not shifts and any(_gives_way(a, action, words) for a in earlier)
         ordered.append(replace(action, sequence=placed + step))
     return ordered
@@ -61,10 +63,12 @@ def _gives_way(first: Action, second: Action, words: Sequence[Word]) -> bool:
         return (
             first.verb.object != "placed" and first.verb.label is not MotionLabel.MOTIONLESS
         )  # "lifts a cup, puts it"
+    if first.verb.object == "placed" and second.verb.travels:
+        return True  # "sets down two plates and walks back"
     if all(moves):
         return moves[0] != moves[1]
     if moves[0] is not None or first.verb.travels:
-        return second.lemma in HALTING or (second.lemma == "hover" and moves[0] is not None)
+        return second.lemma in word_list("halting") or (second.lemma == "hover" and moves[0] is not None)
     return (
         first.verb.label is MotionLabel.MOTIONLESS
         and first.lemma != "be"
@@ -88,7 +92,11 @@ def _with_ellipses(action: Action, words: Sequence[Word]) -> list[Action]:
     """The action, and it once more for each "then" with where to instead of a verb: "left, then right"."""
     if path_in(action.about) is not None:
         return [action]
-    marks = [w.index for w in words[action.index + 1 : action.end] if w.lower in SEQUENCING or w.lower == "before"]
+    marks = [
+        w.index
+        for w in words[action.index + 1 : action.end]
+        if w.lower in word_list("sequencing") or w.lower == "before"
+    ]
     found = [action]
     for mark, end in pairwise([*marks, action.end]):
         text = text_of(words[mark:end])

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 from planner_service.motion.nouns import Kind, is_a, known, noun_of
-from planner_service.parser.lexicon import lexicon
-from planner_service.parser.mentions import POSSESSIVES, Mention, Use
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import preposition_before
 from planner_service.parser.words import FINITE, Role, Word
 
 SKIPPED = (Role.ADVERB, Role.AUXILIARY)
-LINKING = frozenset((",", "and", "&", "or", "/"))
-CLAUSE_STARTS = frozenset((",", ";", ".", ":", "while", "as", "and", "then", "when", "whereas", "but"))
-RELATIVE = frozenset(("who", "which", "that"))
-SEVERAL = frozenset(("both", "they", "all"))
 GENDERS = {
     "he": frozenset(
         ("man", "boy", "male", "father", "brother", "son", "grandfather", "uncle", "husband", "king", "prince",
@@ -37,7 +33,7 @@ def subjects_of(
         group = [told] if told is not None else []
         while group and group[-1] + 1 < len(mentions):
             between = words[mentions[group[-1]].end : mentions[group[-1] + 1].start]
-            if not between or any(w.lower not in LINKING for w in between):
+            if not between or any(w.lower not in word_list("linking") for w in between):
                 break
             group.append(group[-1] + 1)
         return tuple(group)  # "there is a vase, a cup and a plate"
@@ -49,7 +45,7 @@ def subjects_of(
         return last  # "sits on a bench reading a book"
     if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
         first = mentions[beside].start
-        if words[first].lower in POSSESSIVES or (first > 0 and words[first - 1].text == ","):
+        if words[first].lower in word_list("possessives") or (first > 0 and words[first - 1].text == ","):
             return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
@@ -58,15 +54,24 @@ def subjects_of(
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number
+                    disguised = mentions[number].use is Use.NOTHING and words[mentions[number].start - 1].lower == "as"
+                    number -= disguised and number > 0  # "dressed as a king"
+                    plural = mentions[number].count > 1 and mentions[number].plural
+                    alike = beside is not None and mentions[beside].count > 1
+                    if word.tag == "VBZ" and beside is not None and plural and not alike:
+                        number = beside  # "mountains in the background, a hiker walks"
                     if word.tag == "VBZ" and beside is not None and number in coordinates_of(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)
-                if child.lower_ in RELATIVE and (number := mention_at(mentions, word.token.head.i)) is not None:
+                if (
+                    child.lower_ in word_list("relative")
+                    and (number := mention_at(mentions, word.token.head.i)) is not None
+                ):
                     return (number,)
                 several = [g for g in earlier.values() if len(g) > 1 or any(mentions[n].count > 1 for n in g)]
-                if child.lower_ in SEVERAL and several:
+                if child.lower_ in word_list("several") and several:
                     return several[-1]
-                if words[child.i].role is Role.PRONOUN and child.lower_ not in RELATIVE and last:
+                if words[child.i].role is Role.PRONOUN and child.lower_ not in word_list("relative") and last:
                     return _resolve_pronoun(child.lower_, last, child.i, mentions)
     if beside is not None:
         return _group(word, words, mentions, beside)
@@ -78,10 +83,6 @@ def subjects_of(
     if not mended and word.token.dep_ in ("conj", "advcl", "xcomp", "ccomp") and earlier.get(head.i):
         return earlier[head.i]
     if last:
-        part = mentions[last[0]]
-        whole = last[0] - 1
-        if words[part.start].lower in POSSESSIVES and whole >= 0 and mentions[whole].use is Use.THING:
-            return (whole,)  # "a horse with its mane flowing gallops"
         return last
     things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
     if before := [number for number in things if mentions[number].end <= word.index]:
@@ -149,7 +150,7 @@ def coordinates_of(mentions: Sequence[Mention], words: Sequence[Word], number: i
     while group[0] > 0:
         before, first = mentions[group[0] - 1], mentions[group[0]]
         between = words[before.end : first.start]
-        if not between or any(word.lower not in LINKING for word in between):
+        if not between or any(word.lower not in word_list("linking") for word in between):
             break
         group.insert(0, group[0] - 1)
     return tuple(group)
@@ -158,7 +159,7 @@ def coordinates_of(mentions: Sequence[Mention], words: Sequence[Word], number: i
 def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> int | None:
     """The mention right before the verb, but for adverbs, auxiliaries and "who"."""
     index = word.index - 1
-    while index >= 0 and (words[index].role in SKIPPED or words[index].lower in RELATIVE):
+    while index >= 0 and (words[index].role in SKIPPED or words[index].lower in word_list("relative")):
         index -= 1
     number = mention_at(mentions, index) if index >= 0 else None
     if number is None:
@@ -168,7 +169,7 @@ def _beside(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> i
     mention = mentions[number]
     finite = word.tag in (*FINITE, "VBG")
     adjacent = word.tag == "VBG" and mention.end == word.index  # "a hand holding a cup"
-    possessed = mention.use is Use.NOTHING and (adjacent or words[mention.start].lower in POSSESSIVES)
+    possessed = mention.use is Use.NOTHING and (adjacent or words[mention.start].lower in word_list("possessives"))
     place = mention.use is Use.BACKGROUND and (number == 0 or words[mention.start - 1].role is not Role.PREPOSITION)
     return number if mention.use is Use.THING or (finite and (place or possessed)) else None
 
@@ -191,7 +192,7 @@ def _inverted_subject(word: Word, beside: int, words: Sequence[Word], mentions: 
     matched = preposition_before(words, mentions[beside].start)
     if matched is None or word.tag not in FINITE or words[word.index - 1].role in SKIPPED:
         return None
-    opens = matched[2] == 0 or words[matched[2] - 1].lower in CLAUSE_STARTS
+    opens = matched[2] == 0 or words[matched[2] - 1].lower in word_list("clause_starts")
     number = mention_at(mentions, word.index + 1) if word.index + 1 < len(words) else None
     return number if opens and number is not None and mentions[number].determined else None
 
@@ -207,7 +208,7 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
     last = number
     while last + 1 < len(mentions) and mentions[last + 1].end <= word.index:
         between = words[mentions[last].end : mentions[last + 1].start]
-        if not between or any(w.lower not in LINKING for w in between):
+        if not between or any(w.lower not in word_list("linking") for w in between):
             break
         last += 1
     group = coordinates_of(mentions, words, last)
@@ -215,12 +216,7 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
     if (
         first > 0
         and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
-        and words[first - 1].lower
-        not in (
-            "while",
-            "as",
-            "with",
-        )
+        and words[first - 1].lower not in ("while", "as", "with")
     ):
         return group[group.index(number) :]
     return group

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known, singular, table
-from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.words import DETERMINERS, DIRECTION_WORDS, FINITE, ROLES, Role, Word
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.words import FINITE, ROLES, Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import base_of, senses, supersense
 
@@ -26,14 +26,10 @@ CORNERED = ("top", "bottom", "upper", "lower", "far")
 ONWARD = ("forward", "forwards", "backward", "backwards")
 NOMINAL = (Role.NOUN, Role.ADJECTIVE)
 SINGULAR = ("a", "an", "one", "another", "each", "every")
-OPENING = frozenset(
-    ("a", "an", "the", "one", "another", ",", "and", "while", "as", "of", "its", "his", "her", "their", "whose", "with")
-)
-"""What a noun phrase that is a subject may begin with."""
 BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
 
 
-def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
+def words_of(doc: Doc) -> list[Word]:
     words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
     for before, word in pairwise(words):
         if word.lower == "one" and before.lower == "some":
@@ -47,7 +43,7 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
         ):
             words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
-        words[index] = _correct_role(words, index, lexicon)
+        words[index] = _correct_role(words, index)
         mended = words[index].role is Role.VERB and words[index].tag != words[index].token.tag_
         if mended and index and words[index - 1].role is Role.ADJECTIVE:
             words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
@@ -56,23 +52,23 @@ def words_of(doc: Doc, lexicon: Lexicon) -> list[Word]:
 
 def _counts(words: list[Word], word: Word) -> bool:
     after = words[word.index + 1] if word.index + 1 < len(words) else None
-    return after is not None and after.role in NOMINAL
+    return after is not None and after.role in NOMINAL and not after.is_plural
 
 
 def _role(token: Token) -> Role:
     if token.pos_ == "AUX":
         return Role.AUXILIARY
-    if token.lower_ in DIRECTION_WORDS:
+    if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
     if token.lower_ in ("someone", "somebody"):
         return Role.NOUN
     if token.lower_ in ONWARD:
         return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
-    return Role.DETERMINER if role is Role.NOUN and token.lower_ in DETERMINERS else role
+    return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
 
 
-def _correct_role(words: list[Word], index: int, lexicon: Lexicon) -> Word:
+def _correct_role(words: list[Word], index: int) -> Word:
     word = words[index]
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
@@ -85,7 +81,7 @@ def _correct_role(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return _as_verb(word, "leave") if left_behind else word
     if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
         return replace(word, role=Role.NOUN)  # "a yellow rose"
-    if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index, lexicon):
+    if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index):
         return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
         return _as_verb(word, word.lemma)  # "a car goes left"
@@ -99,45 +95,30 @@ def _correct_role(words: list[Word], index: int, lexicon: Lexicon) -> Word:
         return replace(word, role=Role.ADJECTIVE)
     if word.role in (Role.VERB, Role.OTHER) and known(word.lower) is not None and _is_hidden_noun(words, index):
         return replace(word, role=Role.NOUN)
-    if word.role in (Role.NOUN, Role.ADJECTIVE) and _follows_its_subject(words, index):
-        verb = lexicon.verb_form(word.lower) if word.lower.endswith("s") else None
-        if verb is not None:
-            return _as_verb(word, verb)
-    if (
-        word.role in (Role.NOUN, Role.ADJECTIVE)
-        and before is not None
-        and before.text == ","
-        and _goes_on(words, index)
-    ):
-        verb = lexicon.verb_form(word.lower)
-        if verb is not None:
-            return _as_verb(word, verb)
     if word.role in (Role.NOUN, Role.ADJECTIVE) and before is not None:
-        verb = _hidden_verb(words, index, lexicon) or _coordinated_verb(words, index, lexicon)
+        verb = _hidden_verb(words, index) or _coordinated_verb(words, index)
         if verb is not None:
             return _as_verb(word, verb)
     return word
 
 
-def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
+def _is_misread_noun(words: list[Word], index: int) -> bool:
     """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
     word = words[index]
     before = words[index - 1] if index else None
     bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and known(word.lower) is not None
-    if bare and before is not None and before.text == "," and lexicon.verb_form(word.lower) is None:
+    if bare and before is not None and before.text == "," and lexicon().verb_form(word.lower) is None:
         return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
     if before is not None and before.role is Role.NOUN and f"{before.lower} {word.lower}" in table():
         return True  # "a bus stop"
-    if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word, lexicon):
+    if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word):
         return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
         return True
     if before is None:
         follows = words[1] if len(words) > 1 else None
-        if follows is not None and follows.tag == "VBG" and known(word.lower) is not None:
-            return True  # "Owl soaring"
         bare = word.tag in ("VB", "VBP") and follows is not None and follows.role is Role.NOUN
-        return bare and lexicon.verb_form(word.lower) is None  # "Corduroy cloth"
+        return bare and lexicon().verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
     if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
@@ -155,15 +136,23 @@ def _is_misread_noun(words: list[Word], index: int, lexicon: Lexicon) -> bool:
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
-        return lexicon.verb_form(word.lower) is None and (
+        if _is_of_several(words, index - 1) and supersense(word.lemma, "verb") is not None:
+            return False  # "the lights of a truck shine"
+        return lexicon().verb_form(word.lower) is None and (
             known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
         )
     return False
 
 
-def _is_plural_noun(word: Word, lexicon: Lexicon) -> bool:
+def _is_of_several(words: list[Word], index: int) -> bool:
+    """Whether the phrase that ends at `index` says whose several things are: "the lights of a truck"."""
+    first = _phrase(words, index)[0].index
+    return first > 2 and words[first - 2].lower == "of" and words[first - 3].is_plural
+
+
+def _is_plural_noun(word: Word) -> bool:
     """Whether a verb's third person can only be a plural: "seagulls circle", "sparks fly"."""
-    no_verb = lexicon.verb_form(word.lower) is None and supersense(word.lemma, "verb") is None
+    no_verb = lexicon().verb_form(word.lower) is None and supersense(word.lemma, "verb") is None
     head = word.token.head
     subject = word.token.dep_ == "nsubj" and head.i == word.index + 1 and head.tag_ in ("VBP", "VB")
     return subject or (no_verb and known(word.lower) is not None)
@@ -174,6 +163,8 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
     if index == 0:
         return words[index].tag in ("UH", "VB")
     before = words[index - 1]
+    if before.lower == "one" and words[index].tag == "VBZ":
+        return False  # "one flies away"
     object_of = before.role is Role.VERB and before.tag == "VBZ" and words[index].tag in ("VB", "VBP")  # "kneads dough"
     return before.role in BEFORE_A_NOUN or object_of
 
@@ -189,17 +180,20 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follow
     )
 
 
-def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+def _hidden_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
     after = words[index + 1] if index + 1 < len(words) else None
-    listed = lexicon.verb_form(word.lower)
+    listed = lexicon().verb_form(word.lower)
+    other = before.lower == "other" and any(earlier.lower == "one" for earlier in words[:index])
+    if (before.lower == "one" or other) and word.is_plural:
+        return listed  # "one flies away, the other stays"
     if before.role is Role.DIRECTION and word.is_plural and after is not None and after.role in LEADING_ON:
         return listed  # "the man on the left waves at a child"
     if before.role not in (Role.NOUN, Role.ADJECTIVE):
         return None
     start = _start_of_phrase(words, index - 1)
-    number = any(inner.role is Role.NUMBER or inner.lower in lexicon.numbers for inner in _phrase(words, index - 1))
+    number = any(inner.role is Role.NUMBER or inner.lower in lexicon().numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
     acts = known(word.lower) is None or supersense(word.lemma, "verb") is not None
     ends = after is None or after.role not in (Role.NOUN, Role.ADJECTIVE)  # not "a red sports car"
@@ -216,7 +210,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         return listed if is_participle and known(before.lower) is not None else None
     if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
         return None  # "a potted plant"
-    if before.lower in lexicon.numbers:
+    if before.lower in lexicon().numbers:
         return None  # "a dozen dogs"
     leads_on = after is not None and (after.role in LEADING_ON or after.text in (",", ".", ";"))
     unknown = known(word.lower) is None
@@ -231,7 +225,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
             (listed is not None and (unknown or leads_on)) or (unknown and leads_on)
         )
         return (listed or word.lower) if base_form else None
-    known_verb = lexicon.verbs.get(listed) if listed is not None else None
+    known_verb = lexicon().verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
     if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
         return listed
@@ -239,7 +233,7 @@ def _hidden_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:
         return listed or (word.lower.removesuffix("s") if known(before.lower) is not None else None)
-    if start is None or start in OPENING:
+    if start is None or start in word_list("opening"):
         third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
         return listed if third_person else None
     return None
@@ -253,7 +247,7 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 
 
-def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | None:
+def _coordinated_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word is which goes on after "and" or a comma: "flies up, hovers, then …", "and climbs on"."""
     word, before = words[index], words[index - 1]
     if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or known(word.lower) is not None:
@@ -263,23 +257,7 @@ def _coordinated_verb(words: list[Word], index: int, lexicon: Lexicon) -> str | 
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
     only_verb = word.lemma if base_of(word.lower, "verb") or not senses(singular(word.lower)) else None
-    return (lexicon.verb_form(word.lower) or only_verb) if ends else None
-
-
-def _follows_its_subject(words: list[Word], index: int) -> bool:
-    """Whether a noun and an adverb or "that" stand before it: "the old dog slowly trots", "a dog that trots"."""
-    if index < 2:
-        return False
-    before, noun = words[index - 1], words[index - 2]
-    joins = before.lower in ("that", "which", "who") or (before.role is Role.ADVERB and before.lower.endswith("ly"))
-    return joins and noun.role is Role.NOUN
-
-
-def _goes_on(words: list[Word], index: int) -> bool:
-    """Whether it says what else somebody does: "leans on a wall, drinking soda"."""
-    told = any(word.role is Role.VERB and word.tag == "VBZ" for word in words[:index])
-    after = words[index + 1] if index + 1 < len(words) else None
-    return told and words[index].lower.endswith("ing") and after is not None and after.role is Role.NOUN
+    return (lexicon().verb_form(word.lower) or only_verb) if ends else None
 
 
 def _is_side_by_side(words: list[Word], index: int) -> bool:

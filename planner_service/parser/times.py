@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner_service.parser.actions import Action
+from planner_service.parser.lexicon import word_list
 
 OF = r"(?: of the (?:video|clip|film|movie|shot|footage|scene|animation|sequence))?"
 THROUGH = r"(?: through)?(?: the (?:video|clip|film|movie|shot|scene))?"
@@ -17,8 +18,6 @@ TIMES: tuple[tuple[str, bool, float], ...] = (
     (rf"\b(?:at|in) the (?:very )?(?:beginning|start){OF}(?! of)", False, 0.25),
 )
 """Words for a time; whether it is the later part of the clip; where that begins, or the earlier part ends."""
-SHOWN = frozenset(("appear", "materialize", "show up", "emerge", "pop up", "arrive"))
-UNSHOWN = frozenset(("disappear", "vanish", "fade", "fade away", "evaporate", "leave", "exit"))
 VISIBLE = re.compile(r"\b(?:visible|present|there|seen|shown|on screen)\b")
 GONE = re.compile(
     r"\b(?:gone|absent|missing|invisible|not there|no longer (?:there|visible|present)|not (?:visible|present|seen))\b"
@@ -41,9 +40,11 @@ def seen_when(actions: Sequence[Action]) -> Seen | None:
             match = re.search(pattern, action.about)
             if match is None:
                 continue
-            shown = action.lemma in SHOWN or (action.lemma == "be" and VISIBLE.search(action.text) is not None)
-            gone = action.lemma in UNSHOWN or GONE.search(action.text) is not None
-            if gone and not (action.lemma in UNSHOWN and not later):
+            shown = action.lemma in word_list("shown") or (
+                action.lemma == "be" and VISIBLE.search(action.text) is not None
+            )
+            gone = action.lemma in word_list("unshown") or GONE.search(action.text) is not None
+            if gone and not (action.lemma in word_list("unshown") and not later):
                 return Seen(from_on=not later, share=share, said=match.group().strip())
             if shown:
                 return Seen(from_on=later, share=share, said=match.group().strip())

@@ -7,17 +7,13 @@ from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Distance, Place
 from planner_service.motion.nouns import Habitat, noun_of
 from planner_service.parser import directions
-from planner_service.parser.attachments import EARTHBOUND
 from planner_service.parser.cueing import Cued
 from planner_service.parser.directions import Found
+from planner_service.parser.lexicon import word_list
+from planner_service.parser.mentions import Use
 from planner_service.parser.scene import Scene
 from planner_service.parser.words import Role
-from shared.motion_graph import (
-    MotionGraph,
-)
-
-AIRBORNE = frozenset(("fly", "soar", "swoop", "hover", "float"))
-"""What does this is in the air, though it may usually be found on the ground."""
+from shared.motion_graph import MotionGraph
 
 
 def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | None:
@@ -34,12 +30,12 @@ def place_of(scene: Scene, number: int, told: Sequence[Cued]) -> Found[Place] | 
         if (place := directions.place_in(clause)) is not None:
             return place
         if (
-            action.lemma in AIRBORNE
+            action.lemma in word_list("airborne")
             and not action.objects
             and noun_of(scene.mentions[number].name).habitat is Habitat.GROUND
         ):
             return Found(Place.TOP, action.said)
-        if action.lemma in EARTHBOUND and noun_of(scene.mentions[number].name).habitat is Habitat.AIR:
+        if action.lemma in word_list("earthbound") and noun_of(scene.mentions[number].name).habitat is Habitat.AIR:
             return Found(Place.BOTTOM, action.said)
     end = scene.mentions[number].end
     goes = any(
@@ -59,6 +55,11 @@ def distances_of(scene: Scene) -> dict[int, Distance]:
     for number in scene.ids:
         after = " ".join(word.lower for word in scene.words[scene.mentions[number].end :][:6])
         told = directions.distance_in(after)
+        ground = scene.mentions[number + 1 : number + 2]
+        beyond = ground and ground[0].use is Use.BACKGROUND and ground[0].start <= scene.mentions[number].end + 2
+        if told is None and beyond:  # "a castle on a hill in the background"
+            after = " ".join(word.lower for word in scene.words[ground[0].end :][:6])
+            told = directions.distance_in(after)
         if told is not None and after.startswith(told.words):
             found[number] = told.value
     taken = {found_word for n in found for found_word in range(scene.mentions[n].end, scene.mentions[n].end + 6)}
@@ -67,6 +68,9 @@ def distances_of(scene: Scene) -> dict[int, Distance]:
         said = [w for w in scene.words[action.start : action.end] if told and w.lower == told.words.split()[-1]]
         if told is None or any(word.index in taken for word in said):
             continue
+        begin = said[-1].index + 1 - len(told.words.split()) if said else action.start
+        if any(m.end == begin and n not in action.subjects + action.objects for n, m in enumerate(scene.mentions)):
+            continue  # "stands on a hill with a blue sky in the background"
         for number in (*action.subjects, *action.objects):
             found.setdefault(number, told.value)
     for a in scene.attachments:

@@ -8,24 +8,16 @@ from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
-from planner_service.parser.lexicon import Lexicon
-from planner_service.parser.mentions import POSSESSIVES, Mention
+from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.subjects import mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
 
-HAND_PREPOSITIONS = frozenset(("with", "from", "using", "out of"))
-"""What is after these is in the hand of who does it, if it is small: "drinks from a cup", "walks with a stick"."""
 HANDFUL = 3
 """The most things that one has in hand."""
 IN_HAND, CARRIED = 0.35, 0.6
 """The largest that is done something to in hand, and that is carried along, as shares of their holder's height."""
-
-
-BUILT_IN = frozenset(("door", "window", "wheel", "roof", "propeller", "rotor", "sail"))
-"""With "the" these are of what was mentioned before and has them."""
-FIXTURES = frozenset(("furniture", "floor cover", "fixture", "structure", "building", "cauldron", "plant organ"))
-"""What stays where it is, however small it is drawn."""
 
 
 def wholes_of(
@@ -34,7 +26,6 @@ def wholes_of(
     actions: Sequence[Action],
     attachments: Sequence[Attachment],
     numbers: Sequence[int],
-    lexicon: Lexicon,
 ) -> dict[int, int]:
     """What each part or held thing among the mentions `numbers` belongs to.
 
@@ -51,14 +42,18 @@ def wholes_of(
             continue
         holder = action.subjects[0]
         if action.verb.object == "held":
-            wholes |= {held: holder for held in action.objects if _is_handy(held, holder, mentions)}
+            left = _let_go(action, actions) | {a.source for a in attachments if a.target == holder and a.phrase == "on"}
+            wholes |= {n: holder for n in action.objects if n not in left and _is_handy(n, holder, mentions)}
         elif _takes_in_hand(action):
             wholes |= {
                 n: holder for n in action.objects if n not in placed and is_in_hand(n, holder, mentions, IN_HAND)
             }
+    wholes |= {
+        a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in word_list("tethers")
+    }
     for a in attachments:
         if (
-            a.phrase in HAND_PREPOSITIONS
+            a.phrase in word_list("hand_prepositions")
             and a.source not in wholes
             and is_in_hand(a.target, a.source, mentions, CARRIED)
         ):
@@ -69,19 +64,28 @@ def wholes_of(
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
         worn = (
-            lexicon.is_in(lexicon.worn, mention.name)
+            lexicon().is_in("worn", mention.name)
             or part_of(mention.name) is not None
             or is_a(mention.head, frozenset(("body part",)))
         )
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
         first = words[mention.start].lower if mention.end > mention.start else ""
-        possessed = first in POSSESSIVES or (first == "the" and mention.head in BUILT_IN and " of " not in mention.text)
+        possessed = first in word_list("possessives") or (
+            first == "the" and mention.head in word_list("built_in") and " of " not in mention.text
+        )
         if attached or (possessed and (worn or swung)):
             owner = _owner(number, first, mentions, actions, numbers)
             wholes |= {number: owner} if owner is not None else {}
     return {
         part: whole for part, whole in wholes.items() if part in numbers and whole in numbers and whole not in wholes
     }
+
+
+def _let_go(holding: Action, actions: Sequence[Action]) -> set[int]:
+    """What goes its own way later: "holds a balloon, and it floats away", "holds a ball and throws it"."""
+    later = [action for action in actions if action.index > holding.index and not action.negated]
+    sent = {n for a in later if a.verb.object in ("travels", "made_to") for n in a.objects if n not in a.subjects}
+    return sent | {n for a in later if a.verb.travels for n in a.subjects}
 
 
 def _takes_in_hand(action: Action) -> bool:
@@ -94,7 +98,7 @@ def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: flo
     thing, doer = noun_of(mentions[held].name), noun_of(mentions[holder].name)
     lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
-    fixed = is_a(head_of(mentions[held].name), FIXTURES)
+    fixed = is_a(head_of(mentions[held].name), word_list("fixtures"))
     return (
         lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
     )
@@ -112,7 +116,10 @@ def _is_attached(number: int, words: Sequence[Word], mentions: Sequence[Mention]
     if mention.start < 2 or words[mention.start - 1].lower != "with":
         return False
     elsewhere = mention.end < len(words) and words[mention.end].lower in ("behind", "above", "beside", "around", "near")
-    beside = mention_at(mentions, mention.start - 2) is not None and not elsewhere  # "a desk with a flag behind it"
+    bearer = mention_at(mentions, mention.start - 2)
+    beside = (
+        bearer is not None and mentions[bearer].use is Use.THING and not elsewhere
+    )  # "a desk with a flag behind it"
     deforms = any(action.verb.label is MotionLabel.NON_RIGID for action in actions if number in action.subjects)
     return beside and (part_of(mention.name) is not None or (deforms and noun_of(mention.name).kind is Kind.SOFT))
 
@@ -122,7 +129,7 @@ def _owner(
 ) -> int | None:
     """Whose it is: of "the door" the last thing that has one; else who acts on it, else the last thing that fits."""
     before = [other for other in numbers if mentions[other].end <= mentions[number].start]
-    if first == "the" and mentions[number].head in BUILT_IN:
+    if first == "the" and mentions[number].head in word_list("built_in"):
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:

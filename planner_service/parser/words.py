@@ -11,14 +11,6 @@ from planner_service.motion.nouns import IRREGULAR_PLURALS
 if TYPE_CHECKING:
     from spacy.tokens import Token
 
-DIRECTION_WORDS = frozenset(
-    ("left", "right", "leftward", "leftwards", "rightward", "rightwards", "upward", "upwards", "downward", "downwards")
-)
-DETERMINERS = frozenset(
-    ("a", "an", "the", "this", "that", "these", "those", "its", "his", "her", "their", "my",
-     "our", "your", "some", "any", "each", "every", "another")
-)  # fmt: skip
-"""Never a noun, whatever the tagger says: "a car (A)", "an A and a B"."""
 FINITE = ("VBZ", "VBP", "VBD")
 PREPOSITION_TAGS = ("IN", "TO", "RP")
 
