@@ -78,7 +78,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 .PHONY: test
 test: lint types imports studio ## everything CI checks: style, types, import rules and all tests
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-llm
 test-llm: $(VENV)/installed-dev $(LLM_WEIGHTS)/config.json ## the tests with a real language model on a real vLLM, in an environment of its own (3 GB)
