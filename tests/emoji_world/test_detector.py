@@ -119,7 +119,7 @@ def test_of_two_sprites_in_one_place_the_better_keeps_it() -> None:
 
 
 def test_true_clips_are_judged_right_and_the_clips_of_other_captions_are_not() -> None:
-    asked = scenes(16)
+    asked = scenes(8)
     truth = judged(videos_of(asked), asked)
     for rate in (truth.background, truth.sprite, truth.direction, truth.stays, truth.deforms, truth.keeps_shape):
         assert rate.of
@@ -134,9 +134,9 @@ def test_true_clips_are_judged_right_and_the_clips_of_other_captions_are_not() -
                 for each in scene.objects
             ),
         )
-        for scene in asked[:4]
+        for scene in asked[:3]
     ]
-    assert judged(videos_of(asked[:4]), swapped).sprite.share == 0
+    assert judged(videos_of(asked[:3]), swapped).sprite.share == 0
 
 
 @pytest.mark.parametrize("background", WORLD.backgrounds)
