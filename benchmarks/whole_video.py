@@ -31,14 +31,15 @@ from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.cogvideox import CogVideoX
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.backbones.wan import Wan
-from generator_service.contract.backbones import BACKBONES
+from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B, BackboneSpec
 from generator_service.contract.guidance import OFF, GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state, ignore
 
-NAMES: Final = {"cogvideox": "cogvideox-2b", "wan": "wan2.1-t2v-1.3b"}
 CACHES: Final = (0.05, 0.1, 0.2)
+Size = tuple[int, int, int]
+"""Frames, width, height."""
 
 
 def cogvideox(full: bool) -> CogVideoXPipeline:
@@ -79,22 +80,35 @@ def _with_random_texts(pipeline: Any, shape: tuple[int, int]) -> Any:
     return pipeline
 
 
+NETWORKS: Final[dict[str, tuple[Callable[[bool], Any], type[TransformerBackbone[Any]], BackboneSpec, Size]]] = {
+    "cogvideox": (cogvideox, CogVideoX, COGVIDEOX_2B, (9, 720, 240)),
+    "wan": (wan, Wan, WAN_2_1_T2V_1_3B, (17, 416, 240)),
+}
+"""How its pipeline is made, and at what size its small form is measured."""
+
+
 def build(network: str, device: torch.device, full: bool) -> TransformerBackbone[Any]:
     torch.manual_seed(0)
-    pipeline = {"cogvideox": cogvideox, "wan": wan}[network](full)
+    make, family, spec, _ = NETWORKS[network]
+    pipeline = make(full)
     pipeline.to(device, torch.bfloat16 if full else torch.float32)
     setup = Setup(weights_revision="none", device=device.type, dtype="", vae_tiling=False)
-    families: dict[str, type[TransformerBackbone[Any]]] = {"cogvideox": CogVideoX, "wan": Wan}
-    return families[network](BACKBONES[NAMES[network]], pipeline, device, setup)
+    return family(spec, pipeline, device, setup)
 
 
-def settings_of(backbone: TransformerBackbone[Any], full: bool, steps: int) -> RenderSettings:
-    defaults = backbone.spec.defaults
-    small = {"frames": 17, "width": 416, "height": 240} if backbone.spec.family == "wan" else {}
-    size = defaults.model_dump(include={"frames", "width", "height"}) if full else {"frames": 9} | small
-    size = {"width": 720, "height": 240} | size
+def settings_of(network: str, full: bool, steps: int) -> RenderSettings:
+    spec, (frames, width, height) = NETWORKS[network][2:]
+    if full:
+        frames, width, height = spec.defaults.frames, spec.defaults.width, spec.defaults.height
     return RenderSettings(
-        backbone=backbone.spec.name, seed=0, steps=steps, fps=8, guidance_scale=defaults.guidance_scale, **size
+        backbone=spec.name,
+        seed=0,
+        steps=steps,
+        frames=frames,
+        width=width,
+        height=height,
+        fps=8,
+        guidance_scale=spec.defaults.guidance_scale,
     )
 
 
@@ -149,7 +163,7 @@ def measure(make: Callable[[], None], device: torch.device) -> tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=list(NAMES), nargs="+", default=list(NAMES))
+    parser.add_argument("--network", choices=list(NETWORKS), nargs="+", default=list(NETWORKS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--full", action="store_true", help="the networks' own size")
     parser.add_argument("--steps", type=int, default=20)
@@ -160,7 +174,7 @@ def main() -> None:
     say("| --- | --- | --- | --- | --- |")
     for network in given.network:
         backbone = build(network, device, given.full)
-        settings = settings_of(backbone, given.full, given.steps)
+        settings = settings_of(network, given.full, given.steps)
         made = ways(backbone, settings)
         rounds = [{way: measure(make, device) for way, make in made.items()} for _ in range(given.rounds)]
         for way in made:
