@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner_service.motion.cues import Manner
-from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.motion.nouns import Kind, is_a, known, noun_of
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
@@ -12,6 +12,9 @@ from planner_service.parser.subjects import SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+
+SMALL = 0.35
+"""What is no higher than this share of a doer's height is moved by hand."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=meaning_of(entry, word, words, crossed=crossed),
+                verb=_of_small(meaning_of(entry, word, words, crossed=crossed), group, objects, mentions),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -96,6 +99,14 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
     actions += _participles(words, mentions)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
+
+
+def _of_small(verb: Verb, doers: Sequence[int], objects: Sequence[int], mentions: Sequence[Mention]) -> Verb:
+    """Who moves a small thing stays where they are: "moves a pawn", but not "moves a sofa"."""
+    if verb != lexicon().verbs["move"] or not doers or not objects:
+        return verb
+    doer, thing = noun_of(mentions[doers[0]].name), noun_of(mentions[objects[0]].name)
+    return replace(verb, object="made_to") if thing.height < SMALL * doer.height else verb
 
 
 def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:

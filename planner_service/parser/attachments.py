@@ -63,7 +63,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if (
             matched is None
             or (matched[1] == "with" and (number in acting or _bears_on_it(words, mention)))
-            or _is_particle(matched[1], words[matched[2]])
+            or _is_particle(matched[1], words[matched[2]], _verb_around(actions, matched[2], number))
         ):
             continue
         preposition, phrase, start = matched
@@ -75,6 +75,11 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))
             continue  # "at a table with a bulb"
+        if place is not None and around is not None and _is_load(mention, place, around, mentions):
+            inside = is_a(head_of(mentions[place].name), word_list("deep"))
+            arrangement = Arrangement.IN if inside else Arrangement.ON
+            found.append(Attachment(number, place, arrangement.value, arrangement))
+            continue  # "carries a tray with two cups"
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
@@ -157,6 +162,12 @@ def _is_vehicle(mention: Mention) -> bool:
 def _has_legs(mention: Mention) -> bool:
     noun = noun_of(mention.name)
     return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
+
+
+def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Mention]) -> bool:
+    """Whether it lies on or in what somebody holds or moves along."""
+    moved = place in action.objects and action.verb.object in ("held", "follows")
+    return moved and mention.use is Use.THING and is_a(head_of(mentions[place].name), word_list("bearing"))
 
 
 def _comes_off(action: Action) -> bool:
@@ -253,9 +264,10 @@ def _supported(
     return phrase, arrangement
 
 
-def _is_particle(phrase: str, word: Word) -> bool:
-    """Whether it belongs to the verb: "knocks over a vase"."""
-    return word.tag == "RP" and phrase == word.lower
+def _is_particle(phrase: str, word: Word, action: Action | None) -> bool:
+    """Whether it belongs to the verb: "knocks over a vase", but not "crawls up a stalk"."""
+    goes = action is not None and action.verb.travels and action.verb.object is None
+    return word.tag == "RP" and phrase == word.lower and not goes
 
 
 def _goal(preposition: Preposition, phrase: str, action: Action | None, target: str) -> Goal | None:
@@ -333,10 +345,10 @@ def _sources(
         if phrase in word_list("company") and before in action.objects:
             return action.subjects, action
         governed = preposition_before(words, mentions[before].start) is not None
-        if governed and before not in action.objects and phrase in ("on", "in"):
-            return (before,), None  # "to a pot on the stove"
-        if governed and not ends and phrase in word_list("around_seat") and action.verb.label is MotionLabel.MOTIONLESS:
-            return (before,), None  # "sits on a bench under a tree"
+        near = phrase in ("on", "in") or not (ends or action.verb.travels or phrase in word_list("company"))
+        own = words[mentions[before].start].lower in word_list("possessives")  # "over his head in front of a crowd"
+        if governed and before not in action.objects and near and not own:
+            return (before,), None  # "to a pot on the stove", "sits on a bench under a tree"
         if (
             before in action.objects
             and phrase in ("on", "in")
@@ -345,6 +357,8 @@ def _sources(
             return (before,), None  # "watches a fish on a screen"
         if ends and carried:
             return action.subjects, action  # "carries a tray to a table"
+        if ends and action.verb.object == "follows" and before in action.objects:
+            return (before, *action.subjects), action  # "pushes a cart to a shed"
         if sent or (before in action.objects and action.verb.object in ("placed", "travels", "held")):
             return (before,), action
         if about is not None and about == before:

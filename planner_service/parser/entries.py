@@ -5,11 +5,13 @@ from dataclasses import replace
 from itertools import takewhile
 
 from planner_service.motion.cues import Manner
+from planner_service.motion.nouns import is_a
 from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses
 
+LEADING = (Role.PREPOSITION, Role.OTHER)
 NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
 CARRIED_ON = (*WAYS, "through", "over")
@@ -51,6 +53,11 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "board", ()  # "gets on the bus"
     if base == "get" and after and after[0].lower in ("off", "out"):
         return "alight", ()  # "gets out"
+    if base == "pass" and next((w.lower for w in words[word.index :] if w.role in LEADING), None) == "to":
+        return "hand", ()  # "passes the ball to a girl"
+    if base == "go" and heads and after and after[0].lower in ("out", "off", "on", "dark"):
+        if is_a(heads[0], word_list("switched")):
+            return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

@@ -60,7 +60,7 @@ def carry(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]
     for attachment in scene.attachments:
         if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN, BESIDE):
             continue
-        carrier = cues_of(scene, attachment.target)
+        carrier = cues_of(scene, scene.wholes.get(attachment.target, attachment.target))
         if attachment.arrangement is BESIDE:
             pairs = list(zip(told, carrier, strict=False))
             abreast = len(told) == len(carrier) and all(

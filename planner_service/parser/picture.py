@@ -190,7 +190,7 @@ def _is_adjective(token: Token) -> bool:
 
 
 def _is_mark(word: str) -> bool:
-    return re.fullmatch(r"\d+(?:mm|k|fps|p|mp|bit)|f/\d.*|\d+:\d+", word) is not None
+    return re.fullmatch(r"(?:\d+(?:mm|k|fps|p|mp|bit)|f/?\d[\d.]*|\d+:\d+)+", word) is not None
 
 
 def _things(span: Span) -> list[str]:

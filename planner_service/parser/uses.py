@@ -84,7 +84,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     parts = mention.name.split(" of ")
     name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon().nouns["measure"] else parts[0]
     named = " " in name and known(name.split()[-2]) is not None
-    if mention.head == "screen" and (named or words[mention.start].lower in ("a", "an")):
+    if mention.head in ("screen", "frame") and (named or words[mention.start].lower in ("a", "an")):
         return Use.THING  # "a phone screen"
     if mention.head == "one":
         return Use.THING

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.arrangements import is_reached_for
+from planner_service.motion.arrangements import Arrangement, is_reached_for
 from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
@@ -41,7 +41,18 @@ def wholes_of(
         if not action.subjects or action.negated or action.passive:
             continue
         holder = action.subjects[0]
-        if action.verb.object == "held":
+        given = [
+            a.target
+            for a in attachments
+            if a.action == action.index and a.arrangement is Arrangement.AT and action.lemma in word_list("giving")
+            if noun_of(mentions[a.target].name).kind is Kind.ANIMATE
+        ]
+        taken = given[0] if given and _goes_later(given[0], action, actions) else holder
+        taking = bool(given) or (action.lemma == "pick up" and _goes_later(holder, action, actions))
+        if taking:
+            left = _let_go(action, actions)
+            wholes |= {n: taken for n in action.objects if n not in (*left, *given) and _is_handy(n, taken, mentions)}
+        elif action.verb.object == "held":
             left = _let_go(action, actions) | {a.source for a in attachments if a.target == holder and a.phrase == "on"}
             wholes |= {n: holder for n in action.objects if n not in left and _is_handy(n, holder, mentions)}
         elif _takes_in_hand(action):
@@ -52,12 +63,13 @@ def wholes_of(
         a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in word_list("tethers")
     }
     for a in attachments:
+        travels = any(a.action == action.index and action.verb.travels for action in actions)
+        along = travels and a.phrase == "with"
         if (
             a.phrase in word_list("hand_prepositions")
             and a.source not in wholes
-            and is_in_hand(a.target, a.source, mentions, CARRIED)
+            and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along)
         ):
-            travels = any(a.action == action.index and action.verb.travels for action in actions)
             if a.phrase in ("with", "using") or not travels:
                 wholes[a.target] = a.source
     for number in numbers:
@@ -81,10 +93,15 @@ def wholes_of(
     }
 
 
+def _goes_later(doer: int, action: Action, actions: Sequence[Action]) -> bool:
+    return any(a.index > action.index and doer in a.subjects and a.verb.travels for a in actions)
+
+
 def _let_go(holding: Action, actions: Sequence[Action]) -> set[int]:
     """What goes its own way later: "holds a balloon, and it floats away", "holds a ball and throws it"."""
     later = [action for action in actions if action.index > holding.index and not action.negated]
-    sent = {n for a in later if a.verb.object in ("travels", "made_to") for n in a.objects if n not in a.subjects}
+    sending = ("travels", "made_to", "placed")
+    sent = {n for a in later if a.verb.object in sending for n in a.objects if n not in a.subjects}
     return sent | {n for a in later if a.verb.travels for n in a.subjects}
 
 
@@ -93,14 +110,16 @@ def _takes_in_hand(action: Action) -> bool:
     return action.verb.object is None and not action.verb.travels and is_reached_for(action.lemma)
 
 
-def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: float) -> bool:
+def is_in_hand(
+    held: int, holder: int, mentions: Sequence[Mention], largest: float, *, even_fixed: bool = False
+) -> bool:
     """Whether it is a thing that its holder can have in hand, by size and kind."""
     thing, doer = noun_of(mentions[held].name), noun_of(mentions[holder].name)
     lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
     fixed = is_a(head_of(mentions[held].name), word_list("fixtures"))
     return (
-        lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
+        lifeless and small and (even_fixed or not fixed) and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
     )
 
 
