@@ -39,6 +39,9 @@ HIGH = 0.5
 SMALLER = 0.75
 """What is worked with is smaller than who works, by height."""
 
+LIGHT = 0.25
+"""What is no higher is in the hand of who takes something from it."""
+
 OFF = ("off", "off of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
@@ -117,6 +120,10 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             lifeless = action is not None and all(
                 noun_of(mentions[n].name).kind is not Kind.ANIMATE for n in action.subjects
             )
+            if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work):
+                inside = noun_of(mention.name).height > HIGH or is_a(head_of(mention.name), word_list("deep"))
+                arrangement = Arrangement.IN if inside else Arrangement.ON
+                phrase, sources = arrangement.value, (before,)
             if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         if phrase == "between" and (action is None or not action.verb.travels):
@@ -162,6 +169,13 @@ def _is_vehicle(mention: Mention) -> bool:
 def _has_legs(mention: Mention) -> bool:
     noun = noun_of(mention.name)
     return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
+
+
+def _is_taken(number: int, place: Mention, action: Action | None) -> bool:
+    """Whether somebody gets it from there: "takes a hat from a shelf", "rescues a cat from a tree", not from a cup."""
+    noun = noun_of(place.name)
+    got = action is not None and number in action.objects and not action.verb.travels
+    return got and noun.height > LIGHT and noun.kind is not Kind.ANIMATE
 
 
 def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Mention]) -> bool:
@@ -213,7 +227,7 @@ def is_worked_on(
     if action.verb.object == "placed":
         return bool(action.objects)
     if carries_people(mention.name):
-        return False
+        return action.lemma in word_list("depicted") and bool(action.objects)
     worked_at = bool(action.objects) and (thing.height < doer.height or is_workplace(mention.name))
     return worked_at or thing.height < SMALLER * doer.height
 
@@ -345,7 +359,8 @@ def _sources(
         if phrase in word_list("company") and before in action.objects:
             return action.subjects, action
         governed = preposition_before(words, mentions[before].start) is not None
-        near = phrase in ("on", "in") or not (ends or action.verb.travels or phrase in word_list("company"))
+        goes = action.verb.travels or (ends and action.lemma not in word_list("giving"))
+        near = phrase in ("on", "in") or not (goes or phrase in word_list("company"))
         own = words[mentions[before].start].lower in word_list("possessives")  # "over his head in front of a crowd"
         if governed and before not in action.objects and near and not own:
             return (before,), None  # "to a pot on the stove", "sits on a bench under a tree"

@@ -49,6 +49,10 @@ def subjects_of(
             return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
+    if beside is not None and word.tag == "VBZ" and mentions[beside].end == word.index:
+        first = mentions[beside].start
+        if first > 0 and words[first - 1].lower in ("as", "while", "when"):
+            return (beside,)  # "… as a girl touches it"
     if not mended:
         for child in word.token.children:
             if child.dep_ in SUBJECTS and child.i < word.index:

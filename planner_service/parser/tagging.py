@@ -7,8 +7,11 @@ noun.  A word that is a listed verb's third person, right after a noun that coul
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from text_to_num import text2num
 
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, known, singular, table
 from planner_service.parser.lexicon import lexicon, word_list
@@ -65,7 +68,17 @@ def _role(token: Token) -> Role:
     if token.lower_ in ONWARD:
         return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
+    if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
+        return Role.NUMBER  # "Eleven swans"
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
+
+
+@cache
+def _is_number(word: str) -> bool:
+    try:
+        return bool(text2num(word, "en") > 1)
+    except ValueError:
+        return False
 
 
 def _correct_role(words: list[Word], index: int) -> Word:

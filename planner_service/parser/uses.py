@@ -60,7 +60,7 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
     before = mentions[number - 1] if number > 0 else None
     if before is None or words[mention.start].lower not in word_list("possessives"):
         return False
-    part = lexicon().is_in("worn", mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
+    part = lexicon().is_in("worn", mention.name) or mention.head in word_list("perches")
     if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
         between = words[before.end : mention.start]
         rests = any(word.lemma in word_list("resting") for word in between) and all(

@@ -35,8 +35,10 @@ def wholes_of(
     wholes: dict[int, int] = {}
     placed = {a.source for a in attachments if a.arrangement is not None}
     placed |= {
-        n for action in actions if action.verb.travels for n in action.subjects
-    }  # "a pen drifts past, she catches it"
+        n
+        for action in actions
+        for n in (action.subjects if action.verb.travels else action.objects if action.verb.object == "travels" else ())
+    }  # "a pen drifts past, she catches it", "throws a ball to a girl, who catches it"
     for action in actions:
         if not action.subjects or action.negated or action.passive:
             continue
@@ -107,7 +109,8 @@ def _let_go(holding: Action, actions: Sequence[Action]) -> set[int]:
 
 def _takes_in_hand(action: Action) -> bool:
     """Whether who does it to a small thing has it in hand meanwhile: who reads it or eats it."""
-    return action.verb.object is None and not action.verb.travels and is_reached_for(action.lemma)
+    handles = action.verb.object is None or action.lemma in word_list("swung")
+    return handles and not action.verb.travels and is_reached_for(action.lemma)
 
 
 def is_in_hand(
