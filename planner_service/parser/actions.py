@@ -85,7 +85,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=_of_small(meaning_of(entry, word, words, crossed=crossed), group, objects, mentions),
+                verb=_of_object(entry, meaning_of(entry, word, words, crossed=crossed), group, objects, mentions),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -101,12 +101,16 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
     return sorted(actions, key=lambda action: action.index)
 
 
-def _of_small(verb: Verb, doers: Sequence[int], objects: Sequence[int], mentions: Sequence[Mention]) -> Verb:
-    """Who moves a small thing stays where they are: "moves a pawn", but not "moves a sofa"."""
-    if verb != lexicon().verbs["move"] or not doers or not objects:
+def _of_object(
+    entry: str, verb: Verb, doers: Sequence[int], objects: Sequence[int], mentions: Sequence[Mention]
+) -> Verb:
+    """Who moves a small thing stays where they are: "moves a pawn", not "moves a sofa"; who drives sheep rides none."""
+    if not doers or not objects:
         return verb
     doer, thing = noun_of(mentions[doers[0]].name), noun_of(mentions[objects[0]].name)
-    return replace(verb, object="made_to") if thing.height < SMALL * doer.height else verb
+    if entry == "move" and thing.height < SMALL * doer.height:
+        return replace(verb, object="made_to")
+    return lexicon().verbs["herd"] if entry == "drive" and thing.kind is Kind.ANIMATE else verb
 
 
 def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:

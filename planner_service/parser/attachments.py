@@ -12,7 +12,7 @@ from planner_service.parser.actions import Action
 from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
-from planner_service.parser.subjects import coordinates_of, mention_at
+from planner_service.parser.subjects import coordinates_of, is_person, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
@@ -75,7 +75,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         stays = around is None or not around.verb.travels
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
             continue  # "in a room with a screen on the wall"
-        if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
+        if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))
             continue  # "at a table with a bulb"
         if place is not None and around is not None and _is_load(mention, place, around, mentions):
@@ -120,7 +120,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             lifeless = action is not None and all(
                 noun_of(mentions[n].name).kind is not Kind.ANIMATE for n in action.subjects
             )
-            if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work):
+            if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work, mentions):
                 inside = noun_of(mention.name).height > HIGH or is_a(head_of(mention.name), word_list("deep"))
                 arrangement = Arrangement.IN if inside else Arrangement.ON
                 phrase, sources = arrangement.value, (before,)
@@ -171,11 +171,18 @@ def _has_legs(mention: Mention) -> bool:
     return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
 
 
-def _is_taken(number: int, place: Mention, action: Action | None) -> bool:
+def _is_laid(place: Mention, action: Action | None) -> bool:
+    """Whether what it comes with is on it: a table, or another piece of furniture that is said to do nothing."""
+    rests = action is None or action.verb.label is MotionLabel.MOTIONLESS
+    return is_workplace(place.name) or (rests and is_a(head_of(place.name), word_list("laid")))
+
+
+def _is_taken(number: int, place: Mention, action: Action | None, mentions: Sequence[Mention]) -> bool:
     """Whether somebody gets it from there: "takes a hat from a shelf", "rescues a cat from a tree", not from a cup."""
     noun = noun_of(place.name)
     got = action is not None and number in action.objects and not action.verb.travels
-    return got and noun.height > LIGHT and noun.kind is not Kind.ANIMATE
+    hands = action is not None and any(is_person(mentions[n]) for n in action.subjects)
+    return got and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
 
 
 def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Mention]) -> bool:
@@ -273,7 +280,7 @@ def _supported(
     across = phrase in ("across", "over") and is_workplace(mention.name)
     if action is not None and stays and (across or (phrase == "to" and action.lemma in word_list("giving"))):
         return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
-    if stays and phrase == "from" and carries_people(mention.name):
+    if stays and phrase == "from" and action is not None and not action.objects and carries_people(mention.name):
         return "on", Arrangement.ON  # "fishing from a boat"
     return phrase, arrangement
 

@@ -147,7 +147,10 @@ def _is_on_its_way(mention: Mention, words: list[Word]) -> bool:
 
 def _is_apart(mention: Mention, words: list[Word]) -> bool:
     matched = preposition_before(words, mention.start)
-    return matched is not None and matched[0].arrangement in (*APART, Arrangement.IN_FRONT_OF)
+    if matched is None:
+        return False
+    gone_to = matched[0].goal is not None and matched[1] != "at" and words[mention.start].lower in ("a", "an", "the")
+    return gone_to or matched[0].arrangement in (*APART, Arrangement.IN_FRONT_OF)
 
 
 def _is_singled_out(mention: Mention, words: list[Word]) -> bool:

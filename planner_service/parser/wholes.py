@@ -10,9 +10,10 @@ from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
-from planner_service.parser.subjects import mention_at
+from planner_service.parser.subjects import is_person, mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import supersense
 
 HANDFUL = 3
 """The most things that one has in hand."""
@@ -50,7 +51,7 @@ def wholes_of(
             if noun_of(mentions[a.target].name).kind is Kind.ANIMATE
         ]
         taken = given[0] if given and _goes_later(given[0], action, actions) else holder
-        taking = bool(given) or (action.lemma == "pick up" and _goes_later(holder, action, actions))
+        taking = bool(given) or (action.lemma in ("pick up", "take") and _goes_later(holder, action, actions))
         if taking:
             left = _let_go(action, actions)
             wholes |= {n: taken for n in action.objects if n not in (*left, *given) and _is_handy(n, taken, mentions)}
@@ -67,8 +68,9 @@ def wholes_of(
     for a in attachments:
         travels = any(a.action == action.index and action.verb.travels for action in actions)
         along = travels and a.phrase == "with"
+        voices = a.phrase == "into" and any(a.action == action.index and _is_said(action) for action in actions)
         if (
-            a.phrase in word_list("hand_prepositions")
+            (a.phrase in word_list("hand_prepositions") or voices)
             and a.source not in wholes
             and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along)
         ):
@@ -113,6 +115,10 @@ def _takes_in_hand(action: Action) -> bool:
     return handles and not action.verb.travels and is_reached_for(action.lemma)
 
 
+def _is_said(action: Action) -> bool:
+    return supersense(action.lemma, "verb") == "verb.communication"  # "speaks into a megaphone"
+
+
 def is_in_hand(
     held: int, holder: int, mentions: Sequence[Mention], largest: float, *, even_fixed: bool = False
 ) -> bool:
@@ -155,8 +161,9 @@ def _owner(
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:
-        if number in action.objects and action.subjects and action.subjects[0] != number:
-            return action.subjects[0]
+        doer = action.subjects[0] if action.subjects else number
+        if number in action.objects and doer != number and not (first == "its" and is_person(mentions[doer])):
+            return doer
     alive = [other for other in before if noun_of(mentions[other].name).kind is Kind.ANIMATE]
     of_body = is_a(mentions[number].head, frozenset(("body part",)))
     fitting = (alive if first in ("his", "her") or of_body else before) or before
