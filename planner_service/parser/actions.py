@@ -145,6 +145,8 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
     if number is None or mentions[number].start < word.index:
         return ()
     found = [number]
+    if _has_two(word, number, mentions):
+        found = [number + 1]  # "gives a girl a rose"
     while found[-1] + 1 < len(mentions):
         here, after = mentions[found[-1]], mentions[found[-1] + 1]
         between = words[here.end : after.start]
@@ -155,6 +157,13 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
             break  # "carries a child, smoke in the background"
         found.append(found[-1] + 1)
     return tuple(found)
+
+
+def _has_two(word: Word, number: int, mentions: Sequence[Mention]) -> bool:
+    """Whether the first of two that follow a verb is who gets the other."""
+    after = mentions[number + 1] if number + 1 < len(mentions) else None
+    follows = after is not None and after.start == mentions[number].end and after.determined
+    return follows and word.lemma in word_list("giving")
 
 
 def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -> Action | None:

@@ -319,13 +319,24 @@ def _to_objects(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[
         for target in action.objects[:1]
         if is_a(head_of(mentions[target].name), word_list("bridges"))
     ]
-    return crossings + [
-        Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
+    receivers = [
+        Attachment(subject, action.objects[0] - 1, "at", Arrangement.AT, None, action.index)
         for action in actions
-        if action.verb.object in OBJECT_GOALS and not action.passive
+        if action.lemma in word_list("giving") and action.objects and action.objects[0] > 0
+        if action.index < mentions[action.objects[0] - 1].start < mentions[action.objects[0]].start
         for subject in action.subjects
-        for target in action.objects[:1]
     ]
+    return (
+        crossings
+        + receivers
+        + [
+            Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
+            for action in actions
+            if action.verb.object in OBJECT_GOALS and not action.passive
+            for subject in action.subjects
+            for target in action.objects[:1]
+        ]
+    )
 
 
 def _sources(
@@ -379,6 +390,8 @@ def _sources(
             return (before,), None  # "watches a fish on a screen"
         if ends and carried:
             return action.subjects, action  # "carries a tray to a table"
+        if action.verb.object == "follows" and before in action.objects and phrase in ("on", "in"):
+            return (before,), None  # "pushes a girl on a swing"
         if ends and action.verb.object == "follows" and before in action.objects:
             return (before, *action.subjects), action  # "pushes a cart to a shed"
         if sent or (before in action.objects and action.verb.object in ("placed", "travels", "held")):
@@ -405,11 +418,15 @@ def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -
 
 
 def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
-    """ "A boat in which two men sit": who does the next thing is there."""
+    """ "A boat in which two men sit", "a desk where a lamp stands": who does the next thing is there."""
     found = []
     for word in words[1:]:
-        phrase = words[word.index - 1].lower
-        target = mention_at(mentions, word.index - 2) if word.lower == "which" and word.index > 1 else None
+        where = word.lower == "where"
+        phrase = "on" if where else words[word.index - 1].lower
+        last = word.index - (1 if where else 2)
+        target = mention_at(mentions, last) if (where or word.lower == "which") and last >= 0 else None
+        if where and (target is None or mentions[target].use is not Use.THING):
+            continue
         action = next((a for a in actions if a.index > word.index), None)
         if target is None or action is None or phrase not in ("in", "on", "under", "behind"):
             continue

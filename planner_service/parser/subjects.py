@@ -49,6 +49,11 @@ def subjects_of(
             return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
+    taught = word.token.head.i if word.token.dep_ in ("xcomp", "ccomp") else word.index
+    if words[taught].lemma in word_list("controlling") and words[word.index - 1].lower == "to":
+        pupil = mention_at(mentions, word.index - 2)
+        if pupil is not None and mentions[pupil].start > taught:
+            return (pupil,)  # "teaches a girl to ride"
     if beside is not None and word.tag == "VBZ" and mentions[beside].end == word.index:
         first = mentions[beside].start
         if first > 0 and words[first - 1].lower in ("as", "while", "when"):

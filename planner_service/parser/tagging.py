@@ -151,7 +151,8 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
-        several = _is_of_several(words, index - 1) or _is_verb_of_several(words, index)
+        shared = after is not None and after.role is Role.DETERMINER and _ends_a_pair(words, index)
+        several = shared or _is_of_several(words, index - 1) or _is_verb_of_several(words, index)
         if several and supersense(word.lemma, "verb") is not None:
             return False  # "the lights of a truck shine"
         return lexicon().verb_form(word.lower) is None and (
@@ -248,8 +249,9 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return (listed or word.lower) if base_form else None
     known_verb = lexicon().verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
-    if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
-        return listed
+    if before.role is Role.NOUN and leads_on and _ends_a_pair(words, index):
+        if rests or (after is not None and after.role is Role.DETERMINER and acts):
+            return listed or word.lower  # "a hen and a duck share a nest"
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:

@@ -51,7 +51,7 @@ def wholes_of(
             if noun_of(mentions[a.target].name).kind is Kind.ANIMATE
         ]
         taken = given[0] if given and _goes_later(given[0], action, actions) else holder
-        taking = bool(given) or (action.lemma in ("pick up", "take") and _goes_later(holder, action, actions))
+        taking = bool(given) or (action.lemma in word_list("taking") and _goes_later(holder, action, actions))
         if taking:
             left = _let_go(action, actions)
             wholes |= {n: taken for n in action.objects if n not in (*left, *given) and _is_handy(n, taken, mentions)}
