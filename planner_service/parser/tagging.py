@@ -240,7 +240,7 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         ends = after is None or after.role is Role.OTHER
         blooms = listed is not None and ends and known(before.lower) is not None
         return (listed or word.lower.removesuffix("ing")) if (leads_on or blooms) and unknown else None
-    if before.is_plural and word.lower.endswith("s") and unknown:
+    if before.is_plural and word.lower.endswith("s") and (unknown or lexicon().is_in("worn", before.lower)):
         return listed  # "a swarm of wasps hovers"
     if before.is_plural:
         base_form = not word.lower.endswith("s") and (
@@ -275,16 +275,15 @@ def _is_verb_of_several(words: list[Word], index: int) -> bool:
     garment = words[index - 1].lower
     if not (lexicon().is_in("worn", garment) or is_a(garment, word_list("clothes"))):
         return False
-    verbal = (Role.VERB, Role.AUXILIARY)
     sentence = [word for word in words if word.token.sent.start == words[index].token.sent.start]
-    joined = any(a.lower == "and" and b.role is Role.DETERMINER for a, b in pairwise(sentence) if b.index < index)
     first = _phrase(words, index - 1)[0].index
-    joined = joined and words[max(0, first - 2)].lower in ("in", "with", "wearing")
+    joined = any(a.lower == "and" and b.role is Role.DETERMINER for a, b in pairwise(sentence) if b.index < first)
     after = words[index + 1] if index + 1 < len(words) else None
-    goes_on = after is not None and (after.role in LEADING_ON or after.token.dep_ == "dobj")
-    return joined and goes_on and not any(
-        word.role in verbal and word.token.dep_ != "dobj" and word.index != index for word in sentence
-    )
+    if not joined or words[first - 2].lower not in ("in", "with", "wearing") or after is None:
+        return False
+    goes_on = after.role in LEADING_ON or after.token.tag_ in ("NNS", "VBZ")
+    rest = (word for word in sentence if word.index not in (index, index + 1))
+    return goes_on and not any(word.role in (Role.VERB, Role.AUXILIARY) for word in rest)
 
 
 def _coordinated_verb(words: list[Word], index: int) -> str | None:

@@ -128,7 +128,11 @@ def is_in_hand(
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
     fixed = is_a(head_of(mentions[held].name), word_list("fixtures"))
     return (
-        lifeless and small and (even_fixed or not fixed) and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
+        lifeless
+        and small
+        and (even_fixed or not fixed)
+        and held != holder
+        and mentions[held].count <= HANDFUL * mentions[holder].count
     )
 
 
