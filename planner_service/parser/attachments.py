@@ -79,9 +79,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             found.append(Attachment(number, place, "on", Arrangement.ON))
             continue  # "at a table with a bulb"
         if place is not None and around is not None and _is_load(mention, place, around, mentions):
-            inside = is_a(head_of(mentions[place].name), word_list("deep"))
-            arrangement = Arrangement.IN if inside else Arrangement.ON
-            found.append(Attachment(number, place, arrangement.value, arrangement))
+            found.append(Attachment(number, place, *_lies(mentions[place].name)))
             continue  # "carries a tray with two cups"
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
@@ -121,9 +119,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
                 noun_of(mentions[n].name).kind is not Kind.ANIMATE for n in action.subjects
             )
             if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work, mentions):
-                inside = noun_of(mention.name).height > HIGH or is_a(head_of(mention.name), word_list("deep"))
-                arrangement = Arrangement.IN if inside else Arrangement.ON
-                phrase, sources = arrangement.value, (before,)
+                (phrase, arrangement), sources = _lies(mention.name), (before,)
             if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         if phrase == "between" and (action is None or not action.verb.travels):
@@ -183,6 +179,12 @@ def _is_taken(number: int, place: Mention, action: Action | None, mentions: Sequ
     got = action is not None and number in action.objects and not action.verb.travels
     hands = action is not None and any(is_person(mentions[n]) for n in action.subjects)
     return got and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
+
+
+def _lies(place: str) -> tuple[str, Arrangement]:
+    """How what is somewhere is there: in what is deep or high, on the rest."""
+    inside = noun_of(place).height > HIGH or is_a(head_of(place), word_list("deep"))
+    return ("in", Arrangement.IN) if inside else ("on", Arrangement.ON)
 
 
 def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Mention]) -> bool:

@@ -60,9 +60,9 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     later = next((w for w in words[word.index + 1 :] if w.role in LEADING and w.lower != "of"), None)
     if base in ("pull", "take", "lift") and later is not None and later.lower == "out":
         return "take out", ()  # "pulls a tray out of the oven"
-    if base == "go" and heads and after and after[0].lower in ("out", "off", "on", "dark"):
-        if is_a(heads[0], word_list("switched")):
-            return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
+    goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
+    if goes and heads and is_a(heads[0], word_list("switched")):
+        return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

@@ -249,9 +249,9 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return (listed or word.lower) if base_form else None
     known_verb = lexicon().verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
-    if before.role is Role.NOUN and leads_on and _ends_a_pair(words, index):
-        if rests or (after is not None and after.role is Role.DETERMINER and acts):
-            return listed or word.lower  # "a hen and a duck share a nest"
+    rests = rests or (after is not None and after.role is Role.DETERMINER and acts)
+    if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
+        return listed or word.lower  # "a hen and a duck share a nest"
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:

@@ -69,13 +69,10 @@ def wholes_of(
         travels = any(a.action == action.index and action.verb.travels for action in actions)
         along = travels and a.phrase == "with"
         voices = a.phrase == "into" and any(a.action == action.index and _is_said(action) for action in actions)
-        if (
-            (a.phrase in word_list("hand_prepositions") or voices)
-            and a.source not in wholes
-            and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along)
-        ):
-            if a.phrase in ("with", "using") or not travels:
-                wholes[a.target] = a.source
+        handled = a.phrase in word_list("hand_prepositions") and (a.phrase in ("with", "using") or not travels)
+        in_hand = (handled or voices) and a.source not in wholes
+        if in_hand and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along):
+            wholes[a.target] = a.source
     for number in numbers:
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
