@@ -19,6 +19,7 @@ from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
+from planner_service.parser.uses import is_called
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses, supersense
@@ -133,7 +134,8 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         return located or close_up
     handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
     unheard_of = known(mention.name) is None and not handled
-    if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
+    named = before is not None and before.lower in word_list("beside_names") and is_called(mention, words)
+    if unheard_of and not named and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]

@@ -92,8 +92,9 @@ def _correct_role(words: list[Word], index: int) -> Word:
         behind = before is not None and before.role is Role.NOUN and before.lower not in CORNERED
         left_behind = behind and after is not None and word.lower == "left" and word.tag in ("VBN", "VBD")
         return _as_verb(word, "leave") if left_behind else word
-    if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
-        return replace(word, role=Role.NOUN)  # "a yellow rose"
+    noun = known(word.lower) is not None and not word.lower.endswith("s")
+    if word.role is Role.AUXILIARY and (noun or word.token.dep_ in ("pobj", "dobj")):
+        return replace(word, role=Role.NOUN)  # "a yellow rose", "with a watering can"
     if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index):
         return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
@@ -249,7 +250,7 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return (listed or word.lower) if base_form else None
     known_verb = lexicon().verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
-    rests = rests or (after is not None and after.role is Role.DETERMINER and acts)
+    rests = rests or (after is not None and acts and (after.role is Role.DETERMINER or before.tag == "NNP"))
     if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
         return listed or word.lower  # "a hen and a duck share a nest"
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
@@ -266,6 +267,7 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     """Whether "and" joins the phrase before a word to another, with no verb yet: "a fork and a soup spoon lie"."""
     start = _phrase(words, index - 1)[0].index - 1
     joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
+    joined = joined or (start > 0 and words[start].lower == "and" and words[start + 1].tag == "NNP")  # "Anna and Bob"
     plural = not words[index].lower.endswith(("s", "ing"))
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 

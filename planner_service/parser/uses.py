@@ -134,8 +134,14 @@ def _use(mention: Mention, words: list[Word]) -> Use:
         return Use.BACKGROUND
     if known(name) is None and is_a(mention.head, word_list("scenery")):
         return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
-    abstract = known(name) is None and is_abstract(mention.head)
+    abstract = known(name) is None and is_abstract(mention.head) and not is_called(mention, words)
     return Use.NOTHING if abstract and not _is_on_its_way(mention, words) else Use.THING
+
+
+def is_called(mention: Mention, words: Sequence[Word]) -> bool:
+    """Whether it is somebody's name: "Anna"."""
+    last = words[mention.end - 1]
+    return last.tag in ("NNP", "NNPS") and last.text[:1].isupper() and not mention.determined
 
 
 def _is_on_its_way(mention: Mention, words: list[Word]) -> bool:
