@@ -72,12 +72,6 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
-        if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
-            for number in action.objects:
-                if seen[number].head in word_list("pictures") and words[
-                    min(seen[number].end, len(words) - 1)
-                ].lower in ("on", "onto"):
-                    seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:
                 if not seen[number].determined:
@@ -176,8 +170,6 @@ def _is_same(first: Mention, second: Mention) -> bool:
 
 def _is_called(first: Mention, second: Mention) -> bool:
     """Whether a definite mention says by another noun what was there already: "a sparrow … the bird"."""
-    if second.head == "one":
-        return second.definite  # "the last one"
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
     if plain and f" {second.head} of " in f" {first.text.lower()}":
         return True  # "a herd of elephants … the herd"

@@ -67,8 +67,6 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
             word.text not in ".,;" for word in between
         )
         return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
-    if before.end != mention.start - 1:
-        return False
     first = words[before.start - 1] if before.start > 0 else None
     with_it = first is not None and (first.lower in ("with", ",", "and") or first.lemma in ("carry", "hold"))
     return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
@@ -91,12 +89,9 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     opens = mention.start == 0 or words[mention.start - 1].lemma == "be"
     if mention.head in word_list("pictures") and words[mention.start].lower in ("a", "an") and not opens:
         return Use.THING  # "a bird in a picture"
-    whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon().is_in("camera", name) or lexicon().is_in("time", name):
         return Use.NOTHING
-    if " ".join(whole_words[-2:]) in lexicon().nouns["place"] and not _is_singled_out(mention, words):
-        return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
     if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
