@@ -1,9 +1,8 @@
-"""benchmarks/compose.md, written by the check itself."""
+"""benchmarks/compose.md, written by the check itself from one run of all of it."""
 
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 INTRODUCTION = """# docker compose up
@@ -22,24 +21,16 @@ class Line(NamedTuple):
     seen: str
     seconds: float
 
-    @property
-    def row(self) -> str:
-        seen = " ".join(self.seen.split()).replace("|", r"\|")
-        return f"| {self.check} | {seen} | {self.seconds:.0f} |"
 
-
-def write_report(file: Path, lines: Sequence[Line], commit: str, versions: str) -> None:
-    when = datetime.now(UTC).date().isoformat()
-    cores = os.cpu_count()
-    table = "\n".join(line.row for line in lines)
-    file.write_text(
-        f"{INTRODUCTION}\n{when}, commit {commit}, {versions}, {cores} cores that did much else:\n\n"
-        f"| what | seen | s |\n| --- | --- | --: |\n{table}\n"
+def report(lines: Sequence[Line], commit: str, versions: str) -> str:
+    today = datetime.now(UTC).date().isoformat()
+    minutes = sum(line.seconds for line in lines) / 60
+    machine = f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.0f}"
+    rows = "".join(
+        f"| {line.check} | {' '.join(line.seen.split()).replace('|', chr(92) + '|')} | {line.seconds:.0f} |\n"
+        for line in lines
     )
-
-
-def replace_lines(file: Path, lines: Sequence[Line], commit: str) -> None:
-    """What was tried again, at another commit; the others stay as they are."""
-    again = {line.check: line._replace(seen=f"{line.seen} (commit {commit})").row for line in lines}
-    rows = file.read_text().splitlines()
-    file.write_text("\n".join(again.get(row.split(" | ")[0].removeprefix("| "), row) for row in rows) + "\n")
+    return (
+        f"{INTRODUCTION}\n{today}, commit {commit}, {versions}, {machine}, {minutes:.0f} minutes:\n\n"
+        f"| what | seen | s |\n| --- | --- | --: |\n{rows}"
+    )
