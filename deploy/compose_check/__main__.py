@@ -26,7 +26,7 @@ Check = Callable[[Stack], str]
 REPOSITORY = Path(__file__).parents[2]
 REPORT = REPOSITORY / "benchmarks" / "compose.md"
 FAILED: Final = "FAILED"
-FIRST: Final[Check] = checks.the_readmes_lines_start_it
+FIRST: Final[Check] = checks.the_lines_of_the_readme_start_it
 CHECKS: Final[tuple[Check, ...]] = (
     FIRST,
     checks.one_job_by_curl,
