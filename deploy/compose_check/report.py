@@ -14,9 +14,9 @@ of the names that `docker-compose.yml` has. `deploy/compose_check/override.yml` 
 changes; in place of vLLM stands a server that knows one scene. The renders are the emoji world's, of 30 steps. Grafana
 is in no registry of packages: its dashboard's queries are put to Prometheus instead.
 
-Once, on 2026-11-30, by hand: a real vLLM 0.32.0, built for CPUs, in that server's place, in the same container with the
-same command, serving Qwen2.5-Coder-1.5B on one busy core in 7.4 GB of memory. It planned the car and the tree in 76 s
-(the graph, the movements), and the job was done after 81.
+Once, on 2026-11-30, by hand: a real vLLM 0.32.0, built for CPUs, in that server's place, with docker-compose.yml's
+command, user and read-only root. It served Qwen2.5-Coder-1.5B on one busy core in 7.4 GB of memory and planned this
+scene in 76 s; the job was done after 81.
 """
 
 
