@@ -16,7 +16,15 @@ Result = TypeVar("Result")
 def over_processes(
     function: Callable[[Part], Result], parts: Sequence[Part], processes: int
 ) -> Iterator[tuple[Part, Result]]:
-    """Each part and function(part), in the order of the parts."""
+    """Each part and function(part), in the order of the parts; in this very process where one is enough."""
+    if processes == 1:
+        threads = torch.get_num_threads()
+        _start()
+        try:
+            yield from ((part, function(part)) for part in parts)
+        finally:
+            torch.set_num_threads(threads)
+        return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_start) as pool:
         yield from zip(parts, pool.map(function, parts), strict=True)
 

@@ -18,10 +18,10 @@ from planner_service.drawing.canvas import (
     wrap,
 )
 from shared.geometry import Box
-from shared.motion_graph import Instance, MotionGraph
+from shared.motion_graph import MAXIMUM_INSTANCES, Instance, MotionGraph
 
 PADDING = 18
-SIZES = ((6, (124.0, 50.0)), (8, (104.0, 46.0)), (16, (74.0, 36.0)))
+SIZES = ((6, (124.0, 50.0)), (8, (104.0, 46.0)), (16, (74.0, 36.0)), (MAXIMUM_INSTANCES, (44.0, 24.0)))
 """Width and height of a node, for so many at most."""
 ON_ELLIPSE = 6
 PHRASE_SIZE = 12

@@ -44,7 +44,7 @@ PHRASES: dict[str, Arrangement] = {
         Arrangement.LEFT_OF: ("left of", "left side of"),
         Arrangement.RIGHT_OF: ("right of", "right side of"),
         Arrangement.ABOVE: ("above", "over"),
-        Arrangement.ON: ("on", "onto", "upon", "atop", "top of", "along", "across"),
+        Arrangement.ON: ("on", "onto", "upon", "atop", "top of", "on the back of", "along", "across"),
         Arrangement.BELOW: ("below", "under", "underneath", "beneath", "bottom of"),
         Arrangement.IN: ("in", "inside", "into", "within"),
         Arrangement.NEXT_TO: ("next to", "beside", "alongside", "near", "close to", "by"),

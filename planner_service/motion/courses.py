@@ -95,7 +95,10 @@ def carriers_of(reading: Reading) -> dict[str, str]:
     phases = {cues.instance: cues.phases for cues in reading.cues}
     carriers: dict[str, str] = {}
     for relation in reading.graph.relations:
-        rider, carrier = phases[relation.source], phases[relation.target]
+        whole = reading.graph[relation.target].parent or relation.target  # a tray goes where the waiter goes
+        if whole == relation.source or reading.graph[relation.source].parent is not None:
+            whole = relation.target
+        rider, carrier = phases[relation.source], phases[whole]
         arrangement = arrangement_of(relation.phrase, relation.kind)
         on = relation.kind is RelationKind.SPATIAL and arrangement in (Arrangement.ON, Arrangement.IN)
         carries = on or arrangement is Arrangement.AT
@@ -103,7 +106,7 @@ def carriers_of(reading: Reading) -> dict[str, str]:
             mine == mine.move_as(theirs) for mine, theirs in zip(rider, carrier, strict=True)
         )
         if carries and together and any(phase.travels for phase in carrier):
-            carriers[relation.source] = relation.target
+            carriers[relation.source] = whole
     return carriers
 
 

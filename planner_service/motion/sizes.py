@@ -23,6 +23,9 @@ ON = Arrangement.ON
 LEAST_SHARE = 0.6
 """How much smaller things become at most so that all that are on the same thing have room there."""
 
+IN_ROWS, WIDEST = 1.8, 0.8
+"""How many rows of what is on a thing there are at most before it is made wider, and how wide."""
+
 FOOD = frozenset(("food", "baked goods", "dish", "cake", "dessert"))
 ON_FOOD = 0.7
 """The largest that lies or stands on something to eat, as a share of its sides."""
@@ -65,6 +68,8 @@ def sizes_of(reading: Reading, edges: Mapping[str, Sequence[Edge]], frame_aspect
             if arrangement is ON and carried[target] > 1:
                 fit = min(1.0, sizes[target][0] / (carried[target] * sizes[name][0]))
                 sizes[name] = sizes[name][0] * max(fit, LEAST_SHARE), sizes[name][1] * max(fit, LEAST_SHARE)
+                room = min(WIDEST, carried[target] * sizes[name][0] / IN_ROWS)
+                sizes[target] = max(room, sizes[target][0]), sizes[target][1]
     names = {instance.id: instance.name for instance in reading.graph.instances}
     for name, relations in edges.items():
         for arrangement, target in relations:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner_service.motion.cues import Manner
-from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.motion.nouns import Kind, is_a, known, noun_of
 from planner_service.parser.entries import entry_of, goes_along, meaning_of
 from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
@@ -12,6 +12,9 @@ from planner_service.parser.subjects import SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+
+SMALL = 0.35
+"""What is no higher than this share of a doer's height is moved by hand."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
                 index=word.index,
                 said=word.text,
                 lemma=entry,
-                verb=meaning_of(entry, word, words, crossed=crossed),
+                verb=_of_object(entry, meaning_of(entry, word, words, crossed=crossed), group, objects, mentions),
                 passive=passive,
                 subjects=group,
                 objects=objects,
@@ -96,6 +99,18 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
     actions += _participles(words, mentions)
     actions += [agent for action in actions if (agent := _agent(action, words, mentions)) is not None]
     return sorted(actions, key=lambda action: action.index)
+
+
+def _of_object(
+    entry: str, verb: Verb, doers: Sequence[int], objects: Sequence[int], mentions: Sequence[Mention]
+) -> Verb:
+    """Who moves a small thing stays where they are: "moves a pawn", not "moves a sofa"; who drives sheep rides none."""
+    if not doers or not objects:
+        return verb
+    doer, thing = noun_of(mentions[doers[0]].name), noun_of(mentions[objects[0]].name)
+    if entry == "move" and thing.height < SMALL * doer.height:
+        return replace(verb, object="made_to")
+    return lexicon().verbs["herd"] if entry == "drive" and thing.kind is Kind.ANIMATE else verb
 
 
 def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
@@ -130,6 +145,8 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
     if number is None or mentions[number].start < word.index:
         return ()
     found = [number]
+    if _has_two(word, number, mentions):
+        found = [number + 1]  # "gives a girl a rose"
     while found[-1] + 1 < len(mentions):
         here, after = mentions[found[-1]], mentions[found[-1] + 1]
         between = words[here.end : after.start]
@@ -140,6 +157,13 @@ def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], act
             break  # "carries a child, smoke in the background"
         found.append(found[-1] + 1)
     return tuple(found)
+
+
+def _has_two(word: Word, number: int, mentions: Sequence[Mention]) -> bool:
+    """Whether the first of two that follow a verb is who gets the other."""
+    after = mentions[number + 1] if number + 1 < len(mentions) else None
+    follows = after is not None and after.start == mentions[number].end and after.determined
+    return follows and word.lemma in word_list("giving")
 
 
 def _agent(action: Action, words: Sequence[Word], mentions: Sequence[Mention]) -> Action | None:

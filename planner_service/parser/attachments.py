@@ -12,7 +12,7 @@ from planner_service.parser.actions import Action
 from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.prepositions import Preposition, preposition_around, preposition_before, preposition_of
-from planner_service.parser.subjects import coordinates_of, mention_at
+from planner_service.parser.subjects import coordinates_of, is_person, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 
@@ -39,6 +39,9 @@ HIGH = 0.5
 SMALLER = 0.75
 """What is worked with is smaller than who works, by height."""
 
+LIGHT = 0.25
+"""What is no higher is in the hand of who takes something from it."""
+
 OFF = ("off", "off of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
@@ -63,7 +66,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         if (
             matched is None
             or (matched[1] == "with" and (number in acting or _bears_on_it(words, mention)))
-            or _is_particle(matched[1], words[matched[2]])
+            or _is_particle(matched[1], words[matched[2]], _verb_around(actions, matched[2], number))
         ):
             continue
         preposition, phrase, start = matched
@@ -72,9 +75,12 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         stays = around is None or not around.verb.travels
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
             continue  # "in a room with a screen on the wall"
-        if place is not None and is_workplace(mentions[place].name) and not _has_legs(mention):
+        if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))
             continue  # "at a table with a bulb"
+        if place is not None and around is not None and _is_load(mention, place, around, mentions):
+            found.append(Attachment(number, place, *_lies(mentions[place].name)))
+            continue  # "carries a tray with two cups"
         if phrase == "by" and any(number in action.subjects and action.index < mention.start for action in actions):
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
@@ -112,6 +118,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             lifeless = action is not None and all(
                 noun_of(mentions[n].name).kind is not Kind.ANIMATE for n in action.subjects
             )
+            if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work, mentions):
+                (phrase, arrangement), sources = _lies(mention.name), (before,)
             if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         if phrase == "between" and (action is None or not action.verb.travels):
@@ -159,6 +167,32 @@ def _has_legs(mention: Mention) -> bool:
     return noun.kind in (Kind.ANIMATE, Kind.VEHICLE) or is_a(head_of(mention.name), frozenset(("furniture",)))
 
 
+def _is_laid(place: Mention, action: Action | None) -> bool:
+    """Whether what it comes with is on it: a table, or another piece of furniture that is said to do nothing."""
+    rests = action is None or action.verb.label is MotionLabel.MOTIONLESS
+    return is_workplace(place.name) or (rests and is_a(head_of(place.name), word_list("laid")))
+
+
+def _is_taken(number: int, place: Mention, action: Action | None, mentions: Sequence[Mention]) -> bool:
+    """Whether somebody gets it from there: "takes a hat from a shelf", "rescues a cat from a tree", not from a cup."""
+    noun = noun_of(place.name)
+    got = action is not None and number in action.objects and not action.verb.travels
+    hands = action is not None and any(is_person(mentions[n]) for n in action.subjects)
+    return got and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
+
+
+def _lies(place: str) -> tuple[str, Arrangement]:
+    """How what is somewhere is there: in what is deep or high, on the rest."""
+    inside = noun_of(place).height > HIGH or is_a(head_of(place), word_list("deep"))
+    return ("in", Arrangement.IN) if inside else ("on", Arrangement.ON)
+
+
+def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Mention]) -> bool:
+    """Whether it lies on or in what somebody holds or moves along."""
+    moved = place in action.objects and action.verb.object in ("held", "follows")
+    return moved and mention.use is Use.THING and is_a(head_of(mentions[place].name), word_list("bearing"))
+
+
 def _comes_off(action: Action) -> bool:
     """Whether who does it leaves what it was on: "falls off a table", "jumps off a wall"."""
     return action.verb.travels and (action.verb.direction == "down" or action.lemma in word_list("landing"))
@@ -202,7 +236,7 @@ def is_worked_on(
     if action.verb.object == "placed":
         return bool(action.objects)
     if carries_people(mention.name):
-        return False
+        return action.lemma in word_list("depicted") and bool(action.objects)
     worked_at = bool(action.objects) and (thing.height < doer.height or is_workplace(mention.name))
     return worked_at or thing.height < SMALLER * doer.height
 
@@ -248,14 +282,15 @@ def _supported(
     across = phrase in ("across", "over") and is_workplace(mention.name)
     if action is not None and stays and (across or (phrase == "to" and action.lemma in word_list("giving"))):
         return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
-    if stays and phrase == "from" and carries_people(mention.name):
+    if stays and phrase == "from" and action is not None and not action.objects and carries_people(mention.name):
         return "on", Arrangement.ON  # "fishing from a boat"
     return phrase, arrangement
 
 
-def _is_particle(phrase: str, word: Word) -> bool:
-    """Whether it belongs to the verb: "knocks over a vase"."""
-    return word.tag == "RP" and phrase == word.lower
+def _is_particle(phrase: str, word: Word, action: Action | None) -> bool:
+    """Whether it belongs to the verb: "knocks over a vase", but not "crawls up a stalk"."""
+    goes = action is not None and action.verb.travels and action.verb.object is None
+    return word.tag == "RP" and phrase == word.lower and not goes
 
 
 def _goal(preposition: Preposition, phrase: str, action: Action | None, target: str) -> Goal | None:
@@ -286,13 +321,24 @@ def _to_objects(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[
         for target in action.objects[:1]
         if is_a(head_of(mentions[target].name), word_list("bridges"))
     ]
-    return crossings + [
-        Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
+    receivers = [
+        Attachment(subject, action.objects[0] - 1, "at", Arrangement.AT, None, action.index)
         for action in actions
-        if action.verb.object in OBJECT_GOALS and not action.passive
+        if action.lemma in word_list("giving") and action.objects and action.objects[0] > 0
+        if action.index < mentions[action.objects[0] - 1].start < mentions[action.objects[0]].start
         for subject in action.subjects
-        for target in action.objects[:1]
     ]
+    return (
+        crossings
+        + receivers
+        + [
+            Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
+            for action in actions
+            if action.verb.object in OBJECT_GOALS and not action.passive
+            for subject in action.subjects
+            for target in action.objects[:1]
+        ]
+    )
 
 
 def _sources(
@@ -333,10 +379,11 @@ def _sources(
         if phrase in word_list("company") and before in action.objects:
             return action.subjects, action
         governed = preposition_before(words, mentions[before].start) is not None
-        if governed and before not in action.objects and phrase in ("on", "in"):
-            return (before,), None  # "to a pot on the stove"
-        if governed and not ends and phrase in word_list("around_seat") and action.verb.label is MotionLabel.MOTIONLESS:
-            return (before,), None  # "sits on a bench under a tree"
+        goes = action.verb.travels or (ends and action.lemma not in word_list("giving"))
+        near = phrase in ("on", "in") or not (goes or phrase in word_list("company"))
+        own = words[mentions[before].start].lower in word_list("possessives")  # "over his head in front of a crowd"
+        if governed and before not in action.objects and near and not own:
+            return (before,), None  # "to a pot on the stove", "sits on a bench under a tree"
         if (
             before in action.objects
             and phrase in ("on", "in")
@@ -345,6 +392,10 @@ def _sources(
             return (before,), None  # "watches a fish on a screen"
         if ends and carried:
             return action.subjects, action  # "carries a tray to a table"
+        if action.verb.object == "follows" and before in action.objects and phrase in ("on", "in"):
+            return (before,), None  # "pushes a girl on a swing"
+        if ends and action.verb.object == "follows" and before in action.objects:
+            return (before, *action.subjects), action  # "pushes a cart to a shed"
         if sent or (before in action.objects and action.verb.object in ("placed", "travels", "held")):
             return (before,), action
         if about is not None and about == before:
@@ -369,11 +420,15 @@ def _together(words: Sequence[Word], mentions: Sequence[Mention], number: int) -
 
 
 def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
-    """ "A boat in which two men sit": who does the next thing is there."""
+    """ "A boat in which two men sit", "a desk where a lamp stands": who does the next thing is there."""
     found = []
     for word in words[1:]:
-        phrase = words[word.index - 1].lower
-        target = mention_at(mentions, word.index - 2) if word.lower == "which" and word.index > 1 else None
+        where = word.lower == "where"
+        phrase = "on" if where else words[word.index - 1].lower
+        last = word.index - (1 if where else 2)
+        target = mention_at(mentions, last) if (where or word.lower == "which") and last >= 0 else None
+        if where and (target is None or mentions[target].use is not Use.THING):
+            continue
         action = next((a for a in actions if a.index > word.index), None)
         if target is None or action is None or phrase not in ("in", "on", "under", "behind"):
             continue

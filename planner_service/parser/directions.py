@@ -67,7 +67,7 @@ EXPLICIT: tuple[tuple[str, Direction], ...] = (
 WITH_TRAVEL: tuple[tuple[str, Direction], ...] = (
     (r"(?<!on the )(?<!of the )(?<!from )\bleft\b(?! (?:side |hand side )?of)(?! to\b)", Direction.LEFT),
     (r"(?<!on the )(?<!of the )(?<!from )\bright\b(?! (?:side |hand side )?of)(?! to\b)", Direction.RIGHT),
-    (r"\b(?:up|upstairs|uphill|upstream|aloft)\b", Direction.UP),
+    (r"\b(?:up(?! to\b)|upstairs|uphill|upstream|aloft)\b", Direction.UP),
     (r"\b(?:down|downstairs|downhill)\b", Direction.DOWN),
 )
 """Words that name a direction only beside a verb of movement: not "stirs up", not "is on the right"."""
@@ -136,7 +136,7 @@ CORNERS = {
 PLAIN = frozenset((Place.LEFT, Place.RIGHT, Place.TOP, Place.BOTTOM))
 """To these one goes by a direction."""
 STOP = re.compile(
-    r"\b(from|to|towards?|into|through|via|at|in|on|then|and|,) (?:the )?(?:far )?"
+    r"\b(from|to|towards?|into|through|via|passe?s?|crosse?s?|reach(?:es)?|at|in|on|then|and|,) (?:the )?(?:far )?"
     r"((?:upper|top|lower|bottom)[ -]+(?:left|right)|left|right|top|bottom|cent(?:er|re)|middle)"
     rf"(?:[ -]+hand)?(?: (?:side|corner|edge|half|part))?(?: of (?:the )?{FRAME})?\b(?! of\b)"
 )

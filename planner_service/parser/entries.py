@@ -5,11 +5,13 @@ from dataclasses import replace
 from itertools import takewhile
 
 from planner_service.motion.cues import Manner
+from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.parser.lexicon import ACTIVITY, Verb, lexicon, word_list
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses
 
+LEADING = (Role.PREPOSITION, Role.OTHER)
 NOMINAL = (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER, Role.PRONOUN)
 WAYS = frozenset(("up", "down", "across", "along", "past"))
 CARRIED_ON = (*WAYS, "through", "over")
@@ -23,6 +25,8 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     after = words[word.index + 1 : word.index + 4]
     for offset, follower in enumerate(after[:2]):
         phrasal = lexicon().phrasal(base, follower.lower)
+        if phrasal in ("carry away", "carry off") and heads and noun_of(heads[0]).kind is Kind.ANIMATE:
+            break  # who does so goes along, and no wind does
         open_ended = offset + 1 >= len(after) or after[offset + 1].role not in (
             Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER,
         )  # fmt: skip
@@ -51,6 +55,14 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "board", ()  # "gets on the bus"
     if base == "get" and after and after[0].lower in ("off", "out"):
         return "alight", ()  # "gets out"
+    if base == "pass" and next((w.lower for w in words[word.index :] if w.role in LEADING), None) == "to":
+        return "hand", ()  # "passes the ball to a girl"
+    later = next((w for w in words[word.index + 1 :] if w.role in LEADING and w.lower != "of"), None)
+    if base in ("pull", "take", "lift") and later is not None and later.lower == "out":
+        return "take out", ()  # "pulls a tray out of the oven"
+    goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
+    if goes and heads and is_a(heads[0], word_list("switched")):
+        return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

@@ -15,6 +15,8 @@ def rephrase(text: str) -> str:
     """The text with such turns replaced."""
     for said, plain in _data()["said"].items():
         text = re.sub(rf"\b{said}\b", plain, text)
+    if re.search(r"\bchess|\bcheckmate", text, re.IGNORECASE):
+        text = _pieces().sub(r"\1 chess \2", text)  # a white knight rides elsewhere
     return _light().sub(_plain, text)
 
 
@@ -24,6 +26,12 @@ def _plain(match: re.Match[str]) -> str:
     bare = verb in _data()["light"]["verbs"]
     said = noun if bare else gerund(noun) if verb.endswith("ing") else third_person(noun)
     return f"{said} {manner}ly" if manner else said
+
+
+@cache
+def _pieces() -> re.Pattern[str]:
+    colors, nouns = ("|".join(_data()["pieces"][key]) for key in ("colors", "nouns"))
+    return re.compile(rf"\b({colors}) ((?:{nouns})s?)\b", re.IGNORECASE)
 
 
 @cache

@@ -167,7 +167,8 @@ def _mention(words: list[Word], start: int, end: int) -> Mention:
     if inside[0].lower == "both" and len(inside) > 1 and inside[1].lower in ("a", "an"):
         inside = inside[1:]  # "both a bench and a lamp"
     owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
-    acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY)
+    placed = start > 0 and words[start - 1].lower == "on"
+    acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY) and not placed
     if owned and not acts and lexicon().is_in("worn", inside[-1].lower) and inside[owned - 1].role is Role.NOUN:
         return replace(_mention(words, start, start + owned), end=end)  # "a pirate's shoulder"
     head = inside[-1]

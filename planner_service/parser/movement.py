@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import dropwhile
 
 from planner_service.explanation import About
 from planner_service.motion.arrangements import Arrangement
@@ -39,6 +40,8 @@ def cues_of(scene: Scene, number: int) -> tuple[Cued, ...]:
     if not by_sequence:
         return (cue(None, Setting(scene.mentions[number].name, arranged=False)),)
     chosen = [_merge(by_sequence[sequence]) for sequence in sorted(by_sequence)]
+    if tour_of(scene, number):  # it starts or appears in one place, and goes to others all the time
+        chosen = list(dropwhile(lambda told: not told.phase.travels, chosen)) or chosen
     steps: list[Cued] = []
     for index, told in enumerate(chosen):
         if told.shown == "after":
@@ -60,7 +63,7 @@ def carry(scene: Scene, number: int, told: tuple[Cued, ...]) -> tuple[Cued, ...]
     for attachment in scene.attachments:
         if attachment.source != number or attachment.arrangement not in (Arrangement.ON, Arrangement.IN, BESIDE):
             continue
-        carrier = cues_of(scene, attachment.target)
+        carrier = cues_of(scene, scene.wholes.get(attachment.target, attachment.target))
         if attachment.arrangement is BESIDE:
             pairs = list(zip(told, carrier, strict=False))
             abreast = len(told) == len(carrier) and all(

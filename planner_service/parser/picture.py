@@ -190,13 +190,14 @@ def _is_adjective(token: Token) -> bool:
 
 
 def _is_mark(word: str) -> bool:
-    return re.fullmatch(r"\d+(?:mm|k|fps|p|mp|bit)|f/\d.*|\d+:\d+", word) is not None
+    return re.fullmatch(r"(?:\d+(?:mm|k|fps|p|mp|bit)|f/?\d[\d.]*|\d+:\d+)+", word) is not None
 
 
 def _things(span: Span) -> list[str]:
     """The nouns of an exclusion: of "with no cars" it is "cars"."""
     begin = max((n for n, token in enumerate(span) if token.lower_ in word_list("negators")), default=0)
     named = [t for t in span[begin:] if t.pos_ in ("NOUN", "PROPN", "ADJ") and t.lower_ not in word_list("negators")]
+    named = [t for t in named if t.lower_ not in ("sight", "all")]
     while named and named[-1].pos_ == "ADJ":
         named.pop()  # "no stars visible"
     return [" ".join(t.text for t in named)] if named else []

@@ -1,5 +1,6 @@
 """The edges of the motion graph: who is where with respect to whom, and who does what to whom."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -81,7 +82,8 @@ def _between(scene: Scene) -> Iterator[tuple[Relation, str]]:
     """What those do with one another who do it together: "two wrestlers fight"."""
     for action in scene.actions:
         group = [name for subject in action.subjects for name in scene.ids.get(subject, ())]
-        hands_on = supersense(action.lemma, "verb") in TOGETHER and not action.verb.travels
+        hands_on = supersense(action.lemma, "verb") in TOGETHER or re.match(r"\w+ hands\b", action.text) is not None
+        hands_on = hands_on and not action.verb.travels
         if len(group) < 2 or action.objects or action.passive or action.negated or not hands_on:
             continue
         if action.verb.label is MotionLabel.MOTIONLESS or any(a.action == action.index for a in scene.attachments):

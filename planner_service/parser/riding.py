@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner_service.motion.arrangements import Arrangement
-from planner_service.motion.nouns import Kind, noun_of
-from planner_service.motion.supports import seat_depth
+from planner_service.motion.nouns import Kind, is_a, noun_of
+from planner_service.motion.supports import head_of, seat_depth
 from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import word_list
@@ -19,7 +19,7 @@ def shares_count(rider: Mention, mount: Mention, attachment: Attachment) -> bool
 
 
 def with_company(action: Action, attachments: Sequence[Attachment], mentions: Sequence[Mention]) -> Action:
-    """ "A hiker walks with a dog": animals and people that are with who travels do as that does."""
+    """ "A hiker walks with a dog": animals, people and what has wheels that are with who travels do as that does."""
     company = [
         a.target
         for a in attachments
@@ -27,7 +27,10 @@ def with_company(action: Action, attachments: Sequence[Attachment], mentions: Se
         and a.phrase in word_list("company")
         and a.action == action.index
         and a.source in action.subjects
-        and noun_of(mentions[a.target].name).kind is Kind.ANIMATE
+        and (
+            noun_of(mentions[a.target].name).kind is Kind.ANIMATE
+            or is_a(head_of(mentions[a.target].name), word_list("wheeled"))
+        )
     ]
     return replace(action, subjects=tuple(dict.fromkeys([*action.subjects, *company])))
 
@@ -36,6 +39,14 @@ def with_vehicle(action: Action, attachments: Sequence[Attachment], mentions: Se
     """ "A man in a kayak paddles" rides the kayak, a cowboy who gallops on a horse the horse."""
     if not action.verb.travels:
         return action
+    if action.verb.object == "follows":  # "pushes a lady in a wheelchair" pushes both
+        seats = [
+            a.target
+            for a in attachments
+            if a.source in action.objects and a.arrangement in (Arrangement.ON, Arrangement.IN)
+            if noun_of(mentions[a.target].name).kind is Kind.VEHICLE or seat_depth(mentions[a.target].name) > 0
+        ]
+        action = replace(action, objects=tuple(dict.fromkeys((*action.objects, *seats))))
     for attachment in attachments:
         if attachment.source not in action.subjects:
             continue

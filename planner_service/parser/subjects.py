@@ -49,6 +49,15 @@ def subjects_of(
             return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
+    taught = word.token.head.i if word.token.dep_ in ("xcomp", "ccomp") else word.index
+    if words[taught].lemma in word_list("controlling") and words[word.index - 1].lower == "to":
+        pupil = mention_at(mentions, word.index - 2)
+        if pupil is not None and mentions[pupil].start > taught:
+            return (pupil,)  # "teaches a girl to ride"
+    if beside is not None and word.tag == "VBZ" and mentions[beside].end == word.index:
+        first = mentions[beside].start
+        if first > 0 and words[first - 1].lower in ("as", "while", "when"):
+            return (beside,)  # "… as a girl touches it"
     if not mended:
         for child in word.token.children:
             if child.dep_ in SUBJECTS and child.i < word.index:
@@ -120,22 +129,22 @@ def _resolve_pronoun(pronoun: str, last: tuple[int, ...], index: int, mentions: 
         if gendered:
             return tuple(n for n in last if n in gendered)[-1:] or (gendered[-1],)
         last = tuple(n for n in last if gender(mentions[n]) is None) or last
-    if pronoun not in ("it", "he", "she") or _is_person(mentions[last[0]]) == (pronoun != "it"):
+    if pronoun not in ("it", "he", "she") or is_person(mentions[last[0]]) == (pronoun != "it"):
         return last
     things = [n for n, m in enumerate(mentions) if m.use is Use.THING and m.end <= index and m.count == 1]
-    fitting = [n for n in things if _is_person(mentions[n]) == (pronoun != "it")]
+    fitting = [n for n in things if is_person(mentions[n]) == (pronoun != "it")]
     return (fitting[-1],) if fitting else last
 
 
 def gender(mention: Mention) -> str | None:
     """The pronoun of somebody whose noun says whether it is a man or a woman."""
-    if _is_person(mention) and mention.head.endswith("ess"):
+    if is_person(mention) and mention.head.endswith("ess"):
         return "she"
     said = (p for p, kinds in GENDERS.items() if mention.head in kinds or is_a(mention.head, kinds))
     return next(said, None)
 
 
-def _is_person(mention: Mention) -> bool:
+def is_person(mention: Mention) -> bool:
     return is_a(mention.head, frozenset(("person",)))
 
 

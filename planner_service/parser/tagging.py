@@ -7,10 +7,13 @@ noun.  A word that is a listed verb's third person, right after a noun that coul
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, known, singular, table
+from text_to_num import text2num
+
+from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, known, singular, table
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.words import FINITE, ROLES, Role, Word
 from shared.motion_graph import MotionLabel
@@ -65,7 +68,17 @@ def _role(token: Token) -> Role:
     if token.lower_ in ONWARD:
         return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
+    if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
+        return Role.NUMBER  # "Eleven swans"
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
+
+
+@cache
+def _is_number(word: str) -> bool:
+    try:
+        return bool(text2num(word, "en") > 1)
+    except ValueError:
+        return False
 
 
 def _correct_role(words: list[Word], index: int) -> Word:
@@ -111,6 +124,8 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
     if before is not None and before.role is Role.NOUN and f"{before.lower} {word.lower}" in table():
         return True  # "a bus stop"
+    if word.tag == "VBZ" and before is not None and before.role is Role.VERB and _is_verb_of_several(words, index - 1):
+        return True  # "shake hands"
     if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word):
         return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
@@ -136,7 +151,9 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
-        if _is_of_several(words, index - 1) and supersense(word.lemma, "verb") is not None:
+        shared = after is not None and after.role is Role.DETERMINER and _ends_a_pair(words, index)
+        several = shared or _is_of_several(words, index - 1) or _is_verb_of_several(words, index)
+        if several and supersense(word.lemma, "verb") is not None:
             return False  # "the lights of a truck shine"
         return lexicon().verb_form(word.lower) is None and (
             known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
@@ -190,8 +207,12 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return listed  # "one flies away, the other stays"
     if before.role is Role.DIRECTION and word.is_plural and after is not None and after.role in LEADING_ON:
         return listed  # "the man on the left waves at a child"
-    if before.role not in (Role.NOUN, Role.ADJECTIVE):
-        return None
+    leads_on = after is not None and (after.role in LEADING_ON or after.text in (",", ".", ";"))
+    goes_on = leads_on and word.lower.endswith("ing")  # "a car racing past"
+    if before.role not in (Role.NOUN, Role.ADJECTIVE) or (
+        senses(f"{before.lower} {word.lower}") and not goes_on and not _ends_a_pair(words, index)
+    ):
+        return None  # "a car park"
     start = _start_of_phrase(words, index - 1)
     number = any(inner.role is Role.NUMBER or inner.lower in lexicon().numbers for inner in _phrase(words, index - 1))
     clashes = start in SINGULAR and not number and word.is_plural and not before.is_plural
@@ -201,6 +222,8 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
     ends = ends or (noun is not None and noun.kind is Kind.ANIMATE)  # "a kitten tangles yarn"
     if clashes and (listed is not None or (ends and acts)):
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
+    if not word.is_plural and acts and _is_verb_of_several(words, index):
+        return listed or word.lower
     if (
         after is not None
         and after.lower != "side"
@@ -212,13 +235,12 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return None  # "a potted plant"
     if before.lower in lexicon().numbers:
         return None  # "a dozen dogs"
-    leads_on = after is not None and (after.role in LEADING_ON or after.text in (",", ".", ";"))
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
         ends = after is None or after.role is Role.OTHER
         blooms = listed is not None and ends and known(before.lower) is not None
         return (listed or word.lower.removesuffix("ing")) if (leads_on or blooms) and unknown else None
-    if before.is_plural and word.lower.endswith("s") and unknown:
+    if before.is_plural and word.lower.endswith("s") and (unknown or lexicon().is_in("worn", before.lower)):
         return listed  # "a swarm of wasps hovers"
     if before.is_plural:
         base_form = not word.lower.endswith("s") and (
@@ -227,8 +249,9 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return (listed or word.lower) if base_form else None
     known_verb = lexicon().verbs.get(listed) if listed is not None else None
     rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
+    rests = rests or (after is not None and after.role is Role.DETERMINER and acts)
     if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
-        return listed
+        return listed or word.lower  # "a hen and a duck share a nest"
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
     if start in SINGULAR and word.lower.endswith("s") and unknown:
@@ -245,6 +268,22 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
     plural = not words[index].lower.endswith(("s", "ing"))
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
+
+
+def _is_verb_of_several(words: list[Word], index: int) -> bool:
+    """Whether a sentence about two has no other verb: "a king in a robe and a queen in a gown shake hands"."""
+    garment = words[index - 1].lower
+    if not (lexicon().is_in("worn", garment) or is_a(garment, word_list("clothes"))):
+        return False
+    sentence = [word for word in words if word.token.sent.start == words[index].token.sent.start]
+    first = _phrase(words, index - 1)[0].index
+    joined = any(a.lower == "and" and b.role is Role.DETERMINER for a, b in pairwise(sentence) if b.index < first)
+    after = words[index + 1] if index + 1 < len(words) else None
+    if not joined or words[first - 2].lower not in ("in", "with", "wearing") or after is None:
+        return False
+    goes_on = after.role in LEADING_ON or after.token.tag_ in ("NNS", "VBZ")
+    rest = (word for word in sentence if word.index not in (index, index + 1))
+    return goes_on and not any(word.role in (Role.VERB, Role.AUXILIARY) for word in rest)
 
 
 def _coordinated_verb(words: list[Word], index: int) -> str | None:

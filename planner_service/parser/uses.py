@@ -60,7 +60,7 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
     before = mentions[number - 1] if number > 0 else None
     if before is None or words[mention.start].lower not in word_list("possessives"):
         return False
-    part = lexicon().is_in("worn", mention.name) or mention.head in ("lap", "arm", "shoulder", "hand", "knee")
+    part = lexicon().is_in("worn", mention.name) or mention.head in word_list("perches")
     if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
         between = words[before.end : mention.start]
         rests = any(word.lemma in word_list("resting") for word in between) and all(
@@ -84,7 +84,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     parts = mention.name.split(" of ")
     name = parts[1] if len(parts) > 1 and parts[0].split()[-1].lower() in lexicon().nouns["measure"] else parts[0]
     named = " " in name and known(name.split()[-2]) is not None
-    if mention.head == "screen" and (named or words[mention.start].lower in ("a", "an")):
+    if mention.head in ("screen", "frame") and (named or words[mention.start].lower in ("a", "an")):
         return Use.THING  # "a phone screen"
     if mention.head == "one":
         return Use.THING
@@ -147,7 +147,10 @@ def _is_on_its_way(mention: Mention, words: list[Word]) -> bool:
 
 def _is_apart(mention: Mention, words: list[Word]) -> bool:
     matched = preposition_before(words, mention.start)
-    return matched is not None and matched[0].arrangement in (*APART, Arrangement.IN_FRONT_OF)
+    if matched is None:
+        return False
+    gone_to = matched[0].goal is not None and matched[1] != "at" and words[mention.start].lower in ("a", "an", "the")
+    return gone_to or matched[0].arrangement in (*APART, Arrangement.IN_FRONT_OF)
 
 
 def _is_singled_out(mention: Mention, words: list[Word]) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.arrangements import is_reached_for
+from planner_service.motion.arrangements import Arrangement, is_reached_for
 from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
@@ -10,9 +10,10 @@ from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
-from planner_service.parser.subjects import mention_at
+from planner_service.parser.subjects import is_person, mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import supersense
 
 HANDFUL = 3
 """The most things that one has in hand."""
@@ -35,13 +36,26 @@ def wholes_of(
     wholes: dict[int, int] = {}
     placed = {a.source for a in attachments if a.arrangement is not None}
     placed |= {
-        n for action in actions if action.verb.travels for n in action.subjects
-    }  # "a pen drifts past, she catches it"
+        n
+        for action in actions
+        for n in (action.subjects if action.verb.travels else action.objects if action.verb.object == "travels" else ())
+    }  # "a pen drifts past, she catches it", "throws a ball to a girl, who catches it"
     for action in actions:
         if not action.subjects or action.negated or action.passive:
             continue
         holder = action.subjects[0]
-        if action.verb.object == "held":
+        given = [
+            a.target
+            for a in attachments
+            if a.action == action.index and a.arrangement is Arrangement.AT and action.lemma in word_list("giving")
+            if noun_of(mentions[a.target].name).kind is Kind.ANIMATE
+        ]
+        taken = given[0] if given and _goes_later(given[0], action, actions) else holder
+        taking = bool(given) or (action.lemma in word_list("taking") and _goes_later(holder, action, actions))
+        if taking:
+            left = _let_go(action, actions)
+            wholes |= {n: taken for n in action.objects if n not in (*left, *given) and _is_handy(n, taken, mentions)}
+        elif action.verb.object == "held":
             left = _let_go(action, actions) | {a.source for a in attachments if a.target == holder and a.phrase == "on"}
             wholes |= {n: holder for n in action.objects if n not in left and _is_handy(n, holder, mentions)}
         elif _takes_in_hand(action):
@@ -52,14 +66,13 @@ def wholes_of(
         a.target: a.source for a in attachments if a.phrase == "on" and mentions[a.target].head in word_list("tethers")
     }
     for a in attachments:
-        if (
-            a.phrase in word_list("hand_prepositions")
-            and a.source not in wholes
-            and is_in_hand(a.target, a.source, mentions, CARRIED)
-        ):
-            travels = any(a.action == action.index and action.verb.travels for action in actions)
-            if a.phrase in ("with", "using") or not travels:
-                wholes[a.target] = a.source
+        travels = any(a.action == action.index and action.verb.travels for action in actions)
+        along = travels and a.phrase == "with"
+        voices = a.phrase == "into" and any(a.action == action.index and _is_said(action) for action in actions)
+        handled = a.phrase in word_list("hand_prepositions") and (a.phrase in ("with", "using") or not travels)
+        in_hand = (handled or voices) and a.source not in wholes
+        if in_hand and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along):
+            wholes[a.target] = a.source
     for number in numbers:
         mention = mentions[number]
         attached = _is_attached(number, words, mentions, actions)
@@ -81,26 +94,42 @@ def wholes_of(
     }
 
 
+def _goes_later(doer: int, action: Action, actions: Sequence[Action]) -> bool:
+    return any(a.index > action.index and doer in a.subjects and a.verb.travels for a in actions)
+
+
 def _let_go(holding: Action, actions: Sequence[Action]) -> set[int]:
     """What goes its own way later: "holds a balloon, and it floats away", "holds a ball and throws it"."""
     later = [action for action in actions if action.index > holding.index and not action.negated]
-    sent = {n for a in later if a.verb.object in ("travels", "made_to") for n in a.objects if n not in a.subjects}
+    sending = ("travels", "made_to", "placed")
+    sent = {n for a in later if a.verb.object in sending for n in a.objects if n not in a.subjects}
     return sent | {n for a in later if a.verb.travels for n in a.subjects}
 
 
 def _takes_in_hand(action: Action) -> bool:
     """Whether who does it to a small thing has it in hand meanwhile: who reads it or eats it."""
-    return action.verb.object is None and not action.verb.travels and is_reached_for(action.lemma)
+    handles = action.verb.object is None or action.lemma in word_list("swung")
+    return handles and not action.verb.travels and is_reached_for(action.lemma)
 
 
-def is_in_hand(held: int, holder: int, mentions: Sequence[Mention], largest: float) -> bool:
+def _is_said(action: Action) -> bool:
+    return supersense(action.lemma, "verb") == "verb.communication"  # "speaks into a megaphone"
+
+
+def is_in_hand(
+    held: int, holder: int, mentions: Sequence[Mention], largest: float, *, even_fixed: bool = False
+) -> bool:
     """Whether it is a thing that its holder can have in hand, by size and kind."""
     thing, doer = noun_of(mentions[held].name), noun_of(mentions[holder].name)
     lifeless = thing.kind in (Kind.OBJECT, Kind.SOFT) and doer.kind is Kind.ANIMATE
     small = thing.height <= largest * doer.height and thing.height * thing.aspect <= doer.height
     fixed = is_a(head_of(mentions[held].name), word_list("fixtures"))
     return (
-        lifeless and small and not fixed and held != holder and mentions[held].count <= HANDFUL * mentions[holder].count
+        lifeless
+        and small
+        and (even_fixed or not fixed)
+        and held != holder
+        and mentions[held].count <= HANDFUL * mentions[holder].count
     )
 
 
@@ -133,8 +162,9 @@ def _owner(
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:
-        if number in action.objects and action.subjects and action.subjects[0] != number:
-            return action.subjects[0]
+        doer = action.subjects[0] if action.subjects else number
+        if number in action.objects and doer != number and not (first == "its" and is_person(mentions[doer])):
+            return doer
     alive = [other for other in before if noun_of(mentions[other].name).kind is Kind.ANIMATE]
     of_body = is_a(mentions[number].head, frozenset(("body part",)))
     fitting = (alive if first in ("his", "her") or of_body else before) or before

@@ -131,21 +131,6 @@ def test_the_api_whatever_goes_wrong(
         assert secrets_in(each, *secret) == []
 
 
-@pytest.mark.parametrize("command", ["plan-worker", "render-worker", "keys list"])
-def test_commands_that_are_refused_by_redis(environment: dict[str, str], locked: str, command: str) -> None:
-    wrong = {"GENERATOR_REDIS_URL": locked.replace(REDIS_PASSWORD, WRONG_PASSWORD)}
-    ended = subprocess.run(
-        [sys.executable, "-m", "generator_service", *command.split()],
-        env=os.environ | environment | wrong,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert ended.returncode == 1
-    assert "Redis refuses the service's password" in ended.stderr.splitlines()[-1]
-    assert secrets_in(ended.stdout + ended.stderr) == []
-
-
 def test_settings_that_make_no_sense(environment: dict[str, str], tmp_path: Path) -> None:
     """Neither what was given nor what stands beside it is repeated."""
     for module, wrong in (

@@ -18,6 +18,7 @@ PROMPTS = {
     4: "three dogs run toward a ball",
     8: "two cats chase three mice while a dog sits next to a man in front of a house",
     16: "eight dogs and eight cats run to the left",
+    32: "sixteen dogs and sixteen cats run to the left",
 }
 
 

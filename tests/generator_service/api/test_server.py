@@ -90,32 +90,10 @@ def test_they_share_the_port_and_count_together(two, port):
             assert health_requests(http) == before + answered
 
 
-def test_one_that_is_killed_has_a_successor(two, port, wait_until):
-    killed = min(servers(two))
-    os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: len(servers(two) - {killed}) == 2, START_SECONDS)
-    assert answers(f"http://{LOOPBACK}:{port}/health")
-
-
 def test_they_end_together(two, port):
     two.terminate()
     assert two.wait(timeout=20) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
     assert not answers(f"http://{LOOPBACK}:{port}/health")
-
-
-def test_none_outlives_the_one_that_began_them(two, port, wait_until):
-    began = servers(two)
-    two.kill()
-    two.wait()
-    wait_until(lambda: not any(alive(pid) for pid in began), 20)
-    assert not answers(f"http://{LOOPBACK}:{port}/health")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def exchange(api: Any, *parts: bytes) -> bytes:

@@ -2,9 +2,6 @@
 keeps its own.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -101,26 +98,6 @@ def test_a_redis_url_with_a_password_that_is_not_escaped(
     line = told(run("keys", *command), code=2)
     assert "in a password, / is written %2F, # %23" in line
     assert [part for part in ("horse", "battery", "staple", password) if part in line] == []
-
-
-@pytest.mark.parametrize("command", ["serve", "plan-worker", "webhook-worker", "render-worker"])
-def test_nor_do_the_services_show_any_of_it(command: str, tmp_path: Path) -> None:
-    environment = {
-        "GENERATOR_REDIS_URL": f"redis://:horse/battery#staple@{LOOPBACK}:6379/0",
-        "GENERATOR_STORAGE_URL": f"file://{tmp_path}",
-        "GENERATOR_WEBHOOK_SECRET": "a secret of twenty-four letters",
-    }
-    ended = subprocess.run(
-        [sys.executable, "-m", "generator_service", command],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert ended.returncode == 2
-    assert "the Redis URL must be" in ended.stderr.splitlines()[-1]
-    said = ended.stdout + ended.stderr
-    assert [word for word in ("horse", "battery", "staple", "Traceback") if word in said] == []
 
 
 @pytest.fixture

@@ -1,29 +1,23 @@
 """Workers and servers that die in the middle of a job, for real: no job is lost, none has two results."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from deploy.servers import embedded_valkey, free_ports
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
-from generator_service.jobs.connection import connect
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import WorkerRegistry
 from generator_service.storage import JobKeys, ObjectStore
-from shared.plan import Plan
 
 Submit = Callable[..., JobRecord]
 WaitUntil = Callable[..., None]
@@ -189,37 +183,3 @@ def test_every_ticket_is_lost(
     with run_worker("plan", tmp_path / "log", redis_url, GENERATOR_PLANNER_URL=planner.url):
         wait_until(lambda: all(store.get(job).stage is Stage.SAMPLING for job in jobs), START_SECONDS)
     assert [store.get(job).attempt for job in jobs] == [1] * 3
-
-
-def test_valkey_dies_in_the_middle_of_a_job(
-    tmp_path: Path,
-    run_worker: RunWorker,
-    planner: Any,
-    settings: RenderSettings,
-    plan: Plan,
-    wait_until: WaitUntil,
-    make_job: Callable[..., JobRecord],
-) -> None:
-    """Whatever it had acknowledged is there again; nobody's silence meanwhile is held against them."""
-    port = free_ports(1)[0]
-    thinking = threading.Event()
-    planner.before_answer = lambda: thinking.wait(60)
-    url = f"redis://127.0.0.1:{port}/0"
-    with ExitStack() as stack:
-        text = stack.enter_context(connect(SecretStr(url), decode=True))
-        store = JobStore(text)
-        jobs = [make_job() for _ in range(5)]
-        with embedded_valkey(tmp_path, port) as server:
-            log = tmp_path / "log"
-            process = stack.enter_context(run_worker("plan", log, url, GENERATOR_PLANNER_URL=planner.url))
-            stack.callback(thinking.set)
-            for job in jobs:
-                store.create(job, None)
-            wait_until(lambda: bool(planner.orders), START_SECONDS)
-            os.kill(server.pid, signal.SIGKILL)
-        time.sleep(4)  # the outage: longer than the worker's beats are good for
-        with embedded_valkey(tmp_path, port):
-            thinking.set()
-            wait_until(lambda: all(store.get(job.id).stage is Stage.SAMPLING for job in jobs), 60)
-            assert [store.get(job.id).attempt for job in jobs] == [1] * 5
-            assert process.poll() is None

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from deploy.servers import S3_SECRET_KEY, free_ports
+from deploy.servers import S3_SECRET_KEY
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord
@@ -118,15 +118,6 @@ def test_a_render_worker(
     assert registry.alive() == ()
     assert "job_canceled" in [event["event"] for event in events(log) if event.get("job_id") == canceled]
     assert S3_SECRET_KEY not in log.read_text()
-
-
-def test_a_worker_that_cannot_start_says_why_and_ends(tmp_path: Path, run_worker: RunWorker) -> None:
-    log = tmp_path / "log"
-    url = f"redis://:hunter2@127.0.0.1:{free_ports(1)[0]}/0"
-    with run_worker("plan", log, url) as process:
-        assert process.wait(START_SECONDS) != 0
-    assert "Redis does not answer" in log.read_text()
-    assert "hunter2" not in log.read_text()
 
 
 def test_an_unknown_backbone_is_refused_before_anything_is_loaded() -> None:
