@@ -174,7 +174,7 @@ manifests: $(VENV)/installed-dev ## build the Kubernetes manifests and hold them
 	$(BIN)/python -m deploy.manifests
 
 .PHONY: compose-check
-compose-check: $(VENV)/installed-dev ## docker-compose.yml on a real engine, as root, without GPUs: the README's lines, and what operators do; an hour
+compose-check: $(VENV)/installed-dev ## docker-compose.yml on a real engine, as root, without GPUs: the README's lines, and what operators do; half an hour
 	$(BIN)/python -m deploy.compose_check
 
 .PHONY: load

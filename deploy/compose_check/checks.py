@@ -37,7 +37,7 @@ print(connection.getresponse().status)
 """
 
 
-def the_readmes_lines_start_it(stack: Stack) -> str:
+def the_lines_of_the_readme_start_it(stack: Stack) -> str:
     begin = time.monotonic()
     healthy = 0.0
     for line in readme_lines(stack.clone):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 import httpx
 
 from deploy.compose_check.engine import Engine
-from deploy.compose_check.shell import CheckFailed, run, until
+from deploy.compose_check.shell import CheckFailed, expect, run, until
 from deploy.servers import free_ports
 
 SERVICES: Final = (
@@ -22,6 +23,7 @@ JOB: Final = {"prompt": "a red car drives to the right while a tree stands still
 LANGUAGE_MODEL: Final = {"planner": "language-model"}
 LONG: Final = {"steps": 30}
 """Some ten seconds of sampling on two cores."""
+ENDED: Final = ("succeeded", "failed", "canceled")
 JOB_SECONDS: Final = 240.0
 HEALTHY_SECONDS: Final = 300.0
 BUILD_SECONDS: Final = 3600.0
@@ -116,36 +118,29 @@ class Stack:
         assert isinstance(found, dict)  # noqa: S101
         return found
 
-    def wait_until_in_hand(self, job_id: str, stage: str) -> Job:
+    def wait_until_in_hand(self, job_id: str, stage: str) -> None:
         """Until a worker is well into this stage of it."""
-        seen: list[Job] = []
 
         def in_hand() -> bool:
             job = self.job(job_id)
-            seen.append(job)
-            if job["status"] in ("succeeded", "failed", "canceled"):
-                raise CheckFailed(f"the job was {job['status']} before anything was done to it: {job.get('error')}")
+            expect(job["status"] not in ENDED, f"the job {job['status']} before anything was done to it")
             begun = job["step"] >= 3 if stage == "sampling" else True
             return job["status"] == "running" and job["stage"] == stage and begun
 
         until(f"a job in the stage {stage}", in_hand, JOB_SECONDS)
-        return seen[-1]
 
     def wait_for(self, job_id: str) -> Job:
         """The job as it ended: it must succeed, whatever the API does meanwhile."""
-        last: list[Job] = [{}]
 
         def ended() -> bool:
-            try:
-                last[0] = self.job(job_id)
-            except CheckFailed:
-                return False
-            return last[0]["status"] in ("succeeded", "failed", "canceled")
+            with suppress(CheckFailed):
+                return self.job(job_id)["status"] in ENDED
+            return False
 
         until(f"the job {job_id} ends", ended, JOB_SECONDS)
-        if last[0]["status"] != "succeeded":
-            raise CheckFailed(f"the job {job_id} {last[0]['status']}: {json.dumps(last[0].get('error'))}")
-        return last[0]
+        job = self.job(job_id)
+        expect(job["status"] == "succeeded", f"the job {job_id} {job['status']}: {json.dumps(job.get('error'))}")
+        return job
 
     def video_hash(self, job_id: str) -> str:
         answer = httpx.get(

@@ -19,6 +19,7 @@ STORAGE: Final = "storage.localhost"
 OPTIONS: Final = "{\n\tskip_install_trust\n\tadmin off\n\tauto_https disable_redirects\n}\n"
 PROXIES: Final = '["172.16.0.0/12", "192.168.0.0/16"]'
 LARGE: Final = 1_900_000
+TRUSTING: Final = ("curl", "--silent", "--show-error", "--max-time", "300", "--cacert")
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,8 @@ class Proxy:
     key: str
 
     def curl(self, *arguments: str | Path) -> str:
-        trusted: list[str | Path] = [
-            "curl",
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "120",
-            "--cacert",
-            self.certificate,
-        ]
-        return run([*trusted, "--header", f"Authorization: Bearer {self.key}", *arguments])
+        curl: list[str | Path] = [*TRUSTING, self.certificate, "--header", f"Authorization: Bearer {self.key}"]
+        return run([*curl, *arguments])
 
     def status(self, *arguments: str) -> str:
         return self.curl("--output", "/dev/null", "--write-out", "%{http_code}", *arguments)
@@ -63,8 +56,8 @@ def _passes(stack: Stack, proxy: Proxy) -> str:
     expect(job["events_url"].startswith(f"{proxy.api}/"), f"a link is {job['events_url']}")
 
     first, begin = 0.0, time.monotonic()
-    trusted = ["curl", "--silent", "--no-buffer", "--cacert", proxy.certificate, job["events_url"]]
-    with subprocess.Popen(trusted, stdout=subprocess.PIPE, text=True) as stream:  # noqa: S603
+    events_of = [*TRUSTING, proxy.certificate, "--no-buffer", job["events_url"]]
+    with subprocess.Popen(events_of, stdout=subprocess.PIPE, text=True) as stream:  # noqa: S603
         events = 0
         for line in stream.stdout or ():
             if line.startswith("event: job"):
@@ -81,7 +74,7 @@ def _passes(stack: Stack, proxy: Proxy) -> str:
     video = stack.log.parent / "tls.mp4"
     url = proxy.curl("--output", "/dev/null", "--write-out", "%{redirect_url}", f"{proxy.api}/jobs/{job['id']}/content")
     expect(url.startswith(f"{proxy.storage}/"), f"the video is at {url}")
-    run(["curl", "--silent", "--fail", "--cacert", proxy.certificate, "--output", video, url])
+    run([*TRUSTING, proxy.certificate, "--fail", "--output", video, url])
     expect(video.read_bytes()[4:8] == b"ftyp", "what the signed URL gives is no MP4")
 
     answers = {

@@ -1,22 +1,17 @@
 """The compose check's own parts that need no engine."""
 
-from pathlib import Path
-
 import pytest
 
-from deploy.compose_check.report import Line, replace_lines, write_report
+from deploy.compose_check.report import Line, report
 from deploy.compose_check.shell import CheckFailed, run, until
 
 
-def test_what_is_tried_again_replaces_its_own_line(tmp_path: Path) -> None:
-    report = tmp_path / "compose.md"
-    write_report(
-        report, [Line("it starts", "FAILED: a | b\nc", 3.2), Line("it stops", "at once", 0.6)], "abc", "Docker 20"
-    )
-    assert "| it starts | FAILED: a \\| b c | 3 |" in report.read_text().splitlines()
-    replace_lines(report, [Line("it starts", "healthy", 2.0)], "def")
-    *_, first, second = report.read_text().splitlines()
-    assert (first, second) == ("| it starts | healthy (commit def) | 2 |", "| it stops | at once | 1 |")
+def test_the_report_has_a_row_for_each_check() -> None:
+    lines = [Line("it starts", "FAILED: a | b\nc", 30.2), Line("it stops", "at once", 89.8)]
+    *_, about, _, _, _, first, second = report(lines, "abc", "Docker 20").splitlines()
+    assert ", commit abc, Docker 20, " in about
+    assert about.endswith(", 2 minutes:")
+    assert (first, second) == ("| it starts | FAILED: a \\| b c | 30 |", "| it stops | at once | 90 |")
 
 
 def test_a_command_that_fails_or_hangs_says_which_and_why() -> None:
