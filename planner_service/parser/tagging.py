@@ -37,12 +37,7 @@ def words_of(doc: Doc) -> list[Word]:
         if word.lower == "one" and before.lower == "some":
             words[before.index] = replace(before, role=Role.OTHER)
             words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
-        if (
-            word.lower == "one"
-            and word.role is Role.NUMBER
-            and before.role is Role.ADJECTIVE
-            and not _counts(words, word)
-        ):
+        if word.lower == "one" and word.role is Role.NUMBER and before.role is Role.ADJECTIVE:
             words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
         words[index] = _correct_role(words, index)
@@ -50,11 +45,6 @@ def words_of(doc: Doc) -> list[Word]:
         if mended and index and words[index - 1].role is Role.ADJECTIVE:
             words[index - 1] = replace(words[index - 1], role=Role.NOUN)  # its subject
     return words
-
-
-def _counts(words: list[Word], word: Word) -> bool:
-    after = words[word.index + 1] if word.index + 1 < len(words) else None
-    return after is not None and after.role in NOMINAL and not after.is_plural
 
 
 def _role(token: Token) -> Role:
