@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Goal, Manner
@@ -75,7 +75,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         preposition, phrase, start = matched
         place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
         around = _verb_around(actions, start, number)
-        stays = around is None or not around.verb.travels
+        stays = around is None or not (around.verb.travels or place in around.objects)  # not "mops a floor with a mop"
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
             continue  # "in a room with a screen on the wall"
         if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
@@ -140,12 +140,26 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
+    found += _also_with(words, mentions, found, acting)
     others = [
         *_boarding(actions, mentions, found),
         *_trailing(words, mentions, actions),
         *_relative(words, mentions, actions),
     ]
     return [*found, *others, *_to_objects(actions, mentions)]
+
+
+def _also_with(
+    words: Sequence[Word], mentions: Sequence[Mention], found: Sequence[Attachment], acting: set[int]
+) -> list[Attachment]:
+    """What "and" joins to what somebody has: "walks with a briefcase and a phone"."""
+    return [
+        replace(a, target=a.target + 1)
+        for a in found
+        if a.phrase in word_list("company") and a.target + 1 < len(mentions) and a.target + 1 not in acting
+        if mentions[a.target + 1].use is Use.THING
+        if [w.lower for w in words[mentions[a.target].end : mentions[a.target + 1].start]] == ["and"]
+    ]
 
 
 def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Sequence[Attachment]) -> list[Attachment]:

@@ -247,6 +247,9 @@ def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, word
         for word in words[mention.start : mention.end]
     ):
         return False  # "with a fluttering scarf"
+    done_to = wearer.start > 0 and words[wearer.start - 1].role is Role.VERB
+    if worn and done_to and words[mention.start].lower in word_list("possessives"):
+        return False  # "stabs a frog with its beak"
     acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
     if worn and link in ("with", "in", "wearing") and _could_wear(wearer, mention, words):
         return not (acts and words[mention.start].lower in word_list("possessives"))
