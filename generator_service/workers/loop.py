@@ -113,6 +113,10 @@ class ResidentWorker(SimpleWorker):  # type: ignore[misc]  # RQ is not typed
             self.take_turn()
         except WorkerUnfit as unfit:  # RQ would go on
             self.unfit, self._stop_requested = unfit, True
+        except SystemExit:
+            if not self._stop_requested:
+                raise
+            # Hurried: the job is handed back, and RQ would log an error.
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         with _outages_logged():

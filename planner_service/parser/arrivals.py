@@ -69,6 +69,4 @@ def _arrival(action: Action, arrangement: Arrangement) -> Goal:
     """Which end of its way is so arranged, given where it is headed."""
     heading = direction_in(action.about, travels=True)
     sides = {Direction.RIGHT: Goal.LEFT_OF, Direction.LEFT: Goal.RIGHT_OF}
-    if arrangement is Arrangement.ON:
-        return Goal.ONTO
     return sides.get(heading.value, Goal.TOWARD) if heading is not None else REACHED[arrangement]

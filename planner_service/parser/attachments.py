@@ -365,8 +365,6 @@ def _sources(
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
-    if phrase == "on" and before is not None and mentions[target].head in word_list("tethers"):
-        return (before,), None
     sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
     if sent and before is not None and mentions[before].use is Use.PRONOUN:
         return (before,), action  # "drops it into a bucket"
@@ -401,8 +399,6 @@ def _sources(
         if about is not None and about == before:
             shared = action.verb.object is None and action.subjects  # who does it is there too
             return (before, *(shared or ())), None
-    elif before is not None and before in action.subjects and action.index > start:
-        return (before,), None
     return action.subjects, action
 
 
@@ -427,8 +423,6 @@ def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Seque
         phrase = "on" if where else words[word.index - 1].lower
         last = word.index - (1 if where else 2)
         target = mention_at(mentions, last) if (where or word.lower == "which") and last >= 0 else None
-        if where and (target is None or mentions[target].use is not Use.THING):
-            continue
         action = next((a for a in actions if a.index > word.index), None)
         if target is None or action is None or phrase not in ("in", "on", "under", "behind"):
             continue

@@ -19,6 +19,7 @@ from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
 from planner_service.parser.subjects import mention_at
+from planner_service.parser.uses import is_called
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
 from shared.wordnet import senses, supersense
@@ -71,12 +72,6 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             handled = action.verb.object is not None and seen[number].determined and picked and shown
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
-        if any(sense.supersense == "verb.creation" for sense in senses(action.lemma, "verb")):
-            for number in action.objects:
-                if seen[number].head in word_list("pictures") and words[
-                    min(seen[number].end, len(words) - 1)
-                ].lower in ("on", "onto"):
-                    seen[number] = replace(seen[number], use=Use.NOTHING)  # "draws a picture on a sheet of paper"
         if action.lemma == "become":
             for number in action.objects:
                 if not seen[number].determined:
@@ -133,7 +128,8 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         return located or close_up
     handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
     unheard_of = known(mention.name) is None and not handled
-    if unheard_of and not mention.determined and before is not None and before.role is not Role.OTHER:
+    named = before is not None and before.lower in word_list("beside_names") and is_called(mention, words)
+    if unheard_of and not named and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
@@ -174,8 +170,6 @@ def _is_same(first: Mention, second: Mention) -> bool:
 
 def _is_called(first: Mention, second: Mention) -> bool:
     """Whether a definite mention says by another noun what was there already: "a sparrow … the bird"."""
-    if second.head == "one":
-        return second.definite  # "the last one"
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
     if plain and f" {second.head} of " in f" {first.text.lower()}":
         return True  # "a herd of elephants … the herd"

@@ -164,8 +164,6 @@ def _phrase_end(words: list[Word], start: int) -> int:
 
 def _mention(words: list[Word], start: int, end: int) -> Mention:
     inside = words[start:end]
-    if inside[0].lower == "both" and len(inside) > 1 and inside[1].lower in ("a", "an"):
-        inside = inside[1:]  # "both a bench and a lamp"
     owned = next((n for n, word in enumerate(inside) if word.tag == "POS"), None)
     placed = start > 0 and words[start - 1].lower == "on"
     acts = end < len(words) and words[end].role in (Role.VERB, Role.AUXILIARY) and not placed

@@ -147,8 +147,6 @@ def _goes_along(scene: Scene, action: Action, attachment: Attachment) -> bool:
     """Whether what an instance is arranged with travels as it does."""
     if action.verb.object == "rides" and attachment.target in action.objects:
         return True
-    if attachment.arrangement in (Arrangement.ON, Arrangement.IN) and attachment.target in action.subjects:
-        return True
     if attachment.phrase in ("along", "across"):
         return True
     return attachment.arrangement in (Arrangement.NEXT_TO, Arrangement.AT) and any(

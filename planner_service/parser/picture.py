@@ -32,7 +32,6 @@ FLAG = re.compile(r"(?:^|\s)--\w+(?:\s+[\d.:/]+)?|(?:^|\s)#\w+")
 TAGGED = re.compile(r"\b(\d)(girls?|boys?|wom[ae]n|m[ae]n|people|dogs?|cats?)\b")
 """How they count: "1girl"."""
 SMALL_WORDS = ("ADP", "CCONJ", "PART", "PUNCT", "SYM")
-DESCRIBING = ("ADJ", "ADV", "NUM", "PROPN", "NOUN", "VERB", "X", "INTJ")
 LEFT_OVER = re.compile(
     r"(?:(?<=[,.;:])|^)\s*(?:(?:and|or|but|just|only|with|of|while|as|then)\b\s*|[,.;:]\s*)+", re.IGNORECASE
 )

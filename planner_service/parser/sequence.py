@@ -63,8 +63,6 @@ def _gives_way(first: Action, second: Action, words: Sequence[Word]) -> bool:
         return (
             first.verb.object != "placed" and first.verb.label is not MotionLabel.MOTIONLESS
         )  # "lifts a cup, puts it"
-    if first.verb.object == "placed" and second.verb.travels:
-        return True  # "sets down two plates and walks back"
     if all(moves):
         return moves[0] != moves[1]
     if moves[0] is not None or first.verb.travels:

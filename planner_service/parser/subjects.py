@@ -37,16 +37,10 @@ def subjects_of(
                 break
             group.append(group[-1] + 1)
         return tuple(group)  # "there is a vase, a cup and a plate"
-    if (starting := _aspect_subject(word, words, earlier)) is not None:
-        return starting
     mended = not word.token.tag_.startswith("VB")
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and last and _is_seat_of_doer(word, beside, words, mentions):
         return last  # "sits on a bench reading a book"
-    if beside is not None and word.tag == "VBG" and mentions[beside].end == word.index:
-        first = mentions[beside].start
-        if words[first].lower in word_list("possessives") or (first > 0 and words[first - 1].text == ","):
-            return (beside,)  # "a truck with its wipers moving", "a snowman in a garden, snow falling"
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
     taught = word.token.head.i if word.token.dep_ in ("xcomp", "ccomp") else word.index
@@ -65,10 +59,6 @@ def subjects_of(
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number
                     disguised = mentions[number].use is Use.NOTHING and words[mentions[number].start - 1].lower == "as"
                     number -= disguised and number > 0  # "dressed as a king"
-                    plural = mentions[number].count > 1 and mentions[number].plural
-                    alike = beside is not None and mentions[beside].count > 1
-                    if word.tag == "VBZ" and beside is not None and plural and not alike:
-                        number = beside  # "mountains in the background, a hiker walks"
                     if word.tag == "VBZ" and beside is not None and number in coordinates_of(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
                     return _group(word, words, mentions, number)
@@ -77,9 +67,6 @@ def subjects_of(
                     and (number := mention_at(mentions, word.token.head.i)) is not None
                 ):
                     return (number,)
-                several = [g for g in earlier.values() if len(g) > 1 or any(mentions[n].count > 1 for n in g)]
-                if child.lower_ in word_list("several") and several:
-                    return several[-1]
                 if words[child.i].role is Role.PRONOUN and child.lower_ not in word_list("relative") and last:
                     return _resolve_pronoun(child.lower_, last, child.i, mentions)
     if beside is not None:
@@ -111,14 +98,6 @@ def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: S
     moves = verb is not None and (verb.travels or verb.label is not None or verb.manner is not None)
     moves = moves and verb is not None and verb.object != "held"  # "climbs down a ladder carrying a cat"
     return placed and not moves and noun_of(mentions[beside].name).kind is Kind.OBJECT
-
-
-def _aspect_subject(word: Word, words: Sequence[Word], earlier: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
-    """Who starts or stops it: "a tram begins moving"."""
-    index = word.index - 1
-    while index > 0 and (words[index].role is Role.ADVERB or words[index].lower == "to"):
-        index -= 1
-    return (earlier.get(index) or None) if index >= 0 and words[index].lemma in lexicon().aspect_verbs else None
 
 
 def _resolve_pronoun(pronoun: str, last: tuple[int, ...], index: int, mentions: Sequence[Mention]) -> tuple[int, ...]:

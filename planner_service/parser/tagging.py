@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, known, singular, table
+from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, known, singular
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.words import FINITE, ROLES, Role, Word
-from shared.motion_graph import MotionLabel
 from shared.wordnet import base_of, senses, supersense
 
 if TYPE_CHECKING:
@@ -38,12 +37,7 @@ def words_of(doc: Doc) -> list[Word]:
         if word.lower == "one" and before.lower == "some":
             words[before.index] = replace(before, role=Role.OTHER)
             words[word.index] = replace(word, text="someone", role=Role.NOUN, tag="NN")
-        if (
-            word.lower == "one"
-            and word.role is Role.NUMBER
-            and before.role is Role.ADJECTIVE
-            and not _counts(words, word)
-        ):
+        if word.lower == "one" and word.role is Role.NUMBER and before.role is Role.ADJECTIVE:
             words[word.index] = replace(word, role=Role.NOUN, tag="NN")  # "the big one"
     for index in range(len(words)):
         words[index] = _correct_role(words, index)
@@ -53,20 +47,11 @@ def words_of(doc: Doc) -> list[Word]:
     return words
 
 
-def _counts(words: list[Word], word: Word) -> bool:
-    after = words[word.index + 1] if word.index + 1 < len(words) else None
-    return after is not None and after.role in NOMINAL and not after.is_plural
-
-
 def _role(token: Token) -> Role:
     if token.pos_ == "AUX":
         return Role.AUXILIARY
     if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
-    if token.lower_ in ("someone", "somebody"):
-        return Role.NOUN
-    if token.lower_ in ONWARD:
-        return Role.ADVERB
     role = ROLES.get(token.tag_, Role.OTHER)
     if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
         return Role.NUMBER  # "Eleven swans"
@@ -86,14 +71,13 @@ def _correct_role(words: list[Word], index: int) -> Word:
     before = words[index - 1] if index else None
     after = words[index + 1] if index + 1 < len(words) else None
     follows = words[index + 2] if index + 2 < len(words) else None
-    if word.lower in ("side", "by") and _is_side_by_side(words, index):
-        return replace(word, role=Role.ADVERB)
     if word.role is Role.DIRECTION:
         behind = before is not None and before.role is Role.NOUN and before.lower not in CORNERED
         left_behind = behind and after is not None and word.lower == "left" and word.tag in ("VBN", "VBD")
         return _as_verb(word, "leave") if left_behind else word
-    if word.role is Role.AUXILIARY and known(word.lower) is not None and not word.lower.endswith("s"):
-        return replace(word, role=Role.NOUN)  # "a yellow rose"
+    noun = known(word.lower) is not None and not word.lower.endswith("s")
+    if word.role is Role.AUXILIARY and (noun or word.token.dep_ in ("pobj", "dobj")):
+        return replace(word, role=Role.NOUN)  # "a yellow rose", "with a watering can"
     if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index):
         return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
     if word.role is Role.AUXILIARY and word.tag in FINITE and words[word.token.head.i].role is Role.DIRECTION:
@@ -122,10 +106,6 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and known(word.lower) is not None
     if bare and before is not None and before.text == "," and lexicon().verb_form(word.lower) is None:
         return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
-    if before is not None and before.role is Role.NOUN and f"{before.lower} {word.lower}" in table():
-        return True  # "a bus stop"
-    if word.tag == "VBZ" and before is not None and before.role is Role.VERB and _is_verb_of_several(words, index - 1):
-        return True  # "shake hands"
     if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word):
         return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
@@ -145,9 +125,6 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         )  # "over a pebble", not "an orange and white"
     if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
-    if word.role is Role.ADJECTIVE and before.role is Role.NOUN and (after is None or after.role not in NOMINAL):
-        only_noun = senses(word.lower) and not senses(word.lower, "adjective") and not senses(word.lower, "verb")
-        return bool(only_noun)  # "a bird feeder", but not "bunnies nibble"
     if word.role in (Role.ADVERB, Role.PRONOUN):
         return before.role in (*BEFORE_A_NOUN, Role.NOUN) and known(word.lower) is not None
     if word.role is Role.VERB and word.tag in ("VB", "VBP") and not before.is_plural and before.role in NOMINAL:
@@ -180,8 +157,6 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
     if index == 0:
         return words[index].tag in ("UH", "VB")
     before = words[index - 1]
-    if before.lower == "one" and words[index].tag == "VBZ":
-        return False  # "one flies away"
     object_of = before.role is Role.VERB and before.tag == "VBZ" and words[index].tag in ("VB", "VBP")  # "kneads dough"
     return before.role in BEFORE_A_NOUN or object_of
 
@@ -231,10 +206,6 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
     ):
         is_participle = word.lower.endswith("ing") and listed is not None
         return listed if is_participle and known(before.lower) is not None else None
-    if known(f"{before.lower} {word.lower}") not in (None, known(word.lower)):
-        return None  # "a potted plant"
-    if before.lower in lexicon().numbers:
-        return None  # "a dozen dogs"
     unknown = known(word.lower) is None
     if word.lower.endswith("ing"):
         ends = after is None or after.role is Role.OTHER
@@ -247,15 +218,8 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
             (listed is not None and (unknown or leads_on)) or (unknown and leads_on)
         )
         return (listed or word.lower) if base_form else None
-    known_verb = lexicon().verbs.get(listed) if listed is not None else None
-    rests = known_verb is not None and known_verb.label is MotionLabel.MOTIONLESS
-    rests = rests or (after is not None and after.role is Role.DETERMINER and acts)
-    if before.role is Role.NOUN and rests and leads_on and _ends_a_pair(words, index):
-        return listed or word.lower  # "a hen and a duck share a nest"
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
-    if start in SINGULAR and word.lower.endswith("s") and unknown:
-        return listed or (word.lower.removesuffix("s") if known(before.lower) is not None else None)
     if start is None or start in word_list("opening"):
         third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
         return listed if third_person else None
@@ -266,6 +230,7 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     """Whether "and" joins the phrase before a word to another, with no verb yet: "a fork and a soup spoon lie"."""
     start = _phrase(words, index - 1)[0].index - 1
     joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
+    joined = joined or (start > 0 and words[start].lower == "and" and words[start + 1].tag == "NNP")  # "Anna and Bob"
     plural = not words[index].lower.endswith(("s", "ing"))
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 
@@ -297,10 +262,6 @@ def _coordinated_verb(words: list[Word], index: int) -> str | None:
     ends = after is None or after.role in LEADING_ON or after.lower in (",", "and", "then", ".")
     only_verb = word.lemma if base_of(word.lower, "verb") or not senses(singular(word.lower)) else None
     return (lexicon().verb_form(word.lower) or only_verb) if ends else None
-
-
-def _is_side_by_side(words: list[Word], index: int) -> bool:
-    return "side by side" in " ".join(word.lower for word in words[max(0, index - 2) : index + 3])
 
 
 def _phrase(words: list[Word], index: int) -> list[Word]:

@@ -67,8 +67,6 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
             word.text not in ".,;" for word in between
         )
         return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
-    if before.end != mention.start - 1:
-        return False
     first = words[before.start - 1] if before.start > 0 else None
     with_it = first is not None and (first.lower in ("with", ",", "and") or first.lemma in ("carry", "hold"))
     return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
@@ -91,12 +89,9 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     opens = mention.start == 0 or words[mention.start - 1].lemma == "be"
     if mention.head in word_list("pictures") and words[mention.start].lower in ("a", "an") and not opens:
         return Use.THING  # "a bird in a picture"
-    whole_words = mention.name.lower().split()
     spelled = words[mention.end - 1].lower if " of " not in mention.name else name.split()[-1].lower()
     if lexicon().is_in("camera", name) or lexicon().is_in("time", name):
         return Use.NOTHING
-    if " ".join(whole_words[-2:]) in lexicon().nouns["place"] and not _is_singled_out(mention, words):
-        return Use.BACKGROUND
     before = words[mention.start - 1].lower if mention.start else ""
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
     if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
@@ -134,8 +129,14 @@ def _use(mention: Mention, words: list[Word]) -> Use:
         return Use.BACKGROUND
     if known(name) is None and is_a(mention.head, word_list("scenery")):
         return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
-    abstract = known(name) is None and is_abstract(mention.head)
+    abstract = known(name) is None and is_abstract(mention.head) and not is_called(mention, words)
     return Use.NOTHING if abstract and not _is_on_its_way(mention, words) else Use.THING
+
+
+def is_called(mention: Mention, words: Sequence[Word]) -> bool:
+    """Whether it is somebody's name: "Anna"."""
+    last = words[mention.end - 1]
+    return last.tag in ("NNP", "NNPS") and last.text[:1].isupper() and not mention.determined
 
 
 def _is_on_its_way(mention: Mention, words: list[Word]) -> bool:

@@ -10,7 +10,6 @@ from planner_service.parser import directions
 from planner_service.parser.cueing import Cued
 from planner_service.parser.directions import Found
 from planner_service.parser.lexicon import word_list
-from planner_service.parser.mentions import Use
 from planner_service.parser.scene import Scene
 from planner_service.parser.words import Role
 from shared.motion_graph import MotionGraph
@@ -55,11 +54,6 @@ def distances_of(scene: Scene) -> dict[int, Distance]:
     for number in scene.ids:
         after = " ".join(word.lower for word in scene.words[scene.mentions[number].end :][:6])
         told = directions.distance_in(after)
-        ground = scene.mentions[number + 1 : number + 2]
-        beyond = ground and ground[0].use is Use.BACKGROUND and ground[0].start <= scene.mentions[number].end + 2
-        if told is None and beyond:  # "a castle on a hill in the background"
-            after = " ".join(word.lower for word in scene.words[ground[0].end :][:6])
-            told = directions.distance_in(after)
         if told is not None and after.startswith(told.words):
             found[number] = told.value
     taken = {found_word for n in found for found_word in range(scene.mentions[n].end, scene.mentions[n].end + 6)}

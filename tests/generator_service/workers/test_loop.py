@@ -1,5 +1,6 @@
 """The loop around the jobs, in this process: signals, tickets, outages."""
 
+import logging
 import os
 import signal
 import threading
@@ -97,8 +98,14 @@ def test_the_second_signal_ends_the_job(tickets: Tickets, submit: Submit, store:
 
 
 def test_a_job_that_does_not_come_to_an_end_is_hurried(
-    tickets: Tickets, submit: Submit, store: JobStore, attempts: Any, monkeypatch: pytest.MonkeyPatch
+    tickets: Tickets,
+    submit: Submit,
+    store: JobStore,
+    attempts: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """And handed back, which is no error."""
     monkeypatch.setattr(loop, "STOP_SECONDS", 0.1)
     reached: list[str] = []
 
@@ -111,6 +118,7 @@ def test_a_job_that_does_not_come_to_an_end_is_hurried(
     work(tickets, lambda: attempts(Stage.PLANNING).take_turn(hang))
     assert reached == []
     assert store.get(job).status is JobStatus.QUEUED
+    assert [entry for entry in caplog.records if entry.levelno >= logging.ERROR] == []
 
 
 def test_a_job_that_takes_too_long_fails_and_the_next_one_is_done(
