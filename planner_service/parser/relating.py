@@ -86,7 +86,8 @@ def _between(scene: Scene) -> Iterator[tuple[Relation, str]]:
         hands_on = hands_on and not action.verb.travels
         if len(group) < 2 or action.objects or action.passive or action.negated or not hands_on:
             continue
-        if action.verb.label is MotionLabel.MOTIONLESS or any(a.action == action.index for a in scene.attachments):
+        apart = [a for a in scene.attachments if a.arrangement not in (Arrangement.ON, Arrangement.IN)]
+        if action.verb.label is MotionLabel.MOTIONLESS or any(a.action == action.index for a in apart):
             continue
         for source, target in pairwise(group):
             phrase = f"{third_person(action.lemma)} with"
