@@ -11,8 +11,8 @@ from emoji_world.networks import SPATIAL_FACTOR
 from emoji_world.spec import WorldSpec
 from emoji_world.world import Clip, make_clip
 
-COUNT_SHARES = (0.06, 0.34, 0.4, 0.2)
-"""Shares of clips with no object (what is around the things of a video can be described alone), one, two and three."""
+COUNT_WEIGHTS = (6, 34, 40, 20)
+"""How many clips have no object (what is around the things of a video can be described alone), one, two and three."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,10 @@ def noise_source(*seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
 
 
-def training_clip(
-    spec: WorldSpec,
-    seed: Sequence[int],
-    shares: Sequence[float] = COUNT_SHARES,
-    frames: Sequence[int] | None = None,
-) -> Clip:
-    """Clip of this seed from the training split; shares: of clips with no object, one, two …; `frames` renders only
-    some of its frames."""
-    objects = np.random.default_rng([*seed, 1]).choice(len(shares), p=shares)
+def training_clip(spec: WorldSpec, seed: Sequence[int], frames: Sequence[int] | None = None) -> Clip:
+    """Clip of this seed from the training split; `frames` renders only some of its frames."""
+    weights = np.array(COUNT_WEIGHTS[: spec.most_objects + 1])
+    objects = np.random.default_rng([*seed, 1]).choice(len(weights), p=weights / weights.sum())
     return make_clip(spec, [*seed, 2], int(objects), frames=frames)
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from emoji_world.networks import NetworkSpec
-from emoji_world.spec import SECOND_WORLD, WorldSpec
+from emoji_world.networks import WEIGHTS, NetworkSpec
+from emoji_world.spec import SECOND_WORLD, WORLD, WorldSpec
 from emoji_world.training.loop import Budget, Cadence
 from emoji_world.training.transformer import TransformerRecipe
 from emoji_world.training.vae import VaeRecipe
@@ -16,7 +16,8 @@ class Profile:
     vae: VaeRecipe | None
     """None: the autoencoder to go on from, as it is."""
     cached_clips: int
-    transformer: TransformerRecipe
+    transformer: TransformerRecipe | None
+    """None: the autoencoder alone."""
     device: Literal["cpu", "cuda"] = "cpu"
     world: WorldSpec = SECOND_WORLD
     networks: NetworkSpec = field(
@@ -31,10 +32,11 @@ class Profile:
 IN_TRAINING = Path(__file__).parents[1] / "in_training"
 """What there is of the second world's weights."""
 
+TWENTY_HOURS = TransformerRecipe(Budget(1200))
 CPU = Profile(
     vae=VaeRecipe(Budget(120)),
     cached_clips=65_536,
-    transformer=TransformerRecipe(Budget(1200)),
+    transformer=TWENTY_HOURS,
     cadence=Cadence(checkpoint=300, report=30),
 )
 PROFILES: dict[str, Profile] = {
@@ -43,8 +45,16 @@ PROFILES: dict[str, Profile] = {
         CPU,
         vae=None,
         cached_clips=32_768,
-        transformer=replace(CPU.transformer, stills_until=0.4, alone_until=0.1),
+        transformer=replace(TWENTY_HOURS, stills_until=0.4, alone_until=0.1),
         start=IN_TRAINING,
+    ),
+    "first-decoder": Profile(
+        vae=VaeRecipe(Budget(25), encoder=False, crops=4, crop_frames=9, crop_px=40, shake=0.3, whole_from=0.8),
+        cached_clips=0,
+        transformer=None,
+        world=WORLD,
+        networks=NetworkSpec(),
+        start=WEIGHTS,
     ),
     "gpu": Profile(
         vae=VaeRecipe(Budget(8), crops=128),

@@ -17,9 +17,12 @@ Report = Callable[[str], None]
 
 
 def train(profile: Profile, folder: Path, report: Report) -> Path:
-    """Train everything; the finished pipeline lies in the folder returned, and a usable one from early on."""
+    """Train everything; the finished pipeline, or the autoencoder where the profile has no more, lies in the folder
+    returned.  A usable pipeline is there from early on."""
     folder.mkdir(parents=True, exist_ok=True)
     vae = train_vae(profile, folder, report)
+    if profile.transformer is None:
+        return folder / "vae"
     tokenizer = make_tokenizer(profile.networks)
     data = cache_latents(
         folder / "latents",

@@ -40,6 +40,8 @@ class VaeRecipe:
     hold: float = 0.4
     box_weight: float = 4.0
     kl_weight: float = 3e-4
+    shake: float = 0.0
+    """Half of the latents are shaken, by noise of up to this deviation: what a transformer draws is never quite one."""
     decay: float = 0.995
 
 
@@ -82,8 +84,10 @@ class VaeTraining:
         with mixed_precision(self.device):
             posterior = vae.encode(videos).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+            shake, which = (torch.rand(len(mean), 1, 1, 1, 1, generator=random) for _ in range(2))
+            spread = (0.5 * log_variance).exp() + (self.recipe.shake * shake * (which < 0.5)).to(self.device)
             noise = torch.randn(mean.shape, generator=random).to(self.device)
-            decoded = vae.decode(mean + noise * (0.5 * log_variance).exp()).sample.float()
+            decoded = vae.decode(mean + noise * spread).sample.float()
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         weight = 1 + (self.recipe.box_weight - 1) * inside
         weight = weight / weight.mean()
