@@ -129,7 +129,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         return located or close_up
     handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
     landed_on = (
-        matched is not None and matched[1] in ("on", "onto", "upon") and is_a(mention.head, word_list("growing"))
+        matched is not None and matched[1] in ("on", "onto", "upon") and is_a(mention.head, word_list("footing"))
     )
     unheard_of = known(mention.name) is None and not handled and not landed_on
     beside = before is not None and (before.lower in word_list("beside_names") or before_is_verb(before))
