@@ -51,6 +51,15 @@ CONCRETE = frozenset(
 )  # fmt: skip
 """Supersenses of what can be drawn in a box."""
 
+UNNAMED = frozenset(("noun.location", "noun.phenomenon"))
+"""Nor are these anybody's names."""
+
+GIVEN_NAMES = frozenset(
+    ("sam", "jack", "bill", "mark", "frank", "bob", "max", "jill", "pat", "sue", "nick", "ray", "art", "gene", "jean",
+     "carol", "grace", "hope", "faith", "jay", "grant", "don", "rob", "tom", "tim")
+)  # fmt: skip
+"""Names that WordNet has as things."""
+
 ALIVE = frozenset(("noun.animal", "noun.person"))
 
 MATERIALS = frozenset(
@@ -134,12 +143,27 @@ def known(name: str) -> Noun | None:
 def noun_of(name: str) -> Noun:
     """What is known of a noun phrase, its size words applied."""
     words = _last_words(name)
-    noun = known(name) or (words and (_kind(" ".join(words[-2:])) or _kind(words[-1]))) or UNKNOWN
+    called = table()["person"] if is_personal(head_phrase(name)) else None
+    noun = called or known(name) or (words and (_kind(" ".join(words[-2:])) or _kind(words[-1]))) or UNKNOWN
     attributes = head_phrase(name).lower().split()[:-1]
     factor = math.prod(SIZE_WORDS.get(word, 1.0) for word in attributes)
     made = noun.kind is Kind.ANIMATE and not MATERIALS.isdisjoint(attributes)
     kind = Kind.OBJECT if made else noun.kind
     return noun._replace(height=max(0.05, min(0.9, noun.height * factor)), kind=kind)
+
+
+@cache
+def is_personal(name: str) -> bool:
+    """Whether capitalised words are somebody's name: the last is one in WordNet, or no thing that it has in use."""
+    lower = name.split()[-1].lower() if name else ""
+    if not name.istitle() or not lower.isalpha() or lower in table():
+        return False
+    if lower in GIVEN_NAMES:
+        return True
+    found = senses(lower)
+    if found and ancestors(found[0].offset)[0].is_name:
+        return found[0].supersense == "noun.person"
+    return not any(sense.used or sense.supersense in {*CONCRETE, *UNNAMED} - {"noun.person"} for sense in found)
 
 
 @cache

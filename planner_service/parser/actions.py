@@ -12,6 +12,7 @@ from planner_service.parser.subjects import SKIPPED, mention_at, subjects_of
 from planner_service.parser.uses import quoted_words
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import senses
 
 SMALL = 0.35
 """What is no higher than this share of a doer's height is moved by hand."""
@@ -69,7 +70,7 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
         begin, end = _span(word, following, subjects, words, mentions)
         fronted = _fronted(word, group, words, mentions)
         passive = _is_passive(word, words)
-        objects = () if goes_along(entry, word, words) else _objects(word, words, mentions, acting)
+        objects = () if goes_along(entry, word, words) else _objects(word, words, mentions, acting, particle)
         crossed = any(not lexicon().is_in("camera", mentions[number].name) for number in objects)
         meaning = lexicon().verbs.get(entry)
         goes = meaning is not None and (meaning.travels or meaning.object == "travels" or meaning.direction is not None)
@@ -104,7 +105,12 @@ def actions_of(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Actio
 def _of_object(
     entry: str, verb: Verb, doers: Sequence[int], objects: Sequence[int], mentions: Sequence[Mention]
 ) -> Verb:
-    """Who moves a small thing stays where they are: "moves a pawn", not "moves a sofa"; who drives sheep rides none."""
+    """Who moves a small thing stays where they are: "moves a pawn", not "moves a sofa"; who drives sheep rides none.
+
+    A mountain that rises only stands there.
+    """
+    if entry == "rise" and doers and all(is_a(mentions[number].head, word_list("rising")) for number in doers):
+        return lexicon().verbs["tower"]
     if not doers or not objects:
         return verb
     doer, thing = noun_of(mentions[doers[0]].name), noun_of(mentions[objects[0]].name)
@@ -136,10 +142,12 @@ def text_of(words: Sequence[Word]) -> str:
     return " ".join(word.lower for word in words)
 
 
-def _objects(word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int]) -> tuple[int, ...]:
+def _objects(
+    word: Word, words: Sequence[Word], mentions: Sequence[Mention], acting: set[int], particle: tuple[int, ...]
+) -> tuple[int, ...]:
     """What stands right after the verb, and what "and" joins to it unless that acts itself."""
     index = word.index + 1
-    while index < len(words) and (words[index].role is Role.ADVERB or words[index].tag == "RP"):
+    while index < len(words) and (words[index].role is Role.ADVERB or words[index].tag == "RP" or index in particle):
         index += 1
     number = mention_at(mentions, index) if index < len(words) else None
     if number is None or mentions[number].start < word.index:
@@ -259,6 +267,7 @@ def _participles(words: Sequence[Word], mentions: Sequence[Mention]) -> list[Act
                 base is not None
                 and listed
                 and word.role is Role.ADJECTIVE
+                and not senses(f"{word.lower} {mention.head}")  # "a rolling pin"
                 and not _is_for(lexicon().verbs[base], mention)
             ):
                 begin = word.index

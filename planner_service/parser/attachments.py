@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner_service.motion.arrangements import Arrangement
 from planner_service.motion.cues import Goal, Manner
@@ -15,6 +15,7 @@ from planner_service.parser.prepositions import Preposition, preposition_around,
 from planner_service.parser.subjects import coordinates_of, is_person, mention_at
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
+from shared.wordnet import supersense
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ SMALLER = 0.75
 LIGHT = 0.25
 """What is no higher is in the hand of who takes something from it."""
 
-OFF = ("off", "off of")
+OFF = ("off", "off of", "out of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
+WORKED_AT = {**WORKED_INTO, "at": (preposition_of("on"), "on")}
+"""Likewise, and what somebody works on at a table is on it."""
 
 OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
 """Where a movement ends that a verb's object is the goal of."""
@@ -72,7 +75,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         preposition, phrase, start = matched
         place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
         around = _verb_around(actions, start, number)
-        stays = around is None or not around.verb.travels
+        stays = around is None or not (around.verb.travels or place in around.objects)  # not "mops a floor with a mop"
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
             continue  # "in a room with a screen on the wall"
         if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
@@ -85,7 +88,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action, mention.name)
-        if action is not None and phrase in OFF and _comes_off(action):
+        if action is not None and phrase in OFF and _comes_off(action, phrase):
             goal = Goal.RIGHT_OF  # to the ground beside it
         of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
@@ -102,7 +105,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             ]
             sources, action, goal = tuple(n for n in work.objects if n < number), None, None
             of_verb = work.index
-            preposition, phrase = WORKED_INTO.get(phrase, (preposition, phrase))
+            preposition, phrase = WORKED_AT.get(phrase, (preposition, phrase))
         stays = (
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
         )
@@ -137,12 +140,26 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             for source in sources
             if source != number
         ]
+    found += _also_with(words, mentions, found, acting)
     others = [
         *_boarding(actions, mentions, found),
         *_trailing(words, mentions, actions),
         *_relative(words, mentions, actions),
     ]
     return [*found, *others, *_to_objects(actions, mentions)]
+
+
+def _also_with(
+    words: Sequence[Word], mentions: Sequence[Mention], found: Sequence[Attachment], acting: set[int]
+) -> list[Attachment]:
+    """What "and" joins to what somebody has: "walks with a briefcase and a phone"."""
+    return [
+        replace(a, target=a.target + 1)
+        for a in found
+        if a.phrase in word_list("company") and a.target + 1 < len(mentions) and a.target + 1 not in acting
+        if mentions[a.target + 1].use is Use.THING
+        if [w.lower for w in words[mentions[a.target].end : mentions[a.target + 1].start]] == ["and"]
+    ]
 
 
 def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Sequence[Attachment]) -> list[Attachment]:
@@ -178,7 +195,8 @@ def _is_taken(number: int, place: Mention, action: Action | None, mentions: Sequ
     noun = noun_of(place.name)
     got = action is not None and number in action.objects and not action.verb.travels
     hands = action is not None and any(is_person(mentions[n]) for n in action.subjects)
-    return got and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
+    drunk = is_a(mentions[number].head, word_list("liquids"))
+    return got and not drunk and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
 
 
 def _lies(place: str) -> tuple[str, Arrangement]:
@@ -193,9 +211,10 @@ def _is_load(mention: Mention, place: int, action: Action, mentions: Sequence[Me
     return moved and mention.use is Use.THING and is_a(head_of(mentions[place].name), word_list("bearing"))
 
 
-def _comes_off(action: Action) -> bool:
-    """Whether who does it leaves what it was on: "falls off a table", "jumps off a wall"."""
-    return action.verb.travels and (action.verb.direction == "down" or action.lemma in word_list("landing"))
+def _comes_off(action: Action, phrase: str) -> bool:
+    """Whether who does it leaves what it was on or in: "falls off a table", "jumps off a wall", "gets out of a car"."""
+    leaves = phrase == "out of" or action.verb.direction == "down" or action.lemma in word_list("landing")
+    return action.verb.travels and leaves
 
 
 def _between(source: int, target: int, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Attachment]:
@@ -226,6 +245,7 @@ def is_worked_on(
     """
     into = phrase in WORKED_INTO and bool(action.objects) and action.verb.object in (None, "placed", "made_to")
     inside = preposition.arrangement in (Arrangement.IN, Arrangement.ON) and phrase not in WORKED_INTO
+    inside = inside or (phrase == "at" and is_workplace(mention.name))
     if not (into or inside) or not action.subjects or action.passive or action.verb.travels:
         return False
     if action.verb.label is MotionLabel.MOTIONLESS or action.verb.object in ("rides", "travels", "held"):
@@ -282,9 +302,16 @@ def _supported(
     across = phrase in ("across", "over") and is_workplace(mention.name)
     if action is not None and stays and (across or (phrase == "to" and action.lemma in word_list("giving"))):
         return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
+    if action is not None and stays and not action.objects and _looks(phrase, action):
+        return "at", Arrangement.AT  # "looks into a box", "peeks over a wall"
     if stays and phrase == "from" and action is not None and not action.objects and carries_people(mention.name):
         return "on", Arrangement.ON  # "fishing from a boat"
     return phrase, arrangement
+
+
+def _looks(phrase: str, action: Action) -> bool:
+    """Whether somebody looks into something, or past its edge."""
+    return phrase in ("into", "through", "over") and supersense(action.lemma, "verb") == "verb.perception"
 
 
 def _is_particle(phrase: str, word: Word, action: Action | None) -> bool:

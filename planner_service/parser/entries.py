@@ -63,6 +63,9 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
     if goes and heads and is_a(heads[0], word_list("switched")):
         return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
+    passive = word.tag == "VBN" and words[word.index - 1].lemma == "be"
+    if base in ("see", "show") and passive and after and after[0].role in (Role.PREPOSITION, Role.ADVERB):
+        return "be", ()  # "can be seen only in the second half"
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (
@@ -71,6 +74,8 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         and after[0].role in (Role.DETERMINER, Role.NOUN, Role.ADJECTIVE, Role.NUMBER)
     ):
         return base, ()  # "uses a computer", but not "makes its way"
+    if base == "look" and after and after[0].lower in ("into", "through", "over"):
+        return base, ()
     if word.lemma in lexicon().aspect_verbs or base in lexicon().aspect_verbs:
         stays = base in ("begin", "start", "continue") and after and after[0].role in (Role.PREPOSITION, Role.DIRECTION)
         return ("be", ()) if stays and after[0].lower != "to" else (None, ())

@@ -82,6 +82,7 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
 def _choose_drawn(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
     """Which mentions are of an instance, each with the first mention of the same one."""
     acting = {number for action in actions for number in action.subjects}
+    acting |= {number for action in actions if action.verb.object == "follows" for number in action.objects}
     drawn: dict[int, int] = {}
     for number, mention in enumerate(mentions):
         if mention.use is not Use.THING:
@@ -127,8 +128,12 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     if before is not None and before.lower in word_list("not_shown") and before.role is Role.PREPOSITION:
         return located or close_up
     handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
-    unheard_of = known(mention.name) is None and not handled
-    named = before is not None and before.lower in word_list("beside_names") and is_called(mention, words)
+    landed_on = (
+        matched is not None and matched[1] in ("on", "onto", "upon") and is_a(mention.head, word_list("footing"))
+    )
+    unheard_of = known(mention.name) is None and not handled and not landed_on
+    beside = before is not None and (before.lower in word_list("beside_names") or before_is_verb(before))
+    named = beside and is_called(mention, words)
     if unheard_of and not named and not mention.determined and before is not None and before.role is not Role.OTHER:
         return False
     if number > 0 and before is not None and not mention.determined:

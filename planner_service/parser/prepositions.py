@@ -46,6 +46,7 @@ PREPOSITIONS = (
     _preposition(rf"(?:{TO} (?:the )?top of|(?:back |up )?onto(?: the top of)?)", Arrangement.ON, Goal.ONTO),
     _preposition(r"(?:on|at|from|off) (?:the )?top of|on the back of|atop|upon", Arrangement.ON),
     _preposition(r"(?:on|at|to) the (?:bottom|underside) of", Arrangement.BELOW),
+    _preposition(r"(?:in|at) the (?:middle|center|centre) of", Arrangement.IN),
     _preposition(r"in (?:the )?front of", Arrangement.IN_FRONT_OF),
     _preposition(r"(?:at|in) the back of|behind", Arrangement.BEHIND),
     _preposition(r"next to|close to|beside|alongside|near(?:by)?(?: to)?|adjacent to|along with", Arrangement.NEXT_TO),

@@ -6,7 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from planner_service.motion.arrangements import Arrangement, arrangement_of
+from planner_service.motion.cues import Manner
+from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
+from planner_service.parser.lexicon import word_list
 from planner_service.parser.movement import cues_of
 from planner_service.parser.scene import Scene
 from planner_service.parser.wording import third_person
@@ -83,6 +86,7 @@ def _between(scene: Scene) -> Iterator[tuple[Relation, str]]:
     for action in scene.actions:
         group = [name for subject in action.subjects for name in scene.ids.get(subject, ())]
         hands_on = supersense(action.lemma, "verb") in TOGETHER or re.match(r"\w+ hands\b", action.text) is not None
+        hands_on = hands_on or _is_paired(action, len(group))
         hands_on = hands_on and not action.verb.travels
         if len(group) < 2 or action.objects or action.passive or action.negated or not hands_on:
             continue
@@ -92,6 +96,12 @@ def _between(scene: Scene) -> Iterator[tuple[Relation, str]]:
         for source, target in pairwise(group):
             phrase = f"{third_person(action.lemma)} with"
             yield Relation(source=target, target=source, kind=RelationKind.DYNAMIC, phrase=phrase), action.said
+
+
+def _is_paired(action: Action, count: int) -> bool:
+    """Whether two do it in each other's arms: two who waltz, and two who dance together."""
+    dances = action.verb.manner is Manner.DANCE
+    return action.lemma in word_list("paired") or (dances and count == 2 and "together" in action.text.split())
 
 
 def _has_goal(scene: Scene, attachment: Attachment) -> bool:

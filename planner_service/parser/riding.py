@@ -11,6 +11,9 @@ from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention
 
+LIGHTER = 0.5
+"""How high an animal is at most that another has in its mouth, as a share of its height."""
+
 
 def shares_count(rider: Mention, mount: Mention, attachment: Attachment) -> bool:
     """Whether there are as many mounts as riders: "three kids on bikes"."""
@@ -27,12 +30,21 @@ def with_company(action: Action, attachments: Sequence[Attachment], mentions: Se
         and a.phrase in word_list("company")
         and a.action == action.index
         and a.source in action.subjects
+        and not is_brought(action, mentions[a.source], mentions[a.target])
         and (
             noun_of(mentions[a.target].name).kind is Kind.ANIMATE
             or is_a(head_of(mentions[a.target].name), word_list("wheeled"))
         )
     ]
     return replace(action, subjects=tuple(dict.fromkeys([*action.subjects, *company])))
+
+
+def is_brought(action: Action, doer: Mention, animal: Mention) -> bool:
+    """Whether who comes with an animal has it in beak, mouth or hand: a smaller one, or a fish."""
+    caught = noun_of(animal.name)
+    smaller = caught.height < LIGHTER * noun_of(doer.name).height or is_a(animal.head, frozenset(("fish",)))
+    alive = caught.kind is Kind.ANIMATE and noun_of(doer.name).kind is Kind.ANIMATE
+    return action.lemma in word_list("fetching") and alive and smaller
 
 
 def with_vehicle(action: Action, attachments: Sequence[Attachment], mentions: Sequence[Mention]) -> Action:

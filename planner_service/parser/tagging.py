@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, known, singular
+from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, is_personal, known, singular
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.words import FINITE, ROLES, Role, Word
 from shared.wordnet import base_of, senses, supersense
@@ -32,7 +32,7 @@ BEFORE_A_NOUN = (Role.DETERMINER, Role.ADJECTIVE, Role.NUMBER)
 
 
 def words_of(doc: Doc) -> list[Word]:
-    words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), token.tag_, token) for token in doc]
+    words = [Word(token.i, token.text, _role(token), token.lemma_.lower(), _tag(token), token) for token in doc]
     for before, word in pairwise(words):
         if word.lower == "one" and before.lower == "some":
             words[before.index] = replace(before, role=Role.OTHER)
@@ -47,12 +47,22 @@ def words_of(doc: Doc) -> list[Word]:
     return words
 
 
+def _tag(token: Token) -> str:
+    """The tagger's, but neither a third person nor a plural name without an "s": "two waltz", "Romeo kisses"."""
+    if token.tag_ == "VBZ" and not token.lower_.endswith("s"):
+        return "VBP"
+    if token.i == 0 and len(token.doc) > 1 and token.doc[1].lower_ == "and" and is_personal(token.text):
+        return "NNP"  # "Gandalf and Frodo"
+    named = token.tag_ == "NNS" and not token.lower_.endswith("s") and is_personal(token.text)
+    return "NNP" if named else str(token.tag_)
+
+
 def _role(token: Token) -> Role:
     if token.pos_ == "AUX":
         return Role.AUXILIARY
     if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
-    role = ROLES.get(token.tag_, Role.OTHER)
+    role = ROLES.get(_tag(token), Role.OTHER)
     if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
         return Role.NUMBER  # "Eleven swans"
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
@@ -106,6 +116,9 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and known(word.lower) is not None
     if bare and before is not None and before.text == "," and lexicon().verb_form(word.lower) is None:
         return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
+    plural = word.role is Role.VERB and word.tag == "VBZ" and bool(senses(singular(word.lower)))
+    if plural and before is not None and _lacks_its_plural(words, index - 1):
+        return True  # "four cartoon pirates"
     if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word):
         return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
@@ -142,6 +155,13 @@ def _is_of_several(words: list[Word], index: int) -> bool:
     """Whether the phrase that ends at `index` says whose several things are: "the lights of a truck"."""
     first = _phrase(words, index)[0].index
     return first > 2 and words[first - 2].lower == "of" and words[first - 3].is_plural
+
+
+def _lacks_its_plural(words: list[Word], index: int) -> bool:
+    """Whether the phrase that ends at `index` has a number above one and a noun that is no plural."""
+    phrase = _phrase(words, index)
+    number = any(inner.role is Role.NUMBER and _is_number(inner.lower) for inner in phrase)
+    return number and words[index].tag == "NN" and not any(inner.is_plural for inner in phrase)
 
 
 def _is_plural_noun(word: Word) -> bool:
@@ -221,7 +241,8 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
     if before.role is Role.ADJECTIVE and known(before.lower) is None:
         return None
     if start is None or start in word_list("opening"):
-        third_person = word.lower.endswith("s") or (known(before.lower) is not None and unknown)
+        subject = known(before.lower) is not None or is_personal(before.text)
+        third_person = word.lower.endswith("s") or (subject and unknown)
         return listed if third_person else None
     return None
 
@@ -254,7 +275,11 @@ def _is_verb_of_several(words: list[Word], index: int) -> bool:
 def _coordinated_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word is which goes on after "and" or a comma: "flies up, hovers, then …", "and climbs on"."""
     word, before = words[index], words[index - 1]
-    if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or known(word.lower) is not None:
+    joins = (
+        before.lower == "and" and words[index - 2].role is not Role.NOUN
+    )  # "goes up and leaves", not "grass and leaves"
+    noun = known(word.lower) is not None and not (joins and lexicon().verb_form(word.lower) is not None)
+    if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or noun:
         return None
     if not any(earlier.role is Role.VERB and earlier.tag == "VBZ" for earlier in words[:index]):
         return None

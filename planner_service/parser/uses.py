@@ -22,6 +22,8 @@ APART = (
 )
 """What is so arranged with a place is not in it."""
 
+WEARING = ("in", "with", "wearing")
+
 
 def with_uses(mentions: Sequence[Mention], words: list[Word]) -> list[Mention]:
     """The mentions, each with its use; what is worn has become part of its wearer's name."""
@@ -96,6 +98,9 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
     if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
         return Use.THING  # "on a blue bridge"
+    climbed = before in ("up", "down") and words[mention.start - 2].lemma in word_list("climbing")
+    if mention.head in lexicon().nouns["ground"] and climbed and not mention.plural:
+        return Use.THING
     if mention.head in lexicon().nouns["ground"]:
         return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
     indoors = before in ("in", "inside") and known(name) is None and is_a(mention.head, frozenset(("building", "room")))
@@ -111,7 +116,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
             words[mention.start].lower in ("a", "an") and " " in mention.name and _is_singled_out(mention, words)
         )
         return Use.THING if singled_out else Use.BACKGROUND
-    worn_by = before in ("in", "with", "wearing")
+    worn_by = before in WEARING or _is_joined_to_worn(mention, words)
     one_such = one_such and "'s" not in mention.name
     if lexicon().is_in("worn", name) and ((one_such and not worn_by) or _is_apart(mention, words)):
         return Use.THING  # "below a necklace"
@@ -119,7 +124,7 @@ def _use(mention: Mention, words: list[Word]) -> Use:
         return Use.NOTHING
     pair = " ".join([*name.lower().split()[-2:-1], mention.head])
     if " " in pair and supersense(pair) == "noun.location":
-        return Use.BACKGROUND  # "a parking lot"
+        return Use.THING if _is_singled_out(mention, words) else Use.BACKGROUND  # "a parking lot"
     if " " in pair and any(sense.supersense in CONCRETE for sense in senses(pair)):
         return Use.THING  # "a remote control"
     if lexicon().is_in("abstract", name):
@@ -131,6 +136,15 @@ def _use(mention: Mention, words: list[Word]) -> Use:
         return Use.BACKGROUND if before in word_list("upon") or mention.plural else Use.THING
     abstract = known(name) is None and is_abstract(mention.head) and not is_called(mention, words)
     return Use.NOTHING if abstract and not _is_on_its_way(mention, words) else Use.THING
+
+
+def _is_joined_to_worn(mention: Mention, words: list[Word]) -> bool:
+    """Whether "and" joins it to what somebody wears: "in a coat and a helmet"."""
+    if words[mention.start - 1].lower != "and":
+        return False
+    nominal = (Role.NOUN, Role.ADJECTIVE, Role.DETERMINER, Role.LINK)
+    before = next((word for word in reversed(words[: mention.start - 1]) if word.role not in nominal), None)
+    return before is not None and before.lower in WEARING
 
 
 def is_called(mention: Mention, words: Sequence[Word]) -> bool:
@@ -233,6 +247,9 @@ def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, word
         for word in words[mention.start : mention.end]
     ):
         return False  # "with a fluttering scarf"
+    done_to = wearer.start > 0 and words[wearer.start - 1].role is Role.VERB
+    if worn and done_to and words[mention.start].lower in word_list("possessives"):
+        return False  # "stabs a frog with its beak"
     acts = mention.end < len(words) and words[mention.end].tag == "VBG" and words[mention.end].role is Role.VERB
     if worn and link in ("with", "in", "wearing") and _could_wear(wearer, mention, words):
         return not (acts and words[mention.start].lower in word_list("possessives"))

@@ -10,6 +10,7 @@ from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
+from planner_service.parser.riding import is_brought
 from planner_service.parser.subjects import is_person, mention_at
 from planner_service.parser.words import Word
 from shared.motion_graph import MotionLabel
@@ -72,6 +73,11 @@ def wholes_of(
         handled = a.phrase in word_list("hand_prepositions") and (a.phrase in ("with", "using") or not travels)
         in_hand = (handled or voices) and a.source not in wholes
         if in_hand and is_in_hand(a.target, a.source, mentions, CARRIED, even_fixed=along):
+            wholes[a.target] = a.source
+        if a.phrase == "with" and any(
+            a.action == action.index and is_brought(action, mentions[a.source], mentions[a.target])
+            for action in actions
+        ):
             wholes[a.target] = a.source
     for number in numbers:
         mention = mentions[number]
