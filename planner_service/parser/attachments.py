@@ -407,6 +407,9 @@ def _sources(
         goes = action.verb.travels or (ends and action.lemma not in word_list("giving"))
         near = phrase in ("on", "in") or not (goes or phrase in word_list("company"))
         own = words[mentions[before].start].lower in word_list("possessives")  # "over his head in front of a crowd"
+        among = words[mentions[before].start - 1].lower in word_list("company")
+        if governed and among and near and not action.verb.travels and carries_people(mentions[target].name):
+            return (before, *action.subjects), None  # "plays with blocks on a carpet"
         if governed and before not in action.objects and near and not own:
             return (before,), None  # "to a pot on the stove", "sits on a bench under a tree"
         if (

@@ -141,6 +141,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
         noun = known(mention.name)
         things = noun is not None and noun.kind is not Kind.SOFT and " " in mention.name
+        things = things or before_is_verb(words[mention.start - 2])  # "plays with blocks"
         if describes_place or (
             mention.plural and not things and before.lower in ("among", "through", "between", "of", "from", "with")
         ):

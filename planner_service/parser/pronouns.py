@@ -10,6 +10,9 @@ from planner_service.parser.prepositions import preposition_around, preposition_
 from planner_service.parser.subjects import gender, mention_at
 from planner_service.parser.words import Role, Word
 
+PEOPLE = frozenset(("person", "social group"))
+"""What is one of these is not "it"."""
+
 
 def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> dict[int, int]:
     """For each pronoun's mention the last thing before it that it fits, and that is not what acts there.
@@ -72,4 +75,4 @@ def _fits(pronoun: str, mention: Mention) -> bool:
         case "him" | "his" | "her":
             return noun is not None and noun.kind is Kind.ANIMATE
         case _:
-            return mention.count == 1 and not (pronoun == "it" and is_a(mention.head, word_list("person")))
+            return mention.count == 1 and not (pronoun == "it" and is_a(mention.head, PEOPLE))

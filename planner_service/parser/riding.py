@@ -10,6 +10,7 @@ from planner_service.parser.actions import Action
 from planner_service.parser.attachments import Attachment
 from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention
+from planner_service.parser.subjects import is_person
 
 LIGHTER = 0.5
 """How high an animal is at most that another has in its mouth, as a share of its height."""
@@ -67,6 +68,8 @@ def with_vehicle(action: Action, attachments: Sequence[Attachment], mentions: Se
         mounted = attachment.arrangement is Arrangement.ON and kind is Kind.ANIMATE
         on_wheels = kind is Kind.VEHICLE and attachment.arrangement is Arrangement.ON
         mounted = mounted or (on_wheels and action.verb.direction == "sideways")
+        rides_air = is_person(mentions[attachment.source]) and action.lemma in word_list("airborne")
+        mounted = mounted or (rides_air and attachment.arrangement is Arrangement.ON)  # "a witch on a broom flies"
         if action.objects and mounted and attachment.target not in action.subjects:
             return replace(action, subjects=(*action.subjects, attachment.target))  # "a cowboy on a horse chases"
         if not action.objects and ((kind is Kind.VEHICLE and inside) or mounted):

@@ -219,6 +219,10 @@ def _hidden_verb(words: list[Word], index: int) -> str | None:
         return listed or word.lemma  # "a puffin flies left": one puffin cannot be "flies"
     if not word.is_plural and acts and _is_verb_of_several(words, index):
         return listed or word.lower
+    lives = is_personal(before.text) or (noun is not None and noun.kind is Kind.ANIMATE)
+    takes = after is not None and (after.role in (Role.NOUN, Role.DETERMINER) or lexicon().is_in("worn", after.lower))
+    if takes and lives and acts and _ends_a_pair(words, index):
+        return listed or word.lower  # "a clown and a mime shake hands"
     if (
         after is not None
         and after.lower != "side"
