@@ -27,6 +27,9 @@ from shared.wordnet import senses, supersense
 CHANGING = ("verb.change", "verb.weather", "verb.perception")
 """Kinds of verbs that say how a place looks, and not that it is a thing: "the sky darkens"."""
 
+FILLED = (["with"], ["full", "of"])
+"""Between a place and what is there."""
+
 
 def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], picture: Picture) -> Explained:
     mentions = list(mentions)
@@ -124,6 +127,8 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     after = words[mention.end] if mention.end < len(words) else None
     if before is not None and before.lower == "as" and after is not None and after.role is Role.VERB:
         return True  # "as a snail looks on"
+    if number > 0 and _fills(mention, mentions[number - 1], words):
+        return True
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in word_list("not_shown") and before.role is Role.PREPOSITION:
         return located or close_up
@@ -147,6 +152,13 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         ):
             return False
     return True
+
+
+def _fills(mention: Mention, place: Mention, words: Sequence[Word]) -> bool:
+    """Whether it is what there is in a place: "a harbor with boats", not "she waits in a harbor with boats"."""
+    told_of = place.start == 0 or words[place.start - 1].role is not Role.PREPOSITION
+    between = [word.lower for word in words[place.end : mention.start]]
+    return place.use is Use.BACKGROUND and told_of and between in FILLED and known(mention.name) is not None
 
 
 def before_is_verb(before: Word | None) -> bool:
@@ -188,12 +200,14 @@ def _is_called(first: Mention, second: Mention) -> bool:
 
 
 def _something(prompt: str, mentions: list[Mention]) -> tuple[list[Mention], dict[int, int]]:
-    """A place, or whatever the prompt says, where it mentions nothing else."""
-    for use in (Use.BACKGROUND, Use.NOTHING):
-        for number, mention in enumerate(mentions):
-            if mention.use is use:
-                mentions[number] = replace(mention, use=Use.THING, count=1)
-                return mentions, {number: number}
+    """A place, or whatever the prompt says, where it mentions nothing else; of "a beach with palm trees" the trees."""
+    places = [number for number, mention in enumerate(mentions) if mention.use is Use.BACKGROUND]
+    scenery = [number for number in places if known(mentions[number].name) is not None]
+    ignored = [number for number, mention in enumerate(mentions) if mention.use is Use.NOTHING]
+    for number in (*scenery, *places, *ignored):
+        count = mentions[number].count if number in scenery else 1
+        mentions[number] = replace(mentions[number], use=Use.THING, count=count)
+        return mentions, {number: number}
     name = " ".join(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt))[:120]
     mentions.append(Mention(start=0, end=0, name=name, head=name.split()[-1].lower(), text=name, use=Use.THING))
     return mentions, {len(mentions) - 1: len(mentions) - 1}
