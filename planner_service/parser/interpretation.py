@@ -204,7 +204,7 @@ def _something(prompt: str, mentions: list[Mention]) -> tuple[list[Mention], dic
     places = [number for number, mention in enumerate(mentions) if mention.use is Use.BACKGROUND]
     scenery = [number for number in places if known(mentions[number].name) is not None]
     ignored = [number for number, mention in enumerate(mentions) if mention.use is Use.NOTHING]
-    for number in (*scenery, *places, *ignored):
+    if (number := next(iter((*scenery, *places, *ignored)), None)) is not None:
         count = mentions[number].count if number in scenery else 1
         mentions[number] = replace(mentions[number], use=Use.THING, count=count)
         return mentions, {number: number}

@@ -279,9 +279,8 @@ def _is_verb_of_several(words: list[Word], index: int) -> bool:
 def _coordinated_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word is which goes on after "and" or a comma: "flies up, hovers, then …", "and climbs on"."""
     word, before = words[index], words[index - 1]
-    joins = (
-        before.lower == "and" and words[index - 2].role is not Role.NOUN
-    )  # "goes up and leaves", not "grass and leaves"
+    # "goes up and leaves", not "grass and leaves"
+    joins = before.lower == "and" and words[index - 2].role is not Role.NOUN
     noun = known(word.lower) is not None and not (joins and lexicon().verb_form(word.lower) is not None)
     if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or noun:
         return None
