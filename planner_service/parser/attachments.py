@@ -43,6 +43,9 @@ SMALLER = 0.75
 LIGHT = 0.25
 """What is no higher is in the hand of who takes something from it."""
 
+BESIDE = {"by": Arrangement.NEXT_TO, "around": Arrangement.AT, "at": Arrangement.AT}
+"""What says where those are that do not travel."""
+
 OFF = ("off", "off of", "out of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
@@ -51,6 +54,8 @@ WORKED_AT = {**WORKED_INTO, "at": (preposition_of("on"), "on")}
 
 OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
 """Where a movement ends that a verb's object is the goal of."""
+
+HOLDING = "holding"
 
 TRAILING = {"behind": Arrangement.BEHIND}
 
@@ -73,10 +78,15 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         ):
             continue
         preposition, phrase, start = matched
+        if mention.use is Use.PRONOUN and not side and _is_held_there(mentions[number - 1], mention, words):
+            found.append(Attachment(number, number - 1, HOLDING, None))
+            continue
         place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
         around = _verb_around(actions, start, number)
         stays = around is None or not (around.verb.travels or place in around.objects)  # not "mops a floor with a mop"
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
+            if around is None and place > 0 and mentions[place - 1].use is Use.THING:
+                found.append(Attachment(place - 1, number, "with", None))  # "a robot in a garden with a rake"
             continue  # "in a room with a screen on the wall"
         if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))
@@ -109,13 +119,14 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         stays = (
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
         )
-        arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
+        arrangement = BESIDE.get(phrase) if stays and (phrase != "at" or action is None) else None
+        arrangement = arrangement or preposition.arrangement
         if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
             phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
         if phrase in ("up", "down"):
             phrase = "at"  # "runs up a trunk"
         if not side and words[mention.end - 1].lower in word_list("cradling"):
-            phrase, arrangement = "in", Arrangement.IN
+            phrase, arrangement, goal = "in", Arrangement.IN, Goal.TOWARD if goal else None
         elif goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
             lifeless = action is not None and all(
@@ -144,6 +155,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
     others = [
         *_boarding(actions, mentions, found),
         *_trailing(words, mentions, actions),
+        *_emitted(words, mentions, actions),
         *_relative(words, mentions, actions),
     ]
     return [*found, *others, *_to_objects(actions, mentions)]
@@ -173,6 +185,12 @@ def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Seq
         for subject in action.subjects
         if subject != vehicles[-1]
     ]
+
+
+def _is_held_there(held: Mention, part: Mention, words: Sequence[Word]) -> bool:
+    """Whether somebody only holds or wears it: "with a nut in its mouth", not "with a cat in her lap"."""
+    lifeless = held.use is Use.THING and noun_of(held.name).kind is not Kind.ANIMATE
+    return lifeless and [word.lower for word in words[held.end : part.start]] in (["in"], ["on"])
 
 
 def _is_vehicle(mention: Mention) -> bool:
@@ -384,15 +402,22 @@ def _sources(
     """
     before = mention_at(mentions, start - 1) if start > 0 else None
     action = _verb_around(actions, start, target)
+    if start == 0 or words[start - 1].text in word_list("clause_ends"):  # "Next to a tree, a dog sits."
+        sentence = words[start].token.sent
+        later = [a for a in actions if a.subjects and sentence.start < a.index < sentence.end]
+        named = [n for n, m in enumerate(mentions) if target < n and m.use is Use.THING and m.start < sentence.end]
+        if later or named:
+            return (later[0].subjects, later[0]) if later else (_together(words, mentions, named[0]), None)
+    listed = before is not None and words[mentions[before].start - 1].text == "," and not mentions[before].determined
+    if listed and (action is None or before not in action.objects + action.subjects):
+        action = None  # "cooks shouting, pans on a stove"
     if action is None or not action.subjects:
-        if not any(mention.end <= start for mention in mentions):  # "Next to a tree, a dog sits."
-            later = [a for a in actions if a.subjects and a.index > start]
-            return (later[0].subjects, later[0]) if later else ((), None)
         if before is not None and mentions[before].use is Use.THING:
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
-    sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
+    sending = (ends or phrase in ("across", "along", "through")) and action.verb.object in ("made_to", "travels")
+    sent = sending and before in action.objects
     if sent and before is not None and mentions[before].use is Use.PRONOUN:
         return (before,), action  # "drops it into a bucket"
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
@@ -429,6 +454,8 @@ def _sources(
         if about is not None and about == before:
             shared = action.verb.object is None and action.subjects  # who does it is there too
             return (before, *(shared or ())), None
+    if sending and ends and not sent and action.objects and before not in action.subjects:
+        return action.objects, action  # "slides a cup across a counter to a guest"
     return action.subjects, action
 
 
@@ -462,6 +489,19 @@ def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Seque
             Attachment(n, target, phrase, arrangement, None, action.index) for n in action.subjects if n != target
         ]
     return found
+
+
+def _emitted(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
+    """From the first thing, where no place is said: "a bowl of soup, steam rising"."""
+    things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
+    return [
+        Attachment(subject, things[0], "from", None, None, action.index)
+        for action in actions
+        for subject in action.subjects
+        if subject > things[0] and not mentions[subject].determined
+        if is_a(mentions[subject].head, word_list("emitted")) and mentions[subject].end == action.index
+        if not any(word.role is Role.PREPOSITION for word in words[action.index + 1 : action.end])
+    ]
 
 
 def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:

@@ -59,13 +59,17 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "hand", ()  # "passes the ball to a girl"
     later = next((w for w in words[word.index + 1 :] if w.role in LEADING and w.lower != "of"), None)
     if base in ("pull", "take", "lift") and later is not None and later.lower == "out":
-        return "take out", ()  # "pulls a tray out of the oven"
+        return "take out", (later.index,)  # "pulls a tray out of the oven"
+    if base in ("knock", "push", "shove") and later is not None and later.lower == "off":
+        return "drop", ()  # "knocks a vase off a table"
     goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
     if goes and heads and is_a(heads[0], word_list("switched")):
         return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
     passive = word.tag == "VBN" and words[word.index - 1].lemma == "be"
     if base in ("see", "show") and passive and after and after[0].role in (Role.PREPOSITION, Role.ADVERB):
         return "be", ()  # "can be seen only in the second half"
+    if base == "emerge" and any(is_a(w.lower, frozenset(("body of water", "water"))) for w in after):
+        return "rise", ()
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (

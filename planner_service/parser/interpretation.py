@@ -18,7 +18,7 @@ from planner_service.parser.pronouns import antecedents
 from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
-from planner_service.parser.subjects import mention_at
+from planner_service.parser.subjects import gender, mention_at
 from planner_service.parser.uses import is_called
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -143,7 +143,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
-        describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
+        describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1 and before.text != ","
         noun = known(mention.name)
         things = noun is not None and noun.kind is not Kind.SOFT and " " in mention.name
         things = things or before_is_verb(words[mention.start - 2])  # "plays with blocks"
@@ -191,6 +191,8 @@ def _is_called(first: Mention, second: Mention) -> bool:
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
     if plain and f" {second.head} of " in f" {first.text.lower()}":
         return True  # "a herd of elephants … the herd"
+    if plain and gender(second) is not None and second.head in first.name.lower().split()[:-1]:
+        return True  # "a mother bear … the mother"
     return (
         plain
         and first.count == second.count

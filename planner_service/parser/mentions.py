@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from text_to_num import text2num
 
-from planner_service.motion.nouns import is_a, singular, table
+from planner_service.motion.nouns import Kind, is_a, singular, table
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.words import Role, Word
 
@@ -190,6 +190,11 @@ def _mention(words: list[Word], start: int, end: int) -> Mention:
     tokens = [word.text for word in kept]
     if (plural or count > 1) and not one_thing:
         tokens[-1] = singular(tokens[-1].lower())
+    each = lexicon().collectives.get(head.lower)
+    noun = table().get(singular(tokens[-2].lower())) if len(tokens) > 1 else None
+    if each is not None and count == 1 and noun is not None and noun.kind is Kind.ANIMATE:  # "a wolf pack"
+        tokens, count, plural = tokens[:-1], each, True
+        head = inside[-2]
     return Mention(
         start=start,
         end=end,
