@@ -493,10 +493,10 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
             return gap(a, b) <= 0.18 and abs(dx) > beside
         case Arrangement.BEHIND:
             shown = a.overlap(b) < COVERED_BEHIND * a.area
-            return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK
+            return shown and 0.3 * beside < abs(dx) < beside and a.y1 <= b.y1 - STEP_BACK
         case Arrangement.IN_FRONT_OF:
             shown = a.overlap(b) < COVERED_BEHIND * b.area
-            return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
+            return shown and abs(dx) < beside and a.y1 >= b.y1 + STEP_BACK
         case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST | Arrangement.AT:
             return True
 

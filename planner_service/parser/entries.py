@@ -62,6 +62,10 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "take out", (later.index,)  # "pulls a tray out of the oven"
     if base in ("knock", "push", "shove") and later is not None and later.lower == "off":
         return "drop", ()  # "knocks a vase off a table"
+    if base in ("toss", "flip") and later is not None and later.lower == "in":
+        return "toss up", ()  # "flips a pancake in a pan"
+    if base == "fall" and heads and noun_of(heads[0]).kind is Kind.ANIMATE and _falls_over(word, words):
+        return "fall over", ()
     goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
     if goes and heads and is_a(heads[0], word_list("switched")):
         return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
@@ -86,6 +90,13 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
         return None, ()
     return base, ()
+
+
+def _falls_over(word: Word, words: Sequence[Word]) -> bool:
+    """Whether who falls stood on the ground: "trips and falls", "falls to the floor", not "falls off a roof"."""
+    after = {w.lower for w in words[word.index + 1 : word.index + 5]}
+    tripped = any(w.lemma in ("trip", "slip", "stumble") for w in words[max(0, word.index - 3) : word.index])
+    return after.isdisjoint(("off", "from", "down")) and (tripped or not after.isdisjoint(("ground", "floor")))
 
 
 def meaning_of(entry: str, word: Word, words: Sequence[Word], *, crossed: bool) -> Verb:

@@ -55,7 +55,7 @@ def subjects_of(
         if first > 0 and words[first - 1].lower in ("as", "while", "when"):
             return (beside,)  # "… as a girl touches it"
     if not mended:
-        for child in word.token.children:
+        for child in reversed(list(word.token.children)):
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number

@@ -7,15 +7,12 @@ noun.  A word that is a listed verb's third person, right after a noun that coul
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from text_to_num import text2num
-
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, is_personal, known, singular
 from planner_service.parser.lexicon import lexicon, word_list
-from planner_service.parser.words import FINITE, ROLES, Role, Word
+from planner_service.parser.words import FINITE, ROLES, Role, Word, spelled_number
 from shared.wordnet import base_of, senses, supersense
 
 if TYPE_CHECKING:
@@ -63,17 +60,9 @@ def _role(token: Token) -> Role:
     if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
     role = ROLES.get(_tag(token), Role.OTHER)
-    if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
+    if role in NOMINAL and token.i + 1 < len(token.doc) and (spelled_number(token.lower_) or 0) > 1:
         return Role.NUMBER  # "Eleven swans"
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
-
-
-@cache
-def _is_number(word: str) -> bool:
-    try:
-        return bool(text2num(word, "en") > 1)
-    except ValueError:
-        return False
 
 
 def _correct_role(words: list[Word], index: int) -> Word:
@@ -157,7 +146,8 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
             return False  # "the lights of a truck shine"
         one_such = _start_of_phrase(words, index - 1) in ("a", "an")
         owner = known(before.lower)
-        if one_such and owner is not None and owner.kind is not Kind.ANIMATE:
+        things = owner is not None and owner.kind is not Kind.ANIMATE
+        if one_such and things and not _ends_a_pair(words, index):
             return True  # "a swing set"
         return lexicon().verb_form(word.lower) is None and (known(word.lower) is not None or one_such)
     return False
@@ -172,7 +162,7 @@ def _is_of_several(words: list[Word], index: int) -> bool:
 def _lacks_its_plural(words: list[Word], index: int) -> bool:
     """Whether the phrase that ends at `index` has a number above one and a noun that is no plural."""
     phrase = _phrase(words, index)
-    number = any(inner.role is Role.NUMBER and _is_number(inner.lower) for inner in phrase)
+    number = any(inner.role is Role.NUMBER and (spelled_number(inner.lower) or 0) > 1 for inner in phrase)
     return number and words[index].tag == "NN" and not any(inner.is_plural for inner in phrase)
 
 
@@ -267,7 +257,7 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     start = _phrase(words, index - 1)[0].index - 1
     joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
     joined = joined or (start > 0 and words[start].lower == "and" and words[start + 1].tag == "NNP")  # "Anna and Bob"
-    plural = not words[index].lower.endswith(("s", "ing"))
+    plural = words[index].lower.endswith("ss") or not words[index].lower.endswith(("s", "ing"))
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 
 

@@ -180,4 +180,4 @@ def _owner(
 
 
 def _has_doors(name: str) -> bool:
-    return noun_of(name).kind is Kind.VEHICLE or is_a(head_of(name), frozenset(("building", "vehicle")))
+    return noun_of(name).kind is Kind.VEHICLE or is_a(head_of(name), frozenset(("building", "structure", "vehicle")))
