@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from generator_service.contract.backbones import BackboneSpec
@@ -56,6 +57,8 @@ class Scene:
     """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
     negative: str = ""
     """What is not to be seen: the prompt that classifier-free guidance leads away from."""
+    image: Image | None = None
+    """What the first frame shows: RGB, of any size."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from generator_service.backbones.base import AnyBackbone
 from generator_service.backbones.cogvideox import CogVideoX
+from generator_service.backbones.cogvideox_image import CogVideoXImageToVideo
 from generator_service.backbones.emoji_world import EmojiWorld
 from generator_service.backbones.videocrafter2 import VideoCrafter2
 from generator_service.backbones.wan import Wan
@@ -13,6 +14,7 @@ from generator_service.settings import WorkerSettings
 
 FAMILIES: dict[str, Callable[[BackboneSpec, WorkerSettings], AnyBackbone]] = {
     "cogvideox": CogVideoX.load,
+    "cogvideox-image": CogVideoXImageToVideo.load,
     "emoji-world": EmojiWorld.load,
     "videocrafter2": VideoCrafter2.load,
     "wan": Wan.load,

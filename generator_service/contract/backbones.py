@@ -57,7 +57,7 @@ class Defaults(WireModel):
 
 class BackboneSpec(WireModel):
     name: str
-    family: Literal["cogvideox", "emoji-world", "videocrafter2", "wan", "wan-vace"]
+    family: Literal["cogvideox", "cogvideox-image", "emoji-world", "videocrafter2", "wan", "wan-vace"]
     summary: str
     weights: str
     """A name on the hub, "packaged" for weights that come with this software, or "converted" for those that `convert`
@@ -75,6 +75,8 @@ class BackboneSpec(WireModel):
     """Whether it was trained to follow boxes that are drawn for it."""
     finds_things: bool = False
     """Whether it can be told what of a plan is seen in its videos."""
+    image: Literal["none", "optional", "required"] = "none"
+    """Whether a video may begin with an image that is given."""
     defaults: Defaults
     guidance: GuidanceParameters = GuidanceParameters()
     """Its defaults; the class's own are the paper's."""
@@ -110,6 +112,19 @@ COGVIDEOX_2B = BackboneSpec(
     maximum_steps=200,
     layers=30,
     defaults=Defaults(frames=49, width=720, height=480, fps=8, steps=50, guidance_scale=6.0),
+)
+
+COGVIDEOX_5B_I2V = COGVIDEOX_2B.model_copy(
+    update={
+        "name": "cogvideox-5b-i2v",
+        "family": "cogvideox-image",
+        "summary": "CogVideoX-5B that begins with an image",
+        "weights": "zai-org/CogVideoX-5b-I2V",
+        "license": "CogVideoX's own",
+        "frames": FrameRule(minimum=49, maximum=49, step=8),  # its positions are learned, for this length
+        "layers": 42,
+        "image": "required",
+    }
 )
 
 WAN_2_1_T2V_1_3B = BackboneSpec(
@@ -200,6 +215,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     for spec in (
         EMOJI_WORLD,
         COGVIDEOX_2B,
+        COGVIDEOX_5B_I2V,
         VIDEOCRAFTER2,
         WAN_2_1_T2V_1_3B,
         WAN_2_1_VACE_1_3B,

@@ -40,19 +40,24 @@ PIECES += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 @pytest.fixture(scope="session")
 def tiny_pipeline() -> TinyPipeline:
-    """A `CogVideoXPipeline`; the same arguments give the same object, which tests leave as it is."""
+    """A `CogVideoXPipeline`, or one that begins with an image; the same arguments give the same object, which tests
+    leave as it is."""
     return _tiny_pipeline
 
 
 @cache
 def _tiny_pipeline(
-    scheduler: Literal["ddim", "dpm"] = "ddim", rotary: bool = False, patch_size_t: int | None = None
+    scheduler: Literal["ddim", "dpm"] = "ddim",
+    rotary: bool = False,
+    patch_size_t: int | None = None,
+    image: bool = False,
 ) -> Any:
     import torch  # only the tests that draw need it
     from diffusers import (
         AutoencoderKLCogVideoX,
         CogVideoXDDIMScheduler,
         CogVideoXDPMScheduler,
+        CogVideoXImageToVideoPipeline,
         CogVideoXPipeline,
         CogVideoXTransformer3DModel,
     )
@@ -79,7 +84,7 @@ def _tiny_pipeline(
         transformer = CogVideoXTransformer3DModel(
             num_attention_heads=2,
             attention_head_dim=16,
-            in_channels=4,
+            in_channels=8 if image else 4,
             out_channels=4,
             time_embed_dim=16,
             text_embed_dim=32,
@@ -91,13 +96,15 @@ def _tiny_pipeline(
             patch_size_t=patch_size_t,
             max_text_seq_length=24,
             use_rotary_positional_embeddings=rotary,
+            use_learned_positional_embeddings=image and patch_size_t is None,
+            ofs_embed_dim=16 if image and patch_size_t is not None else None,
             patch_bias=patch_size_t is None,
         )
     schedulers = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
     noise_schedule = schedulers[scheduler](
         prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
-    pipeline = CogVideoXPipeline(
+    pipeline = (CogVideoXImageToVideoPipeline if image else CogVideoXPipeline)(
         tokenizer=tokenizer,
         text_encoder=text_encoder.eval(),
         vae=vae.eval(),
@@ -239,6 +246,16 @@ def _clip_tokenizer() -> Any:
     merges = [("c", "a"), ("ca", "r</w>"), ("t", "r"), ("e", "e</w>"), ("tr", "ee</w>")]
     known = (*pieces, "<|startoftext|>", "<|endoftext|>")
     return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(known)}, merges=merges)
+
+
+@pytest.fixture
+def photo() -> Any:
+    """A PIL image, RGB, of another shape than any video: a gradient with a red corner."""
+    from PIL import Image
+
+    picture = Image.linear_gradient("L").resize((70, 40)).convert("RGB")
+    picture.paste((200, 30, 20), (0, 0, 20, 15))
+    return picture
 
 
 @pytest.fixture
