@@ -89,4 +89,4 @@ def latent_sprite_map(spec: WorldSpec, clip: Clip, temporal_factor: int) -> Tens
     """[latent frames, latent rows, latent columns], int8: of all frames that a latent frame stands for."""
     sprites = sprite_map(spec, clip, spec.height // SPATIAL_FACTOR, spec.width // SPATIAL_FACTOR)
     groups = [sprites[:1], *sprites[1:].split(temporal_factor)]
-    return torch.stack([group.amax(0) for group in groups])
+    return torch.stack([group.amax(0) for group in groups if len(group)])

@@ -1,4 +1,4 @@
-"""Stage 2: clips are drawn and encoded once, in numbered shards, so that the transformer never waits for the VAE."""
+"""Stage 2: clips and stills are drawn and encoded once, in numbered shards: the transformer never waits for the VAE."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -52,14 +52,13 @@ class Latents:
         """Latent frames of a clip."""
         return self.shards[0].latents.shape[1]
 
-    def pick(self, clips: Tensor, frames: int) -> Shard:
-        """These clips, the first `frames` latent frames of each."""
+    def pick(self, clips: Tensor) -> Shard:
         size = len(self.shards[0].counts)
         chosen = [(self.shards[clip // size], clip % size) for clip in clips.tolist()]
         return Shard(
-            latents=torch.stack([shard.latents[k, :frames] for shard, k in chosen]),
+            latents=torch.stack([shard.latents[k] for shard, k in chosen]),
             tokens=torch.stack([shard.tokens[k] for shard, k in chosen]),
-            sprites=torch.stack([shard.sprites[k, :frames] for shard, k in chosen]),
+            sprites=torch.stack([shard.sprites[k] for shard, k in chosen]),
             counts=self.counts[clips],
         )
 
@@ -71,10 +70,13 @@ def cache_latents(
     tokenizer: T5Tokenizer,
     world: WorldSpec,
     device: str,
-    seed: int,
+    seed: Sequence[int],
     report: Callable[[str], None],
+    *,
+    stills: bool = False,
 ) -> Latents:
-    """Write the shards that are missing, shared out over the processes, and open them all."""
+    """Write the shards that are missing, shared out over the processes, and open them all.  Of stills only the first
+    frame is drawn: as many things to see for a fifteenth of the time."""
     files = [folder / f"{index:05d}.pt" for index in range(-(-clips // SHARD))]
     processes = dist.get_world_size() if dist.is_initialized() else 1
     vae = vae.to(device).eval()
@@ -82,25 +84,25 @@ def cache_latents(
     for index in range(rank(), len(files), processes):
         if not files[index].exists():
             count = min(SHARD, clips - index * SHARD)
-            write_atomically(vars(_encode(index, count, vae, tokenizer, world, device, seed)), files[index])
+            write_atomically(vars(_encode([*seed, index], count, vae, tokenizer, world, device, stills)), files[index])
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
-            report(f"{min((index + 1) * SHARD, clips)} of {clips} clips")
+            report(f"{min((index + 1) * SHARD, clips)} of {clips} {'stills' if stills else 'clips'}")
     barrier()
     return Latents([Shard(**torch.load(file, weights_only=True, mmap=True)) for file in files])
 
 
 @torch.no_grad()
 def _encode(
-    index: int,
+    seed: Sequence[int],
     count: int,
     vae: AutoencoderKLCogVideoX,
     tokenizer: T5Tokenizer,
     world: WorldSpec,
     device: str,
-    seed: int,
+    stills: bool,
 ) -> Shard:
-    clips = [training_clip(world, (seed, 3, index, k)) for k in range(count)]
+    clips = [training_clip(world, (*seed, k), frames=range(1) if stills else None) for k in range(count)]
     latents = []
     for part in to_signed(torch.stack([clip.video for clip in clips])).split(ENCODED_AT_ONCE):
         with mixed_precision(device):

@@ -16,6 +16,7 @@ class Profile:
     vae: VaeRecipe | None
     """None: the autoencoder to go on from, as it is."""
     cached_clips: int
+    cached_stills: int
     transformer: TransformerRecipe | None
     """None: the autoencoder alone."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -36,6 +37,7 @@ TWENTY_HOURS = TransformerRecipe(Budget(1200))
 CPU = Profile(
     vae=VaeRecipe(Budget(120)),
     cached_clips=65_536,
+    cached_stills=262_144,
     transformer=TWENTY_HOURS,
     cadence=Cadence(checkpoint=300, report=30),
 )
@@ -44,13 +46,15 @@ PROFILES: dict[str, Profile] = {
     "cpu-further": replace(
         CPU,
         vae=None,
-        cached_clips=32_768,
+        cached_clips=16_384,
+        cached_stills=65_536,
         transformer=replace(TWENTY_HOURS, stills_until=0.4, alone_until=0.1),
         start=IN_TRAINING,
     ),
     "first-decoder": Profile(
         vae=VaeRecipe(Budget(25), encoder=False, crops=4, crop_frames=9, crop_px=40, shake=0.3, whole_from=0.8),
         cached_clips=0,
+        cached_stills=0,
         transformer=None,
         world=WORLD,
         networks=NetworkSpec(),
@@ -59,6 +63,7 @@ PROFILES: dict[str, Profile] = {
     "gpu": Profile(
         vae=VaeRecipe(Budget(8), crops=128),
         cached_clips=204_800,
+        cached_stills=409_600,
         transformer=TransformerRecipe(Budget(16), batch=256),
         device="cuda",
         networks=NetworkSpec(temporal_factor=2, patch_in_time=2, width=256, heads=4, text_length=40),

@@ -1,6 +1,7 @@
 """The three stages in order.  Every stage finds what an earlier call left in the folder and goes on from there."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from diffusers import AutoencoderKLCogVideoX
@@ -24,18 +25,17 @@ def train(profile: Profile, folder: Path, report: Report) -> Path:
     if profile.transformer is None:
         return folder / "vae"
     tokenizer = make_tokenizer(profile.networks)
-    data = cache_latents(
-        folder / "latents",
-        profile.cached_clips,
-        vae,
-        tokenizer,
-        profile.world,
-        profile.device,
-        profile.seed,
-        lambda line: report(f"cache        {line}"),
+    cache = partial(
+        cache_latents,
+        vae=vae,
+        tokenizer=tokenizer,
+        world=profile.world,
+        device=profile.device,
+        report=lambda line: report(f"cache        {line}"),
     )
     training = TransformerTraining(
-        data,
+        cache(folder / "latents", profile.cached_clips, seed=(profile.seed, 3)),
+        cache(folder / "stills", profile.cached_stills, seed=(profile.seed, 2), stills=True),
         vae,
         tokenizer,
         profile.world,

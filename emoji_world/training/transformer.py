@@ -34,7 +34,7 @@ from emoji_world.scene import draw_scene
 from emoji_world.spec import WorldSpec
 from emoji_world.training.attention import MatmulAttention
 from emoji_world.training.data import noise_source
-from emoji_world.training.latents import Latents, tokenize
+from emoji_world.training.latents import Latents, Shard, tokenize
 from emoji_world.training.loop import Budget
 from emoji_world.training.muon import Muon
 from emoji_world.training.routing import TokenRouting
@@ -71,7 +71,8 @@ class TransformerRecipe:
 class TransformerTraining:
     def __init__(
         self,
-        data: Latents,
+        clips: Latents,
+        stills: Latents,
         vae: AutoencoderKLCogVideoX,
         tokenizer: T5Tokenizer,
         world: WorldSpec,
@@ -81,7 +82,7 @@ class TransformerTraining:
         seed: int,
         start: Path | None = None,
     ) -> None:
-        self.data, self.vae, self.tokenizer, self.world = data, vae, tokenizer, world
+        self.clips, self.stills, self.vae, self.tokenizer, self.world = clips, stills, vae, tokenizer, world
         self.recipe, self.device, self.seed = recipe, device, seed
         torch.manual_seed(seed)
         transformer = make_transformer(networks, world)
@@ -98,14 +99,12 @@ class TransformerTraining:
             lambda block, given, result: self._halfway.append(result[0])
         )
         self._routing = TokenRouting(transformer)
-        self._all = torch.arange(len(data.counts))
-        self._alone = (data.counts <= 1).nonzero().flatten()
         self._patch, self._patch_in_time = networks.patch, networks.patch_in_time or 1
         self._no_caption = tokenize(tokenizer, [""])[0].to(device)
         self._signal = make_scheduler().alphas_cumprod.float().to(device)  # ā_t
         self._rotary = {
             frames: tuple(part.to(device) for part in rotary_embedding(transformer, -(-frames // self._patch_in_time)))
-            for frames in (1, data.frames)
+            for frames in (stills.frames, clips.frames)
         }
         rngs = [np.random.default_rng([seed, 7, k]) for k in range(8)]
         self._judged = [draw_scene(world, rng, 1 + k % 3, held_out=True).caption for k, rng in enumerate(rngs)]
@@ -115,21 +114,20 @@ class TransformerTraining:
         random = noise_source(self.seed, 5, step, rank())
         still = progress < recipe.stills_until and step % 4 != 0
         count = 3 * recipe.batch if still else recipe.batch
-        among = self._alone if progress < recipe.alone_until else self._all
+        data = self.stills if still else self.clips
+        among = (data.counts <= (1 if progress < recipe.alone_until else self.world.most_objects)).nonzero().flatten()
         chosen = among[torch.randint(len(among), (count,), generator=random)]
-        frames = 1 if still else self.data.frames
         routed = not still and progress < recipe.routed_until
-        loss, recognition = self._losses(chosen, frames, random, routed)
+        loss, recognition = self._losses(data.pick(chosen), random, routed)
         rate = warm_cosine(step, progress, warm_up=60, hold=recipe.hold)
         share = recipe.recognition * max(0.0, 1 - progress / recipe.recognition_until)
         decay = recipe.decay if progress < 0.7 else recipe.late_decay
         self.trainee.update(loss + share * recognition, learning_rate=rate, decay=decay)
         return loss.item()
 
-    def _losses(self, chosen: Tensor, frames: int, random: torch.Generator, routed: bool) -> tuple[Tensor, Tensor]:
+    def _losses(self, picked: Shard, random: torch.Generator, routed: bool) -> tuple[Tensor, Tensor]:
         """Of the velocity, and of the head that names the sprites."""
-        device, count = self.device, len(chosen)
-        picked = self.data.pick(chosen, frames)
+        device, (count, frames) = self.device, picked.latents.shape[:2]
         clean, sprites = (self._pad(each).to(device) for each in (picked.latents.float(), picked.sprites))
         weight = 1 + (self.recipe.box_weight - 1) * (sprites > 0)[:, :, None].float()
         tokens = picked.tokens.long().to(device)

@@ -61,6 +61,8 @@ def subjects_of(
                     number -= disguised and number > 0  # "dressed as a king"
                     if word.tag == "VBZ" and beside is not None and number in coordinates_of(mentions, words, beside):
                         number = beside  # "fixes an engine and a raccoon steals": not both
+                    if beside is not None and _begins_anew(word, number, beside, words, mentions):
+                        number = beside  # "a tree swaying in the wind, a bird flies past"
                     return _group(word, words, mentions, number)
                 if (
                     child.lower_ in word_list("relative")
@@ -87,6 +89,12 @@ def subjects_of(
     after = [number for number in things if mentions[number].start > comma]
     after = after or [number for number in things if mentions[number].start > word.index]
     return (after[0],) if after else ()
+
+
+def _begins_anew(word: Word, number: int, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
+    """Whether a clause begins with what is beside the verb, after a comma that ends what the other one is doing."""
+    busy = mentions[number].end < len(words) and words[mentions[number].end].tag == "VBG"
+    return busy and word.tag in FINITE and number < beside and words[mentions[beside].start - 1].text == ","
 
 
 def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:

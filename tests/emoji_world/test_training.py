@@ -58,18 +58,25 @@ def vae_training() -> VaeTraining:
 
 def transformer_training() -> TransformerTraining:
     random = torch.Generator().manual_seed(0)
-    shards = [
-        Shard(
-            latents=torch.randn(clips, 3, 4, 4, 6, generator=random).bfloat16(),
+
+    def shard(clips: int, frames: int) -> Shard:
+        return Shard(
+            latents=torch.randn(clips, frames, 4, 4, 6, generator=random).bfloat16(),
             tokens=torch.randint(3, 50, (clips, SMALL.text_length), generator=random).short(),
-            sprites=torch.randint(0, 4, (clips, 3, 4, 6), generator=random).to(torch.int8),
+            sprites=torch.randint(0, 4, (clips, frames, 4, 6), generator=random).to(torch.int8),
             counts=torch.arange(clips) % 3,
         )
-        for clips in (5, 3)
-    ]
-    recipe = TransformerRecipe(Budget(6, "steps"), batch=2, stills_until=0.2)
+
     return TransformerTraining(
-        Latents(shards), make_vae(SMALL, THUMBNAILS), make_tokenizer(SMALL), THUMBNAILS, SMALL, recipe, "cpu", seed=3
+        Latents([shard(5, 3), shard(3, 3)]),
+        Latents([shard(4, 1)]),
+        make_vae(SMALL, THUMBNAILS),
+        make_tokenizer(SMALL),
+        THUMBNAILS,
+        SMALL,
+        TransformerRecipe(Budget(6, "steps"), batch=2, stills_until=0.2),
+        "cpu",
+        seed=3,
     )
 
 
@@ -107,8 +114,8 @@ def test_picked_clips_are_those_of_their_numbers() -> None:
         latents = numbers.view(-1, 1, 1, 1, 1).expand(-1, 3, 4, 4, 6)
         return Shard(latents, numbers[:, None], latents[:, :, 0], numbers)
 
-    picked = Latents([shard(0, 4), shard(4, 4), shard(8, 1)]).pick(torch.tensor([8, 3, 4]), frames=2)
-    assert picked.latents.shape == (3, 2, 4, 4, 6)
+    picked = Latents([shard(0, 4), shard(4, 4), shard(8, 1)]).pick(torch.tensor([8, 3, 4]))
+    assert picked.latents.shape == (3, 3, 4, 4, 6)
     assert picked.latents[:, 0, 0, 0, 0].tolist() == picked.tokens[:, 0].tolist() == picked.counts.tolist() == [8, 3, 4]
 
 
@@ -143,6 +150,7 @@ def test_all_stages_end_in_a_stock_pipeline_and_a_second_call_finds_it_done(tmp_
     profile = Profile(
         vae=VaeRecipe(Budget(2, "steps"), crop_frames=9, crop_px=8),
         cached_clips=5,
+        cached_stills=4,
         transformer=TransformerRecipe(Budget(2, "steps"), batch=2),
         world=THUMBNAILS,
         networks=SMALL,
@@ -175,6 +183,7 @@ def test_tokens_of_two_latent_frames_are_trained_and_drawn_by_the_stock_pipeline
     profile = Profile(
         vae=VaeRecipe(Budget(1, "steps"), crop_frames=5, crop_px=8),
         cached_clips=3,
+        cached_stills=4,
         transformer=TransformerRecipe(Budget(2, "steps"), batch=2, stills_until=0.4),
         world=replace(THUMBNAILS, frames=17),
         networks=replace(SMALL, temporal_factor=2, patch_in_time=2),
