@@ -136,6 +136,10 @@ class Backbone(ABC, Generic[C]):
         half, and around that alone where it is predicted by itself.
         """
 
+    def impose(self, latents: Tensor, conditioning: C) -> Tensor:
+        """After every step: the latents with what is given of them, which no step is to change."""
+        return latents
+
     def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
         """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""
         raise ValueError(f"Got a step cache of {threshold} but expected none: {self.spec.name} can reuse no step")

@@ -10,16 +10,19 @@ from typing import Any
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor
+from torch.nn import functional
 
 from generator_service.backbones.processors import borrow_processors
 from generator_service.guidance.protocols import Attend, LayerAttention
 
 
 class BorrowedProcessor:
-    """`WanAttnProcessor`, with another attention; for networks that read no image."""
+    """`WanAttnProcessor`, with another attention to the video or the text; an image is read as it always is."""
 
-    def __init__(self, attend: Attend) -> None:
+    def __init__(self, attend: Attend, texts: int) -> None:
+        """texts: how many text tokens there are to read; an image's come before them."""
         self.attend = attend
+        self.texts = texts
 
     def __call__(
         self,
@@ -29,16 +32,26 @@ class BorrowedProcessor:
         attention_mask: None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states[:, -self.texts :]
         query, key, value = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(seen)), attn.to_v(seen)
         query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in (query, key, value))
         if rotary_emb is not None:
             query, key = _rotate(query, *rotary_emb), _rotate(key, *rotary_emb)
         output = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         output = output.transpose(1, 2).flatten(2, 3).type_as(query)
+        if encoder_hidden_states is not None and attn.add_k_proj is not None:
+            output = output + _read_image(attn, query, encoder_hidden_states[:, : -self.texts])
         for last in attn.to_out:
             output = last(output)
         return output
+
+
+def _read_image(attn: Any, query: Tensor, image: Tensor) -> Tensor:
+    """[batch, token, head, channel], [batch, image token, width] -> [batch, token, width]."""
+    key, value = attn.norm_added_k(attn.add_k_proj(image)), attn.add_v_proj(image)
+    key, value = (part.unflatten(2, (attn.heads, -1)).transpose(1, 2) for part in (key, value))
+    read = functional.scaled_dot_product_attention(query.transpose(1, 2), key, value)
+    return read.transpose(1, 2).flatten(2, 3).type_as(query)
 
 
 def _rotate(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -48,14 +61,19 @@ def _rotate(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(tokens)
 
 
-def borrow_attention(transformer: Any, layers: Mapping[int, LayerAttention]) -> AbstractContextManager[None]:
-    """Inside, these layers attend as given.  Raises TypeError and ValueError as `borrow_processors` does."""
+def borrow_attention(
+    transformer: Any, layers: Mapping[int, LayerAttention], *, texts: int
+) -> AbstractContextManager[None]:
+    """Inside, these layers attend as given; texts: how many text tokens are read there.
+
+    Raises TypeError and ValueError as `borrow_processors` does.
+    """
     places = {
         f"blocks.{layer}.{name}.processor": attend
         for layer, attention in layers.items()
         for name, attend in (("attn1", attention.video), ("attn2", attention.text))
     }
-    borrowed = {place: BorrowedProcessor(attend) for place, attend in places.items() if attend is not None}
+    borrowed = {place: BorrowedProcessor(attend, texts) for place, attend in places.items() if attend is not None}
     return borrow_processors(transformer, WanAttnProcessor, borrowed)
 
 

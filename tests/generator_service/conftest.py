@@ -117,23 +117,31 @@ def _tiny_pipeline(
 
 @pytest.fixture(scope="session")
 def tiny_wan() -> TinyWan:
-    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; or a
-    `WanVACEPipeline`; as above."""
+    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; the same that
+    begin with an image; or a `WanVACEPipeline`; as above."""
     return _tiny_wan
 
 
 @cache
-def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") -> Any:
+def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one", image: bool = False) -> Any:
     import torch
     from diffusers import (
         AutoencoderKLWan,
         UniPCMultistepScheduler,
+        WanImageToVideoPipeline,
         WanPipeline,
         WanTransformer3DModel,
         WanVACEPipeline,
         WanVACETransformer3DModel,
     )
-    from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        CLIPVisionModel,
+        T5Tokenizer,
+        UMT5Config,
+        UMT5EncoderModel,
+    )
 
     torch.set_num_threads(1)
     with torch.random.fork_rng():
@@ -154,6 +162,21 @@ def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") 
             "num_layers": 2,
             "rope_max_seq_len": 32,
         }
+        eye = None
+        if image and form != "per token":  # 16 channels of latents, 4 of a mask and 16 of what is given
+            size |= {"in_channels": 36, "out_channels": 16}
+        if image and form == "one":
+            size |= {"image_dim": 32, "added_kv_proj_dim": 32}
+            eye = CLIPVisionModel(
+                CLIPVisionConfig(
+                    hidden_size=32,
+                    intermediate_size=64,
+                    num_hidden_layers=2,
+                    num_attention_heads=2,
+                    image_size=28,
+                    patch_size=14,
+                )
+            ).eval()
         if form == "vace":
             experts = [WanVACETransformer3DModel(**size, vace_layers=[0, 1], vace_in_channels=96).eval()]
         else:
@@ -170,10 +193,16 @@ def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") 
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, timestep_spacing="linspace"
         ),
     }
+    if eye is not None:
+        sides = {"height": 28, "width": 28}
+        parts |= {
+            "image_encoder": eye,
+            "image_processor": CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=sides),
+        }
     pipeline = (
         WanVACEPipeline(**parts)
         if form == "vace"
-        else WanPipeline(
+        else (WanImageToVideoPipeline if image else WanPipeline)(
             **parts,
             transformer_2=experts[1] if form == "two experts" else None,
             boundary_ratio=0.875 if form == "two experts" else None,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import CogVideoXPipeline, WanPipeline
+from diffusers import CogVideoXPipeline, WanImageToVideoPipeline, WanPipeline
 from PIL.Image import Image
 
 from emoji_world.convolutions import split_convolutions
@@ -17,8 +17,16 @@ from generator_service.backbones.cogvideox_image import CogVideoXImageToVideo
 from generator_service.backbones.load import load_backbone
 from generator_service.backbones.pipeline import PipelineBackbone
 from generator_service.backbones.wan import Wan
+from generator_service.backbones.wan_image import WanImageToVideo
 from generator_service.backbones.weights import find_weights
-from generator_service.contract.backbones import COGVIDEOX_2B, COGVIDEOX_5B_I2V, EMOJI_WORLD, WAN_2_1_T2V_1_3B
+from generator_service.contract.backbones import (
+    COGVIDEOX_2B,
+    COGVIDEOX_5B_I2V,
+    EMOJI_WORLD,
+    WAN_2_1_I2V_14B,
+    WAN_2_1_T2V_1_3B,
+    WAN_2_2_TI2V_5B,
+)
 from generator_service.contract.request import JobRequest, RenderSettings
 from generator_service.guidance.protocols import UNGUIDED
 from generator_service.sampling.loop import denoise
@@ -142,6 +150,44 @@ def test_every_form_of_wan(
     backbone = tiny_wan_backbone(form)
     changed = settings.model_copy(update={"guidance_scale": guidance_scale, "steps": steps, "frames": 5})
     assert_equal(backbone, backbone.pipeline, changed)
+
+
+@pytest.mark.parametrize("form", ["one", "two experts", "per token"])
+@pytest.mark.parametrize(("guidance_scale", "steps"), [(1.0, 2), (4.5, 5)])
+def test_every_form_of_wan_that_begins_with_an_image(
+    tiny_wan: Callable[..., Any], settings: RenderSettings, photo: Image, form: str, guidance_scale: float, steps: int
+) -> None:
+    """CLIP's tokens beside the text in Wan 2.1; neither in Wan 2.2; the first latent frame itself in its small one."""
+    pipeline = tiny_wan(form, image=True)
+    backbone = WanImageToVideo(WAN_2_1_I2V_14B, pipeline, torch.device("cpu"), SETUP)
+    changed = settings.model_copy(update={"guidance_scale": guidance_scale, "steps": steps, "frames": 5})
+    assert_equal(backbone, pipeline, changed, photo)
+    latents, _ = ours(backbone, changed, photo)
+    assert (ours(backbone, changed, photo.rotate(180))[0] - latents).abs().max() > 1e-3
+
+
+def test_wan_that_may_begin_with_an_image_need_not(
+    tiny_wan: Callable[..., Any], settings: RenderSettings, tmp_path: Path
+) -> None:
+    """Its checkpoint names the pipeline of text."""
+    tiny_wan("per token").save_pretrained(tmp_path)
+    backbone = load_backbone(WAN_2_2_TI2V_5B, WorkerSettings(weights=tmp_path, device="cpu"))
+    assert isinstance(backbone, WanImageToVideo)
+    assert_equal(backbone, tiny_wan("per token"), settings)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_wan_that_begins_with_an_image_through_a_checkpoint_on_disk(
+    tiny_wan: Callable[..., Any], settings: RenderSettings, photo: Image, tmp_path: Path, dtype: str
+) -> None:
+    """CLIP is in float32, as the VAE is."""
+    tiny_wan("one", image=True).save_pretrained(tmp_path)
+    backbone = load_backbone(WAN_2_1_I2V_14B, WorkerSettings(weights=tmp_path, device="cpu", dtype=dtype))
+    assert isinstance(backbone, WanImageToVideo)
+    dtypes = {"default": getattr(torch, dtype), "vae": torch.float32, "image_encoder": torch.float32}
+    pipeline = WanImageToVideoPipeline.from_pretrained(tmp_path, dtype=dtypes)
+    pipeline.set_progress_bar_config(disable=True)
+    assert_equal(backbone, pipeline, settings, photo)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -319,7 +319,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Failing(ObjectStore):
-    """Takes nothing for as many puts as are told, and gives nothing for as many reads; calls `when_asked` at each put."""
+    """Takes nothing for as many puts as are told, calls `when_asked` at each, and gives nothing for as many reads."""
 
     failures = 10**9
     failed_reads = 0
