@@ -5,15 +5,32 @@ given; Wan 2.1's read what CLIP says of it, too.  TI2V-5B, which does without on
 latent frame, whose tokens are told the timestep 0.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from diffusers import WanImageToVideoPipeline
 from torch import Generator
+from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Scene
 from generator_service.backbones.wan import Wan, WanConditioning
 from generator_service.contract.request import RenderSettings
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Where torchvision is not installed, transformers says so in every process that imports CLIP's image processor."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+with _quietly():
+    from diffusers import WanImageToVideoPipeline
 
 
 class WanImageToVideo(Wan):
