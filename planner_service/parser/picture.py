@@ -164,6 +164,8 @@ def _kind(span: Span) -> str:
         look or token.pos_ in ("ADJ", "ADV", "NUM", "VERB", "X") or _describes(token, span)
         for look, token in zip(looks, content, strict=True)
     )
+    if spelled[0].endswith("ing") and lexicon().verb_form(spelled[0]) in lexicon().verbs and not looks[0]:
+        return "scene"  # "…, trailing white smoke"
     if head and described and not articles and not clause:
         return "camera" if any(word in words["camera"] for word in spelled) else "style"
     if len(spelled) == 1 and known(spelled[0]) is not None:
