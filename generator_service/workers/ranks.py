@@ -33,7 +33,8 @@ from shared.errors import RenderingFailed
 from shared.plan import Plan
 
 LAYER_PATIENCE: Final = timedelta(minutes=5)
-"""For how long a rank waits for the others in the midst of a step; that one of them has died, it is told at once."""
+"""For how long a rank waits for the others in the midst of a step; where one of them has died, torchrun ends the rest
+sooner."""
 MEETING_PATIENCE: Final = timedelta(seconds=60)
 """And behind a video, while others may still decode it."""
 IDLE_PATIENCE: Final = timedelta(days=365)
@@ -172,7 +173,7 @@ class Group:
         length = int(self._broadcast(torch.tensor(0)))
         if length < 0:
             return None
-        return bytes(self._broadcast(torch.zeros(length, dtype=torch.uint8)).tolist()) if length else b""
+        return self._broadcast(torch.zeros(length, dtype=torch.uint8)).numpy().tobytes() if length else b""
 
     def _broadcast(self, told: torch.Tensor) -> torch.Tensor:
         """What rank 0 tells, in place of what the others hold."""
@@ -195,6 +196,7 @@ def become_ranks(size: int) -> None:
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    os.environ["GLOO_SOCKET_IFNAME"] = socket.if_nameindex()[0][1]  # the loopback: gloo would listen to the network
     # Not --standalone: what it reads from its port is unpickled.
     torchrun = ["--rdzv-backend=static", "--master-addr=127.0.0.1", f"--master-port={port}", f"--nproc-per-node={size}"]
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun, "-m", "generator_service", *sys.argv[1:]]

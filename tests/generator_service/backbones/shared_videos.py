@@ -18,7 +18,7 @@ from shared.plan import Plan
 
 
 def main(rank: int, size: int, folder: Path) -> None:
-    """folder: cases.json and plan.json; for each case its latents after every step are written by rank 0."""
+    """folder: cases.json and plan.json; each case's latents after every step are written there."""
     torch.set_num_threads(1)
     plan = Plan.model_validate_json((folder / "plan.json").read_text())
     if size > 1:

@@ -86,8 +86,9 @@ def test_two_ranks_make_one_rank_s_video(
             torch.load(tmp_path / f"{name}.{which}.pt", weights_only=True) for which in ("0.of.1", "0.of.2", "1.of.2")
         )
         assert torch.equal(first["latents"], second["latents"]), name
-        scale = alone["latents"].abs().max()
-        assert (first["latents"] - alone["latents"]).abs().max() < 1e-4 * scale, name
+        difference = float((first["latents"] - alone["latents"]).abs().max() / alone["latents"].abs().max())
+        print(f"{name}: {difference:.1e}")  # noqa: T201  (benchmarks/context_parallel.md)
+        assert difference < 1e-4, name
         assert torch.equal(first["tokens"], alone["tokens"]), name
 
 
