@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from PIL.Image import Image
 
 from generator_service.backbones.base import AnyBackbone, Frames, Scene
 from generator_service.contract.job import Stage
@@ -62,7 +63,16 @@ def render(
     on_stage: OnStage,
 ) -> Rendered:
     """`sample`, and what a user is given of it: files, and what of the plan is seen.  Raises OutOfMemory."""
-    sampled = sample(backbone, prompt, plan, settings, image=image, start=start, on_step=on_step, on_stage=on_stage)
+    sampled = sample(
+        backbone,
+        prompt,
+        plan,
+        settings,
+        image=None if image is None else image.picture,
+        start=start,
+        on_step=on_step,
+        on_stage=on_stage,
+    )
     frames, scene, seconds = sampled.frames, sampled.scene, dict(sampled.seconds)
     with _time_stage("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
@@ -104,7 +114,7 @@ def sample(
     plan: Plan | None,
     settings: RenderSettings,
     *,
-    image: FirstFrame | None = None,
+    image: Image | None = None,
     start: Progress | None = None,
     on_step: OnStep,
     on_stage: OnStage,
@@ -123,7 +133,7 @@ def sample(
         with _time_stage("sampling", seconds):
             scene = backbone.scene(prompt, plan)
             if image is not None:
-                scene = replace(scene, image=image.picture)
+                scene = replace(scene, image=image)
             if scene.plan is None and settings.candidates > 1:
                 raise InvalidRequest("candidates: without a plan there is nothing to judge them by")
             conditioning = backbone.prepare(scene, settings)

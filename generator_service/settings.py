@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from generator_service.contract.backbones import DEFAULT_BACKBONE
@@ -33,6 +33,15 @@ class StorageSettings(Environment):
     """Lifetime of a presigned URL: until then, whoever has it may fetch the file."""
 
 
+def _refuse_ring(wish: object) -> object:
+    if isinstance(wish, str) and "ring" in wish.lower():
+        raise ValueError(
+            "Got ring attention but expected how many GPUs share a video by Ulysses: in a ring a rank sees some of the "
+            "keys at a time, and guided attention weighs each against all others"
+        )
+    return wish
+
+
 class WorkerSettings(Environment):
     """What a render worker keeps in memory, and how."""
 
@@ -45,8 +54,11 @@ class WorkerSettings(Environment):
     """A LoRA for these weights, a .safetensors file: of a style, or one that makes do with four steps."""
     device: str = "auto"
     """"auto" is "cuda" where there is one, else "cpu"."""
+    context_parallel: Annotated[int, Field(ge=1), BeforeValidator(_refuse_ring)] = 1
+    """How many GPUs share each video: Ulysses, so the network's heads must come out even.  The worker then is torchrun,
+    with a process for each."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """"auto" is the checkpoint's own on a GPU and float32 on a CPU."""
+    """"auto" is, on a GPU, bfloat16 for Wan and else the checkpoint's own; on a CPU float32."""
     offload: Literal["none", "model", "group"] = "none"
     """diffusers' CPU offload, which saves GPU memory and costs time: of whole networks; or of layers, the next of which
     are fetched while others compute."""

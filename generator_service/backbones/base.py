@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from generator_service.backbones.context_parallel import Ranks
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import Guidance
+from shared.errors import RenderingFailed
 from shared.plan import NO_PLACE, Plan, Track
 
 Frames = NDArray[np.uint8]
@@ -143,6 +145,10 @@ class Backbone(ABC, Generic[C]):
     def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
         """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""
         raise ValueError(f"Got a step cache of {threshold} but expected none: {self.spec.name} can reuse no step")
+
+    def share(self, ranks: Ranks) -> None:
+        """From now on, predict together with these.  Raises RenderingFailed where that cannot be."""
+        raise RenderingFailed(f"{self.spec.name} is no DiT, whose tokens several GPUs could share")
 
     @abstractmethod
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:

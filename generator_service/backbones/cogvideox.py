@@ -13,7 +13,12 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPi
 from torch import Generator, Tensor
 
 from generator_service.backbones.base import Scene, Solver, Stepped
-from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
+from generator_service.backbones.cogvideox_attention import (
+    append_text,
+    borrow_attention,
+    capture_features,
+    split_tokens,
+)
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
@@ -125,13 +130,16 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
     def borrow_attention(self, layers: Mapping[int, LayerAttention], texts: Tensor | None = None) -> Iterator[None]:
         attends = {layer: its.video for layer, its in layers.items() if its.video is not None}
         with ExitStack() as stack:
-            stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens))
+            stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens, ranks=self.ranks))
             if texts is not None:
                 stack.enter_context(append_text(self.transformer, texts))
             yield
 
     def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
-        return capture_features(self.transformer, layer)
+        return capture_features(self.transformer, layer, self.ranks)
+
+    def split_tokens(self) -> None:
+        split_tokens(self.transformer, text=self.text_tokens, ranks=self.ranks)
 
     def _padding(self, frames: int) -> int:
         """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from generator_service.backbones.base import Scene, Setup, Solver, Stepped
 from generator_service.backbones.pipeline import TransformerBackbone
-from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features
+from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features, split_tokens
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
@@ -45,6 +45,7 @@ class WanConditioning:
 class Wan(TransformerBackbone[WanConditioning]):
     pipeline_class = WanPipeline
     denoisers = ("transformer", "transformer_2")
+    gpu_dtype = torch.bfloat16
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
@@ -157,7 +158,7 @@ class Wan(TransformerBackbone[WanConditioning]):
         read = self.text_tokens + (0 if texts is None else texts.shape[1])
         with ExitStack() as stack:
             for expert in self.experts:
-                stack.enter_context(borrow_attention(expert, layers, texts=read))
+                stack.enter_context(borrow_attention(expert, layers, self.ranks, texts=read))
                 if texts is not None:
                     stack.enter_context(append_text(expert, texts))
             yield
@@ -167,8 +168,12 @@ class Wan(TransformerBackbone[WanConditioning]):
         captured: list[Tensor] = []
         with ExitStack() as stack:
             for expert in self.experts:
-                stack.enter_context(capture_features(expert, layer, captured))
+                stack.enter_context(capture_features(expert, layer, captured, self.ranks))
             yield captured
+
+    def split_tokens(self) -> None:
+        for expert in self.experts:
+            split_tokens(expert, self.ranks)
 
     def _expert(self, timestep: Tensor) -> Any:
         """The second one below the checkpoint's boundary."""

@@ -28,7 +28,7 @@ from generator_service.contract.job import Stage
 from generator_service.contract.request import JobRequest, data_url
 from generator_service.media.first_frame import FirstFrame
 from generator_service.settings import WorkerSettings
-from shared.errors import validation_errors_as_invalid_request
+from shared.errors import RenderingFailed, validation_errors_as_invalid_request
 from shared.plan import Plan
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def render_command(
             options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
             worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
         rendered = _render(request, first_frame, worker, console)
+        if rendered is None:
+            return
         for note in rendered.diagnostics.remarks:
             console.print(note, style="yellow")
         files = {
@@ -105,25 +107,41 @@ def render_command(
 
 def _render(
     request: JobRequest, first_frame: FirstFrame | None, worker: WorkerSettings, console: Console
-) -> "Rendered":
+) -> "Rendered | None":
+    """None in a process that shares its part of a video with the one that has all of it."""
     settings = request.settings()
 
     # Here and not above: torch takes seconds to import, and the other commands of this program do without.
-    from generator_service.backbones.load import load_backbone
-    from generator_service.rendering import render
+    from generator_service.workers.ranks import RankLost, become_ranks, join_ranks
 
+    become_ranks(worker.context_parallel)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with console.status(f"loading {settings.backbone}"):
-        backbone = load_backbone(BACKBONES[settings.backbone], worker)
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=settings.steps_in_all)
+    with join_ranks(worker) as group:
+        if group.ranks.rank > 0:
+            group.follow(group.load(BACKBONES[settings.backbone], worker))
+            return None
+        with console.status(f"loading {settings.backbone}"):
+            backbone = group.load(BACKBONES[settings.backbone], worker)
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=settings.steps_in_all)
 
-        def on_stage(stage: Stage) -> None:
-            progress.update(bar, description=stage.value)
+            def on_stage(stage: Stage) -> None:
+                progress.update(bar, description=stage.value)
 
-        def on_step(sampled: "Sampled") -> None:
-            progress.update(bar, completed=sampled.step)
+            def on_step(sampled: "Sampled") -> None:
+                progress.update(bar, completed=sampled.step)
 
-        return render(
-            backbone, request.text, request.plan, settings, image=first_frame, on_step=on_step, on_stage=on_stage
-        )
+            try:
+                rendered = group.render(
+                    backbone,
+                    request.text,
+                    request.plan,
+                    settings,
+                    image=first_frame,
+                    on_step=on_step,
+                    on_stage=on_stage,
+                )
+            except RankLost as lost:
+                raise RenderingFailed(str(lost)) from lost
+        group.dismiss()
+    return rendered

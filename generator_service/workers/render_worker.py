@@ -15,7 +15,6 @@ import torch
 
 from generator_service import rendering
 from generator_service.backbones.base import AnyBackbone
-from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.report import Diagnostics
@@ -35,9 +34,10 @@ from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKe
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.gpu_memory import GpuMemory
-from generator_service.workers.loop import work_until_stopped, worker_name
+from generator_service.workers.loop import WorkerUnfit, work_until_stopped, worker_name
 from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.progress import Pace, progress_at
+from generator_service.workers.ranks import Group, join_ranks
 from shared.errors import Conflict, NotFound, RenderingFailed, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
@@ -62,9 +62,13 @@ class RenderWorker:
     """Set when this worker is to let go of its job."""
     render: Callable[..., Rendered] = rendering.render
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
+    is_fit: Callable[[], bool] = lambda: True
+    """Whether it can take another job."""
 
     def take_turn(self) -> None:
         self.attempts.take_turn(self._render_traced)
+        if not self.is_fit():
+            raise WorkerUnfit
 
     def _render_traced(self, record: JobRecord) -> None:
         with consecutive_spans() as begin_span:
@@ -267,11 +271,24 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
     objects = ObjectStore.open(settings.storage)
     set_up_logging(settings.log_format)
     set_up_tracing("render-worker")
-    name = worker_name("render")
     log.info("backbone_loading", backbone=spec.name)
     begin = time.perf_counter()
-    backbone = load_backbone(spec, settings.render)
-    log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+    with join_ranks(settings.render) as group:
+        backbone = group.load(spec, settings.render)
+        log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+        if group.ranks.rank > 0:
+            yield partial(group.follow, backbone)
+            return
+        with _serving(settings, objects, backbone, group) as work:
+            yield work
+        group.dismiss()
+
+
+@contextmanager
+def _serving(
+    settings: Settings, objects: ObjectStore, backbone: AnyBackbone, group: Group
+) -> Iterator[Callable[[], None]]:
+    name, spec = worker_name("render"), backbone.spec
     metrics = WorkerMetrics(Stage.SAMPLING, spec.name)
     if backbone.device.type == "cuda":
         metrics.registry.register(GpuMemory(backbone.device))
@@ -298,11 +315,19 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
             queue,
             maximum=settings.maximum_attempts,
             count=metrics.attempt,
-            is_unfit=partial(is_sick, backbone.device),
+            is_unfit=lambda error: not group.is_together or is_sick(backbone.device, error),
         )
         stopping = threading.Event()
         worker = RenderWorker(
-            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, metrics=metrics
+            store,
+            objects,
+            backbone,
+            attempts,
+            settings.render.checkpoint_seconds,
+            stopping,
+            render=group.render,
+            metrics=metrics,
+            is_fit=lambda: group.is_together,
         )
         retention = timedelta(days=settings.retention_days)
         with (
