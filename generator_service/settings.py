@@ -126,10 +126,12 @@ class Settings(Environment):
     """How many jobs one owner may have, the ended ones that are still kept included; and how many Idempotency-Keys."""
     owner_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
     """What one owner's requests and plans may take of Redis' memory."""
+    owner_images: Annotated[int, Field(ge=1)] = 1_000
+    """How many images that videos begin with one owner may have, of 10 MiB at most each."""
     owner_streams: Annotated[int, Field(ge=1)] = 100
     """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
-    """How long an ended job is kept: record, plan and files."""
+    """How long an ended job is kept: record, plan and files; and for how long an uploaded image can be used."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     cors_origins: tuple[str, ...] = ()
     """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""

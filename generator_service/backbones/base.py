@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from generator_service.backbones.context_parallel import Ranks
@@ -58,6 +59,8 @@ class Scene:
     """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
     negative: str = ""
     """What is not to be seen: the prompt that classifier-free guidance leads away from."""
+    image: Image | None = None
+    """What the first frame shows: RGB, of any size."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -134,6 +137,10 @@ class Backbone(ABC, Generic[C]):
         latents as from `initial_latents`, timestep [] -> the latents' shape.  around: entered around the conditional
         half, and around that alone where it is predicted by itself.
         """
+
+    def impose(self, latents: Tensor, conditioning: C) -> Tensor:
+        """After every step: the latents with what is given of them, which no step is to change."""
+        return latents
 
     def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
         """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""

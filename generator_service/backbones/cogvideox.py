@@ -24,6 +24,9 @@ from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import LayerAttention
 
+OFFSET = 2.0
+"""What CogVideoX 1.5's image to video is told beside the timestep; it was trained with nothing else."""
+
 
 @dataclass(frozen=True)
 class CogVideoXConditioning:
@@ -32,6 +35,8 @@ class CogVideoXConditioning:
     rotary: tuple[Tensor, Tensor] | None
     """cos and sin, each [video token, channel of a head]; None where positions are added to the tokens."""
     guidance_scale: float
+    image: Tensor | None = None
+    """What is seen beside the latents, of their shape; None where no image is given."""
 
 
 class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
@@ -52,10 +57,11 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
 
     def initial_latents(self, settings: RenderSettings, generator: Generator) -> Tensor:
         """[1, latent frame, channel, latent row, latent column]."""
-        latents: Tensor = self.pipeline.prepare_latents(
+        latents: Tensor = CogVideoXPipeline.prepare_latents(
+            self.pipeline,
             batch_size=1,
-            num_channels_latents=self.transformer.config.in_channels,
-            num_frames=settings.frames + self._padding(settings.frames) * self.pipeline.vae_scale_factor_temporal,
+            num_channels_latents=self.pipeline.vae.config.latent_channels,
+            num_frames=self._padded(settings.frames),
             height=settings.height,
             width=settings.width,
             dtype=self.pipeline.text_encoder.dtype,
@@ -71,12 +77,14 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         conditioning: CogVideoXConditioning,
         around: AbstractContextManager[None] = nullcontext(),
     ) -> Tensor:
-        batch = conditioning.text.shape[0]
+        batch, given = conditioning.text.shape[0], conditioning.image
+        seen = latents if given is None else torch.cat([latents, given], dim=2)
         with around, self.transformer.cache_context("both halves"):
             prediction: Tensor = self.transformer(
-                hidden_states=torch.cat([latents] * batch),
+                hidden_states=torch.cat([seen] * batch),
                 encoder_hidden_states=conditioning.text,
                 timestep=timestep.expand(batch),
+                ofs=None if self.transformer.config.ofs_embed_dim is None else latents.new_full((1,), OFFSET),
                 image_rotary_emb=conditioning.rotary,
                 return_dict=False,
             )[0].float()
@@ -137,6 +145,11 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""
         patch: int = self.transformer.config.patch_size_t or 1
         return -self._latent_frames(frames) % patch
+
+    def _padded(self, frames: int) -> int:
+        """Frames of which the latent ones are a whole number of patches."""
+        compression: int = self.pipeline.vae_scale_factor_temporal
+        return frames + self._padding(frames) * compression
 
     def _latent_frames(self, frames: int) -> int:
         compression: int = self.pipeline.vae_scale_factor_temporal

@@ -106,8 +106,8 @@ def split_tokens(transformer: Any, *, text: int, ranks: Ranks) -> None:
 def append_text(transformer: Any, text: Tensor) -> Iterator[None]:
     """Inside, these embeddings, [1, token, channel], follow the prompt's: [prompt ; text ; video].
 
-    The position embeddings of CogVideoX-2B are one table for prompt and video.  Those of text are 0, so the table stays
-    as it is, and the text is put behind the prompt once the positions have been added.
+    Some checkpoints' position embeddings are one table for prompt and video.  It stays as it is: the text is put behind
+    the prompt once the positions have been added, those of text (0 unless they are learned) to each of its own, too.
     """
 
     def lengthen(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -122,6 +122,9 @@ def append_text(transformer: Any, text: Tensor) -> Iterator[None]:
     def put(module: Any, args: tuple[Tensor, Tensor], joint: Tensor) -> Tensor:
         prompt = args[0].shape[1]
         appended = module.text_proj(text.to(args[0])).to(joint.dtype).expand(len(joint), -1, -1)
+        if module.use_learned_positional_embeddings:
+            positions = module.pos_embedding[:, :prompt].to(joint.dtype)
+            appended = appended + positions.repeat(1, text.shape[1] // prompt, 1)
         return torch.cat([joint[:, :prompt], appended, joint[:, prompt:]], dim=1)
 
     hooks = [

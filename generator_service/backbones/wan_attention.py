@@ -18,11 +18,13 @@ from generator_service.guidance.protocols import Attend, LayerAttention
 
 
 class BorrowedProcessor:
-    """`WanAttnProcessor`, with another attention; for networks that read no image."""
+    """`WanAttnProcessor`, with another attention to the video or the text; an image is read as it always is."""
 
-    def __init__(self, attend: Attend, ranks: Ranks = ALONE) -> None:
+    def __init__(self, attend: Attend, ranks: Ranks = ALONE, *, texts: int = 0) -> None:
+        """texts: how many text tokens there are to read, if it does; an image's come before them."""
         self.attend = attend
         self.ranks = ranks
+        self.texts = texts
 
     def __call__(
         self,
@@ -32,19 +34,33 @@ class BorrowedProcessor:
         attention_mask: None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states[:, -self.texts :]
         query, key, value = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(seen)), attn.to_v(seen)
         query, key, value = (part.unflatten(2, (attn.heads, -1)) for part in (query, key, value))
         if rotary_emb is not None:
             query, key = _rotate(query, *rotary_emb), _rotate(key, *rotary_emb)
-        text = 0 if encoder_hidden_states is None else key.shape[1]
+        text, image = 0, None
+        if encoder_hidden_states is not None:
+            text = key.shape[1]
+            if attn.add_k_proj is not None:
+                image = _read_image(attn, query, encoder_hidden_states[:, : -self.texts])
         query = self.ranks.to_heads(query.transpose(1, 2))
         key, value = (self.ranks.to_heads(part.transpose(1, 2), text) for part in (key, value))
         output = self.ranks.to_tokens(self.attend(query, key, value))
         output = output.transpose(1, 2).flatten(2, 3).type_as(query)
+        if image is not None:
+            output = output + image
         for last in attn.to_out:
             output = last(output)
         return output
+
+
+def _read_image(attn: Any, query: Tensor, image: Tensor) -> Tensor:
+    """[batch, token, head, channel], [batch, image token, width] -> [batch, token, width]."""
+    key, value = attn.norm_added_k(attn.add_k_proj(image)), attn.add_v_proj(image)
+    key, value = (part.unflatten(2, (attn.heads, -1)).transpose(1, 2) for part in (key, value))
+    read = functional.scaled_dot_product_attention(query.transpose(1, 2), key, value)
+    return read.transpose(1, 2).flatten(2, 3).type_as(query)
 
 
 def _rotate(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -62,15 +78,20 @@ class SplitProcessor(BorrowedProcessor):
 
 
 def borrow_attention(
-    transformer: Any, layers: Mapping[int, LayerAttention], ranks: Ranks = ALONE
+    transformer: Any, layers: Mapping[int, LayerAttention], ranks: Ranks = ALONE, *, texts: int
 ) -> AbstractContextManager[None]:
-    """Inside, these layers attend as given.  Raises TypeError and ValueError as `borrow_processors` does."""
+    """Inside, these layers attend as given; texts: how many text tokens are read there.
+
+    Raises TypeError and ValueError as `borrow_processors` does.
+    """
     places = {
         f"blocks.{layer}.{name}.processor": attend
         for layer, attention in layers.items()
         for name, attend in (("attn1", attention.video), ("attn2", attention.text))
     }
-    borrowed = {place: BorrowedProcessor(attend, ranks) for place, attend in places.items() if attend is not None}
+    borrowed = {
+        place: BorrowedProcessor(attend, ranks, texts=texts) for place, attend in places.items() if attend is not None
+    }
     return borrow_processors(transformer, (WanAttnProcessor, SplitProcessor), borrowed)
 
 

@@ -16,6 +16,7 @@ from generator_service.cli.options import (
     Guidance,
     GuidanceScale,
     Height,
+    ImageFile,
     PlanFile,
     Seed,
     StepCache,
@@ -24,7 +25,8 @@ from generator_service.cli.options import (
 )
 from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from generator_service.contract.job import Stage
-from generator_service.contract.request import JobRequest
+from generator_service.contract.request import JobRequest, data_url
+from generator_service.media.first_frame import FirstFrame
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed, validation_errors_as_invalid_request
 from shared.plan import Plan
@@ -38,6 +40,7 @@ def render_command(
     out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
     prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
     plan: PlanFile = None,
+    image: ImageFile = None,
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
     candidates: Candidates = 1,
@@ -63,8 +66,11 @@ def render_command(
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with report_errors():
         with report_file_errors(), validation_errors_as_invalid_request():
+            content = b"" if image is None else image.read_bytes()
+            first_frame = None if image is None else FirstFrame.read(content)
             request = JobRequest(
                 prompt=prompt,
+                image=None if first_frame is None else data_url(content, first_frame.media_type),
                 plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
                 backbone=backbone,
                 seed=seed,
@@ -80,7 +86,7 @@ def render_command(
             )
             options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
             worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
-        rendered = _render(request, worker, console)
+        rendered = _render(request, first_frame, worker, console)
         if rendered is None:
             return
         for note in rendered.diagnostics.remarks:
@@ -99,7 +105,9 @@ def render_command(
                     console.print(f"wrote {path}")
 
 
-def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered | None":
+def _render(
+    request: JobRequest, first_frame: FirstFrame | None, worker: WorkerSettings, console: Console
+) -> "Rendered | None":
     """None in a process that shares its part of a video with the one that has all of it."""
     settings = request.settings()
 
@@ -125,7 +133,13 @@ def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "R
 
             try:
                 rendered = group.render(
-                    backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage
+                    backbone,
+                    request.text,
+                    request.plan,
+                    settings,
+                    image=first_frame,
+                    on_step=on_step,
+                    on_stage=on_stage,
                 )
             except RankLost as lost:
                 raise RenderingFailed(str(lost)) from lost

@@ -18,6 +18,7 @@ from typing import Any, Final, ParamSpec
 import structlog
 import torch
 import torch.distributed as dist
+from PIL import Image
 
 from generator_service import rendering
 from generator_service.backbones.base import AnyBackbone
@@ -25,6 +26,7 @@ from generator_service.backbones.context_parallel import ALONE, Ranks
 from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
+from generator_service.media.first_frame import FirstFrame
 from generator_service.rendering import OnStage, Rendered
 from generator_service.sampling.state import Cancelled, OnStep, Progress, first_state
 from generator_service.settings import WorkerSettings
@@ -78,27 +80,33 @@ class Group:
         plan: Plan | None,
         settings: RenderSettings,
         *,
+        image: FirstFrame | None = None,
         start: Progress | None = None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered:
         """`rendering.render`, led by this process.  Raises RankLost, too."""
         if self.ranks.size == 1:
-            return rendering.render(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
+            return rendering.render(
+                backbone, prompt, plan, settings, image=image, start=start, on_step=on_step, on_stage=on_stage
+            )
         self.is_together = False
         try:
             asked = {
                 "prompt": prompt,
                 "plan": None if plan is None else plan.model_dump(mode="json"),
                 "settings": settings.model_dump(mode="json"),
+                "image": None if image is None else image.picture.size,
             }
             self._send(json.dumps(asked).encode())
+            self._send(b"" if image is None else image.picture.tobytes())
             self._send(b"" if start is None else pack(start, {}))
             rendered = rendering.render(
                 backbone,
                 prompt,
                 plan,
                 settings,
+                image=image,
                 start=start,
                 on_step=self._led(on_step),
                 on_stage=self._led(on_stage),
@@ -122,10 +130,10 @@ class Group:
         for signum in (signal.SIGTERM, signal.SIGINT):  # they are for the leader, who ends its job first
             signal.signal(signum, signal.SIG_IGN)
         while (asked := self._receive()) is not None:
-            checkpoint = self._receive()
+            pixels, checkpoint = self._receive(), self._receive()
             patience = MEETING_PATIENCE
             try:
-                self._follow_one(backbone, json.loads(asked), checkpoint)
+                self._follow_one(backbone, json.loads(asked), pixels, checkpoint)
                 patience = IDLE_PATIENCE  # the leader has yet to encode the video
             except Cancelled:
                 pass
@@ -135,14 +143,24 @@ class Group:
             if not self.is_together:
                 raise RuntimeError("the leader is somewhere else in the video")
 
-    def _follow_one(self, backbone: AnyBackbone, asked: dict[str, Any], checkpoint: bytes | None) -> None:
+    def _follow_one(
+        self, backbone: AnyBackbone, asked: dict[str, Any], pixels: bytes | None, checkpoint: bytes | None
+    ) -> None:
         settings = RenderSettings.model_validate(asked["settings"])
         plan = None if asked["plan"] is None else Plan.model_validate(asked["plan"])
+        image = Image.frombytes("RGB", tuple(asked["image"]), pixels) if pixels else None
         start = None
         if checkpoint:
             start = unpack(checkpoint, {}, first_state(backbone, settings), settings.candidates)
         rendering.sample(
-            backbone, asked["prompt"], plan, settings, start=start, on_step=self._listen, on_stage=self._listen
+            backbone,
+            asked["prompt"],
+            plan,
+            settings,
+            image=image,
+            start=start,
+            on_step=self._listen,
+            on_stage=self._listen,
         )
 
     def _led(self, callback: Callable[P, None]) -> Callable[P, None]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 import torch
@@ -26,10 +26,11 @@ from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.media.first_frame import FirstFrame
 from generator_service.rendering import Rendered
 from generator_service.sampling.state import Cancelled, Progress
 from generator_service.settings import BadSettings, Settings
-from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore, image_key
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.gpu_memory import GpuMemory
@@ -37,13 +38,15 @@ from generator_service.workers.loop import WorkerUnfit, work_until_stopped, work
 from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.progress import Pace, progress_at
 from generator_service.workers.ranks import Group, join_ranks
-from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
+from shared.errors import Conflict, NotFound, RenderingFailed, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
 from telemetry.tracing import consecutive_spans, set_up_tracing
 
 STORAGE_PAUSE_SECONDS: Final = 2.0
-"""Between two attempts to store a video."""
+"""Between two attempts to reach storage that a job needs."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +91,7 @@ class RenderWorker:
                 record.prompt,
                 plan,
                 record.settings,
+                image=self._image(record, job),
                 start=start,
                 on_step=job.on_step,
                 on_stage=job.on_stage,
@@ -111,6 +115,16 @@ class RenderWorker:
         self.metrics.stages(seconds)
         log.info("job_succeeded", seconds=seconds)
 
+    def _image(self, record: JobRecord, job: "_Reporter") -> FirstFrame | None:
+        """What the video begins with.  Raises RenderingFailed where it is gone."""
+        if record.image is None:
+            return None
+        key = image_key(record.owner, record.image)
+        try:
+            return FirstFrame.read(self._wait_for_storage(lambda: self.objects.get(key), job, Stage.SAMPLING))
+        except NotFound as error:
+            raise RenderingFailed(f"the image '{record.image}' is no longer there") from error
+
     def _succeed(self, job_id: str, results: Results, diagnostics: Diagnostics) -> None:
         try:
             self.store.succeed(job_id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
@@ -119,16 +133,19 @@ class RenderWorker:
                 raise
 
     def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
-        """Waits for storage that is gone, until it is back, the job is canceled, or this worker is to stop."""
         self.attempts.retry_while_unavailable(lambda: self.store.note_objects(keys.job_id))
+        return self._wait_for_storage(lambda: self._store(rendered, plan, keys), job, Stage.STORING)
+
+    def _wait_for_storage(self, ask: Callable[[], T], job: "_Reporter", stage: Stage) -> T:
+        """Where it is gone, until it is back, the job is canceled, or this worker is to stop."""
         while True:
             try:
-                return self._store(rendered, plan, keys)
+                return ask()
             except StorageUnavailable as outage:
                 log.warning("storage_waited_for", reason=outage.detail)
             if self.stopping.wait(STORAGE_PAUSE_SECONDS):
                 raise Stopped
-            job.on_stage(Stage.STORING)
+            job.on_stage(stage)
 
     def _store(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
@@ -315,7 +332,7 @@ def _serving(
         retention = timedelta(days=settings.retention_days)
         with (
             Recovery(store, tickets, registry, settings.maximum_attempts, on_reclaimed=metrics.reclaimed),
-            Cleanup(store, objects.delete_leftovers, retention, settings.heartbeat_seconds),
+            Cleanup(store, objects, retention, settings.heartbeat_seconds),
         ):
             log.info("worker_started", worker=name)
             yield lambda: work_until_stopped(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from PIL import Image
 
 from generator_service.backbones.context_parallel import Ranks
 from generator_service.backbones.load import load_backbone
@@ -33,7 +34,8 @@ def main(rank: int, size: int, folder: Path) -> None:
         def keep(progress: Progress, latents: list[torch.Tensor] = latents) -> None:
             latents.append(progress.candidates[0].latents)
 
-        sampled = sample(backbone, plan.prompt, plan, settings, on_step=keep, on_stage=lambda _: None)
+        photo = Image.open(folder / "photo.png") if backbone.spec.image != "none" else None
+        sampled = sample(backbone, plan.prompt, plan, settings, image=photo, on_step=keep, on_stage=lambda _: None)
         told = torch.tensor([phase.tokens for phase in sampled.guidance.phases] if sampled.guidance else [])
         torch.save({"latents": torch.stack(latents), "tokens": told}, folder / f"{name}.{rank}.of.{size}.pt")
 

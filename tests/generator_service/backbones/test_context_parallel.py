@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL.Image import Image
 from pydantic import ValidationError
 
 from generator_service.backbones.context_parallel import Ranks
@@ -52,11 +53,13 @@ def run_ranks(folder: Path, size: int) -> None:
 
 
 def test_two_ranks_make_one_rank_s_video(
-    three: Plan, tiny_pipeline: Callable[..., Any], tiny_wan: Callable[..., Any], tmp_path: Path
+    three: Plan, tiny_pipeline: Callable[..., Any], tiny_wan: Callable[..., Any], photo: Image, tmp_path: Path
 ) -> None:
     """All three branches, regions and gradients; an odd number of tokens (5 × 3 × 3), which do not come out even."""
     weights = {"cogvideox": tiny_pipeline("dpm"), "rotary": tiny_pipeline(rotary=True)}
     weights |= {form: tiny_wan(form) for form in ("one", "two experts", "per token", "vace")}
+    weights |= {"I2V": tiny_wan("one", image=True), "CogVideoX-I2V": tiny_pipeline(rotary=True, image=True)}
+    photo.save(tmp_path / "photo.png")
     for name, pipeline in weights.items():
         pipeline.save_pretrained(tmp_path / name)
 
@@ -74,6 +77,8 @@ def test_two_ranks_make_one_rank_s_video(
         "Wan, gradient": ("one", asked("wan2.1-t2v-1.3b", gradient)),
         "Wan, experts": ("two experts", asked("wan2.2-t2v-a14b", GUIDED)),
         "Wan, times": ("per token", asked("wan2.2-ti2v-5b", GUIDED, width=48, height=48)),
+        "Wan, image": ("I2V", asked("wan2.1-i2v-14b", GUIDED)),
+        "image": ("CogVideoX-I2V", asked("cogvideox-5b-i2v", GUIDED)),
         "VACE": ("vace", asked("wan2.1-vace-1.3b", GUIDED.model_copy(update={"regional": False}))),
     }
     told = {name: (folder, its.model_dump(mode="json")) for name, (folder, its) in cases.items()}
