@@ -67,7 +67,8 @@ def _reached(
         went, reached = earlier[-1], action.objects[0]
         ways = {"sideways": Goal.TOWARD, "down": Goal.ONTO}
         goal = ways.get(went.verb.direction or "")
-        turned = goal is Goal.TOWARD and direction_in(went.about, travels=True) is not None
+        heading = direction_in(went.about, travels=True)
+        turned = heading is not None and (goal is Goal.TOWARD or heading.value is not Direction.DOWN)
         if goal is not None and not turned and not went.objects and went.sequence == action.sequence:
             found += [
                 Attachment(doer, reached, "to", None, goal, went.index)

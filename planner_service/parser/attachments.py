@@ -42,7 +42,7 @@ SMALLER = 0.75
 LIGHT = 0.25
 """What is no higher is in the hand of who takes something from it."""
 
-BESIDE = {"by": Arrangement.NEXT_TO, "around": Arrangement.AT, "at": Arrangement.AT}
+BESIDE = {"by": Arrangement.NEXT_TO, "around": Arrangement.AT, "at": Arrangement.AT, "against": Arrangement.AT}
 """What says where those are that do not travel."""
 
 OFF = ("off", "off of", "out of")
@@ -92,7 +92,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action, mention.name)
-        if action is not None and phrase in OFF and _comes_off(action, phrase):
+        emitted = all(is_a(mentions[n].head, word_list("emitted")) for n in sources)
+        if action is not None and phrase in OFF and _comes_off(action, phrase) and not emitted:
             goal = Goal.RIGHT_OF  # to the ground beside it
         of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
@@ -128,7 +129,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             )
             if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work, mentions):
                 (phrase, arrangement), sources = _lies(mention.name), (before,)
-            if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
+            if phrase == "out of" and action is not None and lifeless and (emitted or not action.verb.travels):
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         if phrase == "between" and (action is None or not action.verb.travels):
             found += [between for source in sources for between in _between(source, number, words, mentions)]
@@ -326,6 +327,8 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None, target: 
         return Goal.PAST
     if action.lemma == "board":
         return Goal.ONTO if seat_depth(target) > 0 and preposition.arrangement is Arrangement.ON else Goal.TOWARD
+    if phrase == "on" and head_of(target) in word_list("tethers"):
+        return None
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
     if moves and action.verb.direction == "down" and phrase in WORKED_INTO:

@@ -62,6 +62,11 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "take out", (later.index,)  # "pulls a tray out of the oven"
     if base in ("knock", "push", "shove") and later is not None and later.lower == "off":
         return "drop", ()  # "knocks a vase off a table"
+    if base == "roll" and any(is_a(w.lower, word_list("wheeled")) for w in after):
+        return "push", ()
+    blown = later is not None and later.lower in (*CARRIED_ON, "off")
+    if base == "blow" and blown and heads and heads[0] in ("wind", "breeze", "gust", "storm"):
+        return "blow away", ()
     if base in ("toss", "flip") and later is not None and later.lower == "in":
         return "toss up", ()  # "flips a pancake in a pan"
     if base == "fall" and heads and noun_of(heads[0]).kind is Kind.ANIMATE and _falls_over(word, words):

@@ -49,6 +49,11 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], p
     for pronoun, number in antecedents(words, mentions, actions).items():
         if number in drawn:
             drawn[pronoun] = drawn[number]
+    for action in actions:
+        owners = sum(mentions[n].count for n in action.subjects)
+        for n in action.objects:
+            if words[mentions[n].start].lower == "their" and mentions[n].plural:  # "three knights lift their swords"
+                mentions[n] = replace(mentions[n], count=max(mentions[n].count, owners))
     said = attachments_of(words, mentions, actions)
     attachments = with_places(members, mentions, [*said, *unsaid(words, mentions, actions, said)])
     for a in attachments:
@@ -68,6 +73,7 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
             does = (moves or opens) and not action.passive and not (changes and not action.verb.travels)
+            does = does and not seen[number].start <= action.index < seen[number].end  # "in a rushing river"
             if acts or (does and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
@@ -75,6 +81,9 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
             shown = seen[number].head not in word_list("face")
             handled = action.verb.object is not None and seen[number].determined and picked and shown
+            one_such = seen[number].text.lower().startswith(("a ", "an "))
+            if one_such and action.verb.object in ("passed", "approached") and seen[number].use is Use.BACKGROUND:
+                seen[number] = replace(seen[number], use=Use.THING)  # "passes a gas station"
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
         if action.lemma == "become":

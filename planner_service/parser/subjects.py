@@ -76,7 +76,8 @@ def subjects_of(
     if beside is not None:
         return _group(word, words, mentions, beside)
     head = word.token.head
-    if not mended and word.token.dep_ in ("acl", "relcl"):
+    meant = words[word.index - 1].lower == "to" and last  # "climbs a ladder to pick an apple"
+    if not mended and not meant and word.token.dep_ in ("acl", "relcl"):
         number = mention_at(mentions, head.i)
         if number is not None and mentions[number].use in (Use.THING, Use.NOTHING):
             return (number,)

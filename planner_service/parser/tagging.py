@@ -109,9 +109,10 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     if bare and before is not None and before.text == ",":
         follows = words[index + 1] if index + 1 < len(words) else None
         acts = follows is not None and follows.tag == "VBG"  # "…, steam rising"
-        listed = known(word.lower) is not None and lexicon().verb_form(word.lower) is None
+        listed = known(word.lower) if lexicon().verb_form(word.lower) is None else None
         subject = any(child.dep_ == "nsubj" for child in word.token.children)
-        return acts or (listed and not subject)  # "…, crowd in the background"
+        alive = listed is not None and listed.kind is Kind.ANIMATE  # "…, kitten on her knees"
+        return acts or alive or (listed is not None and not subject)  # "…, crowd in the background"
     plural = word.role is Role.VERB and word.tag == "VBZ" and bool(senses(singular(word.lower)))
     if plural and before is not None and _lacks_its_plural(words, index - 1):
         return True  # "four cartoon pirates"
@@ -129,7 +130,10 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         return bare and lexicon().verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
-    if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
+    if word.role is Role.ADJECTIVE and ends and before.role is Role.ADJECTIVE and known(word.lower) is not None:
+        return _start_of_phrase(words, index - 1) in ("a", "an", "the")  # "a pink convertible"
+    alone = before.text == "," and not senses(word.lower, "adjective")  # "…, puppy on her knees"
+    if word.role is Role.ADJECTIVE and ends and (alone or before.role in (Role.DETERMINER, Role.NUMBER)):
         joined = (
             words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
         )
@@ -188,7 +192,7 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follow
     if word.tag not in ("VBG", "VBN") or after is None or after.role not in NOMINAL:
         return False
     if before is not None and before.text not in word_list("clause_marks"):
-        return before.role in (*BEFORE_A_NOUN, Role.LINK)
+        return before.role in (*BEFORE_A_NOUN, Role.LINK) or (before.role is Role.PREPOSITION and word.tag == "VBN")
     opens = before is None and (word.tag == "VBN" or (follows is not None and follows.tag in ("VBG", "VBZ")))
     return opens or (word.token.dep_ == "amod" and word.token.head.i > word.index)
 
@@ -196,6 +200,8 @@ def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follow
 def _hidden_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
+    if word.lower in ("morning", "evening"):
+        return None
     after = words[index + 1] if index + 1 < len(words) else None
     listed = lexicon().verb_form(word.lower)
     other = before.lower == "other" and any(earlier.lower == "one" for earlier in words[:index])

@@ -92,7 +92,7 @@ def wholes_of(
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
         first = words[mention.start].lower if mention.end > mention.start else ""
         possessed = first in word_list("possessives") or (
-            first == "the" and mention.head in word_list("built_in") and " of " not in mention.text
+            first == "the" and mention.name.lower() in word_list("built_in")
         )
         if attached or (possessed and (worn or swung)):
             owner = _owner(number, first, mentions, actions, [other for other in numbers if other not in wholes])
@@ -166,7 +166,7 @@ def _owner(
 ) -> int | None:
     """Whose it is: of "the door" the last thing that has one; else who acts on it, else the last thing that fits."""
     before = [other for other in numbers if mentions[other].end <= mentions[number].start]
-    if first == "the" and mentions[number].head in word_list("built_in"):
+    if first == "the" and mentions[number].name.lower() in word_list("built_in"):
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:
