@@ -59,7 +59,7 @@ GRID = np.stack(np.meshgrid(np.linspace(0, 1, 13), np.linspace(0, 1, 9), indexin
 MOMENTS = np.array([[0.0], [0.5], [1.0]])
 """When ways are looked at, shares of the clip."""
 SHRINK = 0.88
-ATTEMPTS = 6
+ATTEMPTS, FEW_ATTEMPTS = 6, (0, 4, 8)
 CROWDED = 0.2
 MANY = 12
 """Of more instances fewer sizes are tried, and the first is taken at which all find a place."""
@@ -92,9 +92,10 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
     many = len(reading.cues) > MANY
-    for attempt in range(0, ATTEMPTS, 4 if many else 1):
+    attempts = FEW_ATTEMPTS if many else range(ATTEMPTS)
+    for attempt in attempts:
         stage = _Stage(reading, shrink(sizes, SHRINK**attempt, reading), seed)
-        last = attempt == ATTEMPTS - 1
+        last = attempt == attempts[-1]
         if not stage.fill(insist=not last, relax=many or last):
             continue
         if best is not None and stage.crowding + SHRINK_COST >= best.crowding:
