@@ -60,7 +60,7 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         latents: Tensor = CogVideoXPipeline.prepare_latents(
             self.pipeline,
             batch_size=1,
-            num_channels_latents=self.pipeline.vae.config.latent_channels,
+            num_channels_latents=self.transformer.config.out_channels,
             num_frames=self._padded(settings.frames),
             height=settings.height,
             width=settings.width,

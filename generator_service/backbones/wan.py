@@ -76,7 +76,7 @@ class Wan(TransformerBackbone[WanConditioning]):
         latents: Tensor = WanPipeline.prepare_latents(
             self.pipeline,
             batch_size=1,
-            num_channels_latents=self.pipeline.vae.config.z_dim,
+            num_channels_latents=self.transformer.config.out_channels,
             height=settings.height,
             width=settings.width,
             num_frames=settings.frames,
