@@ -20,7 +20,14 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from generator_service.contract.answers import BackboneList, BackboneView, Deliveries, Overview, WebhookSecret
+from generator_service.contract.answers import (
+    BackboneList,
+    BackboneView,
+    Deliveries,
+    Overview,
+    UploadedImage,
+    WebhookSecret,
+)
 from generator_service.contract.job import JobPage, JobStatus, JobView
 from generator_service.contract.keys import ApiKey
 from generator_service.contract.request import JobRequest
@@ -91,6 +98,19 @@ class Client:
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
         return _parse_answer(JobView, self._request("POST", "/jobs", content=body, headers=headers))
+
+    def upload_image(self, path: str | Path) -> UploadedImage:
+        """A PNG, JPEG or WebP; its id is the `image` of any number of jobs, until it expires.
+
+        Raises InvalidRequest for anything else, BodyTooLarge, and LimitReached.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._request("POST", "/images", content=Path(path).read_bytes(), headers=headers)
+        return _parse_answer(UploadedImage, answer)
+
+    def delete_image(self, image_id: str) -> None:
+        """Raises Conflict while a job that begins with it has not ended, and NotFound."""
+        self._request("DELETE", f"/images/{image_id}")
 
     def get(self, job_id: str) -> JobView:
         """Raises NotFound."""

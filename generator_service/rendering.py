@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from PIL.Image import Image
 
 from generator_service.backbones.base import AnyBackbone, Frames, Scene
 from generator_service.contract.job import Stage
 from generator_service.contract.report import Adherence, CandidateReport, Diagnostics, GuidanceCost, GuidanceReport
 from generator_service.contract.request import RenderSettings
+from generator_service.media.first_frame import FirstFrame
 from generator_service.media.manifest import Manifest
 from generator_service.media.preview import draw_preview
 from generator_service.media.video import encode_mp4
@@ -55,12 +57,22 @@ def render(
     plan: Plan | None,
     settings: RenderSettings,
     *,
+    image: FirstFrame | None = None,
     start: Progress | None = None,
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Rendered:
     """`sample`, and what a user is given of it: files, and what of the plan is seen.  Raises OutOfMemory."""
-    sampled = sample(backbone, prompt, plan, settings, start=start, on_step=on_step, on_stage=on_stage)
+    sampled = sample(
+        backbone,
+        prompt,
+        plan,
+        settings,
+        image=None if image is None else image.picture,
+        start=start,
+        on_step=on_step,
+        on_stage=on_stage,
+    )
     frames, scene, seconds = sampled.frames, sampled.scene, dict(sampled.seconds)
     with _time_stage("encoding", seconds):
         video, encoding = encode_mp4(frames, settings.fps)
@@ -74,6 +86,7 @@ def render(
         prompt=prompt,
         caption=scene.caption,
         plan_hash=None if plan is None else plan.content_hash,
+        image_sha256=None if image is None else image.sha256,
         settings=settings,
         seed=sampled.seed,
         weights_revision=setup.weights_revision,
@@ -101,11 +114,14 @@ def sample(
     plan: Plan | None,
     settings: RenderSettings,
     *,
+    image: Image | None = None,
     start: Progress | None = None,
     on_step: OnStep,
     on_stage: OnStage,
 ) -> Sampled:
-    """The same arguments on the same device give the same frames to the bit, wherever it starts: at pure noise, or at
+    """image: what it begins with, for backbones that can.
+
+    The same arguments on the same device give the same frames to the bit, wherever it starts: at pure noise, or at
     any state of the same video that `on_step` was given.
 
     `settings` must be within the backbone's limits (`JobRequest.settings` sees to it).  Whatever a callback raises
@@ -116,6 +132,8 @@ def sample(
         on_stage(Stage.SAMPLING)
         with _time_stage("sampling", seconds):
             scene = backbone.scene(prompt, plan)
+            if image is not None:
+                scene = replace(scene, image=image)
             if scene.plan is None and settings.candidates > 1:
                 raise InvalidRequest("candidates: without a plan there is nothing to judge them by")
             conditioning = backbone.prepare(scene, settings)

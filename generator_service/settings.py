@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from generator_service.contract.backbones import DEFAULT_BACKBONE
@@ -33,6 +33,15 @@ class StorageSettings(Environment):
     """Lifetime of a presigned URL: until then, whoever has it may fetch the file."""
 
 
+def _refuse_ring(wish: object) -> object:
+    if isinstance(wish, str) and "ring" in wish.lower():
+        raise ValueError(
+            "Got ring attention but expected how many GPUs share a video by Ulysses: in a ring a rank sees some of the "
+            "keys at a time, and guided attention weighs each against all others"
+        )
+    return wish
+
+
 class WorkerSettings(Environment):
     """What a render worker keeps in memory, and how."""
 
@@ -45,8 +54,11 @@ class WorkerSettings(Environment):
     """A LoRA for these weights, a .safetensors file: of a style, or one that makes do with four steps."""
     device: str = "auto"
     """"auto" is "cuda" where there is one, else "cpu"."""
+    context_parallel: Annotated[int, Field(ge=1), BeforeValidator(_refuse_ring)] = 1
+    """How many GPUs share each video: Ulysses, so the network's heads must come out even.  The worker then is torchrun,
+    with a process for each."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """"auto" is the checkpoint's own on a GPU and float32 on a CPU."""
+    """"auto" is, on a GPU, bfloat16 for Wan and else the checkpoint's own; on a CPU float32."""
     offload: Literal["none", "model", "group"] = "none"
     """diffusers' CPU offload, which saves GPU memory and costs time: of whole networks; or of layers, the next of which
     are fetched while others compute."""
@@ -114,10 +126,12 @@ class Settings(Environment):
     """How many jobs one owner may have, the ended ones that are still kept included; and how many Idempotency-Keys."""
     owner_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
     """What one owner's requests and plans may take of Redis' memory."""
+    owner_images: Annotated[int, Field(ge=1)] = 1_000
+    """How many images that videos begin with one owner may have, of 10 MiB at most each."""
     owner_streams: Annotated[int, Field(ge=1)] = 100
     """How many event streams one owner may have open at each process of the API."""
     retention_days: Annotated[float, Field(gt=0)] = 7.0
-    """How long an ended job is kept: record, plan and files."""
+    """How long an ended job is kept: record, plan and files; and for how long an uploaded image can be used."""
     maximum_body_bytes: Annotated[int, Field(ge=1024)] = 2 * 1024 * 1024
     cors_origins: tuple[str, ...] = ()
     """Whose pages in browsers may call the API and read its answers, as a JSON list: ["https://app.example.com"]."""

@@ -2,16 +2,16 @@
 
 jobs/{id}/{attempt}/video.mp4 · plan.json · preview.png · manifest.json · report.json
 
-and, until the job is done, jobs/{id}/checkpoint.bin.
+and, until the job is done, jobs/{id}/checkpoint.bin; and images/{owner}/{id}, which a job may begin with.
 
 Each attempt writes to its own folder, so a late attempt cannot overwrite the results of the next one.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,6 +37,7 @@ CHECK_SECONDS: Final = 3.0
 """Timeout of the readiness probe, which is not retried."""
 
 _UNUSED_PREFIX: Final = "readiness"
+_IMAGES: Final = "images/"
 
 VIDEO_TYPE: Final = "video/mp4"
 PREVIEW_TYPE: Final = "image/png"
@@ -83,6 +84,11 @@ class JobKeys:
     @property
     def report(self) -> str:
         return f"{self.attempt_prefix}report.json"
+
+
+def image_key(owner: str, image_id: str = "") -> str:
+    """Without an id: the prefix of all of the owner's."""
+    return f"{_IMAGES}{owner}/{image_id}"
 
 
 class ObjectStore:
@@ -140,6 +146,14 @@ class ObjectStore:
             except FileNotFoundError as error:
                 raise NotFound(f"the storage holds no '{key}'") from error
 
+    def stored_at(self, key: str) -> datetime:
+        """By the storage's clock.  Raises NotFound."""
+        with _errors_as_unavailable():
+            try:
+                return self._store.head(key)["last_modified"]
+            except FileNotFoundError as error:
+                raise NotFound(f"the storage holds no '{key}'") from error
+
     def path(self, key: str) -> Path | None:
         """The object's file; None where the storage is no folder.  Raises NotFound."""
         if self._folder is None:
@@ -165,6 +179,22 @@ class ObjectStore:
         results = None if winner is None else JobKeys(job_id, winner).attempt_prefix
         stored = self.keys(JobKeys(job_id).prefix)
         self._delete(key for key in stored if results is None or not key.startswith(results))
+
+    def delete_images(self, before: datetime, in_use: Callable[[str], Collection[str]]) -> None:
+        """Those that were stored before then, but for the ids that are in use, of an owner's."""
+        with _errors_as_unavailable():
+            stored = [entry for chunk in self._store.list(_IMAGES) for entry in chunk]
+        used: dict[str, Collection[str]] = {}
+        for key in (entry["path"] for entry in stored if entry["last_modified"] < before):
+            owner, _, image = key.removeprefix(_IMAGES).partition("/")
+            if owner not in used:
+                used[owner] = in_use(owner)
+            if image not in used[owner]:
+                self._delete((key,))
+
+    def delete(self, key: str) -> None:
+        """Nothing happens where there is none."""
+        self._delete((key,))
 
     def _delete(self, keys: Iterable[str]) -> None:
         with _errors_as_unavailable():

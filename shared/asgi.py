@@ -1,6 +1,7 @@
 """ASGI middleware that both services put in front of their routes."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from shared.errors import PROBLEM_MEDIA_TYPE, BodyTooLarge
@@ -23,17 +24,21 @@ class _TooLarge(BaseException):
 class BodyLimit:
     """Answers 413 to a request body over `maximum_bytes`, whatever its Content-Length claims."""
 
-    def __init__(self, app: Application, maximum_bytes: int) -> None:
+    def __init__(self, app: Application, maximum_bytes: int, at_path: Mapping[str, int] = MappingProxyType({})) -> None:
+        """at_path: what a path has in place of `maximum_bytes`."""
         self.app = app
         self.maximum_bytes = maximum_bytes
+        self.at_path = at_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self.app(scope, receive, send)
             return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        maximum_bytes = self.at_path.get(path, self.maximum_bytes)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.maximum_bytes:
-            await self._refuse(scope, send)
+        if declared.isdigit() and int(declared) > maximum_bytes:
+            await self._refuse(scope, send, maximum_bytes)
             return
         received = 0
         started = False
@@ -42,7 +47,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.maximum_bytes:
+            if received > maximum_bytes:
                 raise _TooLarge
             return message
 
@@ -56,10 +61,10 @@ class BodyLimit:
         except _TooLarge:
             if started:
                 raise
-            await self._refuse(scope, send)
+            await self._refuse(scope, send, maximum_bytes)
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        error = BodyTooLarge(f"the body may have at most {self.maximum_bytes} bytes")
+    async def _refuse(self, scope: Scope, send: Send, maximum_bytes: int) -> None:
+        error = BodyTooLarge(f"the body may have at most {maximum_bytes} bytes")
         problem = error.problem.model_copy(update={"request_id": scope.get("state", {}).get("request_id")})
         headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": error.status, "headers": headers})

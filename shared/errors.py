@@ -4,7 +4,7 @@
     ├── InvalidRequest              422  invalid_request           each violation names a field
     │   └── KeyReused                 422  idempotency_key_reused    it belongs to another request
     ├── BodyTooLarge                413  body_too_large
-    ├── UnsupportedMediaType            415  unsupported_media_type    the body is not plain JSON, or not said to be
+    ├── UnsupportedMediaType            415  unsupported_media_type    the body is of no kind that is read there
     ├── Unauthenticated             401  unauthenticated           no key, or an unknown or expired one
     ├── Forbidden                   403  forbidden                 the key lacks a scope
     ├── NotFound                    404  not_found
@@ -111,7 +111,7 @@ class BodyTooLarge(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    code, title, status = "unsupported_media_type", "The body must be JSON", 415
+    code, title, status = "unsupported_media_type", "The body must be of another kind", 415
 
 
 class Unauthenticated(ServiceError):

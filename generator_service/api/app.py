@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from generator_service.api import (
     catalogue,
     events,
+    images,
     jobs,
     metrics,
     openai_videos,
@@ -26,6 +27,7 @@ from generator_service.api.middleware import AnswersFinished
 from generator_service.api.openapi import DESCRIPTION, document_answers, document_that_keys_are_optional
 from generator_service.api.parts import lifespan
 from generator_service.api.problems import add_problem_handlers, problem_responses
+from generator_service.contract.request import MAXIMUM_IMAGE_BYTES
 from generator_service.jobs.recovery import reclaimed_counter
 from generator_service.settings import Settings
 from shared.asgi import BodyLimit
@@ -41,6 +43,7 @@ ROUTERS = (
     catalogue.router,
     overview.router,
     openai_videos.router,
+    images.router,
 )
 OPEN_ROUTERS = (operations.router, metrics.router, studio.router)
 """For probes, scrapers and browsers, which hold no key: they tell of parts and numbers, never of a job."""
@@ -65,6 +68,7 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     dependencies, refusals = [Depends(require_scope)], problem_responses(Unauthenticated, Forbidden)
     jobs.add_direct_routes(app, dependencies, refusals)
     plans.add_plan_route(app, dependencies, refusals)
+    images.add_upload_route(app, dependencies, refusals)
     app.root_path = settings.root_path  # uvicorn's own is put before every path, whether the proxy took it away or not
     for router in ROUTERS:
         app.include_router(router, dependencies=dependencies, responses=refusals)
@@ -77,7 +81,8 @@ def create_app(settings: Settings, counting_together: str | None = None) -> Fast
     app.state.plannings = AtOnce(plans.AT_ONCE, "plans being made")
     app.state.counted = counted if counting_together is None else metrics.combined_registry(counting_together)
     app.state.count_reclaimed = reclaimed_counter(counted)
-    app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes)
+    at_path = {images.PATH: MAXIMUM_IMAGE_BYTES}
+    app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_body_bytes, at_path=at_path)
     app.add_middleware(RequestIds)
     if settings.cors_origins:
         app.add_middleware(

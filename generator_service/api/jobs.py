@@ -14,6 +14,7 @@ from starlette.background import BackgroundTask
 
 from generator_service.api.auth import Caller, UseCaller, VisibleJob, identify_submitter, job_in_path, visible_job
 from generator_service.api.direct import add_direct_route, read_body, read_header
+from generator_service.api.images import with_image
 from generator_service.api.openapi import REQUESTS
 from generator_service.api.parts import Parts, UseParts, UseViewer, viewer_for
 from generator_service.api.problems import problem_responses
@@ -112,7 +113,7 @@ async def submit_as(
     record = new_record(wish, submitter.caller, request.state.request_id, submitter.at)
     require_affordable(record.settings, parts.maximum_work)
     key = None if idempotency_key is None else IdempotencyKey(idempotency_key, fingerprint(wish))
-    answer = await submit_once(parts, record, wish, key)
+    record, answer = await submit_once(parts, record, wish, key)
     job_id = answer.job_id if isinstance(answer, MadeBefore) else record.id
     headers = {"Location": f"{request.scope['root_path']}/jobs/{job_id}", **_rate_headers(submitter.quota)}
     if isinstance(answer, MadeBefore):
@@ -217,16 +218,18 @@ def delete(job: VisibleJob, parts: UseParts) -> None:
 
 async def submit_once(
     parts: Parts, record: JobRecord, request: JobRequest, key: IdempotencyKey | None
-) -> Created | MadeBefore:
-    """Raises InvalidRequest for a webhook that cannot be, LimitReached and KeyReused."""
-    if request.webhook is None:
-        return await parts.submissions.submit(record, request.plan, key)
-    made = await parts.submissions.find(record, key)
-    if made is not None:
-        return made
-    # Within the limits alone: it may look up a name, which may take seconds.
-    await run_sync(parts.webhooks.accept, request.webhook, record.owner)
-    return await parts.submissions.submit(record, request.plan, key)
+) -> tuple[JobRecord, Created | MadeBefore]:
+    """The job as it is submitted.  Raises InvalidRequest for a webhook or an image that cannot be, LimitReached and
+    KeyReused."""
+    if request.webhook is not None or request.image is not None:  # within the limits alone: both may take seconds
+        made = await parts.submissions.find(record, key)
+        if made is not None:
+            return record, made
+    if request.webhook is not None:
+        await run_sync(parts.webhooks.accept, request.webhook, record.owner)
+    if request.image is not None:
+        record = await with_image(parts, record, request.image)
+    return record, await parts.submissions.submit(record, request.plan, key)
 
 
 async def read_job_made_before(parts: Parts, job_id: str) -> Look:

@@ -18,7 +18,7 @@ from generator_service.api.problems import problem_responses
 from generator_service.api.results import file_of
 from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from generator_service.contract.job import JobError, JobId, JobStatus, JobView
-from generator_service.contract.request import JobRequest
+from generator_service.contract.request import JobRequest, data_url
 from generator_service.storage import PREVIEW_TYPE, VIDEO_TYPE
 from shared.errors import (
     BodyTooLarge,
@@ -63,10 +63,25 @@ class VideoRequest(WireModel):
         str | SkipJsonSchema[None], Field(pattern=SIZE, json_schema_extra={"pattern": SIZE}, examples=["96x64"])
     ] = None
 
+    input_reference: Annotated[
+        str | SkipJsonSchema[None],
+        Field(
+            json_schema_extra={"format": "binary"},
+            description="The image that it begins with: of a form a file, in JSON what is `image` at `POST /jobs`.",
+        ),
+    ] = None
+
     def job_request(self) -> JobRequest:
-        """Raises InvalidRequest for a length that the backbone is far from, and a size that is none of its own."""
+        """Raises InvalidRequest for a length that the backbone is far from; ValidationError for what is no image."""
         width, height = (None, None) if self.size is None else map(int, self.size.split("x"))
-        return JobRequest(prompt=self.prompt, backbone=self.model, frames=self._frames(), width=width, height=height)
+        return JobRequest(
+            prompt=self.prompt,
+            image=self.input_reference,
+            backbone=self.model,
+            frames=self._frames(),
+            width=width,
+            height=height,
+        )
 
     def _frames(self) -> int | None:
         spec = BACKBONES.get(self.model)
@@ -154,12 +169,12 @@ async def _read_wish(request: Request) -> JobRequest:
     else:
         async with request.form(max_files=1, max_fields=FIELDS) as form:
             fields: dict[str, Any] = dict(form)
-        if any(isinstance(value, UploadFile) for value in fields.values()):
-            message = "pictures guide no video here: send text alone"
-            raise InvalidRequest(message, [Violation(field="input_reference", message=message)])
+            if isinstance(file := fields.get("input_reference"), UploadFile):
+                fields["input_reference"] = data_url(await file.read(), file.content_type or "")
         with validation_errors_as_invalid_request():
             wish = VideoRequest.model_validate(fields)
-    return wish.job_request()
+    with validation_errors_as_invalid_request():
+        return wish.job_request()
 
 
 @router.get("", summary="List videos, the newest first", responses=problem_responses(NotFound))

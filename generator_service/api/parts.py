@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Annotated, Final, Self
 
 import httpx
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Request
 
 from generator_service.api.views import Viewer
 from generator_service.api.watcher import JobWatcher
+from generator_service.images import Images
 from generator_service.jobs.cleanup import Cleanup
 from generator_service.jobs.connection import connect_async, connect_serving
 from generator_service.jobs.outbox import Outbox
@@ -35,6 +37,9 @@ READY_SECONDS: Final = 10.0
 """How long its word is taken."""
 UNREADY_SECONDS: Final = 2.0
 """The same where it is not ready: whoever waits for it should not wait long."""
+
+DECODERS: Final = 2
+"""Images that one process decodes at a time."""
 
 
 class PlannerProbe:
@@ -78,6 +83,9 @@ class Parts:
     submissions: Submissions
     tickets: Tickets
     objects: ObjectStore
+    images: Images
+    decoders: CapacityLimiter
+    """Who decodes an image waits for it: each may take 100 MiB."""
     workers: WorkerRegistry
     planner: PlannerProbe
     plans: PlannerClient
@@ -105,6 +113,8 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
         kept=settings.owner_kept,
         bytes=settings.owner_bytes,
     )
+    objects = ObjectStore.open(settings.storage)
+    retention = timedelta(days=settings.retention_days)
     parts = Parts(
         store=JobStore(text),
         reader=reader,
@@ -112,7 +122,9 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
         watcher=JobWatcher(reader),
         submissions=Submissions(asynchronous, limits),
         tickets=Tickets(raw),
-        objects=ObjectStore.open(settings.storage),
+        objects=objects,
+        images=Images(objects, settings.owner_images, retention),
+        decoders=CapacityLimiter(DECODERS),
         workers=WorkerRegistry(text, settings.heartbeat_seconds),
         planner=planner,
         plans=PlannerClient(settings.planner_url, settings.planner_timeout, settings.planner_token),
@@ -123,12 +135,11 @@ def lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMana
     )
 
     attempts = settings.maximum_attempts
-    retention = timedelta(days=settings.retention_days)
 
     @asynccontextmanager
     async def wired(app: FastAPI) -> AsyncIterator[None]:
         recovery = Recovery(parts.store, parts.tickets, parts.workers, attempts, on_reclaimed=app.state.count_reclaimed)
-        cleanup = Cleanup(parts.store, parts.objects.delete_leftovers, retention, settings.heartbeat_seconds)
+        cleanup = Cleanup(parts.store, parts.objects, retention, settings.heartbeat_seconds)
         with text, raw, planner, parts.webhooks, recovery, cleanup:
             app.state.parts = parts
             async with asynchronous:

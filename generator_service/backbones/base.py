@@ -13,12 +13,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Generator, Tensor
 
+from generator_service.backbones.context_parallel import Ranks
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.report import Adherence
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.protocols import Guidance
+from shared.errors import RenderingFailed
 from shared.plan import NO_PLACE, Plan, Track
 
 Frames = NDArray[np.uint8]
@@ -56,6 +59,8 @@ class Scene:
     """What is to be seen around the boxes: the prompt without its things; nothing where it speaks of these alone."""
     negative: str = ""
     """What is not to be seen: the prompt that classifier-free guidance leads away from."""
+    image: Image | None = None
+    """What the first frame shows: RGB, of any size."""
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -133,9 +138,17 @@ class Backbone(ABC, Generic[C]):
         half, and around that alone where it is predicted by itself.
         """
 
+    def impose(self, latents: Tensor, conditioning: C) -> Tensor:
+        """After every step: the latents with what is given of them, which no step is to change."""
+        return latents
+
     def reuse_steps(self, threshold: float) -> AbstractContextManager[None]:
         """Inside, a prediction may reuse most of an earlier one: see `JobRequest.step_cache`."""
         raise ValueError(f"Got a step cache of {threshold} but expected none: {self.spec.name} can reuse no step")
+
+    def share(self, ranks: Ranks) -> None:
+        """From now on, predict together with these.  Raises RenderingFailed where that cannot be."""
+        raise RenderingFailed(f"{self.spec.name} is no DiT, whose tokens several GPUs could share")
 
     @abstractmethod
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:

@@ -13,11 +13,19 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXPi
 from torch import Generator, Tensor
 
 from generator_service.backbones.base import Scene, Solver, Stepped
-from generator_service.backbones.cogvideox_attention import append_text, borrow_attention, capture_features
+from generator_service.backbones.cogvideox_attention import (
+    append_text,
+    borrow_attention,
+    capture_features,
+    split_tokens,
+)
 from generator_service.backbones.pipeline import TransformerBackbone
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import LayerAttention
+
+OFFSET = 2.0
+"""What CogVideoX 1.5's image to video is told beside the timestep; it was trained with nothing else."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class CogVideoXConditioning:
     rotary: tuple[Tensor, Tensor] | None
     """cos and sin, each [video token, channel of a head]; None where positions are added to the tokens."""
     guidance_scale: float
+    image: Tensor | None = None
+    """What is seen beside the latents, of their shape; None where no image is given."""
 
 
 class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
@@ -47,10 +57,11 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
 
     def initial_latents(self, settings: RenderSettings, generator: Generator) -> Tensor:
         """[1, latent frame, channel, latent row, latent column]."""
-        latents: Tensor = self.pipeline.prepare_latents(
+        latents: Tensor = CogVideoXPipeline.prepare_latents(
+            self.pipeline,
             batch_size=1,
-            num_channels_latents=self.transformer.config.in_channels,
-            num_frames=settings.frames + self._padding(settings.frames) * self.pipeline.vae_scale_factor_temporal,
+            num_channels_latents=self.transformer.config.out_channels,
+            num_frames=self._padded(settings.frames),
             height=settings.height,
             width=settings.width,
             dtype=self.pipeline.text_encoder.dtype,
@@ -66,12 +77,14 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
         conditioning: CogVideoXConditioning,
         around: AbstractContextManager[None] = nullcontext(),
     ) -> Tensor:
-        batch = conditioning.text.shape[0]
+        batch, given = conditioning.text.shape[0], conditioning.image
+        seen = latents if given is None else torch.cat([latents, given], dim=2)
         with around, self.transformer.cache_context("both halves"):
             prediction: Tensor = self.transformer(
-                hidden_states=torch.cat([latents] * batch),
+                hidden_states=torch.cat([seen] * batch),
                 encoder_hidden_states=conditioning.text,
                 timestep=timestep.expand(batch),
+                ofs=None if self.transformer.config.ofs_embed_dim is None else latents.new_full((1,), OFFSET),
                 image_rotary_emb=conditioning.rotary,
                 return_dict=False,
             )[0].float()
@@ -117,18 +130,26 @@ class CogVideoX(TransformerBackbone[CogVideoXConditioning]):
     def borrow_attention(self, layers: Mapping[int, LayerAttention], texts: Tensor | None = None) -> Iterator[None]:
         attends = {layer: its.video for layer, its in layers.items() if its.video is not None}
         with ExitStack() as stack:
-            stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens))
+            stack.enter_context(borrow_attention(self.transformer, attends, text=self.text_tokens, ranks=self.ranks))
             if texts is not None:
                 stack.enter_context(append_text(self.transformer, texts))
             yield
 
     def capture_features(self, layer: int) -> AbstractContextManager[Sequence[Tensor]]:
-        return capture_features(self.transformer, layer)
+        return capture_features(self.transformer, layer, self.ranks)
+
+    def split_tokens(self) -> None:
+        split_tokens(self.transformer, text=self.text_tokens, ranks=self.ranks)
 
     def _padding(self, frames: int) -> int:
         """Latent frames put before a video of CogVideoX 1.5, whose patches span several, and cut off at the end."""
         patch: int = self.transformer.config.patch_size_t or 1
         return -self._latent_frames(frames) % patch
+
+    def _padded(self, frames: int) -> int:
+        """Frames of which the latent ones are a whole number of patches."""
+        compression: int = self.pipeline.vae_scale_factor_temporal
+        return frames + self._padding(frames) * compression
 
     def _latent_frames(self, frames: int) -> int:
         compression: int = self.pipeline.vae_scale_factor_temporal

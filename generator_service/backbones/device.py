@@ -1,11 +1,9 @@
 """Device and dtype of a network."""
 
 import os
-from pathlib import Path
 
 import torch
 
-from generator_service.backbones.weights import checkpoint_dtype
 from generator_service.settings import WorkerSettings
 from shared.errors import RenderingFailed
 
@@ -28,10 +26,11 @@ def resolve_device(settings: WorkerSettings) -> torch.device:
     return device
 
 
-def resolve_dtype(settings: WorkerSettings, device: torch.device, folder: Path) -> torch.dtype:
+def resolve_dtype(settings: WorkerSettings, device: torch.device, on_gpu: torch.dtype) -> torch.dtype:
+    """on_gpu: where none is asked for."""
     if settings.dtype != "auto":
         return DTYPES[settings.dtype]
-    return torch.float32 if device.type == "cpu" else checkpoint_dtype(folder)
+    return torch.float32 if device.type == "cpu" else on_gpu
 
 
 def device_name(device: torch.device) -> str:

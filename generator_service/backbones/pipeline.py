@@ -18,15 +18,16 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from generator_service.backbones.base import Backbone, Frames, Scene, Setup
+from generator_service.backbones.context_parallel import ALONE, Ranks
 from generator_service.backbones.device import device_name, resolve_device, resolve_dtype
-from generator_service.backbones.weights import find_lora, find_weights
+from generator_service.backbones.weights import checkpoint_dtype, find_lora, find_weights
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
 from generator_service.guidance.protocols import UNGUIDED, Guidance, Network
 from generator_service.guidance.video import VideoGuidance
 from generator_service.settings import WorkerSettings
-from shared.errors import RenderingFailed, WeightsMissing
+from shared.errors import InvalidRequest, RenderingFailed, WeightsMissing
 from shared.plan import Plan
 
 C = TypeVar("C")
@@ -40,6 +41,8 @@ class PipelineBackbone(Backbone[C]):
     """The pipeline's parts that predict; one may be None in some checkpoints."""
     keeps_weights = True
     """Where they are, in one format, as a gradient through the network needs them."""
+    gpu_dtype: ClassVar[torch.dtype | None] = None
+    """On a GPU, where none is asked for; None: the checkpoint's own."""
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         """pipeline: one of `pipeline_class` whose parts are on `device`, or will move there when they are called."""
@@ -61,7 +64,7 @@ class PipelineBackbone(Backbone[C]):
         weights = find_weights(spec, settings.weights)
         revision = weights.revision
         device = resolve_device(settings)
-        dtype = resolve_dtype(settings, device, weights.path)
+        dtype = resolve_dtype(settings, device, cls.gpu_dtype or checkpoint_dtype(weights.path))
         with _no_progress_bars():
             pipeline = cls.pipeline_class.from_pretrained(
                 weights.path, dtype=cls.dtypes(dtype), local_files_only=True, use_safetensors=True
@@ -150,6 +153,17 @@ class TransformerBackbone(PipelineBackbone[C], Network):
         self.transformer = pipeline.transformer
         self.experts: tuple[Any, ...] = (self.transformer,)
         """Each takes some of the steps; one, unless a family has more."""
+        self.ranks = ALONE
+
+    def share(self, ranks: Ranks) -> None:
+        """Raises RenderingFailed where the heads do not come out even."""
+        ranks.check_heads(self.transformer.config.num_attention_heads, self.spec.name)
+        self.ranks, self.setup = ranks, replace(self.setup, device=f"{ranks.size} × {self.setup.device}")
+        self.split_tokens()
+
+    @abstractmethod
+    def split_tokens(self) -> None:
+        """Every rank has a part of the video's."""
 
     def guidance(self, scene: Scene, settings: RenderSettings) -> Guidance:
         wish = settings.guidance
@@ -168,7 +182,12 @@ class TransformerBackbone(PipelineBackbone[C], Network):
     @contextmanager
     def reuse_steps(self, threshold: float) -> Iterator[None]:
         """After the first block of a transformer, what all others added at an earlier step is added again, where what
-        the first one adds has changed less than the threshold, relatively and on average, since that step."""
+        the first one adds has changed less than the threshold, relatively and on average, since that step.
+
+        Raises InvalidRequest where ranks share a video: each sees a part of what is added, and would decide for itself.
+        """
+        if self.ranks.size > 1:
+            raise InvalidRequest(f"step_cache: {self.spec.name} runs on {self.ranks.size} GPUs for each video here")
         for expert in self.experts:
             expert.enable_cache(FirstBlockCacheConfig(threshold))
         try:

@@ -83,7 +83,7 @@ def watch(unet: Any, places: Collection[Place], seen: dict[Place, Tensor]) -> It
                 name = f"{layer.block}.{transformer}.{layer.number}.transformer_blocks.0.{attention}.processor"
                 # A recomputed module asks its processor again.
                 processors[name] = WatchedProcessor(partial(seen.setdefault, place))
-        stack.enter_context(borrow_processors(unet, AttnProcessor2_0, processors))
+        stack.enter_context(borrow_processors(unet, (AttnProcessor2_0,), processors))
         for module in _modules(unet):
             stack.enter_context(_recomputed(module))
         last = max(places, key=lambda place: (place.layer, place.kind in ("temporal", "features")))

@@ -1,7 +1,8 @@
 """Wan (Wan Team, 2025, arXiv:2503.20314): a DiT whose video tokens attend to themselves, and then to the text.
 
 Wan 2.2 comes in two more forms: two experts, of which the second takes over below a noise level (A14B); and one network
-that is told a timestep for each token (TI2V-5B).  With classifier-free guidance the halves are two predictions.
+that is told a timestep for each token (TI2V-5B).  What begins with an image is in `wan_image.py`.  With classifier-free
+guidance the halves are two predictions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from torch import Generator, Tensor
 
 from generator_service.backbones.base import Scene, Setup, Solver, Stepped
 from generator_service.backbones.pipeline import TransformerBackbone
-from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features
+from generator_service.backbones.wan_attention import append_text, borrow_attention, capture_features, split_tokens
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.grid import Grid
@@ -35,11 +36,16 @@ class WanConditioning:
     guidance_scale: float
     control: Mapping[str, Tensor] = field(default_factory=dict)
     """What else the transformer is given, in both halves."""
+    beside: Tensor | None = None
+    """[1, channel, …]: what it sees beside the latents."""
+    first: Tensor | None = None
+    """[1, channel, 1, …]: the first latent frame, where it is given."""
 
 
 class Wan(TransformerBackbone[WanConditioning]):
     pipeline_class = WanPipeline
     denoisers = ("transformer", "transformer_2")
+    gpu_dtype = torch.bfloat16
 
     def __init__(self, spec: BackboneSpec, pipeline: Any, device: torch.device, setup: Setup) -> None:
         super().__init__(spec, pipeline, device, setup)
@@ -67,9 +73,10 @@ class Wan(TransformerBackbone[WanConditioning]):
 
     def initial_latents(self, settings: RenderSettings, generator: Generator) -> Tensor:
         """[1, channel, latent frame, latent row, latent column], float32."""
-        latents: Tensor = self.pipeline.prepare_latents(
+        latents: Tensor = WanPipeline.prepare_latents(
+            self.pipeline,
             batch_size=1,
-            num_channels_latents=self.transformer.config.in_channels,
+            num_channels_latents=self.transformer.config.out_channels,
             height=settings.height,
             width=settings.width,
             num_frames=settings.frames,
@@ -86,13 +93,16 @@ class Wan(TransformerBackbone[WanConditioning]):
         conditioning: WanConditioning,
         around: AbstractContextManager[None] = nullcontext(),
     ) -> Tensor:
-        expert = self._expert(timestep)
+        expert, seen = self._expert(timestep), self.impose(latents, conditioning)
+        times = self._times(timestep, latents, conditioning.first is not None)
+        if conditioning.beside is not None:
+            seen = torch.cat([seen, conditioning.beside], dim=1)
 
         def velocity(half: str, text: Tensor) -> Tensor:
             with expert.cache_context(half):
                 predicted: Tensor = expert(
-                    hidden_states=latents.to(self.transformer.dtype),
-                    timestep=self._times(timestep, latents),
+                    hidden_states=seen.to(self.transformer.dtype),
+                    timestep=times,
                     encoder_hidden_states=text,
                     **conditioning.control,
                     return_dict=False,
@@ -105,6 +115,11 @@ class Wan(TransformerBackbone[WanConditioning]):
             return conditional
         unconditional = velocity("uncond", conditioning.negative_text)
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
+
+    def impose(self, latents: Tensor, conditioning: WanConditioning) -> Tensor:
+        if conditioning.first is None:
+            return latents
+        return torch.cat([conditioning.first, latents[:, :, 1:]], dim=2)
 
     def decode_latents(self, latents: Tensor, settings: RenderSettings) -> Tensor:
         vae = self.pipeline.vae
@@ -140,9 +155,10 @@ class Wan(TransformerBackbone[WanConditioning]):
 
     @contextmanager
     def borrow_attention(self, layers: Mapping[int, LayerAttention], texts: Tensor | None = None) -> Iterator[None]:
+        read = self.text_tokens + (0 if texts is None else texts.shape[1])
         with ExitStack() as stack:
             for expert in self.experts:
-                stack.enter_context(borrow_attention(expert, layers))
+                stack.enter_context(borrow_attention(expert, layers, self.ranks, texts=read))
                 if texts is not None:
                     stack.enter_context(append_text(expert, texts))
             yield
@@ -152,8 +168,12 @@ class Wan(TransformerBackbone[WanConditioning]):
         captured: list[Tensor] = []
         with ExitStack() as stack:
             for expert in self.experts:
-                stack.enter_context(capture_features(expert, layer, captured))
+                stack.enter_context(capture_features(expert, layer, captured, self.ranks))
             yield captured
+
+    def split_tokens(self) -> None:
+        for expert in self.experts:
+            split_tokens(expert, self.ranks)
 
     def _expert(self, timestep: Tensor) -> Any:
         """The second one below the checkpoint's boundary."""
@@ -162,12 +182,20 @@ class Wan(TransformerBackbone[WanConditioning]):
             return self.experts[0]
         return self.experts[1]
 
-    def _times(self, timestep: Tensor, latents: Tensor) -> Tensor:
+    @property
+    def times_tokens(self) -> bool:
+        """Whether the network is told a timestep for each token."""
+        return bool(self.pipeline.config.get("expand_timesteps", False))
+
+    def _times(self, timestep: Tensor, latents: Tensor, is_first_given: bool) -> Tensor:
         """[1]; or [1, N], for each token, where the network asks for it."""
-        if not self.pipeline.config.get("expand_timesteps", False):
+        if not self.times_tokens:
             return timestep.expand(1)
         _, rows, columns = self.transformer.config.patch_size
-        return timestep.float().expand(1, latents[0, 0, :, ::rows, ::columns].numel())
+        times = timestep.float().repeat(latents[0, 0, :, ::rows, ::columns].shape)
+        if is_first_given:
+            times[0] = 0
+        return times.flatten().unsqueeze(0)
 
 
 class WanSolver(Solver):

@@ -101,6 +101,8 @@ def _required_files(component: Path) -> set[str]:
     """The files that a component needs."""
     if component.name == "scheduler":
         return {"scheduler_config.json"}
+    if component.name == "image_processor":
+        return {"preprocessor_config.json"}
     if component.name == "tokenizer":
         return {
             "tokenizer_config.json",

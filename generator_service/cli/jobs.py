@@ -19,6 +19,7 @@ from generator_service.cli.options import (
     Guidance,
     GuidanceScale,
     Height,
+    ImageFile,
     Key,
     PlanFile,
     Seed,
@@ -45,6 +46,7 @@ Job = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 def submit(
     prompt: Annotated[str | None, typer.Argument(help="What the video shows; not needed with --plan.")] = None,
     plan: PlanFile = None,
+    image: ImageFile = None,
     planner: Annotated[PlannerChoice, typer.Option(help="Who plans.")] = "auto",
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
@@ -74,6 +76,7 @@ def submit(
             request = JobRequest.model_validate(
                 {
                     "prompt": prompt,
+                    "image": None if image is None else client.upload_image(image).id,
                     "plan": None if plan is None else Plan.model_validate_json(plan.read_bytes()),
                     "planner": planner,
                     "backbone": backbone,

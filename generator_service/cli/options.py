@@ -9,6 +9,9 @@ import typer
 from generator_service.contract.backbones import BACKBONES
 
 PlanFile = Annotated[Path | None, typer.Option(help="A plan of your own, as JSON.", exists=True, dir_okay=False)]
+ImageFile = Annotated[
+    Path | None, typer.Option(help="What the first frame shows: PNG, JPEG or WebP.", exists=True, dir_okay=False)
+]
 BackboneName = Annotated[str, typer.Option(help=f"One of: {', '.join(BACKBONES)}.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same video; random if absent.")]
 Candidates = Annotated[int, typer.Option(help="Begin so many videos, judge them, and keep the best.")]

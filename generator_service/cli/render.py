@@ -16,6 +16,7 @@ from generator_service.cli.options import (
     Guidance,
     GuidanceScale,
     Height,
+    ImageFile,
     PlanFile,
     Seed,
     StepCache,
@@ -24,9 +25,10 @@ from generator_service.cli.options import (
 )
 from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE
 from generator_service.contract.job import Stage
-from generator_service.contract.request import JobRequest
+from generator_service.contract.request import JobRequest, data_url
+from generator_service.media.first_frame import FirstFrame
 from generator_service.settings import WorkerSettings
-from shared.errors import validation_errors_as_invalid_request
+from shared.errors import RenderingFailed, validation_errors_as_invalid_request
 from shared.plan import Plan
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def render_command(
     out: Annotated[Path, typer.Option(help="The MP4 to write.", dir_okay=False)],
     prompt: Annotated[str | None, typer.Option(help="What the video shows; a plan brings its own.")] = None,
     plan: PlanFile = None,
+    image: ImageFile = None,
     backbone: BackboneName = DEFAULT_BACKBONE,
     seed: Seed = None,
     candidates: Candidates = 1,
@@ -63,8 +66,11 @@ def render_command(
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with report_errors():
         with report_file_errors(), validation_errors_as_invalid_request():
+            content = b"" if image is None else image.read_bytes()
+            first_frame = None if image is None else FirstFrame.read(content)
             request = JobRequest(
                 prompt=prompt,
+                image=None if first_frame is None else data_url(content, first_frame.media_type),
                 plan=None if plan is None else Plan.model_validate_json(plan.read_bytes()),
                 backbone=backbone,
                 seed=seed,
@@ -80,7 +86,9 @@ def render_command(
             )
             options: dict[str, Any] = {"backbone": backbone, "device": device, "dtype": dtype}
             worker = WorkerSettings(**{name: value for name, value in options.items() if value is not None})
-        rendered = _render(request, worker, console)
+        rendered = _render(request, first_frame, worker, console)
+        if rendered is None:
+            return
         for note in rendered.diagnostics.remarks:
             console.print(note, style="yellow")
         files = {
@@ -97,23 +105,43 @@ def render_command(
                     console.print(f"wrote {path}")
 
 
-def _render(request: JobRequest, worker: WorkerSettings, console: Console) -> "Rendered":
+def _render(
+    request: JobRequest, first_frame: FirstFrame | None, worker: WorkerSettings, console: Console
+) -> "Rendered | None":
+    """None in a process that shares its part of a video with the one that has all of it."""
     settings = request.settings()
 
     # Here and not above: torch takes seconds to import, and the other commands of this program do without.
-    from generator_service.backbones.load import load_backbone
-    from generator_service.rendering import render
+    from generator_service.workers.ranks import RankLost, become_ranks, join_ranks
 
+    become_ranks(worker.context_parallel)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with console.status(f"loading {settings.backbone}"):
-        backbone = load_backbone(BACKBONES[settings.backbone], worker)
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=settings.steps_in_all)
+    with join_ranks(worker) as group:
+        if group.ranks.rank > 0:
+            group.follow(group.load(BACKBONES[settings.backbone], worker))
+            return None
+        with console.status(f"loading {settings.backbone}"):
+            backbone = group.load(BACKBONES[settings.backbone], worker)
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=settings.steps_in_all)
 
-        def on_stage(stage: Stage) -> None:
-            progress.update(bar, description=stage.value)
+            def on_stage(stage: Stage) -> None:
+                progress.update(bar, description=stage.value)
 
-        def on_step(sampled: "Sampled") -> None:
-            progress.update(bar, completed=sampled.step)
+            def on_step(sampled: "Sampled") -> None:
+                progress.update(bar, completed=sampled.step)
 
-        return render(backbone, request.text, request.plan, settings, on_step=on_step, on_stage=on_stage)
+            try:
+                rendered = group.render(
+                    backbone,
+                    request.text,
+                    request.plan,
+                    settings,
+                    image=first_frame,
+                    on_step=on_step,
+                    on_stage=on_stage,
+                )
+            except RankLost as lost:
+                raise RenderingFailed(str(lost)) from lost
+        group.dismiss()
+    return rendered

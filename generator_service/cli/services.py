@@ -41,7 +41,9 @@ def render_worker() -> None:
     """Render planned jobs, one at a time, with the backbone in memory (GENERATOR_RENDER_…)."""
     settings = read_settings()
     from generator_service.workers import render_worker
+    from generator_service.workers.ranks import become_ranks
 
+    become_ranks(settings.render.context_parallel)
     run(render_worker.render_worker(settings))
 
 

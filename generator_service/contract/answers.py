@@ -10,7 +10,7 @@ from pydantic import Field
 
 from generator_service.contract.backbones import BackboneSpec
 from generator_service.contract.job import JobStatus, JobView, Stage
-from generator_service.contract.request import EventType
+from generator_service.contract.request import EventType, ImageId
 from shared.motion_graph import Identifier
 from shared.plan import Plan
 from shared.wire import WireModel
@@ -54,6 +54,14 @@ class Deliveries(WireModel):
 
 class WebhookSecret(WireModel):
     secret: Annotated[str, Field(description="`whsec_…`, as the libraries of Standard Webhooks take it.")]
+
+
+class UploadedImage(WireModel):
+    id: Annotated[ImageId, Field(description="For the `image` of `POST /jobs`.")]
+    sha256: Annotated[str, Field(description="Of the bytes that were sent.")]
+    width: Annotated[int, Field(description="Pixels, as it is looked at.")]
+    height: int
+    expires_at: Annotated[datetime, Field(description="No new job can use it from then on.")]
 
 
 class PlanReason(WireModel):

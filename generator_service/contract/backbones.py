@@ -57,7 +57,7 @@ class Defaults(WireModel):
 
 class BackboneSpec(WireModel):
     name: str
-    family: Literal["cogvideox", "emoji-world", "videocrafter2", "wan", "wan-vace"]
+    family: Literal["cogvideox", "cogvideox-image", "emoji-world", "videocrafter2", "wan", "wan-image", "wan-vace"]
     summary: str
     weights: str
     """A name on the hub, "packaged" for weights that come with this software, or "converted" for those that `convert`
@@ -75,6 +75,8 @@ class BackboneSpec(WireModel):
     """Whether it was trained to follow boxes that are drawn for it."""
     finds_things: bool = False
     """Whether it can be told what of a plan is seen in its videos."""
+    image: Literal["none", "optional", "required"] = "none"
+    """Whether a video may begin with an image that is given."""
     defaults: Defaults
     guidance: GuidanceParameters = GuidanceParameters()
     """Its defaults; the class's own are the paper's."""
@@ -110,6 +112,19 @@ COGVIDEOX_2B = BackboneSpec(
     maximum_steps=200,
     layers=30,
     defaults=Defaults(frames=49, width=720, height=480, fps=8, steps=50, guidance_scale=6.0),
+)
+
+COGVIDEOX_5B_I2V = COGVIDEOX_2B.model_copy(
+    update={
+        "name": "cogvideox-5b-i2v",
+        "family": "cogvideox-image",
+        "summary": "CogVideoX-5B that begins with an image",
+        "weights": "zai-org/CogVideoX-5b-I2V",
+        "license": "CogVideoX's own",
+        "frames": FrameRule(minimum=49, maximum=49, step=8),  # its positions are learned, for this length
+        "layers": 42,
+        "image": "required",
+    }
 )
 
 WAN_2_1_T2V_1_3B = BackboneSpec(
@@ -157,10 +172,32 @@ WAN_2_2_T2V_A14B = WAN_2_1_T2V_14B.model_copy(
     }
 )
 
+WAN_2_1_I2V_14B = WAN_2_1_T2V_1_3B.model_copy(
+    update={
+        "name": "wan2.1-i2v-14b",
+        "family": "wan-image",
+        "summary": "Wan 2.1, the large one that begins with an image",
+        "weights": "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
+        "layers": 40,
+        "image": "required",
+    }
+)
+
+WAN_2_2_I2V_A14B = WAN_2_2_T2V_A14B.model_copy(
+    update={
+        "name": "wan2.2-i2v-a14b",
+        "family": "wan-image",
+        "summary": "Wan 2.2, two experts of 14 billion parameters that begin with an image",
+        "weights": "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+        "defaults": Defaults(frames=81, width=832, height=480, fps=16, steps=40, guidance_scale=3.5),
+        "image": "required",
+    }
+)
+
 WAN_2_2_TI2V_5B = BackboneSpec(
     name="wan2.2-ti2v-5b",
-    family="wan",
-    summary="Wan 2.2 with a VAE that compresses more, here from text alone",
+    family="wan-image",
+    summary="Wan 2.2 with a VAE that compresses more; it may begin with an image",
     weights="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
     license="Apache-2.0",
     frames=FrameRule(minimum=5, maximum=121, step=4),
@@ -168,6 +205,7 @@ WAN_2_2_TI2V_5B = BackboneSpec(
     height=SizeRule(minimum=704, maximum=1280, step=32),
     maximum_steps=200,
     layers=30,
+    image="optional",
     defaults=Defaults(frames=121, width=1280, height=704, fps=24, steps=50, guidance_scale=5.0),
     guidance=GuidanceParameters(until=0.955, regional_until=0.955),  # its schedule begins with more noise
 )
@@ -200,11 +238,14 @@ BACKBONES: dict[str, BackboneSpec] = {
     for spec in (
         EMOJI_WORLD,
         COGVIDEOX_2B,
+        COGVIDEOX_5B_I2V,
         VIDEOCRAFTER2,
         WAN_2_1_T2V_1_3B,
         WAN_2_1_VACE_1_3B,
         WAN_2_1_T2V_14B,
+        WAN_2_1_I2V_14B,
         WAN_2_2_T2V_A14B,
+        WAN_2_2_I2V_A14B,
         WAN_2_2_TI2V_5B,
     )
 }

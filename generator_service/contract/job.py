@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from generator_service.contract.report import Diagnostics
-from generator_service.contract.request import Metadata, PlannerChoice, Priority, RenderSettings, Webhook
+from generator_service.contract.request import ImageId, Metadata, PlannerChoice, Priority, RenderSettings, Webhook
 from shared.errors import ServiceError
 from shared.wire import WireModel
 
@@ -114,6 +114,8 @@ class JobBase(WireModel):
     """What was unavailable at the last attempt; null if nothing was.  The job is retried automatically."""
     prompt: str
     """What is a prompt today was judged when the job was submitted."""
+    image: ImageId | None = None
+    """What it begins with; kept while the job needs it, and as long as uploads are."""
     planner: PlannerChoice | None
     """Who is to plan; null where the client gave a plan."""
     priority: Priority = "normal"

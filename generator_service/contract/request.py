@@ -4,12 +4,14 @@
 defaults and checked against its limits: what the workers see.
 """
 
+import base64
 import math
+import re
 import secrets
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, HttpUrl, StringConstraints, field_validator, model_validator
 
 from generator_service.contract.backbones import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, Positive
 from generator_service.contract.guidance import OFF, GuidanceParameters, GuidanceWish
@@ -23,6 +25,8 @@ JUDGED_AT = 0.4
 """Share of a candidate's steps after which it is judged."""
 MAXIMUM_LOGIT_STRENGTH = 5.0
 """β of Eq. 4."""
+MAXIMUM_IMAGE_BYTES = 10 * 2**20
+MAXIMUM_IMAGE_PIXELS = 4096 * 4096
 MAXIMUM_METADATA_ENTRIES = 16
 MAXIMUM_METADATA_CHARACTERS = 500
 
@@ -37,6 +41,10 @@ Metadata = Annotated[
     Field(max_length=MAXIMUM_METADATA_ENTRIES),
 ]
 
+
+IMAGE_ID = r"^[0-9a-f]{32}$"
+ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
+_DATA_URL = re.compile(r"data:image/(?:png|jpeg|webp);base64,")
 
 PlannerChoice = Literal["auto", "language-model", "parser"]
 Priority = Literal["high", "normal", "low"]
@@ -118,6 +126,15 @@ class JobRequest(WireModel):
 
     prompt: Annotated[Prompt | None, Field(examples=["a red car drives to the right while a tree stands still"])] = None
     plan: Annotated[Plan | None, Field(description="A plan of your own: planning is skipped.")] = None
+    image: Annotated[
+        str | None,
+        Field(
+            description="What the first frame shows, for backbones that can begin with an image: the `id` of an upload "
+            "(`POST /images`), or a PNG, JPEG or WebP as a data URL in base64, as far as the body's size allows.  "
+            "Nothing is fetched from an address.  It is stretched to the video's size.  A plan's first boxes should be "
+            "where its things are in the image.",
+        ),
+    ] = None
     planner: Annotated[PlannerChoice, Field(description="Who plans; ignored when a plan is given.")] = "auto"
     backbone: Annotated[str, Field(max_length=64, examples=[DEFAULT_BACKBONE])] = DEFAULT_BACKBONE
     seed: Annotated[Seed | None, Field(description="The same seed gives the same video; random if absent.")] = None
@@ -172,6 +189,13 @@ class JobRequest(WireModel):
         Field(description="Where to be told that the job has ended.", examples=[{"url": "https://example.com/hooks"}]),
     ] = None
 
+    @field_validator("image")
+    @classmethod
+    def _upload_or_data(cls, image: str | None) -> str | None:
+        if image is not None and not is_upload(image):
+            data_of(image)
+        return image
+
     @model_validator(mode="after")
     def _prompt_or_plan(self) -> Self:
         if (self.prompt is None) == (self.plan is None):
@@ -218,12 +242,40 @@ class JobRequest(WireModel):
         if self.step_cache > 0 and (spec.steered != "attention" or spec.follows_boxes):
             message = f"{spec.name} has none: leave it out"
             violations.append(Violation(field="step_cache", message=message))
+        if self.image is not None and spec.image == "none":
+            message = f"{spec.name} cannot begin with one: leave it out, or take one of {_names_that_take_images()}"
+            violations.append(Violation(field="image", message=message))
+        if self.image is None and spec.image == "required":
+            violations.append(Violation(field="image", message=f"{spec.name} begins with one: give it"))
         if self.candidates > 1 and not spec.finds_things:
             message = f"{spec.name} cannot choose among {self.candidates} videos: nothing finds things in them"
             violations.append(Violation(field="candidates", message=message))
         if violations:
             raise _invalid(violations)
         return settings
+
+
+def is_upload(image: str) -> bool:
+    """Else it is a data URL."""
+    return re.fullmatch(IMAGE_ID, image) is not None
+
+
+def data_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def data_of(url: str) -> bytes:
+    """What a data URL holds.  Raises ValueError for anything else."""
+    found = _DATA_URL.match(url)
+    if found is None:
+        raise ValueError(
+            "neither the id of an upload (32 hexadecimal digits, of POST /images) nor a data URL such as "
+            "data:image/png;base64,… of a PNG, JPEG or WebP; nothing is fetched from an address"
+        )
+    try:
+        return base64.b64decode(url[found.end() :], validate=True)
+    except ValueError:
+        raise ValueError("what follows base64, is no base64 (RFC 4648, section 4, with its padding)") from None
 
 
 def require_affordable(settings: RenderSettings, maximum_work: int) -> None:
@@ -274,6 +326,10 @@ def _beyond_guidance(spec: BackboneSpec, settings: RenderSettings) -> list[Viola
         message = f"a share of the attention is below 1, not {guidance.strength}"
         found.append(Violation(field="guidance.strength", message=message))
     return found
+
+
+def _names_that_take_images() -> str:
+    return ", ".join(name for name, spec in BACKBONES.items() if spec.image != "none")
 
 
 def _invalid(violations: list[Violation]) -> InvalidRequest:

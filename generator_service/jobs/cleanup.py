@@ -4,10 +4,10 @@ Every process that knows the object storage runs one; of all of them, one acts i
 at the same time does no harm.  Whatever an outage or a death interrupts is found again in a later round.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,7 +18,18 @@ from shared.errors import Conflict, NotFound
 AT_ONCE: Final = 1000
 """Jobs deleted in one round: what is left waits for the next one."""
 
+IMAGES_SECONDS: Final = 3600.0
+"""Old images are looked for so often."""
+IMAGES_GRACE: Final = timedelta(days=1)
+"""An image that no new job can use is still there for so long: one that was just submitted is among its owner's."""
+
 log = structlog.get_logger(__name__)
+
+
+class Storage(Protocol):
+    def delete_leftovers(self, job_id: str, winner: int | None) -> None: ...
+
+    def delete_images(self, before: datetime, in_use: Callable[[str], Collection[str]]) -> None: ...
 
 
 class Cleanup(PeriodicTask):
@@ -27,14 +38,14 @@ class Cleanup(PeriodicTask):
     def __init__(
         self,
         store: JobStore,
-        delete_leftovers: Callable[[str, int | None], None],
+        storage: Storage,
         retention: timedelta,
         seconds: float,
     ) -> None:
-        """delete_leftovers: the object storage's.  retention: so long is a job kept after its end."""
+        """retention: so long is a job kept after its end, and an image after its upload."""
         super().__init__(seconds)
         self._store = store
-        self._delete_leftovers = delete_leftovers
+        self._storage = storage
         self._retention = retention
 
     def run_once(self) -> None:
@@ -46,8 +57,11 @@ class Cleanup(PeriodicTask):
         """The storage comes last: its outages keep nothing else waiting.  Raises Unavailable."""
         self._delete_old_jobs()
         for job_id, winner in self._store.leftovers().items():
-            self._delete_leftovers(job_id, winner)
+            self._storage.delete_leftovers(job_id, winner)
             self._store.forget_objects(job_id)
+        if self._store.claim_round("images", IMAGES_SECONDS):
+            before = self._store.now() - self._retention - IMAGES_GRACE
+            self._storage.delete_images(before, self._store.images_in_use)
 
     def _delete_old_jobs(self) -> None:
         kept_since = self._store.now() - self._retention

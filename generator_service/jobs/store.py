@@ -607,6 +607,18 @@ class JobStore:
         with redis_errors_as_unavailable():
             self._redis.srem(STORED, job_id)
 
+    def images_in_use(self, owner: str) -> frozenset[str]:
+        """Those that the owner's jobs which have not ended begin with."""
+        with redis_errors_as_unavailable():
+            at_once = self._redis.pipeline(transaction=True)  # none slips from one status into another
+            for status in JobStatus:
+                if not status.is_terminal:
+                    at_once.zrange(index_key(status, owner), 0, -1)
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in (job_id for ids in at_once.execute() for job_id in ids):
+                pipeline.hget(job_key(job_id), "image")
+            return frozenset(text.strip('"') for text in pipeline.execute() if text is not None)
+
     def claim_round(self, task: str, seconds: float) -> bool:
         """Of all who ask within these seconds, one is to do the task."""
         with redis_errors_as_unavailable():

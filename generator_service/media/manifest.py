@@ -24,6 +24,8 @@ class Manifest(WireModel):
     """The text that the network was given."""
     plan_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
     """`Plan.content_hash`; None for a video without a plan."""
+    image_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of the file of the image that it begins with; None where none was given."""
     settings: RenderSettings
     seed: Seed
     """Of this video: the one in `settings`, unless it was chosen among candidates.  It gives this video alone."""

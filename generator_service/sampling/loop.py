@@ -58,6 +58,7 @@ def denoise(
             latents = guidance.before_prediction(index, latents, predict)
             prediction = predict(latents, guidance.around_prediction(index))
             latents, memory, clean = solver.step(index, prediction, latents, memory, generator)
+            latents = backbone.impose(latents, conditioning)
             if not torch.isfinite(latents).all():
                 raise RenderingFailed(
                     f"the numbers overflowed at step {index + 1} of {start.steps}: lower `guidance_scale` or "

@@ -39,11 +39,14 @@ _HASH_BYTES: Final = hashlib.sha256().digest_size
 log = structlog.get_logger(__name__)
 
 
-def fingerprint(prompt: str, plan: Plan | None, settings: RenderSettings, setup: Setup) -> str:
-    """SHA-256 over everything that can change a bit of the latents."""
+def fingerprint(
+    prompt: str, plan: Plan | None, settings: RenderSettings, setup: Setup, image: str | None = None
+) -> str:
+    """SHA-256 over everything that can change a bit of the latents.  image: an upload's id."""
     decisive = {
         "prompt": prompt,
         "plan": None if plan is None else plan.content_hash,
+        "image": image,
         "settings": settings.model_dump(mode="json"),
         "setup": asdict(setup),
         "versions": installed_versions(),
@@ -144,7 +147,7 @@ class Checkpoint:
         self._key = JobKeys(record.id).checkpoint
         self._about = {
             "job": record.id,
-            "fingerprint": fingerprint(record.prompt, plan, record.settings, backbone.setup),
+            "fingerprint": fingerprint(record.prompt, plan, record.settings, backbone.setup, record.image),
         }
         self._seconds = seconds
         self._next = time.monotonic() + seconds

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 import torch
 
 from generator_service import rendering
 from generator_service.backbones.base import AnyBackbone
-from generator_service.backbones.load import load_backbone
 from generator_service.contract.backbones import BACKBONES
 from generator_service.contract.job import JobStatus, Stage
 from generator_service.contract.report import Diagnostics
@@ -27,23 +26,27 @@ from generator_service.jobs.recovery import Recovery
 from generator_service.jobs.store import JobStore
 from generator_service.jobs.tickets import Tickets
 from generator_service.jobs.workers import Heartbeat, WorkerInfo, WorkerRegistry
+from generator_service.media.first_frame import FirstFrame
 from generator_service.rendering import Rendered
 from generator_service.sampling.state import Cancelled, Progress
 from generator_service.settings import BadSettings, Settings
-from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore
+from generator_service.storage import JSON_TYPE, PREVIEW_TYPE, VIDEO_TYPE, JobKeys, ObjectStore, image_key
 from generator_service.workers.attempt import Attempts, Stopped
 from generator_service.workers.checkpoint import Checkpoint
 from generator_service.workers.gpu_memory import GpuMemory
-from generator_service.workers.loop import work_until_stopped, worker_name
+from generator_service.workers.loop import WorkerUnfit, work_until_stopped, worker_name
 from generator_service.workers.metrics import WorkerMetrics, exposing
 from generator_service.workers.progress import Pace, progress_at
-from shared.errors import Conflict, NotFound, StorageUnavailable, Unavailable
+from generator_service.workers.ranks import Group, join_ranks
+from shared.errors import Conflict, NotFound, RenderingFailed, StorageUnavailable, Unavailable
 from shared.plan import Plan
 from telemetry.logging import set_up_logging
 from telemetry.tracing import consecutive_spans, set_up_tracing
 
 STORAGE_PAUSE_SECONDS: Final = 2.0
-"""Between two attempts to store a video."""
+"""Between two attempts to reach storage that a job needs."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +62,13 @@ class RenderWorker:
     """Set when this worker is to let go of its job."""
     render: Callable[..., Rendered] = rendering.render
     metrics: WorkerMetrics = field(default_factory=lambda: WorkerMetrics(Stage.SAMPLING))
+    is_fit: Callable[[], bool] = lambda: True
+    """Whether it can take another job."""
 
     def take_turn(self) -> None:
         self.attempts.take_turn(self._render_traced)
+        if not self.is_fit():
+            raise WorkerUnfit
 
     def _render_traced(self, record: JobRecord) -> None:
         with consecutive_spans() as begin_span:
@@ -84,6 +91,7 @@ class RenderWorker:
                 record.prompt,
                 plan,
                 record.settings,
+                image=self._image(record, job),
                 start=start,
                 on_step=job.on_step,
                 on_stage=job.on_stage,
@@ -107,6 +115,16 @@ class RenderWorker:
         self.metrics.stages(seconds)
         log.info("job_succeeded", seconds=seconds)
 
+    def _image(self, record: JobRecord, job: "_Reporter") -> FirstFrame | None:
+        """What the video begins with.  Raises RenderingFailed where it is gone."""
+        if record.image is None:
+            return None
+        key = image_key(record.owner, record.image)
+        try:
+            return FirstFrame.read(self._wait_for_storage(lambda: self.objects.get(key), job, Stage.SAMPLING))
+        except NotFound as error:
+            raise RenderingFailed(f"the image '{record.image}' is no longer there") from error
+
     def _succeed(self, job_id: str, results: Results, diagnostics: Diagnostics) -> None:
         try:
             self.store.succeed(job_id, worker=self.attempts.worker, results=results, diagnostics=diagnostics)
@@ -115,16 +133,19 @@ class RenderWorker:
                 raise
 
     def _keep(self, rendered: Rendered, plan: Plan | None, keys: JobKeys, job: "_Reporter") -> Results:
-        """Waits for storage that is gone, until it is back, the job is canceled, or this worker is to stop."""
         self.attempts.retry_while_unavailable(lambda: self.store.note_objects(keys.job_id))
+        return self._wait_for_storage(lambda: self._store(rendered, plan, keys), job, Stage.STORING)
+
+    def _wait_for_storage(self, ask: Callable[[], T], job: "_Reporter", stage: Stage) -> T:
+        """Where it is gone, until it is back, the job is canceled, or this worker is to stop."""
         while True:
             try:
-                return self._store(rendered, plan, keys)
+                return ask()
             except StorageUnavailable as outage:
                 log.warning("storage_waited_for", reason=outage.detail)
             if self.stopping.wait(STORAGE_PAUSE_SECONDS):
                 raise Stopped
-            job.on_stage(Stage.STORING)
+            job.on_stage(stage)
 
     def _store(self, rendered: Rendered, plan: Plan | None, keys: JobKeys) -> Results:
         self.objects.put(keys.video, rendered.video, VIDEO_TYPE)
@@ -250,11 +271,24 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
     objects = ObjectStore.open(settings.storage)
     set_up_logging(settings.log_format)
     set_up_tracing("render-worker")
-    name = worker_name("render")
     log.info("backbone_loading", backbone=spec.name)
     begin = time.perf_counter()
-    backbone = load_backbone(spec, settings.render)
-    log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+    with join_ranks(settings.render) as group:
+        backbone = group.load(spec, settings.render)
+        log.info("backbone_loaded", seconds=round(time.perf_counter() - begin, 1), device=backbone.setup.device)
+        if group.ranks.rank > 0:
+            yield partial(group.follow, backbone)
+            return
+        with _serving(settings, objects, backbone, group) as work:
+            yield work
+        group.dismiss()
+
+
+@contextmanager
+def _serving(
+    settings: Settings, objects: ObjectStore, backbone: AnyBackbone, group: Group
+) -> Iterator[Callable[[], None]]:
+    name, spec = worker_name("render"), backbone.spec
     metrics = WorkerMetrics(Stage.SAMPLING, spec.name)
     if backbone.device.type == "cuda":
         metrics.registry.register(GpuMemory(backbone.device))
@@ -281,16 +315,24 @@ def render_worker(settings: Settings) -> Iterator[Callable[[], None]]:
             queue,
             maximum=settings.maximum_attempts,
             count=metrics.attempt,
-            is_unfit=partial(is_sick, backbone.device),
+            is_unfit=lambda error: not group.is_together or is_sick(backbone.device, error),
         )
         stopping = threading.Event()
         worker = RenderWorker(
-            store, objects, backbone, attempts, settings.render.checkpoint_seconds, stopping, metrics=metrics
+            store,
+            objects,
+            backbone,
+            attempts,
+            settings.render.checkpoint_seconds,
+            stopping,
+            render=group.render,
+            metrics=metrics,
+            is_fit=lambda: group.is_together,
         )
         retention = timedelta(days=settings.retention_days)
         with (
             Recovery(store, tickets, registry, settings.maximum_attempts, on_reclaimed=metrics.reclaimed),
-            Cleanup(store, objects.delete_leftovers, retention, settings.heartbeat_seconds),
+            Cleanup(store, objects, retention, settings.heartbeat_seconds),
         ):
             log.info("worker_started", worker=name)
             yield lambda: work_until_stopped(

@@ -129,13 +129,17 @@ def known(name: str) -> Noun | None:
             return noun
     if not words:
         return None
-    if len(words) > 1 and (noun := _kind(" ".join(words[-2:]))) is not None:
-        return noun  # a hot dog is no dog
-    if (noun := table().get(words[-1])) is not None:
-        return noun
+    listed = table().get(words[-1])
+    compound = _kind(" ".join(words[-2:])) if len(words) > 1 else None
+    if compound is not None and not (listed is not None and listed.kind is compound.kind is Kind.ANIMATE):
+        return compound  # a hot dog is no dog, but a lone wolf is a wolf
+    if listed is not None:
+        return listed
     if words[-1].endswith(OF_PEOPLE):
         return table()["person"]
     common = {sense.supersense for sense in _common(words[-1])} & CONCRETE
+    if common == {"noun.person"}:
+        return _kind(words[-1]) or table()["person"]  # a goblin
     return _kind(words[-1]) if common and common <= ALIVE else None
 
 

@@ -59,7 +59,7 @@ GRID = np.stack(np.meshgrid(np.linspace(0, 1, 13), np.linspace(0, 1, 9), indexin
 MOMENTS = np.array([[0.0], [0.5], [1.0]])
 """When ways are looked at, shares of the clip."""
 SHRINK = 0.88
-ATTEMPTS = 9
+ATTEMPTS, FEW_ATTEMPTS = 6, (0, 4, 8)
 CROWDED = 0.2
 MANY = 12
 """Of more instances fewer sizes are tried, and the first is taken at which all find a place."""
@@ -92,9 +92,10 @@ def place(reading: Reading, frame_aspect: float, seed: int) -> dict[str, Box]:
     sizes_are_ours = all(cues.size is None for cues in reading.cues)
     best: _Stage | None = None
     many = len(reading.cues) > MANY
-    for attempt in range(0, ATTEMPTS, 4 if many else 1):
+    attempts = FEW_ATTEMPTS if many else range(ATTEMPTS)
+    for attempt in attempts:
         stage = _Stage(reading, shrink(sizes, SHRINK**attempt, reading), seed)
-        last = attempt == ATTEMPTS - 1
+        last = attempt == attempts[-1]
         if not stage.fill(insist=not last, relax=many or last):
             continue
         if best is not None and stage.crowding + SHRINK_COST >= best.crowding:
@@ -316,7 +317,9 @@ class _Stage:
             return x, y
         under = self.boxes[carrying[0]]
         if any(target == carrying[0] for _, target in self._goals(name)):
-            y = under.y0 + ABOVE_MIDDLE * under.height  # it comes down from there
+            y = under.y1 - self.sizes[name][1] / 2
+            if self.sizes[name][1] < HIGH * under.height:
+                y = under.y0 + ABOVE_MIDDLE * under.height  # it comes down from there
         still = not any(self.travels[carrying[0]])
         return under.center[0] - (self.travels[name][0] / 2 if still else 0.0), y
 
@@ -491,10 +494,10 @@ def _holds_clearly(arrangement: Arrangement, a: Box, b: Box, seat: float) -> boo
             return gap(a, b) <= 0.18 and abs(dx) > beside
         case Arrangement.BEHIND:
             shown = a.overlap(b) < COVERED_BEHIND * a.area
-            return shown and 0.3 * beside < abs(dx) < 1.3 * beside and a.y1 <= b.y1 - STEP_BACK
+            return shown and 0.3 * beside < abs(dx) < beside and a.y1 <= b.y1 - STEP_BACK
         case Arrangement.IN_FRONT_OF:
             shown = a.overlap(b) < COVERED_BEHIND * b.area
-            return shown and abs(dx) < 1.3 * beside and a.y1 >= b.y1 + STEP_BACK
+            return shown and abs(dx) < beside and a.y1 >= b.y1 + STEP_BACK
         case Arrangement.TOWARD | Arrangement.AWAY_FROM | Arrangement.PAST | Arrangement.AT:
             return True
 

@@ -126,7 +126,8 @@ def _is_along(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) ->
     number = mention_at(mentions, word.index + 1)
     if number is None or mentions[number].start != word.index + 1:
         return False
-    return is_a(mentions[number].head, word_list("level")) and not is_a(mentions[number].head, word_list("steep"))
+    level = mentions[number].use is Use.BACKGROUND or is_a(mentions[number].head, word_list("level"))
+    return level and not is_a(mentions[number].head, word_list("steep"))
 
 
 def _is_of_camera(word: Word, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:

@@ -1,6 +1,5 @@
 """Prepositions: which thing is where with respect to which other, and where movements end."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -43,16 +42,16 @@ SMALLER = 0.75
 LIGHT = 0.25
 """What is no higher is in the hand of who takes something from it."""
 
+BESIDE = {"by": Arrangement.NEXT_TO, "around": Arrangement.AT, "at": Arrangement.AT, "against": Arrangement.AT}
+"""What says where those are that do not travel."""
+
 OFF = ("off", "off of", "out of")
 WORKED_INTO = {phrase: (preposition_of(word), word) for phrase, word in (("into", "in"), ("onto", "on"))}
 """What something is put into it is in afterwards."""
 WORKED_AT = {**WORKED_INTO, "at": (preposition_of("on"), "on")}
 """Likewise, and what somebody works on at a table is on it."""
 
-OBJECT_GOALS = {"passed": Goal.PAST, "approached": Goal.TOWARD}
-"""Where a movement ends that a verb's object is the goal of."""
-
-TRAILING = {"behind": Arrangement.BEHIND}
+HOLDING = "holding"
 
 
 def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
@@ -73,10 +72,15 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         ):
             continue
         preposition, phrase, start = matched
+        if mention.use is Use.PRONOUN and not side and _is_held_there(mentions[number - 1], mention, words):
+            found.append(Attachment(number, number - 1, HOLDING, None))
+            continue
         place = mention_at(mentions, start - 1) if phrase == "with" and start > 0 else None
         around = _verb_around(actions, start, number)
         stays = around is None or not (around.verb.travels or place in around.objects)  # not "mops a floor with a mop"
         if place is not None and mentions[place].use is Use.BACKGROUND and stays:
+            if around is None and place > 0 and mentions[place - 1].use is Use.THING:
+                found.append(Attachment(place - 1, number, "with", None))  # "a robot in a garden with a rake"
             continue  # "in a room with a screen on the wall"
         if place is not None and _is_laid(mentions[place], around) and not _has_legs(mention):
             found.append(Attachment(number, place, "on", Arrangement.ON))
@@ -88,7 +92,8 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             continue  # "chased by a cat": the cat's own action says it
         sources, action = _sources(words, mentions, actions, start, number, phrase, ends=preposition.goal is not None)
         goal = _goal(preposition, phrase, action, mention.name)
-        if action is not None and phrase in OFF and _comes_off(action, phrase):
+        emitted = all(is_a(mentions[n].head, word_list("emitted")) for n in sources)
+        if action is not None and phrase in OFF and _comes_off(action, phrase) and not emitted:
             goal = Goal.RIGHT_OF  # to the ground beside it
         of_verb = action.index if action is not None else None
         work = _verb_around(actions, start, number)
@@ -109,13 +114,14 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
         stays = (
             action is None or action.verb.label is MotionLabel.MOTIONLESS or not (action.passive or action.verb.travels)
         )
-        arrangement = Arrangement.NEXT_TO if phrase == "by" and stays else preposition.arrangement
+        arrangement = BESIDE.get(phrase) if stays and (phrase != "at" or action is None) else None
+        arrangement = arrangement or preposition.arrangement
         if phrase in ("over", "across", "along") and action is not None and _walks_on(action, mention, mentions):
             phrase, arrangement, goal = "along" if phrase == "along" else "across", Arrangement.ON, None
         if phrase in ("up", "down"):
             phrase = "at"  # "runs up a trunk"
         if not side and words[mention.end - 1].lower in word_list("cradling"):
-            phrase, arrangement = "in", Arrangement.IN
+            phrase, arrangement, goal = "in", Arrangement.IN, Goal.TOWARD if goal else None
         elif goal is None:
             phrase, arrangement = _supported(phrase, arrangement, mention, action, words[start].lower)
             lifeless = action is not None and all(
@@ -123,7 +129,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             )
             if phrase in ("from", "off") and before is not None and _is_taken(before, mention, work, mentions):
                 (phrase, arrangement), sources = _lies(mention.name), (before,)
-            if phrase == "out of" and action is not None and lifeless and not action.verb.travels:
+            if phrase == "out of" and action is not None and lifeless and (emitted or not action.verb.travels):
                 phrase, arrangement = "on", Arrangement.ON  # "grows out of a pot"
         if phrase == "between" and (action is None or not action.verb.travels):
             found += [between for source in sources for between in _between(source, number, words, mentions)]
@@ -141,12 +147,7 @@ def attachments_of(words: Sequence[Word], mentions: Sequence[Mention], actions: 
             if source != number
         ]
     found += _also_with(words, mentions, found, acting)
-    others = [
-        *_boarding(actions, mentions, found),
-        *_trailing(words, mentions, actions),
-        *_relative(words, mentions, actions),
-    ]
-    return [*found, *others, *_to_objects(actions, mentions)]
+    return [*found, *_relative(words, mentions, actions)]
 
 
 def _also_with(
@@ -162,21 +163,10 @@ def _also_with(
     ]
 
 
-def _boarding(actions: Sequence[Action], mentions: Sequence[Mention], found: Sequence[Attachment]) -> list[Attachment]:
-    """Onto the last vehicle before, where none is named: "a bus stops, and a lady gets on"."""
-    boarding = [a for a in actions if a.lemma == "board" and not a.objects]
-    boarding = [a for a in boarding if not any(b.action == a.index for b in found)]
-    return [
-        Attachment(subject, vehicles[-1], "to", None, Goal.TOWARD, action.index)
-        for action in boarding
-        if (vehicles := [n for n, m in enumerate(mentions) if m.end <= action.start and _is_vehicle(m)])
-        for subject in action.subjects
-        if subject != vehicles[-1]
-    ]
-
-
-def _is_vehicle(mention: Mention) -> bool:
-    return mention.use is Use.THING and noun_of(mention.name).kind is Kind.VEHICLE
+def _is_held_there(held: Mention, part: Mention, words: Sequence[Word]) -> bool:
+    """Whether somebody only holds or wears it: "with a nut in its mouth", not "with a cat in her lap"."""
+    lifeless = held.use is Use.THING and noun_of(held.name).kind is not Kind.ANIMATE
+    return lifeless and [word.lower for word in words[held.end : part.start]] in (["in"], ["on"])
 
 
 def _has_legs(mention: Mention) -> bool:
@@ -193,7 +183,7 @@ def _is_laid(place: Mention, action: Action | None) -> bool:
 def _is_taken(number: int, place: Mention, action: Action | None, mentions: Sequence[Mention]) -> bool:
     """Whether somebody gets it from there: "takes a hat from a shelf", "rescues a cat from a tree", not from a cup."""
     noun = noun_of(place.name)
-    got = action is not None and number in action.objects and not action.verb.travels
+    got = action is not None and number in action.objects and not action.verb.travels and not _is_seeing(action)
     hands = action is not None and any(is_person(mentions[n]) for n in action.subjects)
     drunk = is_a(mentions[number].head, word_list("liquids"))
     return got and not drunk and (noun.height > LIGHT or not hands) and noun.kind is not Kind.ANIMATE
@@ -304,14 +294,20 @@ def _supported(
         return "at", Arrangement.AT  # "hands a cup to a guest across the counter"
     if action is not None and stays and not action.objects and _looks(phrase, action):
         return "at", Arrangement.AT  # "looks into a box", "peeks over a wall"
-    if stays and phrase == "from" and action is not None and not action.objects and carries_people(mention.name):
-        return "on", Arrangement.ON  # "fishing from a boat"
+    if phrase == "through" and action is not None and action.lemma == "be":
+        return "in", Arrangement.IN  # "is visible through a window"
+    if stays and phrase == "from" and action is not None and carries_people(mention.name):
+        return "on", Arrangement.ON  # "fishing from a boat", "watches them from a roof"
     return phrase, arrangement
 
 
 def _looks(phrase: str, action: Action) -> bool:
     """Whether somebody looks into something, or past its edge."""
-    return phrase in ("into", "through", "over") and supersense(action.lemma, "verb") == "verb.perception"
+    return phrase in ("into", "through", "over") and _is_seeing(action)
+
+
+def _is_seeing(action: Action) -> bool:
+    return not action.verb.travels and supersense(action.lemma, "verb") == "verb.perception"
 
 
 def _is_particle(phrase: str, word: Word, action: Action | None) -> bool:
@@ -331,41 +327,13 @@ def _goal(preposition: Preposition, phrase: str, action: Action | None, target: 
         return Goal.PAST
     if action.lemma == "board":
         return Goal.ONTO if seat_depth(target) > 0 and preposition.arrangement is Arrangement.ON else Goal.TOWARD
+    if phrase == "on" and head_of(target) in word_list("tethers"):
+        return None
     if moves and preposition.arrangement is Arrangement.ON and lands and not phrase.startswith(("from", "off")):
         return Goal.ONTO
     if moves and action.verb.direction == "down" and phrase in WORKED_INTO:
         return Goal.ONTO
     return preposition.goal if moves else None
-
-
-def _to_objects(actions: Sequence[Action], mentions: Sequence[Mention]) -> list[Attachment]:
-    """ "A bus passes a cyclist" goes past it, "a car nears a house" toward it, "a train crosses a viaduct" is on it."""
-    crossings = [
-        Attachment(subject, target, "across", Arrangement.ON, None, action.index)
-        for action in actions
-        if action.lemma == "cross"
-        for subject in action.subjects
-        for target in action.objects[:1]
-        if is_a(head_of(mentions[target].name), word_list("bridges"))
-    ]
-    receivers = [
-        Attachment(subject, action.objects[0] - 1, "at", Arrangement.AT, None, action.index)
-        for action in actions
-        if action.lemma in word_list("giving") and action.objects and action.objects[0] > 0
-        if action.index < mentions[action.objects[0] - 1].start < mentions[action.objects[0]].start
-        for subject in action.subjects
-    ]
-    return (
-        crossings
-        + receivers
-        + [
-            Attachment(subject, target, "", None, OBJECT_GOALS[action.verb.object], action.index)
-            for action in actions
-            if action.verb.object in OBJECT_GOALS and not action.passive
-            for subject in action.subjects
-            for target in action.objects[:1]
-        ]
-    )
 
 
 def _sources(
@@ -384,15 +352,24 @@ def _sources(
     """
     before = mention_at(mentions, start - 1) if start > 0 else None
     action = _verb_around(actions, start, target)
+    if start == 0 or words[start - 1].text in word_list("clause_ends"):  # "Next to a tree, a dog sits."
+        sentence = words[start].token.sent
+        later = [a for a in actions if a.subjects and sentence.start < a.index < sentence.end]
+        named = [n for n, m in enumerate(mentions) if target < n and m.use is Use.THING and m.start < sentence.end]
+        if later or named:
+            return (later[0].subjects, later[0]) if later else (_together(words, mentions, named[0]), None)
+    listed = before is not None and words[mentions[before].start - 1].text == "," and not mentions[before].determined
+    if listed and (action is None or before not in action.objects + action.subjects):
+        action = None  # "cooks shouting, pans on a stove"
     if action is None or not action.subjects:
-        if not any(mention.end <= start for mention in mentions):  # "Next to a tree, a dog sits."
-            later = [a for a in actions if a.subjects and a.index > start]
-            return (later[0].subjects, later[0]) if later else ((), None)
         if before is not None and mentions[before].use is Use.THING:
             return _together(words, mentions, before), None
         earlier = [n for n, mention in enumerate(mentions) if mention.end <= start and mention.use is Use.THING]
         return tuple(earlier[:1]), None
-    sent = ends and action.verb.object in ("made_to", "travels") and before in action.objects
+    if phrase == "from" and _is_seeing(action):
+        return action.subjects, action
+    sending = (ends or phrase in ("across", "along", "through", "off")) and action.verb.object in ("made_to", "travels")
+    sent = sending and before in action.objects
     if sent and before is not None and mentions[before].use is Use.PRONOUN:
         return (before,), action  # "drops it into a bucket"
     if before is not None and before not in action.subjects and mentions[before].use is Use.THING:
@@ -429,6 +406,8 @@ def _sources(
         if about is not None and about == before:
             shared = action.verb.object is None and action.subjects  # who does it is there too
             return (before, *(shared or ())), None
+    if sending and ends and not sent and action.objects and before not in action.subjects:
+        return action.objects, action  # "slides a cup across a counter to a guest"
     return action.subjects, action
 
 
@@ -461,20 +440,4 @@ def _relative(words: Sequence[Word], mentions: Sequence[Mention], actions: Seque
         found += [
             Attachment(n, target, phrase, arrangement, None, action.index) for n in action.subjects if n != target
         ]
-    return found
-
-
-def _trailing(words: Sequence[Word], mentions: Sequence[Mention], actions: Sequence[Action]) -> list[Attachment]:
-    """Behind the prompt's first thing: "a truck passes, with a bird in a tree behind"."""
-    things = [number for number, mention in enumerate(mentions) if mention.use is Use.THING]
-    found = []
-    for action in actions:
-        for phrase, arrangement in TRAILING.items():
-            ends = re.search(rf"\b{phrase}(?: it| them)?[ .,;]*$", action.text)
-            if ends and action.subjects and things and action.subjects[0] != things[0]:
-                found.append(Attachment(action.subjects[0], things[0], phrase, arrangement))
-                around = [number for number in things if action.start <= mentions[number].start < action.end]
-                found += [
-                    Attachment(number, things[0], phrase, arrangement) for number in around if number != things[0]
-                ]
     return found

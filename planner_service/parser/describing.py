@@ -40,7 +40,8 @@ def background_of(scene: Scene) -> str:
     for number, mention in enumerate(scene.mentions):
         matched = preposition_before(scene.words, mention.start)
         phrase = matched[1] if matched is not None else ""
-        is_time = lexicon().is_in("time", mention.name) and phrase in word_list("time_prepositions")
+        alone = not phrase and (mention.start == 0 or scene.words[mention.start - 1].text in word_list("clause_marks"))
+        is_time = lexicon().is_in("time", mention.name) and (alone or phrase in word_list("time_prepositions"))
         if (
             (mention.use is Use.BACKGROUND or is_time)
             and number not in scene.drawn

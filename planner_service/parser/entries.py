@@ -59,13 +59,26 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
         return "hand", ()  # "passes the ball to a girl"
     later = next((w for w in words[word.index + 1 :] if w.role in LEADING and w.lower != "of"), None)
     if base in ("pull", "take", "lift") and later is not None and later.lower == "out":
-        return "take out", ()  # "pulls a tray out of the oven"
+        return "take out", (later.index,)  # "pulls a tray out of the oven"
+    if base in ("knock", "push", "shove") and later is not None and later.lower == "off":
+        return "drop", ()  # "knocks a vase off a table"
+    if base == "roll" and any(is_a(w.lower, word_list("wheeled")) for w in after):
+        return "push", ()
+    blown = later is not None and later.lower in (*CARRIED_ON, "off")
+    if base == "blow" and blown and heads and heads[0] in ("wind", "breeze", "gust", "storm"):
+        return "blow away", ()
+    if base in ("toss", "flip") and later is not None and later.lower == "in":
+        return "toss up", ()  # "flips a pancake in a pan"
+    if base == "fall" and heads and noun_of(heads[0]).kind is Kind.ANIMATE and _falls_over(word, words):
+        return "fall over", ()
     goes = base == "go" and after and after[0].lower in ("out", "off", "on", "dark")
     if goes and heads and is_a(heads[0], word_list("switched")):
         return ("turn on" if after[0].lower == "on" else "turn off"), (after[0].index,)  # "a lamp goes out"
     passive = word.tag == "VBN" and words[word.index - 1].lemma == "be"
     if base in ("see", "show") and passive and after and after[0].role in (Role.PREPOSITION, Role.ADVERB):
         return "be", ()  # "can be seen only in the second half"
+    if base == "emerge" and any(is_a(w.lower, frozenset(("body of water", "water"))) for w in after):
+        return "rise", ()
     if base == "leave" and word.lower != "left":
         return "exit", ()
     if (
@@ -82,6 +95,13 @@ def entry_of(word: Word, words: Sequence[Word], heads: Sequence[str]) -> tuple[s
     if base == "appear" and after and (after[0].lower in ("to", "as") or after[0].role is Role.ADJECTIVE):
         return None, ()
     return base, ()
+
+
+def _falls_over(word: Word, words: Sequence[Word]) -> bool:
+    """Whether who falls stood on the ground: "trips and falls", "falls to the floor", not "falls off a roof"."""
+    after = {w.lower for w in words[word.index + 1 : word.index + 5]}
+    tripped = any(w.lemma in ("trip", "slip", "stumble") for w in words[max(0, word.index - 3) : word.index])
+    return after.isdisjoint(("off", "from", "down")) and (tripped or not after.isdisjoint(("ground", "floor")))
 
 
 def meaning_of(entry: str, word: Word, words: Sequence[Word], *, crossed: bool) -> Verb:

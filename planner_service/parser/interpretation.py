@@ -18,7 +18,8 @@ from planner_service.parser.pronouns import antecedents
 from planner_service.parser.riding import shares_count
 from planner_service.parser.scene import scene_of
 from planner_service.parser.sequence import in_sequence
-from planner_service.parser.subjects import mention_at
+from planner_service.parser.subjects import gender, mention_at
+from planner_service.parser.unsaid import unsaid
 from planner_service.parser.uses import is_called
 from planner_service.parser.words import Role, Word
 from shared.motion_graph import MotionLabel
@@ -48,7 +49,13 @@ def interpret(prompt: str, words: Sequence[Word], mentions: Sequence[Mention], p
     for pronoun, number in antecedents(words, mentions, actions).items():
         if number in drawn:
             drawn[pronoun] = drawn[number]
-    attachments = with_places(members, mentions, attachments_of(words, mentions, actions))
+    for action in actions:
+        owners = sum(mentions[n].count for n in action.subjects)
+        for n in action.objects:
+            if words[mentions[n].start].lower == "their" and mentions[n].plural:  # "three knights lift their swords"
+                mentions[n] = replace(mentions[n], count=max(mentions[n].count, owners))
+    said = attachments_of(words, mentions, actions)
+    attachments = with_places(members, mentions, [*said, *unsaid(words, mentions, actions, said)])
     for a in attachments:
         if shares_count(mentions[a.source], mentions[a.target], a):
             mentions[a.target] = replace(mentions[a.target], count=mentions[a.source].count)
@@ -66,6 +73,7 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             acts = worn and moves and action.listed and not action.passive
             opens = number == 0 and seen[0].start == 0 and action.lemma != "be"  # "Silk river standing on an elephant"
             does = (moves or opens) and not action.passive and not (changes and not action.verb.travels)
+            does = does and not seen[number].start <= action.index < seen[number].end  # "in a rushing river"
             if acts or (does and seen[number].use is Use.BACKGROUND):
                 seen[number] = replace(seen[number], use=Use.THING)
         for number in action.objects:
@@ -73,6 +81,9 @@ def _promote_acting(words: Sequence[Word], mentions: Sequence[Mention], actions:
             picked = action.verb.object == "held" or not of_camera  # "holding a camera"
             shown = seen[number].head not in word_list("face")
             handled = action.verb.object is not None and seen[number].determined and picked and shown
+            one_such = seen[number].text.lower().startswith(("a ", "an "))
+            if one_such and action.verb.object in ("passed", "approached") and seen[number].use is Use.BACKGROUND:
+                seen[number] = replace(seen[number], use=Use.THING)  # "passes a gas station"
             if handled and seen[number].use is Use.NOTHING:
                 seen[number] = replace(seen[number], use=Use.THING)
         if action.lemma == "become":
@@ -132,7 +143,10 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
     close_up = [word.lower for word in words[max(0, mention.start - 3) : mention.start]] == ["close", "up", "of"]
     if before is not None and before.lower in word_list("not_shown") and before.role is Role.PREPOSITION:
         return located or close_up
-    handled = before_is_verb(before) and bool(senses(mention.head)) and not is_a(mention.head, word_list("liquids"))
+    into = after is not None and after.lower in ("into", "onto", "over")
+    poured = into and before is not None and before.lemma in ("pour", "spill")
+    handled = before_is_verb(before) and bool(senses(mention.head))
+    handled = handled and (poured or not is_a(mention.head, word_list("liquids")))
     landed_on = (
         matched is not None and matched[1] in ("on", "onto", "upon") and is_a(mention.head, word_list("footing"))
     )
@@ -143,7 +157,7 @@ def _is_shown(number: int, words: Sequence[Word], mentions: Sequence[Mention]) -
         return False
     if number > 0 and before is not None and not mention.determined:
         neighbour = mentions[number - 1]
-        describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1
+        describes_place = neighbour.use is Use.BACKGROUND and mention.start - neighbour.end <= 1 and before.text != ","
         noun = known(mention.name)
         things = noun is not None and noun.kind is not Kind.SOFT and " " in mention.name
         things = things or before_is_verb(words[mention.start - 2])  # "plays with blocks"
@@ -191,6 +205,8 @@ def _is_called(first: Mention, second: Mention) -> bool:
     plain = second.name.lower() == second.head and second.text.lower().startswith("the ")
     if plain and f" {second.head} of " in f" {first.text.lower()}":
         return True  # "a herd of elephants … the herd"
+    if plain and gender(second) is not None and second.head in first.name.lower().split()[:-1]:
+        return True  # "a mother bear … the mother"
     return (
         plain
         and first.count == second.count

@@ -31,8 +31,8 @@ def with_members(
     mentions, actions = list(mentions), list(actions)
     for number, group in members.items():
         some, whole = mentions[number], mentions[group]
-        own = some.name.split()[:-1] if some.head == "one" else []
-        mentions[number] = replace(some, name=" ".join([*own, whole.name]), head=whole.head)
+        name = some.name.replace("one", whole.name, 1) if some.head == "one" else whole.name
+        mentions[number] = replace(some, name=name, head=whole.head)
         mentions[group] = replace(whole, count=whole.count - some.count)
         actions = [
             replace(a, subjects=(*a.subjects, number)) if group in a.subjects and a.index < some.start else a

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from text_to_num import text2num
-
-from planner_service.motion.nouns import is_a, singular, table
+from planner_service.motion.nouns import Kind, is_a, singular, table
 from planner_service.parser.lexicon import lexicon, word_list
-from planner_service.parser.words import Role, Word
+from planner_service.parser.words import Role, Word, spelled_number
 
 BARE_PLURAL = 2
 """How many "dogs" are."""
@@ -94,7 +92,7 @@ def mentions_of(words: list[Word]) -> list[Mention]:
 def _some_of(words: list[Word], index: int, group: Mention, found: Sequence[Mention]) -> Mention | None:
     """Some of a group, or the rest of it: "one of them", "two of them", "one flies away, the other stays"."""
     said = [word.lower for word in words[index : index + 3]]
-    number = _spelled_number(words[index : index + 1])
+    number = _number_in(words[index : index + 1])
     rest = said[:1] == ["another"] and any(mention.part for mention in found)
     length = 2 if said[:1] == ["the"] and said[1:2] in (["other"], ["others"]) else 1
     if number is not None and said[1:] in (["of", "them"], ["of", "these"], ["of", "those"]):
@@ -171,7 +169,7 @@ def _mention(words: list[Word], start: int, end: int) -> Mention:
         return replace(_mention(words, start, start + owned), end=end)  # "a pirate's shoulder"
     head = inside[-1]
     counts = [number for word in inside[:-1] if (number := _number(word)) is not None]
-    counts = [spelled] if (spelled := _spelled_number(inside[:-1])) is not None else counts
+    counts = [spelled] if (spelled := _number_in(inside[:-1])) is not None else counts
     one = inside[0].lower in ("a", "an") and not counts
     several = bool(counts) and max(counts) > 1
     compound = len(inside) > 1 and inside[-2].role is Role.NOUN
@@ -185,11 +183,17 @@ def _mention(words: list[Word], start: int, end: int) -> Mention:
         if word.role is not Role.DETERMINER
         and word.role is not Role.NUMBER
         and word.lower not in word_list("determiners")
+        and not (word.text == "-" and words[word.index - 1].role is Role.NUMBER)
         and (word is head or word.lower not in lexicon().numbers)
     ]
     tokens = [word.text for word in kept]
     if (plural or count > 1) and not one_thing:
         tokens[-1] = singular(tokens[-1].lower())
+    each = lexicon().collectives.get(head.lower)
+    noun = table().get(singular(tokens[-2].lower())) if len(tokens) > 1 else None
+    if each is not None and count == 1 and noun is not None and noun.kind is Kind.ANIMATE:  # "a wolf pack"
+        tokens, count, plural = tokens[:-1], each, True
+        head = inside[-2]
     return Mention(
         start=start,
         end=end,
@@ -210,16 +214,14 @@ def _number(word: Word) -> int | None:
     digits = word.text.replace(",", "")
     if word.role is Role.NUMBER and digits.isdecimal():
         return min(MOST, max(1, int(digits)))
-    return _spelled_number([word])
+    return _number_in([word])
 
 
-def _spelled_number(words: list[Word]) -> int | None:
+def _number_in(words: list[Word]) -> int | None:
     """What number words say together: "twenty - five"."""
     said = " ".join(word.lower for word in words if word.role is Role.NUMBER and word.text.isalpha())
-    try:
-        return min(MOST, max(1, text2num(said, "en"))) if said else None
-    except ValueError:
-        return None
+    number = spelled_number(said)
+    return None if number is None else min(MOST, max(1, number))
 
 
 def _join(tokens: list[str]) -> str:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner_service.motion.nouns import known, singular
 from planner_service.parser.lexicon import lexicon, word_list
+from planner_service.parser.words import FINITE
 from shared.wordnet import senses
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _fragments(doc: Doc) -> Iterator[Cut]:
     """The fragments between marks that say nothing but how it looks."""
     bounds = [-1, *(token.i for token in doc if token.text in word_list("clause_marks") or token.is_space), len(doc)]
     spans = [doc[begin + 1 : end] for begin, end in pairwise(bounds) if end > begin + 1]
-    kinds = [_kind(span) for span in spans]
+    kinds = _with_tails(spans, [_kind(span) for span in spans])
     for number, span in enumerate(spans):
         kind = kinds[number]
         opens = number == 0 or doc[span.start - 1].text in (".", "!", "?")
@@ -138,12 +139,36 @@ def _fragments(doc: Doc) -> Iterator[Cut]:
             yield Cut(kind, span.start, span.end, span.text)
 
 
+def _with_tails(spans: Sequence[Span], kinds: Sequence[str]) -> list[str]:
+    """The kinds; of a later sentence that only lists, and tells of style, all is style that is nothing to be seen.
+
+    "A dog runs. Neon, moody." has no neon.
+    """
+    told = list(kinds)
+    for sentence, group in groupby(range(len(spans)), key=lambda number: spans[number][0].sent.start):
+        numbers = list(group)
+        lists = all(
+            token.pos_ not in ("DET", "ADP") and token.tag_ not in FINITE for n in numbers for token in spans[n]
+        )
+        if sentence and lists and any(kinds[n] in ("style", "camera") for n in numbers):
+            told = ["style" if n in numbers and not _is_seen(spans[n], kind) else kind for n, kind in enumerate(told)]
+    return told
+
+
+def _is_seen(span: Span, kind: str) -> bool:
+    scenic = any(lexicon().is_in(of, token.lower_) for of in ("place", "time") for token in span)
+    return kind == "camera" or scenic or known(span.text) is not None
+
+
 def _kind(span: Span) -> str:
     """scene; style or camera; describing: adjectives alone, which are of what stands beside them; or name: of somebody
     unheard of, in whose style it is."""
     words = _data()["words"]
     if span.start == 0 and span.end == len(span.doc) and any(token.pos_ == "ADP" for token in span):
         return "scene"  # "scenes of romantic film" alone is about something
+    first = next((token.i for token in span if token.pos_ == "ADP"), 0)
+    if span.start == 0 and first and known(span.doc[:first].text) is not None:
+        return "scene"  # "subway car at rush hour"
     whole = span.text.lower().replace(" ", "")
     if _is_mark(whole):
         return "style"  # "4 K" are two tokens
@@ -164,6 +189,8 @@ def _kind(span: Span) -> str:
         look or token.pos_ in ("ADJ", "ADV", "NUM", "VERB", "X") or _describes(token, span)
         for look, token in zip(looks, content, strict=True)
     )
+    if spelled[0].endswith("ing") and lexicon().verb_form(spelled[0]) in lexicon().verbs and not looks[0]:
+        return "scene"  # "…, trailing white smoke"
     if head and described and not articles and not clause:
         return "camera" if any(word in words["camera"] for word in spelled) else "style"
     if len(spelled) == 1 and known(spelled[0]) is not None:

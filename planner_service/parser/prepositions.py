@@ -44,7 +44,7 @@ PREPOSITIONS = (
     _preposition(rf"(?:{AT} )?{_side('left')}", Arrangement.LEFT_OF),
     _preposition(rf"(?:{AT} )?{_side('right')}", Arrangement.RIGHT_OF),
     _preposition(rf"(?:{TO} (?:the )?top of|(?:back |up )?onto(?: the top of)?)", Arrangement.ON, Goal.ONTO),
-    _preposition(r"(?:on|at|from|off) (?:the )?top of|on the back of|atop|upon", Arrangement.ON),
+    _preposition(r"(?:on|at|from|off) (?:the )?(?:top|tip|edge|rim) of|on the back of|atop|upon", Arrangement.ON),
     _preposition(r"(?:on|at|to) the (?:bottom|underside) of", Arrangement.BELOW),
     _preposition(r"(?:in|at) the (?:middle|center|centre) of", Arrangement.IN),
     _preposition(r"in (?:the )?front of", Arrangement.IN_FRONT_OF),

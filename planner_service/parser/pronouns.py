@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner_service.motion.nouns import Kind, is_a, known
+from planner_service.motion.nouns import Kind, is_a, known, noun_of
 from planner_service.parser.actions import Action
 from planner_service.parser.lexicon import word_list
 from planner_service.parser.mentions import Mention, Use
@@ -25,7 +25,8 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
         if mention.use is not Use.PRONOUN:
             continue
         located = _located_thing(words, mentions, mention)
-        bearer = _bearer(words, mentions, located)
+        of_body = mention.end > mention.start + 1  # "in its mouth"
+        bearer = _bearer(words, mentions, located) if not of_body else None
         if bearer is not None and (
             words[mention.start].role is not Role.DETERMINER or _fits(mention.head, mentions[bearer])
         ):
@@ -38,7 +39,8 @@ def antecedents(words: Sequence[Word], mentions: Sequence[Mention], actions: Seq
             for n, other in enumerate(mentions)
             if other.use is Use.THING and other.end <= mention.start and n not in excluded
         ]
-        candidates = [n for n in candidates if _fits(mention.head, mentions[n])] or candidates
+        alive = [n for n in candidates if noun_of(mentions[n].name).kind is Kind.ANIMATE] if of_body else []
+        candidates = [n for n in alive or candidates if _fits(mention.head, mentions[n])] or candidates
         pronoun = {"him": "he", "his": "he", "her": "she"}.get(mention.head)
         if pronoun is not None:
             people = [n for n in candidates if is_a(mentions[n].head, word_list("person"))] or candidates

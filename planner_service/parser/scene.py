@@ -61,7 +61,7 @@ def scene_of(
         if a.source in drawn and a.target in drawn and drawn[a.source] != drawn[a.target]
     ]
     doing = [with_vehicle(with_company(action, attached, mentions), attached, mentions) for action in doing]
-    attached = with_arrivals([*attached, *rides_of(doing, mentions)], doing)
+    attached = with_arrivals([*attached, *rides_of(doing, mentions)], doing, mentions)
     counts, left_out = _counts(drawn, mentions, doing)
     ids = _identifiers(counts, mentions)
     wholes = wholes_of(words, mentions, doing, attached, tuple(ids))

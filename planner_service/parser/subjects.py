@@ -41,6 +41,8 @@ def subjects_of(
     beside = _beside(word, words, mentions)
     if beside is not None and word.tag == "VBG" and last and _is_seat_of_doer(word, beside, words, mentions):
         return last  # "sits on a bench reading a book"
+    if beside is not None and word.tag == "VBG" and _is_absolute(word, mentions[beside], words):
+        return (beside,)
     if beside is not None and (inverted := _inverted_subject(word, beside, words, mentions)) is not None:
         return (inverted,)
     taught = word.token.head.i if word.token.dep_ in ("xcomp", "ccomp") else word.index
@@ -53,7 +55,7 @@ def subjects_of(
         if first > 0 and words[first - 1].lower in ("as", "while", "when"):
             return (beside,)  # "… as a girl touches it"
     if not mended:
-        for child in word.token.children:
+        for child in reversed(list(word.token.children)):
             if child.dep_ in SUBJECTS and child.i < word.index:
                 if (number := mention_at(mentions, child.i)) is not None:
                     number = _head_of(number, words, mentions) if word.tag in FINITE else number
@@ -74,7 +76,8 @@ def subjects_of(
     if beside is not None:
         return _group(word, words, mentions, beside)
     head = word.token.head
-    if not mended and word.token.dep_ in ("acl", "relcl"):
+    meant = words[word.index - 1].lower == "to" and last  # "climbs a ladder to pick an apple"
+    if not mended and not meant and word.token.dep_ in ("acl", "relcl"):
         number = mention_at(mentions, head.i)
         if number is not None and mentions[number].use in (Use.THING, Use.NOTHING):
             return (number,)
@@ -95,6 +98,11 @@ def _begins_anew(word: Word, number: int, beside: int, words: Sequence[Word], me
     """Whether a clause begins with what is beside the verb, after a comma that ends what the other one is doing."""
     busy = mentions[number].end < len(words) and words[mentions[number].end].tag == "VBG"
     return busy and word.tag in FINITE and number < beside and words[mentions[beside].start - 1].text == ","
+
+
+def _is_absolute(word: Word, beside: Mention, words: Sequence[Word]) -> bool:
+    """Whether a participle has a subject of its own after a comma: "a street at night, cars passing"."""
+    return beside.end == word.index and beside.start > 0 and words[beside.start - 1].text == ","
 
 
 def _is_seat_of_doer(word: Word, beside: int, words: Sequence[Word], mentions: Sequence[Mention]) -> bool:
@@ -141,8 +149,11 @@ def mention_at(mentions: Sequence[Mention], index: int) -> int | None:
 
 
 def coordinates_of(mentions: Sequence[Mention], words: Sequence[Word], number: int) -> tuple[int, ...]:
-    """The mention and those that "and" or a comma joins to it from the left."""
+    """The mention and those that "and" joins to it from the left, with commas before; commas alone only list."""
     group = [number]
+    joint = words[mentions[number - 1].end : mentions[number].start] if number > 0 else []
+    if all(word.text == "," for word in joint):
+        return (number,)
     while group[0] > 0:
         before, first = mentions[group[0] - 1], mentions[group[0]]
         between = words[before.end : first.start]
@@ -195,7 +206,12 @@ def _inverted_subject(word: Word, beside: int, words: Sequence[Word], mentions: 
 
 def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], number: int) -> tuple[int, ...]:
     """A plural verb has all of "a dog and a cat" as its subject, a singular one only the nearest that is one."""
-    if word.tag == "VBZ" and number > 0 and words[mentions[number].end - 1].is_plural:
+    if (
+        word.tag == "VBZ"
+        and number > 0
+        and words[mentions[number].end - 1].is_plural
+        and not mentions[number].determined
+    ):
         before = mentions[number - 1]  # "a couple holding hands walks"
         number -= " of " not in mentions[number].text and before.use is Use.THING and before.count == 1
     auxiliaries = [w.lower for w in words[mentions[number].end : word.index] if w.role is Role.AUXILIARY]
@@ -214,7 +230,9 @@ def _group(word: Word, words: Sequence[Word], mentions: Sequence[Mention], numbe
         and words[first - 1].role in (Role.VERB, Role.PREPOSITION)
         and words[first - 1].lower not in ("while", "as", "with")
     ):
-        return group[group.index(number) :]
+        group = group[group.index(number) :]
+    if word.tag == "VBG" and noun_of(mentions[number].name).kind is Kind.ANIMATE:  # "with stalls and people walking"
+        return tuple(n for n in group if not is_a(mentions[n].head, word_list("fixtures")))
     return group
 
 

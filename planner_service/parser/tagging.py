@@ -7,15 +7,12 @@ noun.  A word that is a listed verb's third person, right after a noun that coul
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from text_to_num import text2num
-
 from planner_service.motion.nouns import IRREGULAR_PLURALS, Kind, is_a, is_personal, known, singular
 from planner_service.parser.lexicon import lexicon, word_list
-from planner_service.parser.words import FINITE, ROLES, Role, Word
+from planner_service.parser.words import FINITE, ROLES, Role, Word, spelled_number
 from shared.wordnet import base_of, senses, supersense
 
 if TYPE_CHECKING:
@@ -63,17 +60,9 @@ def _role(token: Token) -> Role:
     if token.lower_ in word_list("direction_words"):
         return Role.DIRECTION
     role = ROLES.get(_tag(token), Role.OTHER)
-    if role in NOMINAL and token.i + 1 < len(token.doc) and _is_number(token.lower_):
+    if role in NOMINAL and token.i + 1 < len(token.doc) and (spelled_number(token.lower_) or 0) > 1:
         return Role.NUMBER  # "Eleven swans"
     return Role.DETERMINER if role is Role.NOUN and token.lower_ in word_list("determiners") else role
-
-
-@cache
-def _is_number(word: str) -> bool:
-    try:
-        return bool(text2num(word, "en") > 1)
-    except ValueError:
-        return False
 
 
 def _correct_role(words: list[Word], index: int) -> Word:
@@ -86,7 +75,8 @@ def _correct_role(words: list[Word], index: int) -> Word:
         left_behind = behind and after is not None and word.lower == "left" and word.tag in ("VBN", "VBD")
         return _as_verb(word, "leave") if left_behind else word
     noun = known(word.lower) is not None and not word.lower.endswith("s")
-    if word.role is Role.AUXILIARY and (noun or word.token.dep_ in ("pobj", "dobj")):
+    alone = word.tag == "MD" and (after is None or after.role not in (Role.VERB, Role.ADVERB, Role.AUXILIARY))
+    if word.role is Role.AUXILIARY and (noun or word.token.dep_ in ("pobj", "dobj") or (alone and senses(word.lower))):
         return replace(word, role=Role.NOUN)  # "a yellow rose", "with a watering can"
     if word.role is not Role.NOUN and word.lower not in ONWARD and _is_misread_noun(words, index):
         return replace(word, role=Role.NOUN, tag="NNS" if word.tag == "VBZ" else "NN")
@@ -113,12 +103,23 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
     """Whether what was taken for something else can only be a noun: "golden retriever", "a metal coat rack"."""
     word = words[index]
     before = words[index - 1] if index else None
-    bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and known(word.lower) is not None
-    if bare and before is not None and before.text == "," and lexicon().verb_form(word.lower) is None:
-        return not any(child.dep_ == "nsubj" for child in word.token.children)  # "…, crowd in the background"
+    if word.role is Role.VERB and lexicon().verb_form(word.lower) is None and supersense(word.lemma, "verb") is None:
+        return bool(senses(singular(word.lower))) and word.tag != "VBG"  # "Mermaid on a rock"
+    bare = word.role is Role.VERB and word.tag in ("VB", "VBP") and bool(senses(word.lower))
+    if bare and before is not None and before.text == ",":
+        follows = words[index + 1] if index + 1 < len(words) else None
+        acts = follows is not None and follows.tag == "VBG"  # "…, steam rising"
+        listed = known(word.lower) if lexicon().verb_form(word.lower) is None else None
+        subject = any(child.dep_ == "nsubj" for child in word.token.children)
+        alive = listed is not None and listed.kind is Kind.ANIMATE  # "…, kitten on her knees"
+        return acts or alive or (listed is not None and not subject)  # "…, crowd in the background"
     plural = word.role is Role.VERB and word.tag == "VBZ" and bool(senses(singular(word.lower)))
     if plural and before is not None and _lacks_its_plural(words, index - 1):
         return True  # "four cartoon pirates"
+    if plural and index + 1 < len(words) and words[index + 1].tag == "VBG":
+        first = _phrase(words, index)[0].index
+        if first > 0 and words[first - 1].text == ",":
+            return True  # "…, autumn leaves falling"
     if word.role is Role.VERB and word.tag == "VBZ" and _is_plural_noun(word):
         return before is None or before.role is not Role.NOUN
     if word.lower in IRREGULAR_PLURALS and word.role in (Role.ADJECTIVE, Role.OTHER):
@@ -129,13 +130,15 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         return bare and lexicon().verb_form(word.lower) is None  # "Corduroy cloth"
     after = words[index + 1] if index + 1 < len(words) else None
     ends = after is None or after.role in (Role.OTHER, Role.PREPOSITION)
-    if word.role is Role.ADJECTIVE and ends and before.role in (Role.DETERMINER, Role.NUMBER):
+    if word.role is Role.ADJECTIVE and ends and before.role is Role.ADJECTIVE and known(word.lower) is not None:
+        return _start_of_phrase(words, index - 1) in ("a", "an", "the")  # "a pink convertible"
+    alone = before.text == "," and not senses(word.lower, "adjective")  # "…, puppy on her knees"
+    if word.role is Role.ADJECTIVE and ends and (alone or before.role in (Role.DETERMINER, Role.NUMBER)):
         joined = (
             words[index + 2].role if after is not None and after.lower == "and" and index + 2 < len(words) else None
         )
-        return (
-            known(word.lower) is not None and joined is not Role.ADJECTIVE
-        )  # "over a pebble", not "an orange and white"
+        noun = known(word.lower) is not None or (bool(senses(word.lower)) and not senses(word.lower, "adjective"))
+        return noun and joined is not Role.ADJECTIVE  # "over a pebble", not "an orange and white"
     if word.role is Role.ADJECTIVE and after is not None and after.role is Role.VERB and after.tag in ("VBG", "VBZ"):
         return known(word.lower) is not None and before.role in BEFORE_A_NOUN  # "striped seagull soaring"
     if word.role in (Role.ADVERB, Role.PRONOUN):
@@ -145,9 +148,12 @@ def _is_misread_noun(words: list[Word], index: int) -> bool:
         several = shared or _is_of_several(words, index - 1) or _is_verb_of_several(words, index)
         if several and supersense(word.lemma, "verb") is not None:
             return False  # "the lights of a truck shine"
-        return lexicon().verb_form(word.lower) is None and (
-            known(word.lower) is not None or _start_of_phrase(words, index - 1) in ("a", "an")
-        )
+        one_such = _start_of_phrase(words, index - 1) in ("a", "an")
+        owner = known(before.lower)
+        things = owner is not None and owner.kind is not Kind.ANIMATE
+        if one_such and things and not _ends_a_pair(words, index):
+            return True  # "a swing set"
+        return lexicon().verb_form(word.lower) is None and (known(word.lower) is not None or one_such)
     return False
 
 
@@ -160,7 +166,7 @@ def _is_of_several(words: list[Word], index: int) -> bool:
 def _lacks_its_plural(words: list[Word], index: int) -> bool:
     """Whether the phrase that ends at `index` has a number above one and a noun that is no plural."""
     phrase = _phrase(words, index)
-    number = any(inner.role is Role.NUMBER and _is_number(inner.lower) for inner in phrase)
+    number = any(inner.role is Role.NUMBER and (spelled_number(inner.lower) or 0) > 1 for inner in phrase)
     return number and words[index].tag == "NN" and not any(inner.is_plural for inner in phrase)
 
 
@@ -182,19 +188,20 @@ def _is_hidden_noun(words: list[Word], index: int) -> bool:
 
 
 def _modifies_a_noun(before: Word | None, word: Word, after: Word | None, follows: Word | None) -> bool:
-    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables", "Glowing plate melting"."""
-    return (
-        word.tag in ("VBG", "VBN")
-        and after is not None
-        and after.role in (Role.NOUN, Role.ADJECTIVE)
-        and (before is None or before.role in (Role.DETERMINER, Role.NUMBER, Role.ADJECTIVE, Role.LINK))
-        and not (before is None and word.tag == "VBG" and not (follows is not None and follows.tag in ("VBG", "VBZ")))
-    )
+    """Whether it is a participle as in "a waiting dog", "two crowded cafe tables", "…, falling leaves"."""
+    if word.tag not in ("VBG", "VBN") or after is None or after.role not in NOMINAL:
+        return False
+    if before is not None and before.text not in word_list("clause_marks"):
+        return before.role in (*BEFORE_A_NOUN, Role.LINK) or (before.role is Role.PREPOSITION and word.tag == "VBN")
+    opens = before is None and (word.tag == "VBN" or (follows is not None and follows.tag in ("VBG", "VBZ")))
+    return opens or (word.token.dep_ == "amod" and word.token.head.i > word.index)
 
 
 def _hidden_verb(words: list[Word], index: int) -> str | None:
     """The verb that a word taken for a noun is, if it is one: "a ball rolls", "five bunnies nibble on clover"."""
     word, before = words[index], words[index - 1]
+    if word.lower in ("morning", "evening"):
+        return None
     after = words[index + 1] if index + 1 < len(words) else None
     listed = lexicon().verb_form(word.lower)
     other = before.lower == "other" and any(earlier.lower == "one" for earlier in words[:index])
@@ -256,7 +263,7 @@ def _ends_a_pair(words: list[Word], index: int) -> bool:
     start = _phrase(words, index - 1)[0].index - 1
     joined = start > 1 and words[start].role is Role.DETERMINER and words[start - 1].lower == "and"
     joined = joined or (start > 0 and words[start].lower == "and" and words[start + 1].tag == "NNP")  # "Anna and Bob"
-    plural = not words[index].lower.endswith(("s", "ing"))
+    plural = words[index].lower.endswith("ss") or not words[index].lower.endswith(("s", "ing"))
     return joined and plural and all(word.role is not Role.VERB for word in words[:index])
 
 
@@ -281,6 +288,8 @@ def _coordinated_verb(words: list[Word], index: int) -> str | None:
     word, before = words[index], words[index - 1]
     # "goes up and leaves", not "grass and leaves"
     joins = before.lower == "and" and words[index - 2].role is not Role.NOUN
+    follows = words[index + 1].lower if index + 1 < len(words) else ""
+    joins = joins or (before.lower == "and" and follows in word_list("ways"))  # "a house and flies toward a hill"
     noun = known(word.lower) is not None and not (joins and lexicon().verb_form(word.lower) is not None)
     if before.lower not in (",", "and", "then") or not word.lower.endswith("s") or noun:
         return None

@@ -65,10 +65,12 @@ def _is_perch(number: int, mentions: Sequence[Mention], words: list[Word]) -> bo
     part = lexicon().is_in("worn", mention.name) or mention.head in word_list("perches")
     if before.end < mention.start - 1:  # "a parrot is perched on his shoulder"
         between = words[before.end : mention.start]
-        rests = any(word.lemma in word_list("resting") for word in between) and all(
+        rests = any(word.lemma in word_list("resting") | word_list("landing") for word in between) and all(
             word.text not in ".,;" for word in between
         )
-        return part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around")
+        return (
+            part and rests and before.use is Use.THING and between[-1].lower in ("on", "in", "around", "onto", "into")
+        )
     first = words[before.start - 1] if before.start > 0 else None
     with_it = first is not None and (first.lower in ("with", ",", "and") or first.lemma in ("carry", "hold"))
     return part and with_it and before.use is Use.THING and words[before.end].lower in ("on", "in", "around")
@@ -95,6 +97,8 @@ def _use(mention: Mention, words: list[Word]) -> Use:
     if lexicon().is_in("camera", name) or lexicon().is_in("time", name):
         return Use.NOTHING
     before = words[mention.start - 1].lower if mention.start else ""
+    if mention.text.lower() == "fire" and before == "on":
+        return Use.NOTHING
     one_such = words[mention.start].lower in ("a", "an") and " " in mention.name
     if mention.head in lexicon().nouns["ground"] and one_such and before in ("on", "onto", "off", "across", "over"):
         return Use.THING  # "on a blue bridge"
@@ -242,7 +246,7 @@ def _worn_by_wearers(mentions: list[Mention], words: list[Word]) -> list[Mention
 
 def _is_attribute(wearer: Mention, mention: Mention, link: str, worn: bool, words: list[Word]) -> bool:
     """Whether it says what another is like: "a man in a green hat", "a cake with candles"; not what has a verb."""
-    if any(
+    if link != "in" and any(
         word.role is Role.ADJECTIVE and lexicon().verb_form(word.lower) and word.lower.endswith("ing")
         for word in words[mention.start : mention.end]
     ):
@@ -282,7 +286,7 @@ def _is_dressed(wearer: Mention) -> bool:
 def is_wearable(mention: Mention) -> bool:
     """Whether people wear it."""
     return lexicon().is_in("wearable", mention.name) or (
-        " " not in mention.head and is_a(mention.head, word_list("clothes"))
+        is_a(mention.head, word_list("clothes")) and not is_a(mention.head, frozenset(("shelter",)))
     )
 
 

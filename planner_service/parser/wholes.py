@@ -7,7 +7,7 @@ from planner_service.motion.nouns import Kind, is_a, noun_of
 from planner_service.motion.parts import part_of
 from planner_service.motion.supports import head_of
 from planner_service.parser.actions import Action
-from planner_service.parser.attachments import Attachment
+from planner_service.parser.attachments import HOLDING, Attachment
 from planner_service.parser.lexicon import lexicon, word_list
 from planner_service.parser.mentions import Mention, Use
 from planner_service.parser.riding import is_brought
@@ -69,6 +69,8 @@ def wholes_of(
     for a in attachments:
         travels = any(a.action == action.index and action.verb.travels for action in actions)
         along = travels and a.phrase == "with"
+        if a.phrase == HOLDING:
+            wholes[a.target] = a.source
         voices = a.phrase == "into" and any(a.action == action.index and _is_said(action) for action in actions)
         handled = a.phrase in word_list("hand_prepositions") and (a.phrase in ("with", "using") or not travels)
         in_hand = (handled or voices) and a.source not in wholes
@@ -90,10 +92,10 @@ def wholes_of(
         swung = any(number in action.objects and action.verb.object == "made_to" for action in actions)
         first = words[mention.start].lower if mention.end > mention.start else ""
         possessed = first in word_list("possessives") or (
-            first == "the" and mention.head in word_list("built_in") and " of " not in mention.text
+            first == "the" and mention.name.lower() in word_list("built_in")
         )
         if attached or (possessed and (worn or swung)):
-            owner = _owner(number, first, mentions, actions, numbers)
+            owner = _owner(number, first, mentions, actions, [other for other in numbers if other not in wholes])
             wholes |= {number: owner} if owner is not None else {}
     return {
         part: whole for part, whole in wholes.items() if part in numbers and whole in numbers and whole not in wholes
@@ -164,7 +166,7 @@ def _owner(
 ) -> int | None:
     """Whose it is: of "the door" the last thing that has one; else who acts on it, else the last thing that fits."""
     before = [other for other in numbers if mentions[other].end <= mentions[number].start]
-    if first == "the" and mentions[number].head in word_list("built_in"):
+    if first == "the" and mentions[number].name.lower() in word_list("built_in"):
         having = [other for other in before if _has_doors(mentions[other].name)]
         return having[-1] if having else None
     for action in actions:
@@ -178,4 +180,4 @@ def _owner(
 
 
 def _has_doors(name: str) -> bool:
-    return noun_of(name).kind is Kind.VEHICLE or is_a(head_of(name), frozenset(("building", "vehicle")))
+    return noun_of(name).kind is Kind.VEHICLE or is_a(head_of(name), frozenset(("building", "structure", "vehicle")))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from typing import TYPE_CHECKING
+
+from text_to_num import text2num
 
 from planner_service.motion.nouns import IRREGULAR_PLURALS
 
@@ -60,3 +63,12 @@ class Word:
     @property
     def is_plural(self) -> bool:
         return self.tag in ("NNS", "NNPS") or self.lower in IRREGULAR_PLURALS
+
+
+@cache
+def spelled_number(text: str) -> int | None:
+    """What number words in lower case say."""
+    try:
+        return int(text2num(text, "en")) if text else None
+    except ValueError:
+        return None

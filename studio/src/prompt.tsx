@@ -92,7 +92,7 @@ function SettingsLine() {
       <label>
         Model
         <select value={spec?.name ?? ""} onChange={(event) => set({ backbone: event.currentTarget.value, steps: null, besides: {} })}>
-          {backbones.value.map((each) => (
+          {backbones.value.filter(({ spec }) => spec.image !== "required").map((each) => (
             <option value={each.spec.name}>
               {each.spec.name}
               {each.workers === 0 ? " (no worker)" : ""}

@@ -251,7 +251,7 @@ export function makeFromPlan(): Promise<void> {
 async function makeBeside(changes: Partial<api.JobRequest>[]): Promise<void> {
   const job = mainJob.value!;
   const { backbone: name, steps, frames: count, width, height, fps, guidance_scale, guidance, seed } = job.settings;
-  const same = { backbone: name, steps, frames: count, width, height, fps, guidance_scale, guidance, seed };
+  const same = { backbone: name, steps, frames: count, width, height, fps, guidance_scale, guidance, seed, image: job.image ?? null };
   const its = jobPlan.value!;
   const made = [];
   for (const change of changes) made.push((await submit({ plan: its, ...same, ...change })).id);

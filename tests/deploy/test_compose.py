@@ -393,7 +393,7 @@ def test_gpus_are_shared_out(compose: dict[str, Any], example: dict[str, str]) -
     language_model, render = example["LLM_GPUS"].split(","), example["RENDER_GPUS"].split(",")
     assert not set(language_model) & set(render)
     assert len(language_model) == int(example["LLM_TENSOR_PARALLEL_SIZE"])
-    assert len(render) == int(example["RENDER_WORKERS"])
+    assert len(render) == int(example["RENDER_WORKERS"]) * int(example["RENDER_CONTEXT_PARALLEL"])
     with_gpus = {
         name
         for name, service in compose["services"].items()

@@ -20,14 +20,23 @@ GPUS = ("4", "GPU-8932f937/5", "6")
 
 
 def test_each_claims_another_gpu(tmp_path: Path) -> None:
-    claims = [claim(GPUS, tmp_path) for _ in GPUS]
+    claims = [claim(GPUS, tmp_path).popitem() for _ in GPUS]
     assert tuple(device for device, _ in claims) == GPUS
-    with pytest.raises(NoneFree, match="all 3 GPUs"):
+    with pytest.raises(NoneFree, match="of the 3 GPUs of RENDER_GPUS 0 have no worker"):
         claim(GPUS, tmp_path)
     os.close(claims[1][1])
     again = claim(GPUS, tmp_path)
-    assert again[0] == GPUS[1]
-    for descriptor in (claims[0][1], again[1], claims[2][1]):
+    assert list(again) == [GPUS[1]]
+    for descriptor in (claims[0][1], again[GPUS[1]], claims[2][1]):
+        os.close(descriptor)
+
+
+def test_a_worker_of_several_claims_all_or_none(tmp_path: Path) -> None:
+    first = claim(GPUS, tmp_path, 2)
+    assert tuple(first) == GPUS[:2]
+    with pytest.raises(NoneFree, match="1 have no worker, and one takes 2"):
+        claim(GPUS, tmp_path, 2)
+    for descriptor in (*first.values(), *claim(GPUS, tmp_path).values()):  # the one that did not do is free again
         os.close(descriptor)
 
 

@@ -40,19 +40,24 @@ PIECES += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 @pytest.fixture(scope="session")
 def tiny_pipeline() -> TinyPipeline:
-    """A `CogVideoXPipeline`; the same arguments give the same object, which tests leave as it is."""
+    """A `CogVideoXPipeline`, or one that begins with an image; the same arguments give the same object, which tests
+    leave as it is."""
     return _tiny_pipeline
 
 
 @cache
 def _tiny_pipeline(
-    scheduler: Literal["ddim", "dpm"] = "ddim", rotary: bool = False, patch_size_t: int | None = None
+    scheduler: Literal["ddim", "dpm"] = "ddim",
+    rotary: bool = False,
+    patch_size_t: int | None = None,
+    image: bool = False,
 ) -> Any:
     import torch  # only the tests that draw need it
     from diffusers import (
         AutoencoderKLCogVideoX,
         CogVideoXDDIMScheduler,
         CogVideoXDPMScheduler,
+        CogVideoXImageToVideoPipeline,
         CogVideoXPipeline,
         CogVideoXTransformer3DModel,
     )
@@ -79,7 +84,7 @@ def _tiny_pipeline(
         transformer = CogVideoXTransformer3DModel(
             num_attention_heads=2,
             attention_head_dim=16,
-            in_channels=4,
+            in_channels=8 if image else 4,
             out_channels=4,
             time_embed_dim=16,
             text_embed_dim=32,
@@ -91,13 +96,15 @@ def _tiny_pipeline(
             patch_size_t=patch_size_t,
             max_text_seq_length=24,
             use_rotary_positional_embeddings=rotary,
+            use_learned_positional_embeddings=image and patch_size_t is None,
+            ofs_embed_dim=16 if image and patch_size_t is not None else None,
             patch_bias=patch_size_t is None,
         )
     schedulers = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
     noise_schedule = schedulers[scheduler](
         prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
-    pipeline = CogVideoXPipeline(
+    pipeline = (CogVideoXImageToVideoPipeline if image else CogVideoXPipeline)(
         tokenizer=tokenizer,
         text_encoder=text_encoder.eval(),
         vae=vae.eval(),
@@ -110,23 +117,31 @@ def _tiny_pipeline(
 
 @pytest.fixture(scope="session")
 def tiny_wan() -> TinyWan:
-    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; or a
-    `WanVACEPipeline`; as above."""
+    """A `WanPipeline`: Wan 2.1, Wan 2.2's two experts, or its one network with a timestep for each token; the same that
+    begin with an image; or a `WanVACEPipeline`; as above."""
     return _tiny_wan
 
 
 @cache
-def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") -> Any:
+def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one", image: bool = False) -> Any:
     import torch
     from diffusers import (
         AutoencoderKLWan,
         UniPCMultistepScheduler,
+        WanImageToVideoPipeline,
         WanPipeline,
         WanTransformer3DModel,
         WanVACEPipeline,
         WanVACETransformer3DModel,
     )
-    from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        CLIPVisionModel,
+        T5Tokenizer,
+        UMT5Config,
+        UMT5EncoderModel,
+    )
 
     torch.set_num_threads(1)
     with torch.random.fork_rng():
@@ -147,6 +162,21 @@ def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") 
             "num_layers": 2,
             "rope_max_seq_len": 32,
         }
+        eye = None
+        if image and form != "per token":  # 16 channels of latents, 4 of a mask and 16 of what is given
+            size |= {"in_channels": 36, "out_channels": 16}
+        if image and form == "one":
+            size |= {"image_dim": 32, "added_kv_proj_dim": 32}
+            eye = CLIPVisionModel(
+                CLIPVisionConfig(
+                    hidden_size=32,
+                    intermediate_size=64,
+                    num_hidden_layers=2,
+                    num_attention_heads=2,
+                    image_size=28,
+                    patch_size=14,
+                )
+            ).eval()
         if form == "vace":
             experts = [WanVACETransformer3DModel(**size, vace_layers=[0, 1], vace_in_channels=96).eval()]
         else:
@@ -163,10 +193,16 @@ def _tiny_wan(form: Literal["one", "two experts", "per token", "vace"] = "one") 
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, timestep_spacing="linspace"
         ),
     }
+    if eye is not None:
+        sides = {"height": 28, "width": 28}
+        parts |= {
+            "image_encoder": eye,
+            "image_processor": CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=sides),
+        }
     pipeline = (
         WanVACEPipeline(**parts)
         if form == "vace"
-        else WanPipeline(
+        else (WanImageToVideoPipeline if image else WanPipeline)(
             **parts,
             transformer_2=experts[1] if form == "two experts" else None,
             boundary_ratio=0.875 if form == "two experts" else None,
@@ -239,6 +275,16 @@ def _clip_tokenizer() -> Any:
     merges = [("c", "a"), ("ca", "r</w>"), ("t", "r"), ("e", "e</w>"), ("tr", "ee</w>")]
     known = (*pieces, "<|startoftext|>", "<|endoftext|>")
     return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(known)}, merges=merges)
+
+
+@pytest.fixture
+def photo() -> Any:
+    """A PIL image, RGB, of another shape than any video: a gradient with a red corner."""
+    from PIL import Image
+
+    picture = Image.linear_gradient("L").resize((70, 40)).convert("RGB")
+    picture.paste((200, 30, 20), (0, 0, 20, 15))
+    return picture
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def ask(chunks, headers=()):
         sent.append(message)
 
     asyncio.run(
-        BodyLimit(reads_everything, 10)({"type": "http", "method": "POST", "headers": list(headers)}, receive, send)
+        BodyLimit(reads_everything, 10)(
+            {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}, receive, send
+        )
     )
     return sent[0]["status"], sent[-1]["body"]
 

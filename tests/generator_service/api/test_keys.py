@@ -1,5 +1,6 @@
 """An API that requires keys: who may do what, and whose jobs there are for whom."""
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -73,6 +74,10 @@ def http_of(guarded: Any, keys: ApiKeys) -> Iterator[Callable[..., httpx.Client]
         client.close()
 
 
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
+"""A PNG of one."""
+
+
 def submitted(http: httpx.Client, **fields: Any) -> str:
     answer = http.post("/jobs", json=JOB | fields)
     assert answer.status_code == 202, answer.text
@@ -92,8 +97,12 @@ def listed(http: httpx.Client, **query: Any) -> list[str]:
 
 
 def asked(http: httpx.Client, method: str, path: str, job_id: str = "0" * 32) -> httpx.Response:
-    body = {"json": JOB} if method == "POST" and path in ("/jobs", "/plans", "/v1/videos") else {}
-    return http.request(method, path.format(job_id=job_id), **body)
+    body: dict[str, Any] = {}
+    if method == "POST" and path in ("/jobs", "/plans", "/v1/videos"):
+        body = {"json": JOB}
+    if path == "/images":
+        body = {"content": PIXEL, "headers": {"Content-Type": "image/png"}}
+    return http.request(method, path.format(job_id=job_id, image_id=job_id), **body)
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -191,6 +200,7 @@ def test_scopes(http_of, problem, method, path):
     for scope in (allowed, Scope.ADMIN):
         assert asked(http_of("a", scope), method, path).status_code in (
             200,
+            201,
             202,
             404,
             503,

@@ -82,7 +82,7 @@ def test_how_jobs_end(guarded: Any, client: openai.OpenAI) -> None:
         ({"size": "large"}, "size"),
         ({"prompt": ""}, "prompt"),
         ({"extra_body": {"seed": 7}}, "seed"),
-        ({"input_reference": ("cat.png", b"\x89PNG", "image/png")}, "input_reference"),
+        ({"input_reference": ("cat.png", b"\x89PNG", "image/png")}, "image"),
     ],
 )
 def test_what_cannot_be_is_named(client: openai.OpenAI, wish: dict[str, Any], field: str) -> None:

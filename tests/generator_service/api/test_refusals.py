@@ -1,6 +1,7 @@
 """Whatever arrives, the answer is problem+json that says what is wrong; nothing that a client sends gives a 5xx."""
 
 import gzip
+import io
 import json
 from collections.abc import Iterator
 
@@ -188,9 +189,13 @@ def test_a_video_of_too_many_pixel_steps_is_refused_before_anything_is_queued(se
         assert api.http.post("/jobs", json=request | {"steps": 30}).status_code == 202
 
 
-def test_every_backbone_may_do_what_it_does_by_itself_and_no_more_than_twice_the_longest(api, problem):
+def test_every_backbone_may_do_what_it_does_by_itself_and_no_more_than_twice_the_longest(api, problem, photo):
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    sent = api.http.post("/images", content=file.getvalue(), headers={"Content-Type": "image/png"}).json()
     for name, spec in BACKBONES.items():
-        assert api.http.post("/jobs", json={"prompt": "a red car", "backbone": name}).status_code == 202
+        image = sent["id"] if spec.image == "required" else None
+        assert api.http.post("/jobs", json={"prompt": "a red car", "backbone": name, "image": image}).status_code == 202
         assert spec.defaults.steps < spec.maximum_steps
     most = {"prompt": "a red car", "backbone": "wan2.2-ti2v-5b", "steps": 100}
     assert api.http.post("/jobs", json=most).status_code == 202

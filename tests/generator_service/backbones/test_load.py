@@ -32,6 +32,7 @@ COMMON = {
     "__init__",
     "base",
     "cogvideox_attention",
+    "context_parallel",
     "device",
     "emoji_scene",
     "load",

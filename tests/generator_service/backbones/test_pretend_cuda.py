@@ -8,6 +8,7 @@ kernel called with a type or a shape that it does not have.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from generator_service.backbones.load import load_backbone
-from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B
+from generator_service.contract.backbones import COGVIDEOX_2B, WAN_2_1_T2V_1_3B, BackboneSpec
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance import partial_attention
@@ -254,6 +255,22 @@ def test_deformation_costs_few_operations_and_the_host_waits_for_none(monkeypatc
     assert torch.allclose(inside(field.weight), expected.weight, atol=1e-4)
     assert len(launched) <= 200, len(launched)
     assert waited == []
+
+
+def test_wan_is_in_bfloat16_unless_another_type_is_asked_for(
+    checkpoint: Path, tiny_wan: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CogVideoX in its checkpoint's type, which here is float32, as that of Wan's is."""
+    tiny_wan().save_pretrained(tmp_path)
+
+    def dtype_of(spec: BackboneSpec, weights: Path, **wish: Any) -> str:
+        return load_backbone(spec, WorkerSettings(weights=weights, **wish)).setup.dtype
+
+    assert dtype_of(WAN_2_1_T2V_1_3B, tmp_path, device="cpu") == "float32"
+    with pretended(monkeypatch):
+        assert dtype_of(WAN_2_1_T2V_1_3B, tmp_path, device="cuda:0") == "bfloat16"
+        assert dtype_of(WAN_2_1_T2V_1_3B, tmp_path, device="cuda:0", dtype="float16") == "float16"
+        assert dtype_of(COGVIDEOX_2B, checkpoint, device="cuda:0") == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

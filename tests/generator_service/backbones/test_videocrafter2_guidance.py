@@ -196,7 +196,7 @@ def test_recomputing_and_stopping_leave_the_gradient_as_it_is(backbone: VideoCra
     processors = {
         names[place]: WatchedProcessor(lambda its, place=place: kept.update({place: its})) for place in places
     }
-    with borrow_processors(double, AttnProcessor2_0, processors):
+    with borrow_processors(double, (AttnProcessor2_0,), processors):
         output = run(plain)
     torch.testing.assert_close(output, run(z), atol=1e-12, rtol=0)
     expected = gradient(kept, plain)

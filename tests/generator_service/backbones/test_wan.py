@@ -5,21 +5,25 @@ from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UniPCMultistepScheduler
+from PIL.Image import Image, Resampling
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from generator_service.backbones.base import Scene, Setup
 from generator_service.backbones.wan import TEXT_TOKENS, Wan, WanSolver
-from generator_service.contract.backbones import WAN_2_1_T2V_1_3B
+from generator_service.backbones.wan_image import WanImageToVideo
+from generator_service.contract.backbones import WAN_2_1_I2V_14B, WAN_2_1_T2V_1_3B
 from generator_service.contract.guidance import GuidanceParameters
 from generator_service.contract.request import RenderSettings
 from generator_service.guidance.branches import guidance_field
 from generator_service.guidance.layout import TokenLayout, layout_on
 from generator_service.guidance.protocols import LayerAttention
 from generator_service.guidance.video import MotionGuidance, RegionalPrompting, VideoGuidance
+from generator_service.sampling.loop import denoise
 from generator_service.sampling.state import first_state
 from shared.geometry import Box
 from shared.motion_graph import Instance, MotionGraph, MotionLabel
@@ -43,6 +47,11 @@ def build(tiny_wan: Callable[..., Any]) -> Callable[..., Wan]:
 
 
 @pytest.fixture
+def build_with_image(tiny_wan: Callable[..., Any]) -> Callable[..., Wan]:
+    return lambda form="one": WanImageToVideo(WAN_2_1_I2V_14B, tiny_wan(form, image=True), torch.device("cpu"), SETUP)
+
+
+@pytest.fixture
 def three(plan: Plan) -> Plan:
     """The car, rigid, the tree, motionless, and a bird, non-rigid."""
     bird = Instance(id="bird", name="bird", description="a bird", label=MotionLabel.NON_RIGID)
@@ -57,13 +66,14 @@ def three(plan: Plan) -> Plan:
     )
 
 
-def predicted(backbone: Wan, settings: RenderSettings, step: int, around: Any = None) -> Tensor:
+def predicted(
+    backbone: Wan, settings: RenderSettings, step: int, around: Any = None, image: Image | None = None
+) -> Tensor:
+    scene = Scene(caption="a car and a tree", image=image)
     state, timestep = first_state(backbone, settings), backbone.solver(settings.steps).timesteps[step]
     given = () if around is None else (around,)
     with torch.no_grad():
-        return backbone.predict(
-            state.latents, timestep, backbone.prepare(Scene(caption="a car and a tree"), settings), *given
-        )
+        return backbone.predict(state.latents, timestep, backbone.prepare(scene, settings), *given)
 
 
 def test_a_borrowed_processor_with_torchs_attention_is_the_stock_one(
@@ -142,6 +152,26 @@ def dense_field(layout: TokenLayout, parameters: GuidanceParameters) -> Tensor:
     return G
 
 
+def test_an_image_is_read_beside_whatever_text_a_borrowed_processor_reads(
+    build_with_image: Callable[..., Wan], settings: RenderSettings, photo: Image
+) -> None:
+    """A text that is the prompt's again, and read in its place, changes nothing."""
+    backbone = build_with_image()
+    prompt = backbone.prepare(Scene(caption="a car and a tree", image=photo), settings).text
+
+    def read_the_second(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        assert key.shape[2] == 2 * TEXT_TOKENS
+        return scaled_dot_product_attention(query, key[:, :, TEXT_TOKENS:], value[:, :, TEXT_TOKENS:])
+
+    every = dict.fromkeys(range(2), LayerAttention(scaled_dot_product_attention, read_the_second))
+    around = backbone.borrow_attention(every, prompt)
+    plain = predicted(backbone, settings, 0, image=photo)
+    assert (predicted(backbone, settings, 0, around, photo) - plain).abs().max() < 1e-5 * plain.abs().max()
+    turned = photo.rotate(180)
+    around = backbone.borrow_attention(every, prompt)
+    assert (predicted(backbone, settings, 0, around, turned) - plain).abs().max() > 1e-3 * plain.abs().max()
+
+
 def test_a_text_is_padded_with_zeros_which_are_attended_to(build: Callable[..., Wan], settings: RenderSettings) -> None:
     backbone = build()
     text = backbone.prepare(Scene(caption="ab"), settings).text
@@ -192,3 +222,37 @@ def test_each_token_has_a_timestep_where_the_network_asks_for_it(
     (timestep,) = given
     assert timestep.shape == shape
     assert (timestep == 900).all()
+
+
+def test_the_first_latent_frame_is_the_images_whatever_else_happens(
+    build_with_image: Callable[..., Wan], settings: RenderSettings, plan: Plan, photo: Image
+) -> None:
+    """24 of 72 tokens: they are told the timestep 0, and neither a step nor a gradient moves them."""
+    backbone, seen = build_with_image("per token"), []
+    asked = settings.model_copy(update={"guidance": GuidanceParameters(gradient_step=0.1)})
+    scene = Scene(caption="a car", image=photo, plan=plan, descriptions=("a car", "a tree"))
+    conditioning, states = backbone.prepare(scene, asked), [first_state(backbone, asked)]
+    hook = backbone.transformer.register_forward_pre_hook(
+        lambda _module, _args, kwargs: seen.append((kwargs["hidden_states"][:, :, :1].detach(), kwargs["timestep"])),
+        with_kwargs=True,
+    )
+    denoise(backbone, conditioning, states[0], backbone.guidance(scene, asked), states.append)
+    hook.remove()
+    assert conditioning.first is not None
+    for first, timestep in seen:
+        assert torch.equal(first, conditioning.first)
+        assert (timestep[0, :24] == 0).all()
+        assert (timestep[0, 24:] > 0).all()
+    assert all(torch.equal(state.latents[:, :, :1], conditioning.first) for state in states[1:])
+    encoded = backbone.pipeline.vae.encode(stretched(photo, asked)).latent_dist.mode()
+    mean, std = (
+        torch.tensor(backbone.pipeline.vae.config[name]).view(1, -1, 1, 1, 1)
+        for name in ("latents_mean", "latents_std")
+    )
+    assert (conditioning.first - (encoded - mean) / std).abs().max() < 1e-5
+
+
+def stretched(photo: Image, settings: RenderSettings) -> Tensor:
+    """[1, 3, 1, height, width], -1 to 1."""
+    picture = np.asarray(photo.resize((settings.width, settings.height), Resampling.LANCZOS))
+    return torch.from_numpy(picture / 127.5 - 1).float().permute(2, 0, 1)[None, :, None]

@@ -12,6 +12,7 @@ from generator_service.__main__ import app
 from generator_service.media.manifest import Manifest
 from shared.plan import Plan
 
+PICTURE = str(Path(__file__).parents[3] / "docs/images/video.png")
 FAST = ("--steps", "1", "--device", "cpu")
 
 
@@ -61,6 +62,8 @@ def test_a_plan_brings_its_own_prompt(tmp_path: Path, plan: Plan) -> None:
             "guidance_scale: Input should be greater than",
         ),
         (("--prompt", "a car", "--steps", "-3"), "steps: Input should be greater than or equal to 1"),
+        (("--prompt", "a car", "--image", __file__), "image: no PNG, JPEG or WebP"),
+        (("--prompt", "a car", "--image", PICTURE), "image: emoji-world cannot begin with one"),
         ((), "give either a prompt or a plan"),
     ],
 )

@@ -1,7 +1,7 @@
 """What jobs leave behind goes, and nothing else."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -35,6 +35,10 @@ class Storage:
             raise StorageUnavailable("down")
         self.deleted[job_id] = winner
 
+    def delete_images(self, before: datetime, in_use: Callable[[str], Collection[str]]) -> None:
+        if self.down:
+            raise StorageUnavailable("down")
+
 
 @pytest.fixture
 def storage() -> Storage:
@@ -43,7 +47,7 @@ def storage() -> Storage:
 
 @pytest.fixture
 def cleanup(store: JobStore, storage: Storage) -> Cleanup:
-    return Cleanup(store, storage.delete_leftovers, WEEK, seconds=3.0)
+    return Cleanup(store, storage, WEEK, seconds=3.0)
 
 
 def ago(store: JobStore, age: timedelta = timedelta(minutes=1)) -> JobStore:
@@ -181,20 +185,20 @@ def test_a_round_belongs_to_one_of_all_cleanups(store: JobStore, make_record: Ma
     store.create(record, None)
     store.note_objects(record.id)
     store.cancel(record.id)
-    deleted: list[str] = []
+    storages = [Storage() for _ in range(6)]
     gate = threading.Barrier(6)
 
     def look(cleanup: Cleanup) -> None:
         gate.wait()
         cleanup.run_once()
 
-    all_of_them = [Cleanup(store, lambda job, _: deleted.append(job), WEEK, seconds=60.0) for _ in range(6)]
+    all_of_them = [Cleanup(store, storage, WEEK, seconds=60.0) for storage in storages]
     threads = [threading.Thread(target=look, args=(one,)) for one in all_of_them]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert deleted == [record.id]
+    assert [storage.deleted for storage in storages if storage.deleted] == [{record.id: None}]
 
 
 # the thread
@@ -208,7 +212,7 @@ def test_it_works_by_itself_and_outlives_outages(
     store.note_objects(record.id)
     store.cancel(record.id)
     storage.down = True
-    with capture_logs() as logs, Cleanup(store, storage.delete_leftovers, WEEK, seconds=0.02):
+    with capture_logs() as logs, Cleanup(store, storage, WEEK, seconds=0.02):
         wait_until(lambda: [entry["event"] for entry in logs].count("cleanup_interrupted") > 2)
         storage.down = False
         wait_until(lambda: storage.deleted == {record.id: None})

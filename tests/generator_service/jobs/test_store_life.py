@@ -340,7 +340,7 @@ def test_any_order_of_events(
 
         @rule(retention=st.sampled_from([timedelta(0), WEEK]))
         def clean_up(self, retention: timedelta) -> None:
-            Cleanup(self.store, self.objects.delete_leftovers, retention, 1.0).clean_up()
+            Cleanup(self.store, self.objects, retention, 1.0).clean_up()
             if not retention:
                 self.expected = {job: its for job, its in self.expected.items() if not its.status.is_terminal}
             stored = self.objects.keys("jobs/")

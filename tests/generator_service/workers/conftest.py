@@ -202,12 +202,18 @@ from generator_service.workers.render_worker import render_worker
 with render_worker(Settings()) as work:
     work()
 """,
+    "ranks": """
+import sys
+sys.argv = ["generator_service", "render-worker"]
+from generator_service.__main__ import app
+app()
+""",
 }
 
 
 @contextmanager
 def _run_worker(
-    kind: Literal["plan", "render"], log: Path, redis_url: str, **environment: str
+    kind: Literal["plan", "render", "ranks"], log: Path, redis_url: str, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     variables = {
         "GENERATOR_REDIS_URL": redis_url,

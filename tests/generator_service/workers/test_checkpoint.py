@@ -161,6 +161,7 @@ def test_the_fingerprint_knows_all_that_decides_the_video(
     others = {
         fingerprint("a cat", plan, settings, SETUP),
         fingerprint("a car", None, settings, SETUP),
+        fingerprint("a car", plan, settings, SETUP, "a" * 32),
         fingerprint("a car", plan.model_copy(update={"background": "a meadow"}), settings, SETUP),
         *(
             fingerprint("a car", plan, settings.model_copy(update={name: 8}), SETUP)
@@ -179,7 +180,7 @@ def test_the_fingerprint_knows_all_that_decides_the_video(
     }
     monkeypatch.setattr(checkpoint_module, "installed_versions", lambda: {"torch": "9.9"})
     others.add(fingerprint("a car", plan, settings, SETUP))
-    assert len(others | {same}) == 15
+    assert len(others | {same}) == 16
 
 
 # saving and loading

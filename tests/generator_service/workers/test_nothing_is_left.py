@@ -177,6 +177,6 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
         worker.send_signal(signal.SIGTERM)
     for worker in life.workers:
         worker.wait(20)
-    Cleanup(store, objects.delete_leftovers, timedelta(0), seconds=60).clean_up()
+    Cleanup(store, objects, timedelta(0), seconds=60).clean_up()
     assert of_jobs(text_client) == set()
     assert objects.keys("jobs/") == ()

@@ -1,5 +1,7 @@
 """From a queued job to a stored video, with rendering that costs nothing and storage that is real."""
 
+import hashlib
+import io
 import json
 import threading
 import uuid
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import redis
 import torch
+from PIL import Image
 
 from deploy.servers import S3_ACCESS_KEY, S3_SECRET_KEY, S3Server
 from generator_service.backbones.base import AnyBackbone, Setup
@@ -20,12 +23,13 @@ from generator_service.contract.report import Diagnostics
 from generator_service.contract.request import RenderSettings
 from generator_service.jobs.record import JobRecord, Results
 from generator_service.jobs.store import JobStore
+from generator_service.media.first_frame import FirstFrame
 from generator_service.media.manifest import Manifest
 from generator_service.media.video import Encoding
 from generator_service.rendering import OnStage, Rendered
 from generator_service.sampling.state import OnStep, Progress, StepState
 from generator_service.settings import StorageSettings
-from generator_service.storage import JobKeys, ObjectStore
+from generator_service.storage import JobKeys, ObjectStore, image_key
 from generator_service.workers import render_worker
 from generator_service.workers.loop import WorkerUnfit
 from generator_service.workers.render_worker import RenderWorker, is_sick
@@ -42,6 +46,7 @@ class FakeRender:
     def __init__(self, at: Callable[[str], object] = lambda _: None) -> None:
         self.at = at
         self.done: list[str] = []
+        self.image: FirstFrame | None = None
 
     def __call__(
         self,
@@ -50,10 +55,12 @@ class FakeRender:
         plan: Plan | None,
         settings: RenderSettings,
         *,
+        image: FirstFrame | None,
         start: Progress | None,
         on_step: OnStep,
         on_stage: OnStage,
     ) -> Rendered:
+        self.image = image
         self._do("sampling")
         on_stage(Stage.SAMPLING)
         for step in range(1 if start is None else start.step + 1, settings.steps + 1):
@@ -68,6 +75,7 @@ class FakeRender:
             prompt=prompt,
             caption=prompt,
             plan_hash=None if plan is None else plan.content_hash,
+            image_sha256=None if image is None else image.sha256,
             settings=settings,
             seed=settings.seed,
             weights_revision="sha256:0",
@@ -311,9 +319,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Failing(ObjectStore):
-    """Takes nothing for as many puts as are told; calls `when_asked` at each."""
+    """Takes nothing for as many puts as are told, calls `when_asked` at each, and gives nothing for as many reads."""
 
     failures = 10**9
+    failed_reads = 0
     when_asked: Callable[[], object] = staticmethod(lambda: None)
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
@@ -322,6 +331,12 @@ class Failing(ObjectStore):
             self.failures -= 1
             raise StorageUnavailable("the object storage does not answer as it should")
         super().put(key, data, content_type)
+
+    def get(self, key: str) -> bytes:
+        if self.failed_reads > 0:
+            self.failed_reads -= 1
+            raise StorageUnavailable("the object storage does not answer as it should")
+        return super().get(key)
 
 
 @pytest.fixture
@@ -340,6 +355,42 @@ def test_storage_that_is_gone_is_waited_for(
     record = store.get(job)
     assert (record.status, record.step, record.attempt) == (JobStatus.SUCCEEDED, 4, 1)
     assert render.done.count("encoding") == 1
+
+
+@pytest.fixture
+def png(photo: Image.Image) -> bytes:
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_image_that_it_begins_with_is_waited_for(
+    make_worker: MakeWorker, store: JobStore, gone: Failing, submit: Submit, png: bytes, photo: Image.Image
+) -> None:
+    job = submit(Stage.SAMPLING, image="a" * 32, owner="ada").id
+    gone.failures, gone.failed_reads = 0, 3
+    gone.put(image_key("ada", "a" * 32), png, "image/png")
+    render = FakeRender()
+    make_worker(render, gone).take_turn()
+    record = store.get(job)
+    assert (record.status, record.attempt, gone.failed_reads) == (JobStatus.SUCCEEDED, 1, 0)
+    assert render.image is not None
+    assert render.image.picture.tobytes() == photo.tobytes()
+    assert record.results is not None
+    manifest = Manifest.model_validate_json(gone.get(record.results.manifest))
+    assert manifest.image_sha256 == hashlib.sha256(png).hexdigest()
+
+
+def test_a_job_whose_image_is_gone_fails(
+    make_worker: MakeWorker, store: JobStore, objects: ObjectStore, submit: Submit
+) -> None:
+    job = submit(Stage.SAMPLING, image="a" * 32).id
+    make_worker(FakeRender(), objects).take_turn()
+    record = store.get(job)
+    assert record.error is not None
+    assert (record.status, record.error.code) == (JobStatus.FAILED, "rendering_failed")
+    assert "no longer there" in record.error.message
 
 
 @pytest.mark.usefixtures("impatient")

@@ -563,3 +563,12 @@ def test_what_passes_something_has_room_on_both_sides(parser: Parser, prompt: st
     noun = noun_of(made.graph.instances[0].name)
     assert abs(boxes[-1].center[0] - boxes[0].center[0]) > 0.2
     assert boxes[0].height > noun.height / 2
+
+
+def test_a_crowd_that_finds_no_room_at_any_size_is_laid_out_all_the_same(parser: Parser) -> None:
+    prompt = (
+        "Two figure skaters glide across the ice hand in hand. He lifts her above his head and she spreads her arms. "
+        "The audience claps. A waitress in roller skates carries two milkshakes to a pink convertible. The driver "
+        "takes one and tips his hat. A jukebox plays in the background. Two spotlights glow."
+    )
+    assert len(plan(parser, Request(prompt, 17, 720, 480, 0)).tracks) > 12
