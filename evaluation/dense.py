@@ -72,7 +72,7 @@ def who_sees_whom(regions: Regions) -> tuple[Tensor, Tensor]:
     regional[texts:, :text] = False
     for rows, descriptions, masked in regions.groups:
         regional[texts + rows[:, None], descriptions] = True
-        regional[texts + rows[:, None], texts + masked] = False
+        base[texts + rows[:, None], texts + masked] = regional[texts + rows[:, None], texts + masked] = False
     return base, regional
 
 

@@ -1,17 +1,22 @@
 """A plan as the emoji world can draw it: its things as the nearest sprites, in sizes and motions that it has learned.
 
-Where things are and when they move stays as planned; the caption says in the world's own words what the boxes do.
+How things move stays as planned, and where, but for those that come nearer to one another than the world has seen: they
+are drawn apart.  The caption says in the world's own words what the boxes do.
 """
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean, median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emoji_world import grammar
 from emoji_world.grammar import Size, Told
+from emoji_world.scene import CLEARANCE_PX
 from emoji_world.spec import NON_RIGID, SCALING, STEP, WORLD, Background, Motion, Timing, WorldSpec
 from emoji_world.sprites import texture
 from emoji_world.stand_ins import find_background, find_sprite
@@ -35,6 +40,8 @@ REST = 0.35
 """Share of a clip's frames; whoever rests as long at its start or end is said to rest."""
 CROWDED = 0.9
 """Several things: how much smaller the smallest may be than in a scene of one."""
+ROUNDS = 4
+"""Of drawing pairs apart: who makes room for one thing may come near another."""
 STRETCH = (0.6, 1.35)
 """Sides of a deforming box, as shares of the sprite's own: what the world's deformations reach."""
 COLOURS = frozenset(sprite.colour for sprite in SPRITES.values()) | {"grey", "golden", "silver"}
@@ -76,7 +83,7 @@ def emoji_scene(plan: Plan, world: WorldSpec = WORLD) -> EmojiScene:
             prompt=plan.prompt,
             graph=_graph_of(plan.graph, tuple(cast)),
             background=plan.background,
-            tracks=tuple(drawn),
+            tracks=_apart(drawn, world),
             depth_order=tuple(identifier for identifier in plan.depth_order if identifier in cast),
         ),
         descriptions=tuple(grammar.caption([told], background, grammar.first) for told in objects),
@@ -205,6 +212,45 @@ def _fit(track: Track, sprite: str, motion: Motion, count: int, world: WorldSpec
         rides = phase.label is MotionLabel.MOTIONLESS and moves
         phases.append(phase.model_copy(update={"label": MotionLabel.RIGID}) if rides else phase)
     return Track(instance=track.instance, phases=tuple(phases), boxes=tuple(boxes))
+
+
+def _apart(tracks: Sequence[Track], world: WorldSpec) -> tuple[Track, ...]:
+    """The same ways, as wholes moved by as little as lets no two of them overlap more than in the world."""
+    frame = np.array([world.width, world.height], dtype=float)
+    corners = np.array([[[(box.x0, box.y0), (box.x1, box.y1)] for box in track.boxes] for track in tracks]) * frame
+    for _ in range(ROUNDS):
+        for one, other in combinations(range(len(tracks)), 2):
+            if _overlap(corners[one], corners[other]) > world.overlap:
+                _push(corners[one], corners[other], frame)
+    return tuple(
+        track.model_copy(update={"boxes": tuple(Box(*edges) for edges in boxes.reshape(-1, 4).tolist())})
+        for track, boxes in zip(tracks, (corners / frame).clip(0, 1), strict=True)
+    )
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """[frame, corner, axis] each: the most that they share in any frame, as part of the smaller one."""
+    common = np.minimum(one[:, 1], other[:, 1]) - np.maximum(one[:, 0], other[:, 0])
+    smaller = np.minimum(*((its[:, 1] - its[:, 0]).prod(axis=1) for its in (one, other)))
+    return float((common.clip(0).prod(axis=1) / smaller).max())
+
+
+def _push(one: NDArray[np.float64], other: NDArray[np.float64], frame: NDArray[np.float64]) -> None:
+    """Along the axis where it takes least, each by half, or by what room it has; nowhere if there is too little."""
+    ways = []
+    for axis in (0, 1):
+        across = 1 - axis
+        meet = (one[:, 0, across] < other[:, 1, across]) & (other[:, 0, across] < one[:, 1, across])
+        for low, high in ((one, other), (other, one)):
+            need = CLEARANCE_PX + (low[meet, 1, axis] - high[meet, 0, axis]).max()
+            rooms = low[:, 0, axis].min(), frame[axis] - high[:, 1, axis].max()
+            if need <= sum(rooms):
+                ways.append((need, axis, low, high, rooms))
+    if ways:
+        need, axis, low, high, rooms = min(ways, key=lambda way: way[0])
+        back = _between(need - rooms[1], rooms[0], need / 2)
+        low[..., axis] -= back
+        high[..., axis] += need - back
 
 
 def _edge(box: Box, world: WorldSpec) -> float:

@@ -6,8 +6,8 @@ ratio:
 
     base text            sees itself and all of the video: as if there were no descriptions
     description r        sees itself and the video tokens of region r
-    video, base          sees the base text and all of the video: as if there were no descriptions
-    video, regional      sees the descriptions of its regions, and all of the video but, from a box, other things' boxes
+    video, base          sees the base text, and all of the video but, from a box, other things' boxes
+    video, regional      sees the descriptions of its regions, and the same of the video
     video                ρ · base + (1 - ρ) · regional
 
 A token may lie in several boxes.  Its things are those whose box, or whose parts' boxes, it lies in; "other" are boxed
@@ -16,12 +16,12 @@ video to video the guidance of `attention` applies, in base and regional alike. 
 outside its region; with ρ = 0 no video token sees the base text.
 
 That is a joint network.  Where the video reads texts in a cross-attention of its own, it blends there, over the texts
-alone, and what it sees of itself is `regional` throughout.
+alone.
 
 The source, "Training-free Regional Prompting for Diffusion Transformers" (Chen et al., 2024, arXiv:2411.02395), blends
-in the same way, but masks more: within `regional`, image tokens see only image tokens of their own regions.  Here a
-thing still sees its surroundings, which it should match, and itself in all frames, which motion guidance works on; but
-not another thing, which it may well take for the one that its description speaks of.
+in the same way, but masks otherwise: within `regional`, image tokens see only image tokens of their own regions; within
+`base`, all.  Here a thing still sees its surroundings, which it should match, and itself in all frames, which motion
+guidance works on; but nowhere another thing, which it may well take for the one that its description speaks of.
 
 No mask is needed, because attention over texts and over the video are merged by their log-sum-exp: the costly part,
 from video to video, is computed once for base and regional.
@@ -81,7 +81,7 @@ class Regions:
         return cls(text, tuple(region.nonzero()[:, 0] for region in membership), tuple(groups))
 
     def group_rows(self, field: GuidanceField, strength: float, form: Form) -> RowGroups | None:
-        """From video to video, within `regional`, where the regions are."""
+        """From video to video, where the regions are."""
         masked = [MaskedKeys(group.rows, group.masked) for group in self.groups if len(group.masked) > 0]
         return group_rows(field, strength, text=0, form=form, masked=masked, device=self.tokens[0].device)
 
@@ -141,12 +141,10 @@ def _attend_by_regions(
         output[:, :, start : start + text] = merge(attend(q, k, v), inside).output
 
     seen = guided_partial(q_video, k_video, v_video, groups)
-    for rows, texts, masked in regions.groups:
+    for rows, texts, _ in regions.groups:
         q, its_seen = q_video.index_select(2, rows), seen.at(rows)
         result = merge(its_seen, attend(q, key.index_select(2, texts), value.index_select(2, texts))).output
         if base_ratio > 0:
-            base = merge(its_seen, attend(q, k_base, v_base))
-            if len(masked) > 0:
-                base = merge(base, attend(q, k_video.index_select(2, masked), v_video.index_select(2, masked)))
-            result = base_ratio * base.output + (1 - base_ratio) * result
+            base = merge(its_seen, attend(q, k_base, v_base)).output
+            result = base_ratio * base + (1 - base_ratio) * result
         output.index_copy_(2, rows + regions.texts, result.to(output.dtype))

@@ -75,6 +75,18 @@ def test_deformation_is_asked_of_what_should_deform_alone(detector: Detector) ->
     assert math.isnan(measures_of(swaying, still, detector)["deformation"])
 
 
+def test_a_change_of_shape_is_told_by_what_the_plan_calls_the_thing(detector: Detector) -> None:
+    car = scene_of("a red car is driving to the left on the road")
+    sheep = scene_of("a white sheep is walking to the left on the grass")
+    for scene, asked, other in (
+        (car, "rigid_shape_change", "gliding_shape_change"),
+        (sheep, "gliding_shape_change", "rigid_shape_change"),
+    ):
+        measures = measures_of(scene, scene, detector)
+        assert measures[asked] < 0.3
+        assert math.isnan(measures[other])
+
+
 def test_the_truth_is_where_the_plan_has_it() -> None:
     scene = scene_of("a red car is driving to the left at night")
     video = truth(scene).float()

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from emoji_world import grammar
+from emoji_world.scene import CLEARANCE_PX
 from emoji_world.spec import SECOND_WORLD, WORLD
 from generator_service.backbones.emoji_scene import CROWDED, STRETCH, emoji_scene
 from shared.geometry import Box
@@ -168,6 +170,30 @@ def test_centres_stay_where_they_are_planned_as_far_as_the_frame_allows() -> Non
     assert middle.center == pytest.approx((0.5, 0.4))
     corner = emoji_scene(plan_of(("car", MotionLabel.MOTIONLESS, still(0.95, 0.05)))).tracks[0].boxes[0]
     assert (corner.x1, corner.y0) == (1.0, 0.0)
+
+
+def test_two_things_are_drawn_apart_the_shortest_way_and_move_as_planned() -> None:
+    passing = moving(0.3, 0)  # 0.5 to 0.8, at the height of a cat at 0.65
+    scene = emoji_scene(plan_of(("cat", MotionLabel.MOTIONLESS, still(0.65)), ("car", MotionLabel.RIGID, passing)))
+    cat, car = (track.boxes for track in scene.tracks)
+    assert len(set(cat)) == 1
+    ways = np.diff([box.center for box in car], axis=0)
+    np.testing.assert_allclose(ways, [(0.3 / 8, 0)] * (FRAMES - 1), atol=1e-9)
+    assert [car[0].center[0], cat[0].center[0]] == pytest.approx([0.5, 0.65])  # it passes above or below
+    gap = max(car[0].y0 - cat[0].y1, cat[0].y0 - car[0].y1) * WORLD.height
+    assert gap == pytest.approx(CLEARANCE_PX)
+    assert abs(cat[0].center[1] - 0.5) == pytest.approx(abs(car[0].center[1] - 0.5))
+    drawn = emoji_scene(
+        plan_of(("cat", MotionLabel.MOTIONLESS, still(0.2, 0.4)), ("car", MotionLabel.MOTIONLESS, still(0.8, 0.4)))
+    )
+    assert [track.boxes[0].center for track in drawn.tracks] == [pytest.approx((x, 0.4)) for x in (0.2, 0.8)]
+
+
+def test_where_there_is_no_room_things_stay_where_they_are_planned() -> None:
+    big = still(width=0.8, height=0.9)
+    across = tuple(Box.around(0.3 + 0.05 * k, 0.5, 0.5, 0.9) for k in range(FRAMES))
+    scene = emoji_scene(plan_of(("tree", MotionLabel.MOTIONLESS, big), ("robot", MotionLabel.RIGID, across)))
+    assert [track.boxes[0].center for track in scene.tracks] == [pytest.approx((0.5, 0.5)), pytest.approx((0.3, 0.5))]
 
 
 def test_only_what_deforms_changes_its_size_and_not_beyond_what_the_world_does() -> None:

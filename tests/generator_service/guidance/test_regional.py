@@ -63,7 +63,7 @@ def masks(wholes: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     for q in range(N):
         for k in range(N):
             things = [{its for its, box in zip(wholes, INSIDE, strict=True) if box[token]} for token in (q, k)]
-            regional[TEXTS + q, TEXTS + k] = not all(things) or bool(things[0] & things[1])
+            base[TEXTS + q, TEXTS + k] = regional[TEXTS + q, TEXTS + k] = not all(things) or bool(things[0] & things[1])
     return base, regional
 
 
@@ -147,21 +147,23 @@ def test_without_base_ratio_the_base_text_is_unseen_by_the_video() -> None:
     assert torch.equal(seen(slice(0, TEXT), 0.0), expected)
 
 
-def test_a_thing_sees_its_surroundings_but_no_other_thing() -> None:
+@pytest.mark.parametrize("base_ratio", [0.0, 0.3])
+def test_a_thing_sees_its_surroundings_but_no_other_thing(base_ratio: float) -> None:
     one, apart = INSIDE[0] & ~INSIDE[1], INSIDE[3]
     both = INSIDE[0] & INSIDE[1]
-    assert torch.equal(seen(TEXTS + one.nonzero()[:, 0], 0.0)[VIDEO], ~(INSIDE[1] & ~INSIDE[0]) & ~apart)
-    assert torch.equal(seen(TEXTS + both.nonzero()[:, 0], 0.0)[VIDEO], ~apart)
-    assert torch.equal(seen(TEXTS + apart.nonzero()[:, 0], 0.0)[VIDEO], ~(INSIDE[0] | INSIDE[1]))
-    assert seen(TEXTS + apart.nonzero()[:, 0], 0.3)[VIDEO].all()
-    assert seen(TEXTS + (~INSIDE.any(dim=0)).nonzero()[:, 0], 0.0)[VIDEO].all()
+    assert torch.equal(seen(TEXTS + one.nonzero()[:, 0], base_ratio)[VIDEO], ~(INSIDE[1] & ~INSIDE[0]) & ~apart)
+    assert torch.equal(seen(TEXTS + both.nonzero()[:, 0], base_ratio)[VIDEO], ~apart)
+    assert torch.equal(seen(TEXTS + apart.nonzero()[:, 0], base_ratio)[VIDEO], ~(INSIDE[0] | INSIDE[1]))
+    assert seen(TEXTS + (~INSIDE.any(dim=0)).nonzero()[:, 0], base_ratio)[VIDEO].all()
 
 
-def test_a_base_ratio_of_one_is_attention_without_descriptions() -> None:
+def test_outside_the_boxes_a_base_ratio_of_one_is_attention_without_descriptions() -> None:
     q, k, v = qkv()
     without = torch.cat([torch.arange(TEXT), torch.arange(TEXTS, TEXTS + N)])
     plain = torch.nn.functional.scaled_dot_product_attention(*(tensor[:, :, without] for tensor in (q, k, v)))
-    torch.testing.assert_close(regional_attention(q, k, v, REGIONS, UNGUIDED, 1.0)[:, :, without], plain)
+    regional = regional_attention(q, k, v, REGIONS, UNGUIDED, 1.0)[:, :, without]
+    outside = torch.cat([torch.ones(TEXT, dtype=torch.bool), ~INSIDE.any(dim=0)])
+    torch.testing.assert_close(regional[:, :, outside], plain[:, :, outside])
 
 
 def test_in_bfloat16() -> None:
