@@ -217,10 +217,10 @@ class Case:
         to_text = text_of[rows, None] == text_of  # text sees itself, video sees video
         of_text = to_text | lies_in[text_of[rows].clamp(min=0)]
         is_text = (text_of[rows] >= 0)[:, None]
+        to_text &= ~self._apart(rows, texts)
         base = torch.where(is_text, of_text, to_text | (text_of == 0))
         described = to_text | (lies_in[:, rows][text_of.clamp(min=0)].T & (text_of > 0))
-        described &= ~self._apart(rows, texts)
-        regional = torch.where(is_text, base, described)
+        regional = torch.where(is_text, of_text, described)
         return [(PARAMETERS.base_ratio, base), (1 - PARAMETERS.base_ratio, regional)]
 
     def _apart(self, rows: Tensor, texts: int) -> Tensor:
