@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from unittest.mock import create_autospec
 
 import pytest
 import redis
@@ -17,6 +18,7 @@ from generator_service.jobs.rate import Rate
 from generator_service.jobs.reading import Reader
 from generator_service.jobs.record import JobRecord
 from generator_service.jobs.store import JobStore
+from generator_service.storage import ObjectStore
 from shared.errors import Conflict, NotFound, Unreadable
 
 MakeRecord = Callable[..., JobRecord]
@@ -113,9 +115,10 @@ def test_a_broken_plan_is_told_as_such(
 
 def cleaned_up(store: JobStore, retention: timedelta) -> tuple[list[str], dict[str, int | None]]:
     """The jobs that are told to be dropped, and those whose objects go."""
-    deleted: dict[str, int | None] = {}
+    storage = create_autospec(ObjectStore, instance=True)
     with capture_logs() as logs:
-        Cleanup(store, deleted.__setitem__, retention, seconds=3.0).clean_up()
+        Cleanup(store, storage, retention, seconds=3.0).clean_up()
+    deleted = dict(call.args for call in storage.delete_leftovers.call_args_list)
     return [line["job_id"] for line in logs if line["event"] == "unreadable_job_dropped"], deleted
 
 

@@ -55,8 +55,8 @@ def small(settings: RenderSettings) -> RenderSettings:
 
 
 def events(log: Path, job: str) -> list[dict[str, Any]]:
-    """Of one job, as its worker has logged them."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    """Of one job, as its worker has logged them, but for a line that is still being written."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line[:1] + line[-1:] == "{}"]
     return [line for line in lines if line.get("job_id") == job]
 
 

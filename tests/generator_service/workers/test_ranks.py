@@ -25,7 +25,7 @@ SOON = MEETING_PATIENCE.total_seconds() / 2
 
 
 def events(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in log.read_text().splitlines() if line[:1] + line[-1:] == "{}"]
 
 
 def processes_of(torchrun: int) -> list[int]:
