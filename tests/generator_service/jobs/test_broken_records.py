@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_dropped_once_it_is_old(
 
     assert cleaned_up(store, timedelta(0)) == ([job], {job: None})
     assert list(text_client.scan_iter("job:*")) + list(text_client.scan_iter("*:plan")) == []
-    assert list(text_client.scan_iter("jobs*")) == []
+    assert [key for key in text_client.scan_iter("jobs*") if not key.startswith("jobs:round:")] == []
     assert cleaned_up(store, timedelta(0)) == ([], {})
 
 
