@@ -157,7 +157,7 @@ def test_nothing_is_left_but_what_belongs_to_a_job(
     records = store.list(limit=100).jobs
     assert {record.id for record in records} == {*ends, late}
     kept = {key for record in records if record.results for key in record.results.model_dump().values()}
-    wait_until(lambda: set(objects.keys("jobs/")) == kept)
+    wait_until(lambda: set(objects.keys("jobs/")) == kept, 60)
     plans = {f"job:{record.id}:plan" for record in records if store.plan(record.id)}
     statuses = {f":{record.status}" for record in records} | {""}
     indices = {"jobs:ended", "jobs:owners", "jobs:bytes"} | {
